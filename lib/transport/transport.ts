@@ -1,0 +1,52 @@
+// A transport moves opaque payloads between subjects. It is a plug under the frames (invariant I4): everything above
+// it is the same on a laptop and in a cluster, and one contract suite (`test/contract/transport`) runs over every one.
+//
+// Contract
+//   T1  At most once, in order per publisher and subject. Nothing is promised about delivery.
+//   T2  A payload above `maxPayloadBytes` is chunked and reassembled below this interface; above `maxMessageBytes`
+//       it is refused with `invalid_argument` before anything is sent.
+//   T3  `request` ends within its deadline: with a reply, `deadline_exceeded`, `unavailable` (nobody subscribes; known
+//       at once, not after the deadline) or `cancelled`.
+//   T4  Every buffer is bounded; what does not fit is refused with `resource_exhausted` or counted in `dropped`.
+//   T5  `close` ends every subscription and every pending request (`unavailable`).
+
+export interface Delivery {
+  readonly subject: string
+  readonly payload: Uint8Array // valid after the handler returns
+  /** Answers a request; absent when the message was only published. Never throws. */
+  readonly reply?: (payload: Uint8Array) => void
+}
+
+export interface Subscription {
+  unsubscribe(): void
+}
+
+export interface RequestOptions {
+  readonly timeoutMs: number
+  readonly signal?: AbortSignal
+}
+
+export interface ServiceDescription {
+  readonly name: string // e.g. 'banyan-expert-worker'
+  readonly version: string
+  readonly description: string
+  readonly metadata: Readonly<Record<string, string>>
+  readonly endpoints: readonly { readonly name: string; readonly subject: string }[]
+}
+
+export interface Transport {
+  readonly kind: 'local' | 'nats'
+  readonly maxPayloadBytes: number
+  readonly maxMessageBytes: number
+  /** Messages that were lost to a bound, a broken chunk or a throwing handler. */
+  readonly dropped: number
+  publish(subject: string, payload: Uint8Array): void
+  request(subject: string, payload: Uint8Array, options: RequestOptions): Promise<Uint8Array>
+  /** Wildcards `*` (one token) and `>` (the rest). Members of one `queue` share the messages. */
+  subscribe(subject: string, handler: (delivery: Delivery) => void, options?: { readonly queue?: string }): Subscription
+  /** Registers with NATS' services API (so that `nats micro ls` shows it); a no-op on `local`. */
+  advertise(service: ServiceDescription): Promise<void>
+  /** Resolves when what was published before has reached the server. */
+  flush(): Promise<void>
+  close(): Promise<void>
+}

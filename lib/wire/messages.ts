@@ -1,0 +1,148 @@
+// Every message that crosses a process boundary: one closed union, checked where it enters (zod), trusted after.
+// `docs/wire-protocol.md` is this file in prose. Kinds are `noun.verb`; replies are kinds of their own.
+
+import { z } from 'zod'
+
+const tensor = z.object({
+  dtype: z.enum(['f32', 'i32']),
+  shape: z.array(z.int().min(0)).max(8),
+  data: z.instanceof(Uint8Array),
+})
+const id = z.string().min(1).max(256)
+const count = z.int().min(0)
+const shard = z.int().min(0).max(65535)
+
+/** Sampling parameters on the wire; the seed is a decimal uint64 because not every decoder has 64-bit integers. */
+export const samplingSchema = z.object({
+  temperature: z.number(),
+  topP: z.number(),
+  topK: count,
+  minP: z.number(),
+  repetitionPenalty: z.number(),
+  presencePenalty: z.number(),
+  frequencyPenalty: z.number(),
+  logitBias: z.array(z.tuple([count, z.number()])),
+  minTokens: count,
+  endTokenIds: z.array(count),
+  seed: z.string().regex(/^\d{1,20}$/),
+  logprobs: z.int().min(-1),
+})
+
+/** One sequence's part of a step: a chunk of prefill (a chain) or a tree whose node 0 is the last emitted token. */
+const stepEntry = z.object({
+  sequence: id,
+  epoch: count, // rises by one per step of this sequence; a repeated epoch is a retry and commits nothing twice
+  base: count, // committed tokens, after `accepted` of the previous step has been committed
+  accepted: tensor, // i32: nodes of the previous step that were accepted, ascending
+  tokens: tensor, // i32 [nodes]
+  parents: tensor, // i32 [nodes], -1 for node 0, a parent before its children
+  sampled: tensor, // i32: the nodes at which to sample, ascending
+  start: z.object({ promptLength: count, choice: count, sampling: samplingSchema }).optional(), // with epoch 0
+})
+
+const logprobs = z.object({
+  token: count,
+  logprob: z.number(),
+  top: z.array(z.object({ token: count, logprob: z.number() })),
+})
+
+export const MESSAGE_SCHEMAS = {
+  // router → attention worker
+  'attention.step': z.object({
+    step: id,
+    tableEpoch: count,
+    /** For each shard the expert workers that hold it: the first is this step's choice, the others stand by. */
+    replicas: z.array(z.array(id)),
+    entries: z.array(stepEntry).max(4096),
+    release: z.array(id), // sequences whose KV may be dropped
+    withLogits: z.boolean(), // return the logits of every row (for comparing with a reference)
+  }),
+  'attention.sampled': z.object({
+    step: id,
+    entries: z.array(
+      z.object({
+        sequence: id,
+        epoch: count,
+        tokens: tensor, // i32, one per `sampled` node
+        logprobs: z.array(logprobs), // empty, or one per `sampled` node
+        error: z.object({ code: z.string(), message: z.string() }).optional(), // this sequence only, e.g. an epoch gap
+      }),
+    ),
+    logits: tensor.optional(), // f32 [rows of all entries, vocab]
+    expertCalls: count,
+    expertWaitMs: z.number(),
+    computeMs: z.number(),
+  }),
+  /** To the worker's control address: stop working for these sequences and free their KV. */
+  'sequence.cancel': z.object({ sequences: z.array(id), step: id.optional() }),
+
+  // attention worker → expert worker
+  'expert.compute': z.object({
+    step: id,
+    layer: count,
+    hidden: tensor, // f32 [rows, hidden], the union of the rows that any expert here needs
+    experts: tensor, // i32 [calls], ascending expert id
+    counts: tensor, // i32 [calls], rows per call
+    rows: tensor, // i32 [sum of counts], indices into hidden, ascending within a call
+    weights: tensor, // f32 [sum of counts]
+  }),
+  /** Per touched shard, ascending, and per row of it, ascending: the weighted sum over the shard's experts. */
+  'expert.output': z.object({ step: id, layer: count, partials: tensor, computeMs: z.number() }),
+  'expert.cancel': z.object({ step: id }),
+
+  // router → expert worker (control address)
+  'expert.place': z.object({ tableEpoch: count, fingerprint: id, shards: z.array(shard) }),
+  'expert.placed': z.object({ tableEpoch: count, shards: z.array(shard) }),
+
+  // router → drafter
+  'draft.propose': z.object({
+    step: id,
+    maxNodes: count, // per sequence, root included
+    entries: z.array(z.object({ sequence: id, from: count, tokens: tensor })), // i32: committed tokens from index `from`
+  }),
+  'draft.trees': z.object({
+    step: id,
+    entries: z.array(
+      z.object({
+        sequence: id,
+        resend: z.boolean(), // the drafter does not hold the tokens before `from`: send them all next time
+        tokens: tensor, // i32 [nodes], node 0 is the last committed token
+        parents: tensor, // i32 [nodes]
+        values: tensor, // f32 [nodes], estimated probability that the path to the node is accepted
+      }),
+    ),
+  }),
+  'draft.forget': z.object({ sequences: z.array(id) }),
+
+  // anyone → a router
+  'router.logits': z.object({ tokens: tensor }), // the prompt once through the cluster
+  'logits.page': z.object({ logits: tensor }), // f32 [tokens, vocab]
+  'cluster.status': z.object({}),
+  'cluster.state': z.object({ json: z.string() }),
+
+  // every process, on the health subject
+  'worker.heartbeat': z.object({
+    role: z.enum(['router', 'attention', 'expert-worker', 'drafter']),
+    id,
+    incarnation: id, // new at every start of the process
+    pid: count,
+    state: z.enum(['starting', 'ready', 'draining', 'stopped']),
+    deviceClass: z.string(),
+    fingerprint: z.string(), // of checkpoint and weight format
+    shards: z.array(shard),
+    capacity: z.object({ kvTokens: count, maxRows: count }),
+    load: z.record(z.string(), z.number()),
+  }),
+
+  // replies that any request may get
+  'request.failed': z.object({ code: z.string(), message: z.string(), details: z.record(z.string(), z.string()) }),
+  'request.done': z.object({}),
+} as const
+
+export type MessageKind = keyof typeof MESSAGE_SCHEMAS
+export type Body<K extends MessageKind> = z.infer<(typeof MESSAGE_SCHEMAS)[K]>
+export type Message = { [K in MessageKind]: { readonly kind: K } & Body<K> }[MessageKind]
+export type MessageOf<K extends MessageKind> = Extract<Message, { kind: K }>
+export type StepEntry = Body<'attention.step'>['entries'][number]
+export type Heartbeat = MessageOf<'worker.heartbeat'>
+export type Role = Heartbeat['role']

@@ -1,0 +1,13 @@
+// Every subject in one place. `cluster` separates clusters that share one NATS server.
+
+/** 'banyan.v1.<cluster>' */
+const root = (cluster: string): string => `banyan.v1.${cluster}`
+
+export const subjects = {
+  /** An actor's mailbox, e.g. 'banyan.v1.main.actor.attention-0'. */
+  actor: (cluster: string, address: string): string => `${root(cluster)}.actor.${address}`,
+  /** Heartbeats of every process. */
+  health: (cluster: string): string => `${root(cluster)}.health`,
+  /** Any router (queue group `routers`). */
+  routers: (cluster: string): string => `${root(cluster)}.routers`,
+}

@@ -1,0 +1,152 @@
+// What the doors (gRPC, HTTP) see of the router: one interface, so that a door holds no logic of its own.
+//
+// Contract
+//   R1  `generate` either throws one ClusterError before its first event, or yields `accepted` first, then chunks, then
+//       exactly one `finished` per choice, and returns; a failure after `accepted` throws one ClusterError.
+//   R2  When the consumer stops iterating or aborts, the request is cancelled down to the expert workers.
+//   R3  A request id that is running or recently finished is joined, not run again; with another body it is refused
+//       with `already_exists`.
+
+import type { TokenLogprobs } from '../../lib/sampling/params.js'
+
+/** Sampling fields as a client may send them; every one is optional and checked by the engine (`invalid_argument`). */
+export interface SamplingInput {
+  readonly temperature?: number | undefined
+  readonly topP?: number | undefined
+  readonly topK?: number | undefined
+  readonly minP?: number | undefined
+  readonly repetitionPenalty?: number | undefined
+  readonly presencePenalty?: number | undefined
+  readonly frequencyPenalty?: number | undefined
+  readonly logitBias?: ReadonlyMap<number, number> | undefined
+  readonly maxTokens?: number | undefined
+  readonly minTokens?: number | undefined
+  readonly seed?: bigint | undefined
+  readonly stop?: readonly string[] | undefined
+  readonly stopTokenIds?: readonly number[] | undefined
+  readonly ignoreEos?: boolean | undefined
+  readonly includeStop?: boolean | undefined // keep the stop string in the text
+}
+
+export interface ChatMessage {
+  readonly role: string
+  readonly content: string
+}
+
+export type PromptInput =
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'tokens'; readonly tokens: readonly number[] }
+  | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[] }
+
+export interface GenerateInput {
+  readonly requestId?: string | undefined // generated when absent or empty
+  readonly model?: string | undefined // the served one when absent or empty
+  readonly prompt: PromptInput
+  readonly sampling: SamplingInput
+  readonly n?: number | undefined // 0 and absent mean 1
+  readonly logprobs?: number | undefined // absent: none; n ≥ 0: of the sampled token and of the n best
+  readonly speculation?: boolean | undefined // false: no drafts for this request
+  readonly tenant?: string | undefined // the API key's name
+}
+
+export type FinishReason = 'stop' | 'length' | 'cancelled' | 'error'
+
+export interface Usage {
+  readonly promptTokens: number
+  readonly cachedTokens: number
+  readonly completionTokens: number
+}
+
+export interface ChoiceStats {
+  readonly ttftMs: number
+  readonly tpotMs: number
+  readonly tokensPerSecond: number
+  readonly steps: number
+  readonly drafted: number
+  readonly accepted: number
+  readonly acceptanceLength: number
+}
+
+export type GenerateEvent =
+  | {
+      readonly kind: 'accepted'
+      readonly requestId: string
+      readonly model: string
+      readonly createdUnixMs: number
+      readonly promptTokens: number
+      readonly cachedTokens: number
+      readonly fingerprint: string
+      readonly seed: bigint // the given one, or the one that was drawn
+    }
+  | {
+      readonly kind: 'chunk'
+      readonly choice: number
+      readonly offset: number // of the first token in its choice
+      readonly tokenIds: readonly number[]
+      readonly text: string // may be empty while a character or a stop string is incomplete
+      readonly logprobs: readonly (TokenLogprobs & { readonly text: string; readonly bytes: readonly number[] })[]
+    }
+  | {
+      readonly kind: 'finished'
+      readonly choice: number
+      readonly reason: FinishReason
+      readonly stopReason: string | number | undefined // the stop string or id that ended it
+      readonly usage: Usage
+      readonly stats: ChoiceStats
+    }
+
+export interface ModelInfo {
+  readonly id: string
+  readonly family: string
+  readonly createdUnixMs: number
+  readonly maxPositions: number
+  readonly vocabSize: number
+  readonly numLayers: number
+  readonly hidden: number
+  readonly numExperts: number
+  readonly expertsPerToken: number
+  readonly eosTokenIds: readonly number[]
+  readonly weightFormat: string
+  readonly hasTokenizer: boolean
+  readonly hasChatTemplate: boolean
+}
+
+export interface ProcessStatus {
+  readonly role: string
+  readonly id: string
+  readonly pid: number
+  readonly state: 'starting' | 'ready' | 'suspect' | 'draining' | 'dead'
+  readonly deviceClass: string
+  readonly shards: readonly number[]
+  readonly load: Readonly<Record<string, number>>
+}
+
+export interface ClusterStatus {
+  readonly model: string
+  readonly fingerprint: string
+  readonly epoch: number
+  readonly processes: readonly ProcessStatus[]
+  readonly requests: { readonly running: number; readonly waiting: number }
+}
+
+export interface RequestState {
+  readonly requestId: string
+  readonly state: 'running' | 'finished' | 'failed' | 'cancelled'
+  readonly choices: readonly { readonly tokenIds: readonly number[]; readonly text: string; readonly finishReason?: string }[]
+}
+
+export interface InferenceEngine {
+  readonly version: string
+  readonly model: ModelInfo
+  readonly fingerprint: () => string
+  generate(input: GenerateInput, options: { readonly signal: AbortSignal; readonly deadlineMs?: number | undefined }): AsyncIterable<GenerateEvent>
+  /** Whether the request existed and was still running. */
+  cancel(requestId: string): boolean
+  lookup(requestId: string): RequestState | undefined
+  status(): ClusterStatus
+  isReady(): boolean
+  tokenize(text: string): readonly number[] // throws failed_precondition without a tokenizer
+  detokenize(tokens: readonly number[]): string
+  /** Prometheus text. */
+  metrics(): Promise<string>
+}
