@@ -2,12 +2,9 @@
 // `docs/wire-protocol.md` is this file in prose. Kinds are `noun.verb`; replies are kinds of their own.
 
 import { z } from 'zod'
+import { isWireTensor, type WireTensor } from './tensor.js'
 
-const tensor = z.object({
-  dtype: z.enum(['f32', 'i32']),
-  shape: z.array(z.int().min(0)).max(8),
-  data: z.instanceof(Uint8Array),
-})
+const tensor = z.custom<WireTensor>(isWireTensor, 'want a tensor: dtype f32 or i32, shape, data bytes')
 const id = z.string().min(1).max(256)
 const count = z.int().min(0)
 const shard = z.int().min(0).max(65535)

@@ -13,6 +13,14 @@ export interface WireTensor {
   readonly data: Uint8Array
 }
 
+/** Whether a decoded value has a tensor's form; its size is checked when it is read. */
+export function isWireTensor(value: unknown): value is WireTensor {
+  if (typeof value !== 'object' || value === null) return false
+  const { dtype, shape, data } = value as Partial<Record<keyof WireTensor, unknown>> // any object may be looked at so
+  const isShape = Array.isArray(shape) && shape.length <= 8 && shape.every((size) => Number.isInteger(size) && size >= 0)
+  return (dtype === 'f32' || dtype === 'i32') && isShape && data instanceof Uint8Array
+}
+
 const bytesOf = (data: TensorData): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
 
 export function packF32(data: Float32Array, shape: readonly number[] = [data.length]): WireTensor {

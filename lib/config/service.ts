@@ -1,0 +1,74 @@
+// What a service is started with: everything that differs between a test, a laptop and a cluster is a parameter.
+
+import type { ActorSystem } from '../actor/actor.js'
+import type { WeightFormat } from '../model/spec.js'
+import type { Tracer } from '@opentelemetry/api'
+import type { Transport } from '../transport/transport.js'
+
+/** One JSON line per call; prompt text never goes in. */
+export interface Logger {
+  debug(fields: Readonly<Record<string, unknown>>, message: string): void
+  info(fields: Readonly<Record<string, unknown>>, message: string): void
+  warn(fields: Readonly<Record<string, unknown>>, message: string): void
+  error(fields: Readonly<Record<string, unknown>>, message: string): void
+}
+
+export interface ServiceDeps {
+  readonly system: ActorSystem
+  readonly transport: Transport
+  readonly tracer: Tracer
+  readonly logger: Logger
+  readonly cluster: string // separates clusters that share a NATS server
+  readonly id: string // e.g. 'expert-worker-0', unique in the cluster
+  readonly incarnation: string // new at every start of the process
+  readonly pid: number
+}
+
+export interface ModelOptions {
+  readonly path: string
+  readonly weights: WeightFormat
+}
+
+export interface AttentionOptions {
+  readonly model: ModelOptions
+  readonly threads: number // compute threads of this worker
+  readonly kvTokens: number // KV capacity in tokens
+}
+
+export interface ExpertWorkerOptions {
+  readonly model: ModelOptions
+  readonly threads: number
+}
+
+export interface DrafterOptions {
+  readonly model: ModelOptions
+}
+
+export interface RouterOptions {
+  readonly model: ModelOptions
+  readonly host: string
+  readonly httpPort: number // 0 takes a free one
+  readonly grpcPort: number
+  readonly apiKeys: readonly string[]
+  readonly numAttention: number // workers to wait for before the router is ready
+  readonly numExperts: number
+  readonly replicas: number // of every expert shard
+  readonly draft: readonly string[] // sources; empty is off
+  readonly maxTreeNodes: number
+  readonly tokenBudget: number // rows per step
+  readonly prefillChunk: number // rows of one prompt per step
+  readonly maxRunning: number // sequences per attention worker
+  readonly maxWaiting: number // sequences, all workers
+}
+
+/** A started service. `drain` finishes what was accepted and refuses the rest; `stop` leaves at once. */
+export interface RunningService {
+  readonly address: string
+  drain(): Promise<void>
+  stop(): Promise<void>
+}
+
+export interface RunningRouter extends RunningService {
+  readonly http: string // URL
+  readonly grpc: string // host:port
+}

@@ -1,0 +1,19 @@
+// Names what an answer is a function of. Equal fingerprint, request and seed: equal tokens (invariant I1).
+
+import { createHash } from 'node:crypto'
+import { SAMPLER_VERSION } from '../sampling/sampler.js'
+import type { Checkpoint } from './checkpoint.js'
+import type { WeightFormat } from './spec.js'
+
+/** Checkpoint and weight format: workers and routers with equal names hold the same numbers. */
+export function modelFingerprint(checkpoint: Checkpoint, format: WeightFormat): string {
+  return `${checkpoint.fingerprint}-${format}`
+}
+
+export const KV_FORMAT = 'f32'
+
+/** The API's `system_fingerprint`: checkpoint, weight and KV format, device class, sampler version. */
+export function systemFingerprint(model: string, deviceClass: string): string {
+  const parts = [model, KV_FORMAT, deviceClass, SAMPLER_VERSION].join('|')
+  return `bny-${createHash('sha256').update(parts).digest('hex').slice(0, 16)}`
+}

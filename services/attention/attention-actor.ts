@@ -1,0 +1,52 @@
+// The attention worker's two actors: one mailbox for steps, one for what must be answered while a step is under way
+// (cancel). They share the step runner and hold no logic.
+
+import type { ActorDefinition, ActorSystem, Clock } from '../../lib/actor/actor.js'
+import type { Tracer } from '@opentelemetry/api'
+import { inSpan } from '../../lib/tracing/spans.js'
+import type { StepRunner } from './step-runner.js'
+
+export const controlAddress = (worker: string): string => `${worker}.control`
+
+export interface AttentionActorOptions {
+  readonly address: string
+  readonly runner: StepRunner
+  readonly system: ActorSystem
+  readonly tracer: Tracer
+  readonly clock: Clock
+}
+
+/** Handles `attention.step`, one at a time. */
+export function stepActor({ address, runner, tracer, clock }: AttentionActorOptions): ActorDefinition {
+  return {
+    address,
+    mailboxCapacity: 64,
+    systemKinds: new Set(),
+    create: () => ({
+      'attention.step': (message, context) =>
+        inSpan(tracer, 'attention.step', context.traceparent, async (traceparent, span) => {
+          span.setAttribute('banyan.step.sequences', message.entries.length)
+          const timeoutMs = Math.max(1, context.deadlineMs - clock.now())
+          const body = await runner.run(message, { timeoutMs, signal: context.signal, traceparent })
+          return { kind: 'attention.sampled', ...body }
+        }),
+    }),
+  }
+}
+
+/** Handles cancels beside the running step, and passes them on to the expert workers that compute for it. */
+export function controlActor({ address, runner, system }: AttentionActorOptions): ActorDefinition {
+  return {
+    address: controlAddress(address),
+    mailboxCapacity: 1024,
+    systemKinds: new Set(['sequence.cancel']),
+    create: () => ({
+      'sequence.cancel': ({ sequences }) => {
+        const cancelled = runner.cancel(sequences)
+        for (const worker of cancelled?.workers ?? []) {
+          system.tell(controlAddress(worker), 'expert.cancel', { step: cancelled?.step ?? '' })
+        }
+      },
+    }),
+  }
+}

@@ -1,0 +1,142 @@
+// What an attention worker holds of a sequence between steps, and how a step's entry moves it on.
+//
+// Invariants
+//   S1  `epoch` counts steps. Epoch e+1 commits the accepted nodes of step e exactly once; a repeated epoch commits
+//       nothing; anything else is a gap and is refused, so that the router prefills the sequence again.
+//   S2  The tail is laid out by `tailSlots`, so a row's slot lies in the exact block of its position.
+
+import { ClusterError } from '../../lib/errors.js'
+import { createSampler, type Sampler } from '../../lib/sampling/sampler.js'
+import type { SamplingParams } from '../../lib/sampling/params.js'
+import { tailSlots } from '../../lib/speculative/tail-layout.js'
+import { depths } from '../../lib/speculative/token-tree.js'
+import type { StepEntry } from '../../lib/wire/messages.js'
+import { readI32 } from '../../lib/wire/tensor.js'
+import { KvCache, type CacheGeometry } from './kv-cache.js'
+
+export interface SequenceState {
+  readonly cache: KvCache
+  readonly promptLength: number
+  readonly sampler: Sampler
+  epoch: number
+  tokens: number[] // committed tokens, cache.length of them
+  tail: Tail
+}
+
+export interface Tail {
+  readonly tokens: Int32Array // [nodes]
+  readonly parents: Int32Array // [nodes]
+  readonly positions: Int32Array // [nodes]
+  readonly slots: Int32Array // [nodes]
+  readonly sampled: Int32Array // nodes to sample at
+}
+
+export interface Limits {
+  readonly vocabSize: number
+  readonly maxPositions: number
+}
+
+const samplingOf = (sampling: NonNullable<StepEntry['start']>['sampling']): SamplingParams => ({
+  ...sampling,
+  seed: BigInt(sampling.seed),
+})
+
+/** A fresh sequence from an entry with `start`. */
+export function openSequence(start: NonNullable<StepEntry['start']>, geometry: CacheGeometry): SequenceState {
+  const none = new Int32Array(0)
+  return {
+    cache: new KvCache(geometry),
+    promptLength: start.promptLength,
+    sampler: createSampler(samplingOf(start.sampling), start.choice),
+    epoch: -1,
+    tokens: [],
+    tail: { tokens: none, parents: none, positions: none, slots: none, sampled: none },
+  }
+}
+
+/** Commits what the entry says was accepted and lays out its rows as the new tail. Throws on a gap or a bad tree. */
+export function advance(state: SequenceState, entry: StepEntry, limits: Limits): void {
+  if (entry.epoch === state.epoch + 1) commit(state, readI32(entry.accepted, 'accepted'))
+  else if (entry.epoch !== state.epoch) {
+    throw new ClusterError(
+      'failed_precondition',
+      `sequence ${entry.sequence}: want epoch ${state.epoch} or ${state.epoch + 1}, got ${entry.epoch}`,
+    )
+  }
+  if (entry.base !== state.cache.length) {
+    throw new ClusterError(
+      'failed_precondition',
+      `sequence ${entry.sequence}: want base ${state.cache.length}, got ${entry.base}`,
+    )
+  }
+  state.tail = layOut(entry, limits)
+  state.epoch = entry.epoch
+  state.cache.reserve(Math.max(...state.tail.slots) + 1)
+}
+
+function commit(state: SequenceState, accepted: Int32Array): void {
+  const { tail } = state
+  for (const node of accepted) {
+    if (node < 0 || node >= tail.tokens.length) {
+      throw new ClusterError('failed_precondition', `accepted node ${node}: want 0 … ${tail.tokens.length - 1}`)
+    }
+  }
+  state.cache.commit(accepted.map((node) => tail.slots[node]!))
+  for (const node of accepted) state.tokens.push(tail.tokens[node]!)
+}
+
+function layOut(entry: StepEntry, limits: Limits): Tail {
+  const tokens = readI32(entry.tokens, 'tokens')
+  const parents = readI32(entry.parents, 'parents')
+  const sampled = readI32(entry.sampled, 'sampled')
+  checkRows(entry.sequence, { tokens, parents, sampled }, limits)
+  const nodeDepths = depths({ tokens, parents })
+  const positions = Int32Array.from(nodeDepths, (depth) => entry.base + depth)
+  const deepest = positions.reduce((most, position) => Math.max(most, position), 0)
+  if (deepest >= limits.maxPositions) {
+    throw new ClusterError('invalid_argument', `position ${deepest}: the context ends at ${limits.maxPositions}`)
+  }
+  return { tokens, parents, positions, slots: tailSlots(entry.base, nodeDepths), sampled }
+}
+
+function checkRows(
+  sequence: string,
+  { tokens, parents, sampled }: { tokens: Int32Array; parents: Int32Array; sampled: Int32Array },
+  { vocabSize }: Limits,
+): void {
+  const fail = (what: string): never => {
+    throw new ClusterError('invalid_argument', `sequence ${sequence}: ${what}`)
+  }
+  if (tokens.length === 0 || parents.length !== tokens.length) {
+    fail(`want at least one row and as many parents, got ${tokens.length} tokens and ${parents.length} parents`)
+  }
+  for (let node = 0; node < tokens.length; node++) {
+    const parent = parents[node]!
+    if (tokens[node]! < 0 || tokens[node]! >= vocabSize) fail(`token ${tokens[node]!}: want 0 … ${vocabSize - 1}`)
+    if (node === 0 ? parent !== -1 : parent < 0 || parent >= node) fail(`parent of node ${node}: got ${parent}`)
+  }
+  for (const node of sampled) if (node < 0 || node >= tokens.length) fail(`sampled node ${node} is not in the tree`)
+}
+
+/** The attention mask of the tail, [nodes, slots]: committed slots and a node's own ancestors are visible. */
+export function tailMask(state: SequenceState): { readonly mask: Float32Array; readonly slots: number } {
+  const { parents, slots } = state.tail
+  const base = state.cache.length
+  const numSlots = Math.max(...slots) + 1
+  const mask = new Float32Array(parents.length * numSlots).fill(-Infinity)
+  for (let node = 0; node < parents.length; node++) {
+    const row = node * numSlots
+    const parent = parents[node]!
+    if (parent >= 0) mask.copyWithin(row, parent * numSlots, (parent + 1) * numSlots)
+    else mask.fill(0, row, row + base)
+    mask[row + slots[node]!] = 0
+  }
+  return { mask, slots: numSlots }
+}
+
+/** Committed tokens and the path to a node: what the next token is sampled after. */
+export function pathTokens(state: SequenceState, node: number): number[] {
+  const path: number[] = []
+  for (let at = node; at >= 0; at = state.tail.parents[at]!) path.push(state.tail.tokens[at]!)
+  return [...state.tokens, ...path.reverse()]
+}

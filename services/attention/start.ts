@@ -1,0 +1,68 @@
+// Starts an attention worker: probe the kernels, load the weights, serve steps, report health.
+
+import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
+import type { AttentionOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
+import { startHeartbeat } from '../../lib/actor/heartbeat.js'
+import { openCheckpoint } from '../../lib/model/checkpoint.js'
+import { modelFingerprint } from '../../lib/model/fingerprint.js'
+import { subjects } from '../../lib/wire/subjects.js'
+import type { Heartbeat } from '../../lib/wire/messages.js'
+import { controlActor, stepActor } from './attention-actor.js'
+import { geometryOf, loadAttentionModel } from './attention-model.js'
+import { createStepRunner } from './step-runner.js'
+
+const HEARTBEAT_MS = 500
+const EXPERT_TIMEOUT_MS = 10_000
+
+/** Resolves when the worker serves. Throws where the checkpoint or the processor does not allow it. */
+export async function startAttention(deps: ServiceDeps, options: AttentionOptions): Promise<RunningService> {
+  const { system, tracer, id } = deps
+  const checkpoint = openCheckpoint(options.model.path)
+  const format = options.model.weights
+  const report = await probeDevice({ formats: [format], geometries: [geometryOf(checkpoint.spec)], threads: options.threads })
+  requireExact(report)
+  let state: Heartbeat['state'] = 'starting'
+  const load: Record<string, number> = { steps: 0 }
+  const heartbeat = startHeartbeat(
+    system,
+    subjects.health(deps.cluster),
+    () => ({
+      role: 'attention',
+      id,
+      incarnation: deps.incarnation,
+      pid: deps.pid,
+      state,
+      deviceClass: report.deviceClass,
+      fingerprint: modelFingerprint(checkpoint, format),
+      shards: [],
+      capacity: { kvTokens: options.kvTokens, maxRows: 0 },
+      load,
+    }),
+    HEARTBEAT_MS,
+  )
+  const model = await loadAttentionModel(checkpoint, { format, minRows: report.minRows, threads: options.threads })
+  const runner = createStepRunner({ model, system, kvTokens: options.kvTokens, expertTimeoutMs: EXPERT_TIMEOUT_MS })
+  const counted: typeof runner = {
+    ...runner,
+    run: async (step, stepOptions) => {
+      const result = await runner.run(step, stepOptions)
+      load.steps = (load.steps ?? 0) + 1
+      load.sequences = runner.numSequences
+      load.kvTokens = runner.numTokens
+      return result
+    },
+  }
+  const actorOptions = { address: id, runner: counted, system, tracer, clock: system.clock }
+  const actors = [system.spawn(stepActor(actorOptions)), system.spawn(controlActor(actorOptions))]
+  state = 'ready'
+  heartbeat.beat()
+  const stop = async (): Promise<void> => {
+    state = 'stopped'
+    heartbeat.beat()
+    heartbeat.stop()
+    await Promise.all(actors.map((actor) => actor.stop()))
+    await model.dispose()
+    checkpoint.close()
+  }
+  return { address: id, drain: stop, stop }
+}

@@ -1,0 +1,177 @@
+// Runs one `attention.step`: commit, forward, sample. It owns the sequences; the actor around it owns nothing.
+//
+// Invariants
+//   R1  A step that fails changes no committed state: sequences keep their epoch's tail, and a retry gives the same bits.
+//   R2  An entry that cannot run (gap, bad tree, no KV room) fails alone; the others go on.
+
+import type { ActorSystem } from '../../lib/actor/actor.js'
+import { ClusterError } from '../../lib/errors.js'
+import type { Body, MessageOf, StepEntry } from '../../lib/wire/messages.js'
+import { packF32, packI32 } from '../../lib/wire/tensor.js'
+import type { AttentionModel } from './attention-model.js'
+import { geometryOf } from './attention-model.js'
+import { forward } from './decoder.js'
+import type { DispatchContext } from './dispatch.js'
+import { advance, openSequence, pathTokens, type SequenceState } from './sequence-state.js'
+
+type Result = Body<'attention.sampled'>['entries'][number]
+
+export interface StepRunner {
+  run(step: MessageOf<'attention.step'>, options: StepOptions): Promise<Body<'attention.sampled'>>
+  /** Forgets sequences and aborts the running step where nobody else waits for it; returns the workers to tell. */
+  cancel(sequences: readonly string[]): CancelledStep | undefined
+  readonly numSequences: number
+  readonly numTokens: number
+}
+
+export interface StepOptions {
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+  readonly traceparent?: string | undefined
+}
+
+export interface CancelledStep {
+  readonly step: string
+  readonly workers: readonly string[]
+}
+
+interface RunningStep {
+  readonly id: string
+  readonly abort: AbortController
+  readonly waiting: Set<string> // its sequences that nobody cancelled
+  readonly used: Set<string>
+}
+
+export interface StepRunnerOptions {
+  readonly model: AttentionModel
+  readonly system: ActorSystem
+  readonly kvTokens: number
+  readonly expertTimeoutMs: number
+}
+
+export function createStepRunner({ model, system, kvTokens, expertTimeoutMs }: StepRunnerOptions): StepRunner {
+  const sequences = new Map<string, SequenceState>()
+  const geometry = { numLayers: model.layers.length, ...geometryOf(model.spec) }
+  const limits = { vocabSize: model.spec.vocabSize, maxPositions: model.spec.maxPositions }
+  let running: RunningStep | undefined
+
+  const numTokens = (): number => [...sequences.values()].reduce((sum, { cache }) => sum + cache.length, 0)
+
+  const prepare = (entry: StepEntry): SequenceState => {
+    const state = entry.start && entry.epoch === 0 ? openSequence(entry.start, geometry) : sequences.get(entry.sequence)
+    if (state === undefined) {
+      throw new ClusterError('failed_precondition', `sequence ${entry.sequence}: not held here; start it at epoch 0`)
+    }
+    advance(state, entry, limits)
+    if (numTokens() + state.tail.tokens.length > kvTokens) {
+      throw new ClusterError('resource_exhausted', `KV cache: want room for ${state.tail.tokens.length} more tokens of ${kvTokens}`)
+    }
+    sequences.set(entry.sequence, state)
+    return state
+  }
+
+  const run: StepRunner['run'] = async (step, options) => {
+    for (const sequence of step.release) sequences.delete(sequence)
+    const results: Result[] = []
+    const ready: { state: SequenceState; result: Result }[] = []
+    for (const entry of step.entries) {
+      const result = emptyResult(entry)
+      results.push(result)
+      try {
+        ready.push({ state: prepare(entry), result })
+      } catch (error) {
+        result.error = ClusterError.from(error).toWire()
+      }
+    }
+    const abort = new AbortController()
+    const context: DispatchContext = {
+      system,
+      step: step.step,
+      replicas: step.replicas,
+      plan: model.plan,
+      timeoutMs: Math.min(expertTimeoutMs, options.timeoutMs),
+      signal: AbortSignal.any([abort.signal, options.signal]),
+      traceparent: options.traceparent,
+      failed: new Set(),
+      used: new Set(),
+    }
+    running = { id: step.step, abort, waiting: new Set(step.entries.map((entry) => entry.sequence)), used: context.used }
+    const started = performance.now()
+    try {
+      const logits = ready.length === 0 ? undefined : await sampleAll(model, ready, { context, withLogits: step.withLogits })
+      const computeMs = performance.now() - started
+      return { step: step.step, entries: results, expertCalls: context.used.size, expertWaitMs: 0, computeMs, ...(logits && { logits }) }
+    } finally {
+      running = undefined
+    }
+  }
+
+  const cancel: StepRunner['cancel'] = (cancelled) => {
+    for (const sequence of cancelled) {
+      sequences.delete(sequence)
+      running?.waiting.delete(sequence)
+    }
+    if (running === undefined || running.waiting.size > 0 || running.abort.signal.aborted) return undefined
+    running.abort.abort()
+    return { step: running.id, workers: [...running.used] }
+  }
+
+  return {
+    run,
+    cancel,
+    get numSequences() {
+      return sequences.size
+    },
+    get numTokens() {
+      return numTokens()
+    },
+  }
+}
+
+const emptyResult = (entry: StepEntry): Result => ({
+  sequence: entry.sequence,
+  epoch: entry.epoch,
+  tokens: packI32([]),
+  logprobs: [],
+})
+
+/** Forward pass and sampling; fills the results in place and returns every row's logits where they are asked for. */
+async function sampleAll(
+  model: AttentionModel,
+  ready: readonly { state: SequenceState; result: Result }[],
+  { context, withLogits }: { context: DispatchContext; withLogits: boolean },
+) {
+  const { hidden, vocabSize } = model.spec
+  const states = ready.map(({ state }) => state)
+  const last = await forward(model, states, context)
+  const rows = sampledRows(states, withLogits)
+  if (rows.length === 0) return undefined
+  const x = new Float32Array(rows.length * hidden)
+  rows.forEach((row, i) => x.set(last.subarray(row * hidden, (row + 1) * hidden), i * hidden))
+  const { logits = new Float32Array(0) } = await model.head.run({ x: { data: x, dims: [rows.length, hidden] } })
+  if (withLogits) return packF32(logits, [rows.length, vocabSize])
+  let next = 0
+  for (const { state, result } of ready) {
+    const tokens: number[] = []
+    for (const node of state.tail.sampled) {
+      const row = logits.subarray(next * vocabSize, (next + 1) * vocabSize)
+      const sample = state.sampler.sample(row, { tokens: pathTokens(state, node), promptLength: state.promptLength })
+      tokens.push(sample.token)
+      if (sample.logprobs !== undefined) result.logprobs.push({ ...sample.logprobs, top: [...sample.logprobs.top] })
+      next += 1
+    }
+    result.tokens = packI32(tokens)
+  }
+  return undefined
+}
+
+function sampledRows(states: readonly SequenceState[], all: boolean): number[] {
+  const rows: number[] = []
+  let firstRow = 0
+  for (const { tail } of states) {
+    if (all) for (let node = 0; node < tail.tokens.length; node++) rows.push(firstRow + node)
+    else for (const node of tail.sampled) rows.push(firstRow + node)
+    firstRow += tail.tokens.length
+  }
+  return rows
+}

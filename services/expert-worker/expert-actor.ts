@@ -1,0 +1,74 @@
+// The expert worker's two actors: one computes rows, one (control) places shards and cancels steps meanwhile.
+
+import type { Tracer } from '@opentelemetry/api'
+import type { ActorDefinition } from '../../lib/actor/actor.js'
+import { ClusterError } from '../../lib/errors.js'
+import { inSpan } from '../../lib/tracing/spans.js'
+import { computeExperts } from './compute.js'
+import type { ExpertStore } from './expert-store.js'
+
+/** Cancelled steps are remembered until their calls have drained: the last few are enough. */
+const REMEMBERED_STEPS = 256
+
+export interface ExpertActorOptions {
+  readonly address: string
+  readonly store: ExpertStore
+  readonly fingerprint: string
+  readonly tracer: Tracer
+  /** Counters for the heartbeat. */
+  readonly load: Record<string, number>
+  readonly onPlaced: () => void
+}
+
+export function expertActors(options: ExpertActorOptions): readonly ActorDefinition[] {
+  const cancelled = new Set<string>()
+  return [computeActor(options, cancelled), placementActor(options, cancelled)]
+}
+
+function computeActor({ address, store, tracer, load }: ExpertActorOptions, cancelled: Set<string>): ActorDefinition {
+  return {
+    address,
+    mailboxCapacity: 256,
+    systemKinds: new Set(),
+    create: () => ({
+      'expert.compute': (message, context) =>
+        inSpan(tracer, 'expert.compute', context.traceparent, async (_, span) => {
+          span.setAttribute('banyan.layer', message.layer)
+          const started = performance.now()
+          const partials = await computeExperts(store, message, () => cancelled.has(message.step))
+          load.calls = (load.calls ?? 0) + 1
+          load.rows = (load.rows ?? 0) + (message.hidden.shape[0] ?? 0)
+          return { kind: 'expert.output', step: message.step, layer: message.layer, partials, computeMs: performance.now() - started }
+        }),
+    }),
+  }
+}
+
+function placementActor(options: ExpertActorOptions, cancelled: Set<string>): ActorDefinition {
+  const { address, store, fingerprint, load, onPlaced } = options
+  return {
+    address: `${address}.control`,
+    mailboxCapacity: 1024,
+    systemKinds: new Set(['expert.cancel']),
+    create: () => ({
+      'expert.place': async ({ tableEpoch, fingerprint: wanted, shards }) => {
+        if (wanted !== fingerprint) {
+          throw new ClusterError('failed_precondition', `checkpoint: the router serves ${wanted}, this worker holds ${fingerprint}`)
+        }
+        const unknown = shards.find((shard) => shard >= store.plan.numShards)
+        if (unknown !== undefined) {
+          throw new ClusterError('invalid_argument', `shard ${unknown}: want 0 … ${store.plan.numShards - 1}`)
+        }
+        await store.place(shards)
+        onPlaced()
+        return { kind: 'expert.placed', tableEpoch, shards: [...store.shards] }
+      },
+      'expert.cancel': ({ step }) => {
+        cancelled.add(step)
+        load.cancelledSteps = (load.cancelledSteps ?? 0) + 1
+        const oldest = cancelled.values().next().value
+        if (cancelled.size > REMEMBERED_STEPS && oldest !== undefined) cancelled.delete(oldest)
+      },
+    }),
+  }
+}

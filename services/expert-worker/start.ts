@@ -1,0 +1,54 @@
+// Starts an expert worker: probe the kernels, report health, load shards as the router places them.
+
+import { startHeartbeat } from '../../lib/actor/heartbeat.js'
+import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
+import type { ExpertWorkerOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
+import { openCheckpoint } from '../../lib/model/checkpoint.js'
+import { modelFingerprint } from '../../lib/model/fingerprint.js'
+import type { Heartbeat } from '../../lib/wire/messages.js'
+import { subjects } from '../../lib/wire/subjects.js'
+import { expertActors } from './expert-actor.js'
+import { createExpertStore } from './expert-store.js'
+
+const HEARTBEAT_MS = 500
+
+/** Resolves when the worker accepts placements. Throws where the checkpoint or the processor does not allow it. */
+export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorkerOptions): Promise<RunningService> {
+  const { system, id, tracer } = deps
+  const { path, weights: format } = options.model
+  const checkpoint = openCheckpoint(path)
+  const report = await probeDevice({ formats: [format], geometries: [], threads: options.threads })
+  requireExact(report)
+  const fingerprint = modelFingerprint(checkpoint, format)
+  const store = createExpertStore({ checkpoint, format, minRows: report.minRows })
+  const load: Record<string, number> = { calls: 0, rows: 0, cancelledSteps: 0 }
+  let state: Heartbeat['state'] = 'ready'
+  const heartbeat = startHeartbeat(
+    system,
+    subjects.health(deps.cluster),
+    () => ({
+      role: 'expert-worker',
+      id,
+      incarnation: deps.incarnation,
+      pid: deps.pid,
+      state,
+      deviceClass: report.deviceClass,
+      fingerprint,
+      shards: [...store.shards],
+      capacity: { kvTokens: 0, maxRows: 0 },
+      load,
+    }),
+    HEARTBEAT_MS,
+  )
+  const definitions = expertActors({ address: id, store, fingerprint, tracer, load, onPlaced: () => heartbeat.beat() })
+  const actors = definitions.map((definition) => system.spawn(definition))
+  const stop = async (): Promise<void> => {
+    state = 'stopped'
+    heartbeat.beat()
+    heartbeat.stop()
+    await Promise.all(actors.map((actor) => actor.stop()))
+    await store.dispose()
+    checkpoint.close()
+  }
+  return { address: id, drain: stop, stop }
+}

@@ -1,0 +1,127 @@
+// From tokens to a client's events, for one choice: detokenise, watch for the end, append to the request's log.
+//
+// Invariants
+//   O1  Every token is in exactly one chunk, in order; `offset` is its place in the choice.
+//   O2  Text never holds half a character, nor the start of a stop string that may still be completed.
+//   O3  Exactly one `finished` per choice, after its last chunk.
+
+import type { Detokenizer } from '../../lib/model/detokenizer.js'
+import type { TokenLogprobs } from '../../lib/sampling/params.js'
+import type { ChoiceStats, GenerateEvent } from './engine.js'
+import type { RequestLog } from './request-log.js'
+import type { Ending, SequenceEmitter, SequenceStats } from './sequence.js'
+import type { StopChecker } from './stop-checker.js'
+
+export interface EmitterOptions {
+  readonly log: RequestLog
+  readonly choice: number
+  readonly promptTokens: number
+  readonly maxTokens: number
+  readonly endTokenIds: ReadonlySet<number>
+  readonly includeStop: boolean
+  readonly detokenizer: Detokenizer | undefined
+  readonly stopChecker: StopChecker | undefined
+  readonly tokenText: (token: number) => { readonly text: string; readonly bytes: readonly number[] }
+  readonly now: () => number // milliseconds, monotonic
+  readonly onToken: (numTokens: number, sinceLastMs: number, isFirst: boolean) => void
+  readonly onFinished: (ending: Ending) => void
+  readonly onFailed: (error: unknown) => void
+}
+
+export function createEmitter(options: EmitterOptions): SequenceEmitter {
+  const { log, choice, detokenizer, stopChecker } = options
+  const startedMs = options.now()
+  let firstMs = 0
+  let lastMs = startedMs
+  let numTokens = 0
+  let isClosed = false
+
+  const textOf = (token: number): { text: string; stop: string | undefined } => {
+    if (detokenizer === undefined) return { text: '', stop: undefined }
+    const isHidden = options.endTokenIds.has(token) && !options.includeStop
+    const delta = isHidden ? '' : detokenizer.push(token)
+    if (stopChecker === undefined) return { text: delta, stop: undefined }
+    const checked = stopChecker.push(delta)
+    return { text: checked.text, stop: checked.stop }
+  }
+
+  const remainder = (): string => {
+    const tail = detokenizer?.flush() ?? ''
+    if (stopChecker === undefined) return tail
+    const checked = stopChecker.push(tail)
+    return checked.stop === undefined ? checked.text + stopChecker.flush() : checked.text
+  }
+
+  const chunk = (tokenIds: readonly number[], text: string, logprobs: readonly TokenLogprobs[]): GenerateEvent => ({
+    kind: 'chunk',
+    choice,
+    offset: numTokens - tokenIds.length,
+    tokenIds,
+    text,
+    logprobs: logprobs.map((entry) => ({ ...entry, ...options.tokenText(entry.token) })),
+  })
+
+  const endAfter = (token: number, stop: string | undefined): Ending | undefined => {
+    if (options.endTokenIds.has(token)) return { reason: 'stop', stopReason: token }
+    if (stop !== undefined) return { reason: 'stop', stopReason: stop }
+    return numTokens >= options.maxTokens ? { reason: 'length' } : undefined
+  }
+
+  const push: SequenceEmitter['push'] = (tokens, logprobs) => {
+    if (isClosed) return undefined
+    const taken: number[] = []
+    let text = ''
+    let ending: Ending | undefined
+    let isStopped = false
+    for (const token of tokens) {
+      const piece = textOf(token)
+      taken.push(token)
+      numTokens += 1
+      text += piece.text
+      ending = endAfter(token, piece.stop)
+      isStopped = piece.stop !== undefined
+      if (ending !== undefined) break
+    }
+    if (ending !== undefined && !isStopped) text += remainder()
+    const now = options.now()
+    options.onToken(taken.length, now - lastMs, firstMs === 0)
+    if (firstMs === 0) firstMs = now
+    lastMs = now
+    // The worker's log-probabilities come with the tokens they belong to; there are none where none were asked for.
+    log.append(chunk(taken, text, (logprobs as readonly TokenLogprobs[]).slice(0, taken.length)))
+    return ending
+  }
+
+  const statsOf = ({ steps, drafted, accepted }: SequenceStats): ChoiceStats => {
+    const decodeMs = lastMs - firstMs
+    const decodeSteps = Math.max(1, steps)
+    return {
+      ttftMs: Math.max(0, firstMs - startedMs),
+      tpotMs: numTokens > 1 ? decodeMs / (numTokens - 1) : 0,
+      tokensPerSecond: lastMs > startedMs ? (numTokens * 1000) / (lastMs - startedMs) : 0,
+      steps,
+      drafted,
+      accepted,
+      acceptanceLength: 1 + accepted / decodeSteps,
+    }
+  }
+
+  return {
+    push,
+    finish: (ending, stats) => {
+      if (isClosed) return
+      isClosed = true
+      const usage = { promptTokens: options.promptTokens, cachedTokens: 0, completionTokens: numTokens }
+      log.append({ kind: 'finished', choice, reason: ending.reason, stopReason: ending.stopReason, usage, stats: statsOf(stats) })
+      options.onFinished(ending)
+    },
+    fail: (error) => {
+      if (isClosed) return
+      isClosed = true
+      options.onFailed(error)
+    },
+    get isClosed() {
+      return isClosed
+    },
+  }
+}

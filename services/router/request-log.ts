@@ -1,0 +1,91 @@
+// The events of one request, in order, kept while it runs and for a while after: every reader (also a second one with
+// the same request id) sees the same events from the first. Bounded by the request's own token limit.
+
+import { ClusterError } from '../../lib/errors.js'
+import type { GenerateEvent } from './engine.js'
+
+export interface RequestLog {
+  append(event: GenerateEvent): void
+  /** Ends the log; without an error it ended well. */
+  close(error?: ClusterError): void
+  readonly isClosed: boolean
+  readonly error: ClusterError | undefined
+  readonly events: readonly GenerateEvent[]
+  readonly numReaders: number
+  /** From the first event; ends with the log, or throws its error, or `cancelled` when the signal aborts. */
+  read(signal: AbortSignal): AsyncGenerator<GenerateEvent>
+  /** Called when the last reader leaves before the end. */
+  onAbandoned(listener: () => void): void
+}
+
+export function createRequestLog(): RequestLog {
+  const events: GenerateEvent[] = []
+  const wakers = new Set<() => void>()
+  let isClosed = false
+  let failure: ClusterError | undefined
+  let numReaders = 0
+  let abandoned = (): void => undefined
+
+  const wake = (): void => {
+    for (const waker of [...wakers]) waker()
+  }
+
+  const nextChange = (signal: AbortSignal): Promise<void> =>
+    new Promise((resolve) => {
+      const done = (): void => {
+        wakers.delete(done)
+        signal.removeEventListener('abort', done)
+        resolve()
+      }
+      wakers.add(done)
+      signal.addEventListener('abort', done, { once: true })
+    })
+
+  async function* read(signal: AbortSignal): AsyncGenerator<GenerateEvent> {
+    numReaders += 1
+    try {
+      for (let i = 0; ; ) {
+        if (signal.aborted) throw new ClusterError('cancelled', 'the client cancelled the request', { cause: signal.reason })
+        const event = events[i]
+        if (event !== undefined) {
+          i += 1
+          yield event
+        } else if (isClosed) {
+          if (failure !== undefined) throw failure
+          return
+        } else await nextChange(signal)
+      }
+    } finally {
+      numReaders -= 1
+      if (numReaders === 0 && !isClosed) abandoned()
+    }
+  }
+
+  return {
+    append: (event) => {
+      if (isClosed) return
+      events.push(event)
+      wake()
+    },
+    close: (error) => {
+      if (isClosed) return
+      isClosed = true
+      failure = error
+      wake()
+    },
+    get isClosed() {
+      return isClosed
+    },
+    get error() {
+      return failure
+    },
+    events,
+    get numReaders() {
+      return numReaders
+    },
+    read,
+    onAbandoned: (listener) => {
+      abandoned = listener
+    },
+  }
+}

@@ -1,0 +1,214 @@
+// The router's engine behind every door: validates, admits, runs and ends requests. It decides nothing about tokens;
+// that is the step loop (`step-loop.ts`).
+
+import { randomBytes, randomUUID } from 'node:crypto'
+import type { RouterOptions, ServiceDeps } from '../../lib/config/service.js'
+import { ClusterError } from '../../lib/errors.js'
+import type { Checkpoint } from '../../lib/model/checkpoint.js'
+import { createDetokenizer } from '../../lib/model/detokenizer.js'
+import { systemFingerprint } from '../../lib/model/fingerprint.js'
+import type { RouterMetrics } from '../../lib/tracing/metrics.js'
+import { createEmitter } from './emitter.js'
+import type { GenerateEvent, GenerateInput, InferenceEngine } from './engine.js'
+import type { Membership } from './membership.js'
+import { modelInfo } from './model-info.js'
+import type { PlacementManager } from './placement-manager.js'
+import { promptTokens } from './prompt.js'
+import { createRequests, hashBody, requestState, type RequestRecord } from './requests.js'
+import type { Sequence } from './sequence.js'
+import { createStopChecker } from './stop-checker.js'
+import { validate, type ModelLimits, type ValidRequest } from './validate.js'
+import type { AttentionWorkers } from './workers.js'
+
+export const VERSION = '0.1.0'
+const RETRY_AFTER_MS = 250
+
+export interface RouterEngineOptions {
+  readonly deps: ServiceDeps
+  readonly limits: RouterOptions
+  readonly checkpoint: Checkpoint
+  readonly modelFingerprint: string
+  readonly deviceClass: () => string
+  readonly membership: Membership
+  readonly placement: PlacementManager
+  readonly workers: AttentionWorkers
+  readonly metrics: RouterMetrics
+}
+
+export interface RouterEngine extends InferenceEngine {
+  /** Refuses new requests and waits for the running ones, at most `timeoutMs`. */
+  drain(timeoutMs: number): Promise<void>
+  /** Ends what still runs with a typed error. */
+  stop(): void
+}
+
+export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
+  const { deps, checkpoint, workers, placement, membership, metrics } = options
+  const { clock } = deps.system
+  const model = modelInfo(checkpoint, options.limits.model)
+  const requests = createRequests(clock, (sequences) => workers.cancel(sequences))
+  let isDraining = false
+  let hasBeenReady = false
+
+  const fingerprint = (): string => systemFingerprint(options.modelFingerprint, options.deviceClass())
+
+  const isReady = (): boolean => {
+    const wanted = hasBeenReady ? 1 : options.limits.numAttention
+    const isServing = placement.isComplete() && workers.count >= wanted
+    hasBeenReady ||= isServing
+    return isServing && !isDraining
+  }
+
+  const admit = (numSequences: number): void => {
+    if (isDraining) throw new ClusterError('unavailable', 'this router is draining; try another', { details: { reason: 'DRAINING' } })
+    if (!hasBeenReady && !isReady()) {
+      throw new ClusterError('unavailable', 'the cluster is still starting; try again shortly', { details: { reason: 'STARTING' } })
+    }
+    const { maxWaiting } = options.limits
+    if (workers.numWaiting + numSequences > maxWaiting) {
+      throw new ClusterError('resource_exhausted', `queue: ${workers.numWaiting} sequences wait of at most ${maxWaiting}`, {
+        details: { reason: 'QUEUE_FULL', retryAfterMs: String(RETRY_AFTER_MS) },
+      })
+    }
+  }
+
+  const checkModel = (name: string | undefined): void => {
+    if (name === undefined || name === '' || name === model.id) return
+    throw new ClusterError('not_found', `model ${name}: this cluster serves ${model.id}`, {
+      details: { reason: 'MODEL_NOT_FOUND', model: name },
+    })
+  }
+
+  const modelLimits = (): ModelLimits => ({
+    vocabSize: model.vocabSize,
+    maxPositions: model.maxPositions,
+    kvTokens: workers.kvTokens === 0 ? model.maxPositions : workers.kvTokens,
+    eosTokenIds: model.eosTokenIds,
+    defaults: checkpoint.defaults,
+  })
+
+  const start = (input: GenerateInput, id: string, bodyHash: string, deadlineMs: number | undefined): RequestRecord => {
+    checkModel(input.model)
+    const request = validate(input, promptTokens(checkpoint, input.prompt), modelLimits(), drawSeed)
+    admit(request.n)
+    const record = requests.open(id, bodyHash, deadlineMs)
+    record.numOpen = request.n
+    record.log.append({
+      kind: 'accepted',
+      requestId: id,
+      model: model.id,
+      createdUnixMs: clock.now(),
+      promptTokens: request.prompt.length,
+      cachedTokens: 0,
+      fingerprint: fingerprint(),
+      seed: request.sampling.seed,
+    })
+    metrics.requestAccepted(request.prompt.length)
+    record.sequences = Array.from({ length: request.n }, (_, choice) => createSequence(record, request, choice))
+    workers.submit(record.sequences)
+    return record
+  }
+
+  const createSequence = (record: RequestRecord, request: ValidRequest, choice: number): Sequence => {
+    const endTokenIds = new Set(request.sampling.endTokenIds)
+    const { tokenizer } = checkpoint
+    const startedMs = performance.now()
+    const emitter = createEmitter({
+      log: record.log,
+      choice,
+      promptTokens: request.prompt.length,
+      maxTokens: request.maxTokens,
+      endTokenIds,
+      includeStop: request.includeStop,
+      detokenizer: tokenizer && createDetokenizer(tokenizer),
+      stopChecker: request.stop.length > 0 ? createStopChecker(request.stop, request.includeStop) : undefined,
+      tokenText: (token) => ({ text: tokenizer?.tokenText(token) ?? '', bytes: [...(tokenizer?.tokenBytes(token) ?? [])] }),
+      now: () => performance.now(),
+      onToken: (numTokens, sinceLastMs, isFirst) => metrics.tokens(numTokens, sinceLastMs, isFirst),
+      onFinished: (ending) => {
+        metrics.requestFinished(ending.reason, performance.now() - startedMs)
+        requests.choiceFinished(record)
+      },
+      onFailed: (error) => {
+        metrics.requestFinished(ClusterError.from(error).code === 'cancelled' ? 'abort' : 'error', performance.now() - startedMs)
+        requests.fail(record, ClusterError.from(error))
+      },
+    })
+    return {
+      id: `${deps.id}.${deps.incarnation}.${record.id}.${choice}`.slice(-200),
+      choice,
+      promptLength: request.prompt.length,
+      sampling: request.sampling,
+      limits: { maxTokens: request.maxTokens, endTokenIds },
+      drafts: request.drafts && options.limits.draft.length > 0,
+      emitter,
+      tokens: [...request.prompt],
+      base: 0,
+      epoch: 0,
+      accepted: [],
+      restarts: 0,
+      draftedUpTo: 0,
+      draftSkips: 0,
+      draftHits: 0.5,
+      stats: { steps: 0, drafted: 0, accepted: 0 },
+    }
+  }
+
+  async function* generate(
+    input: GenerateInput,
+    { signal, deadlineMs }: { readonly signal: AbortSignal; readonly deadlineMs?: number | undefined },
+  ): AsyncGenerator<GenerateEvent> {
+    const id = input.requestId === undefined || input.requestId === '' ? `req-${randomUUID()}` : input.requestId
+    if (id.length > 128) throw new ClusterError('invalid_argument', `request id: want at most 128 characters, got ${id.length}`)
+    const bodyHash = hashBody(input)
+    const record = requests.find(id, bodyHash) ?? start(input, id, bodyHash, deadlineMs)
+    yield* record.log.read(signal)
+  }
+
+  return {
+    version: VERSION,
+    model,
+    fingerprint,
+    generate,
+    cancel: (requestId) => {
+      const record = requests.get(requestId)
+      if (record === undefined || record.log.isClosed) return false
+      requests.fail(record, new ClusterError('cancelled', `request ${requestId}: cancelled`))
+      return true
+    },
+    lookup: (requestId) => {
+      const record = requests.get(requestId)
+      return record && requestState(record)
+    },
+    status: () => ({
+      model: model.id,
+      fingerprint: fingerprint(),
+      epoch: placement.epoch,
+      processes: membership.processes(),
+      requests: { running: workers.numRunning, waiting: workers.numWaiting },
+    }),
+    isReady,
+    tokenize: (text) => promptTokens(checkpoint, { kind: 'text', text }),
+    detokenize: (tokens) => {
+      if (checkpoint.tokenizer === undefined) throw noTokenizer()
+      return checkpoint.tokenizer.decode(tokens)
+    },
+    metrics: () => {
+      metrics.gauges({ running: workers.numRunning, waiting: workers.numWaiting, kvUsage: workers.kvUsage })
+      return metrics.text()
+    },
+    drain: async (timeoutMs) => {
+      isDraining = true
+      await requests.whenIdle(timeoutMs)
+    },
+    stop: () => {
+      isDraining = true
+      workers.stop()
+    },
+  }
+}
+
+const drawSeed = (): bigint => randomBytes(8).readBigUInt64LE()
+
+export const noTokenizer = (): ClusterError =>
+  new ClusterError('failed_precondition', 'this model has no tokenizer; send and read token ids', { details: { reason: 'NO_TOKENIZER' } })

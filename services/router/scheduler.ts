@@ -1,0 +1,148 @@
+// Decides which sequences of one attention worker run in the next step, and with how many rows.
+//
+// Invariants
+//   Z1  Decoding sequences come before prefill; prefill is cut into chunks that fit the token budget.
+//   Z2  No step is planned that the KV capacity cannot hold: the youngest sequence is preempted (recomputed later).
+//   Z3  Waiting sequences are admitted in order of arrival; a preempted one goes to the front.
+
+import { createKvBlocks, type KvBlocks } from './kv-blocks.js'
+import { isDecoding, prefillRows, restart, rootOnly, decodeRows, type Rows, type Sequence } from './sequence.js'
+
+export interface SchedulerLimits {
+  readonly kvTokens: number
+  readonly maxRunning: number
+  readonly tokenBudget: number // rows a step
+  readonly prefillChunk: number // rows of one prompt a step
+  readonly maxTreeNodes: number
+}
+
+export interface Scheduler {
+  readonly blocks: KvBlocks
+  readonly running: readonly Sequence[]
+  readonly waiting: readonly Sequence[]
+  readonly preemptions: number
+  enqueue(sequence: Sequence): void
+  /** The rows of the next step; empty when there is nothing to do. */
+  schedule(): Rows[]
+  /** Rows a decoding sequence may have in this step, root included. */
+  treeBudget(rows: readonly Rows[]): number
+  /** Replaces a decoding sequence's single row by a tree where the KV has room for it. */
+  widen(rows: Rows, tree: Rows['tree']): Rows
+  /** Takes a sequence out for good. */
+  remove(sequence: Sequence): void
+  /** Takes the KV of a sequence away and puts it at the front of the queue. */
+  requeue(sequence: Sequence): void
+  /** Everything, for moving to another worker. */
+  takeAll(): Sequence[]
+  /** Sequences whose KV the worker may drop, since the last call. */
+  takeReleased(): string[]
+}
+
+export function createScheduler(limits: SchedulerLimits): Scheduler {
+  const blocks = createKvBlocks(limits.kvTokens)
+  let running: Sequence[] = []
+  let waiting: Sequence[] = []
+  let released: string[] = []
+  let preemptions = 0
+
+  const free = (sequence: Sequence): void => {
+    blocks.release(sequence.id)
+    running = running.filter((other) => other !== sequence)
+    released.push(sequence.id)
+  }
+
+  const requeue = (sequence: Sequence): void => {
+    free(sequence)
+    restart(sequence)
+    waiting = [sequence, ...waiting.filter((other) => other !== sequence)]
+  }
+
+  /** Room for a running sequence's next rows; takes it from the youngest others where needed. */
+  const makeRoom = (sequence: Sequence, tokens: number): boolean => {
+    while (!blocks.reserve(sequence.id, tokens)) {
+      const youngest = running.at(-1)
+      if (youngest === undefined || youngest === sequence) return false
+      requeue(youngest)
+      preemptions += 1
+    }
+    return true
+  }
+
+  const admit = (): void => {
+    for (let next = waiting[0]; next !== undefined && running.length < limits.maxRunning; next = waiting[0]) {
+      if (!blocks.reserve(next.id, next.tokens.length + 1)) return
+      waiting = waiting.slice(1)
+      running.push(next)
+    }
+  }
+
+  const schedule = (): Rows[] => {
+    admit()
+    const rows: Rows[] = []
+    let budget = limits.tokenBudget
+    for (const sequence of running.filter(isDecoding)) {
+      if (budget < 1 || !running.includes(sequence)) continue
+      if (makeRoom(sequence, sequence.tokens.length)) {
+        rows.push(decodeRows(sequence, rootOnly(sequence)))
+        budget -= 1
+      } else {
+        requeue(sequence)
+        preemptions += 1
+      }
+    }
+    for (const sequence of running.filter((candidate) => !isDecoding(candidate))) {
+      const chunk = Math.min(limits.prefillChunk, budget)
+      if (chunk < 1) break
+      const planned = prefillRows(sequence, chunk)
+      rows.push(planned)
+      budget -= planned.tree.tokens.length
+    }
+    return rows.filter((planned) => running.includes(planned.sequence))
+  }
+
+  return {
+    blocks,
+    get running() {
+      return running
+    },
+    get waiting() {
+      return waiting
+    },
+    get preemptions() {
+      return preemptions
+    },
+    enqueue: (sequence) => {
+      waiting = [...waiting, sequence]
+    },
+    schedule,
+    treeBudget: (rows) => {
+      const used = rows.reduce((sum, { tree }) => sum + tree.tokens.length, 0)
+      const decoding = rows.filter(({ sequence }) => isDecoding(sequence)).length
+      if (decoding === 0) return 1
+      return Math.min(limits.maxTreeNodes, 1 + Math.floor((limits.tokenBudget - used) / decoding))
+    },
+    widen: (rows, tree) => {
+      const hasRoom = blocks.reserve(rows.sequence.id, rows.sequence.tokens.length + tree.tokens.length)
+      return hasRoom ? decodeRows(rows.sequence, tree) : rows
+    },
+    remove: (sequence) => {
+      waiting = waiting.filter((other) => other !== sequence)
+      if (running.includes(sequence)) free(sequence)
+    },
+    requeue,
+    takeAll: () => {
+      const all = [...running, ...waiting]
+      for (const sequence of [...running]) {
+        free(sequence)
+        restart(sequence)
+      }
+      waiting = []
+      return all
+    },
+    takeReleased: () => {
+      const ids = released
+      released = []
+      return ids
+    },
+  }
+}

@@ -1,0 +1,86 @@
+// The router's view of one sequence (one choice of a request): its tokens, and how far an attention worker's KV is.
+//
+// Invariants
+//   Q1  `tokens` = prompt + output; the KV of the first `base` of them exists on `worker` once `accepted` is committed.
+//   Q2  `restart` loses no token: the sequence is prefilled again from its tokens, and I1 makes the rest the same.
+
+import type { SamplingParams } from '../../lib/sampling/params.js'
+import type { TokenTree } from '../../lib/speculative/token-tree.js'
+
+export interface SequenceLimits {
+  readonly maxTokens: number // output tokens
+  readonly endTokenIds: ReadonlySet<number>
+}
+
+export interface Sequence {
+  readonly id: string
+  readonly choice: number
+  readonly promptLength: number
+  readonly sampling: SamplingParams
+  readonly limits: SequenceLimits
+  readonly drafts: boolean
+  readonly emitter: SequenceEmitter
+  tokens: number[]
+  base: number
+  epoch: number // of the next step
+  accepted: readonly number[] // nodes of the last step, to be committed by the next
+  restarts: number
+  draftedUpTo: number // tokens the drafter holds
+  draftSkips: number // steps to go without a draft
+  draftHits: number // moving average of accepted per drafted node
+  stats: SequenceStats
+}
+
+export interface SequenceStats {
+  steps: number
+  drafted: number
+  accepted: number
+}
+
+/** Where a sequence's tokens go. `push` returns why the sequence ended, if it did. */
+export interface SequenceEmitter {
+  push(tokens: readonly number[], logprobs: readonly unknown[]): Ending | undefined
+  finish(ending: Ending, stats: SequenceStats): void
+  fail(error: unknown): void
+  readonly isClosed: boolean
+}
+
+export interface Ending {
+  readonly reason: 'stop' | 'length' | 'cancelled' | 'error'
+  readonly stopReason?: string | number | undefined
+}
+
+export const numOutput = (sequence: Sequence): number => sequence.tokens.length - sequence.promptLength
+
+/** Whether the next step decodes (only the last token's KV is missing) or prefills. */
+export const isDecoding = (sequence: Sequence): boolean => sequence.base === sequence.tokens.length - 1
+
+/** Forgets the KV: the next step starts from token 0 (after preemption, a lost worker or an epoch gap). */
+export function restart(sequence: Sequence): void {
+  sequence.base = 0
+  sequence.epoch = 0
+  sequence.accepted = []
+  sequence.restarts += 1
+}
+
+/** The rows of a sequence in a step. */
+export interface Rows {
+  readonly sequence: Sequence
+  readonly tree: TokenTree
+  readonly sampled: readonly number[] // every node while decoding, the last one at the end of a prefill, none before
+}
+
+/** The next prefill chunk: at most `budget` rows, as a chain. */
+export function prefillRows(sequence: Sequence, budget: number): Rows {
+  const tokens = sequence.tokens.slice(sequence.base, sequence.base + budget)
+  const isLast = sequence.base + tokens.length === sequence.tokens.length
+  const parents = tokens.map((_, i) => i - 1)
+  return { sequence, tree: { tokens, parents }, sampled: isLast ? [tokens.length - 1] : [] }
+}
+
+export function decodeRows(sequence: Sequence, tree: TokenTree): Rows {
+  return { sequence, tree, sampled: Array.from(tree.tokens, (_, node) => node) }
+}
+
+/** A tree of one node: the last token. */
+export const rootOnly = (sequence: Sequence): TokenTree => ({ tokens: sequence.tokens.slice(-1), parents: [-1] })

@@ -1,0 +1,180 @@
+// Starts a router: watch the cluster, place shards, open the doors.
+
+import { startHeartbeat } from '../../lib/actor/heartbeat.js'
+import type { RouterOptions, RunningRouter, ServiceDeps } from '../../lib/config/service.js'
+import { ClusterError } from '../../lib/errors.js'
+import { openCheckpoint } from '../../lib/model/checkpoint.js'
+import { shardPlan } from '../../lib/model/expert-shards.js'
+import { modelFingerprint } from '../../lib/model/fingerprint.js'
+import { createRouterMetrics } from '../../lib/tracing/metrics.js'
+import type { Heartbeat } from '../../lib/wire/messages.js'
+import { subjects } from '../../lib/wire/subjects.js'
+import { readI32 } from '../../lib/wire/tensor.js'
+import { startGrpcServer } from './grpc-server.js'
+import { startHttpServer } from './http/http-server.js'
+import { promptLogits } from './logits.js'
+import { createMembership } from './membership.js'
+import { createPlacementManager } from './placement-manager.js'
+import { chooseReplicas } from './placement.js'
+import { createProposer } from './proposer.js'
+import { createRouterEngine, type RouterEngine } from './router-engine.js'
+import { checkPrompt } from './validate.js'
+import { createAttentionWorkers } from './workers.js'
+
+const HEARTBEAT_MS = 500
+const TICK_MS = 250
+const PROPOSE_TIMEOUT_MS = 25
+const DRAIN_MS = 25_000
+
+/** Resolves when the doors are open; `GET /ready` tells when the cluster behind them can serve. */
+export async function startRouter(deps: ServiceDeps, options: RouterOptions): Promise<RunningRouter> {
+  const { system, logger, cluster, id } = deps
+  const checkpoint = openCheckpoint(options.model.path)
+  const fingerprint = modelFingerprint(checkpoint, options.model.weights)
+  const membership = createMembership()
+  const deviceClass = watchDeviceClass(fingerprint)
+  const plan = shardPlan(checkpoint.spec)
+  let numSteps = 0
+  const newStepId = (): string => `${id}.${deps.incarnation}.${(numSteps += 1)}`
+
+  const placement = createPlacementManager({
+    system,
+    membership,
+    logger,
+    fingerprint,
+    numShards: plan.numShards,
+    replicas: options.replicas,
+    minWorkers: Math.max(1, options.numExperts),
+    accepts: deviceClass.accepts,
+  })
+  const proposer = createProposer({
+    system,
+    membership,
+    clock: system.clock,
+    vocabSize: checkpoint.spec.vocabSize,
+    maxPositions: checkpoint.spec.maxPositions,
+    timeoutMs: PROPOSE_TIMEOUT_MS,
+  })
+  const metrics = createRouterMetrics(options.model.path.split('/').at(-1) ?? 'model')
+  const workers = createAttentionWorkers({
+    ...deps,
+    membership,
+    placement,
+    proposer,
+    limits: options,
+    accepts: deviceClass.accepts,
+    newStepId,
+    onStep: (report) => metrics.step(report),
+  })
+  const engine = createRouterEngine({
+    deps,
+    limits: options,
+    checkpoint,
+    modelFingerprint: fingerprint,
+    deviceClass: deviceClass.name,
+    membership,
+    placement,
+    workers,
+    metrics,
+  })
+
+  const stopListening = system.listen(subjects.health(cluster), 'worker.heartbeat', (heartbeat) => {
+    deviceClass.observe(heartbeat)
+    membership.observe(heartbeat, system.clock.now())
+  })
+  const stopTicking = every(system.clock, TICK_MS, () => membership.tick(system.clock.now()))
+  let state: Heartbeat['state'] = 'starting'
+  const heartbeat = startHeartbeat(system, subjects.health(cluster), () => describe(deps, engine, { state, fingerprint }), HEARTBEAT_MS)
+  const actor = system.spawn({
+    address: id,
+    mailboxCapacity: 256,
+    systemKinds: new Set(['cluster.status']),
+    create: () => ({
+      'cluster.status': () => ({ kind: 'cluster.state', json: JSON.stringify(engine.status()) }),
+      'router.logits': async ({ tokens }) => {
+        const worker = workers.anyWorker()
+        if (worker === undefined || !engine.isReady()) throw new ClusterError('unavailable', 'the cluster is still starting')
+        const prompt = [...readI32(tokens, 'tokens')]
+        const { vocabSize, maxPositions } = checkpoint.spec
+        checkPrompt(prompt, { vocabSize, maxPositions: maxPositions + 1, kvTokens: 0, eosTokenIds: [], defaults: checkpoint.defaults })
+        const replicas = chooseReplicas(placement.table, (candidate) => membership.isLive(candidate))
+        const chunk = options.prefillChunk
+        const logits = await promptLogits({ system, worker, tableEpoch: placement.epoch, replicas, vocabSize, chunk, newStepId }, prompt)
+        return { kind: 'logits.page', logits }
+      },
+    }),
+  })
+
+  const doors = { engine, host: options.host, apiKeys: options.apiKeys, logger }
+  const http = await startHttpServer({ ...doors, port: options.httpPort })
+  const grpc = await startGrpcServer({ ...doors, port: options.grpcPort })
+  state = 'ready'
+  heartbeat.beat()
+
+  const leave = async (graceMs: number): Promise<void> => {
+    state = 'stopped'
+    heartbeat.beat()
+    engine.stop()
+    placement.stop()
+    stopTicking()
+    stopListening()
+    heartbeat.stop()
+    await Promise.all([http.stop(graceMs), grpc.stop(graceMs)])
+    await actor.stop()
+    checkpoint.close()
+  }
+
+  return {
+    address: id,
+    http: http.url,
+    grpc: grpc.address,
+    drain: async () => {
+      state = 'draining'
+      heartbeat.beat()
+      grpc.setServing(false)
+      await engine.drain(DRAIN_MS)
+      await leave(1_000)
+    },
+    stop: () => leave(0),
+  }
+}
+
+function describe(deps: ServiceDeps, engine: RouterEngine, { state, fingerprint }: { state: Heartbeat['state']; fingerprint: string }) {
+  const { running, waiting } = engine.status().requests
+  return {
+    role: 'router' as const,
+    id: deps.id,
+    incarnation: deps.incarnation,
+    pid: deps.pid,
+    state,
+    deviceClass: 'none',
+    fingerprint,
+    shards: [],
+    capacity: { kvTokens: 0, maxRows: 0 },
+    load: { running, waiting },
+  }
+}
+
+/** The cluster's device class is that of the first worker seen; others are not mixed in (their bits differ). */
+function watchDeviceClass(fingerprint: string) {
+  let name: string | undefined
+  const accepts = (worker: Heartbeat): boolean => worker.fingerprint === fingerprint && worker.deviceClass === name
+  return {
+    accepts,
+    name: () => name ?? 'none',
+    observe: (worker: Heartbeat): void => {
+      const isCompute = worker.role === 'attention' || worker.role === 'expert-worker'
+      if (isCompute && worker.fingerprint === fingerprint) name ??= worker.deviceClass
+    },
+  }
+}
+
+function every(clock: ServiceDeps['system']['clock'], intervalMs: number, run: () => void): () => void {
+  let cancel = (): void => undefined
+  const tick = (): void => {
+    run()
+    cancel = clock.after(intervalMs, tick)
+  }
+  tick()
+  return () => cancel()
+}

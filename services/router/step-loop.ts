@@ -1,0 +1,246 @@
+// The one loop that drives everything, one per attention worker:
+//
+//     schedule → propose → forward → verify → commit → emit
+//
+// A token is decided in `forward` (the ordinary sampler at every tree node, on the attention worker) and chosen in
+// `verify` (pure). Everything else moves it.
+//
+// Invariants
+//   N1  A step that fails is retried with the same epochs, so nothing is committed twice (I2).
+//   N2  Sequences of a lost worker are prefilled elsewhere from their tokens (I1 makes the rest the same).
+//   N3  No wait without a deadline (I5).
+
+import type { ActorSystem, Clock } from '../../lib/actor/actor.js'
+import type { Tracer } from '@opentelemetry/api'
+import { ClusterError } from '../../lib/errors.js'
+import { inSpan } from '../../lib/tracing/spans.js'
+import type { Body, StepEntry } from '../../lib/wire/messages.js'
+import { packI32, readI32 } from '../../lib/wire/tensor.js'
+import type { Membership } from './membership.js'
+import type { PlacementManager } from './placement-manager.js'
+import { chooseReplicas } from './placement.js'
+import { learnFromStep, type Proposer } from './proposer.js'
+import type { Scheduler } from './scheduler.js'
+import { isDecoding, numOutput, type Rows, type Sequence } from './sequence.js'
+import { verify } from './verify.js'
+
+export const STEP_TIMEOUT_MS = 60_000
+const RECOVERY_MS = 30_000 // how long a step waits for lost experts to come back
+const RETRY_MS = 50
+const MAX_RESTARTS = 20
+
+export interface StepLoopOptions {
+  readonly worker: string
+  readonly scheduler: Scheduler
+  readonly proposer: Proposer
+  readonly placement: PlacementManager
+  readonly membership: Membership
+  readonly system: ActorSystem
+  readonly clock: Clock
+  readonly tracer: Tracer
+  readonly newStepId: () => string
+  /** The worker is lost: its sequences must go elsewhere. */
+  readonly onWorkerLost: () => void
+  readonly onStep: (step: StepReport) => void
+}
+
+export interface StepReport {
+  readonly sequences: number
+  readonly rows: number
+  readonly emitted: number
+  readonly durationMs: number
+}
+
+export interface StepLoop {
+  /** Starts a step when there is work and none is under way. */
+  kick(): void
+  stop(): void
+}
+
+type Sampled = Body<'attention.sampled'>
+interface Verified {
+  readonly rows: Rows
+  readonly acceptedNodes: readonly number[]
+  readonly tokens: readonly number[]
+  readonly logprobs: Sampled['entries'][number]['logprobs']
+}
+
+export function createStepLoop(options: StepLoopOptions): StepLoop {
+  const { scheduler, proposer, clock } = options
+  let isRunning = false
+  let isStopped = false
+
+  const step = async (): Promise<boolean> => {
+    const planned = scheduler.schedule()
+    const released = scheduler.takeReleased()
+    if (planned.length === 0 && released.length === 0) return false
+    proposer.forget(released)
+    const started = clock.now()
+    await inSpan(options.tracer, 'router.step', undefined, async (traceparent) => {
+      const id = options.newStepId()
+      const rows = await propose(options, id, planned)
+      const sampled = await forward(options, { id, rows, released, traceparent })
+      const verified = sampled.flatMap(({ rows: entry, result }) => verifyEntry(options, entry, result))
+      for (const entry of verified) commit(entry)
+      const emitted = verified.reduce((sum, entry) => sum + emit(options, entry), 0)
+      options.onStep({ sequences: rows.length, rows: countRows(rows), emitted, durationMs: clock.now() - started })
+    })
+    return true
+  }
+
+  const run = async (): Promise<void> => {
+    isRunning = true
+    try {
+      while (!isStopped && (await step()));
+    } catch (error) {
+      if (!isStopped) recover(options, error)
+    } finally {
+      isRunning = false
+    }
+  }
+
+  return {
+    kick: () => {
+      if (!isRunning && !isStopped) void run()
+    },
+    stop: () => {
+      isStopped = true
+    },
+  }
+}
+
+const countRows = (rows: readonly Rows[]): number => rows.reduce((sum, { tree }) => sum + tree.tokens.length, 0)
+
+async function propose({ scheduler, proposer }: StepLoopOptions, id: string, planned: readonly Rows[]): Promise<Rows[]> {
+  const decoding = planned.filter(({ sequence }) => isDecoding(sequence)).map(({ sequence }) => sequence)
+  const trees = await proposer.propose(id, decoding, scheduler.treeBudget(planned))
+  return planned
+    .filter(({ sequence }) => !sequence.emitter.isClosed)
+    .map((rows) => {
+      const tree = trees.get(rows.sequence)
+      return tree === undefined ? rows : scheduler.widen(rows, tree)
+    })
+}
+
+interface Forward {
+  readonly id: string
+  readonly rows: readonly Rows[]
+  readonly released: readonly string[]
+  readonly traceparent: string | undefined
+}
+
+async function forward(options: StepLoopOptions, { id, rows, released, traceparent }: Forward) {
+  const giveUpMs = options.clock.now() + RECOVERY_MS
+  const entries = rows.map(stepEntry)
+  for (;;) {
+    const { placement, membership, system } = options
+    const replicas = chooseReplicas(placement.table, (worker) => membership.isLive(worker))
+    const body = { step: id, tableEpoch: placement.epoch, replicas, entries, release: [...released], withLogits: false }
+    try {
+      const sampled = await system.ask(
+        options.worker,
+        { kind: 'attention.step', body, replyKind: 'attention.sampled' },
+        { timeoutMs: STEP_TIMEOUT_MS, ...(traceparent === undefined ? {} : { traceparent }) },
+      )
+      return rows.flatMap((planned, i) => {
+        const result = sampled.entries[i]
+        return result === undefined ? [] : [{ rows: planned, result }]
+      })
+    } catch (error) {
+      const isRecoverable = ClusterError.from(error).details.reason === 'EXPERT_UNAVAILABLE'
+      if (!isRecoverable || options.clock.now() > giveUpMs) throw error
+      placement.reconcile()
+      await new Promise<void>((resolve) => options.clock.after(RETRY_MS, resolve))
+    }
+  }
+}
+
+function stepEntry({ sequence, tree, sampled }: Rows): StepEntry {
+  const { seed, logitBias, endTokenIds, ...sampling } = sequence.sampling
+  const start = {
+    promptLength: sequence.promptLength,
+    choice: sequence.choice,
+    sampling: {
+      ...sampling,
+      seed: seed.toString(),
+      logitBias: logitBias.map(([token, bias]): [number, number] => [token, bias]),
+      endTokenIds: [...endTokenIds],
+    },
+  }
+  return {
+    sequence: sequence.id,
+    epoch: sequence.epoch,
+    base: sequence.base,
+    accepted: packI32(sequence.accepted),
+    tokens: packI32(tree.tokens),
+    parents: packI32(tree.parents),
+    sampled: packI32(sampled),
+    ...(sequence.epoch === 0 ? { start } : {}),
+  }
+}
+
+/** What the target agreed with; an entry that failed alone is recomputed, or fails its request. */
+function verifyEntry({ scheduler }: StepLoopOptions, rows: Rows, result: Sampled['entries'][number]): Verified[] {
+  const { sequence, tree } = rows
+  if (sequence.emitter.isClosed) {
+    scheduler.remove(sequence)
+    return []
+  }
+  if (result.error !== undefined) {
+    if (sequence.restarts < MAX_RESTARTS) scheduler.requeue(sequence)
+    else fail(scheduler, sequence, new ClusterError('internal', result.error.message))
+    return []
+  }
+  const samples = readI32(result.tokens, 'samples')
+  if (!isDecoding(sequence)) {
+    const acceptedNodes = Array.from(tree.tokens, (_, node) => node)
+    return [{ rows, acceptedNodes, tokens: [...samples], logprobs: result.logprobs }]
+  }
+  const { acceptedNodes, tokens } = verify(tree, samples, (token) => sequence.limits.endTokenIds.has(token))
+  const logprobs = result.logprobs.length === 0 ? [] : acceptedNodes.flatMap((node) => result.logprobs[node] ?? [])
+  return [{ rows, acceptedNodes, tokens, logprobs }]
+}
+
+/** The accepted path is committed on the worker by the next step's frame; here it is only noted. */
+function commit({ rows: { sequence }, acceptedNodes }: Verified): void {
+  sequence.base += acceptedNodes.length
+  sequence.accepted = acceptedNodes
+  sequence.epoch += 1
+  sequence.stats.steps += 1
+}
+
+function emit({ scheduler }: StepLoopOptions, { rows, acceptedNodes, tokens, logprobs }: Verified): number {
+  const { sequence, tree } = rows
+  if (tokens.length === 0) return 0
+  if (rows.sampled.length > 1) learnFromStep(sequence, tree.tokens.length - 1, acceptedNodes.length - 1)
+  const room = sequence.limits.maxTokens - numOutput(sequence)
+  const kept = tokens.slice(0, room)
+  sequence.tokens.push(...kept)
+  const ending = sequence.emitter.push(kept, logprobs.slice(0, room))
+  if (ending !== undefined) {
+    scheduler.remove(sequence)
+    sequence.emitter.finish(ending, sequence.stats)
+  }
+  return kept.length
+}
+
+function fail(scheduler: Scheduler, sequence: Sequence, error: ClusterError): void {
+  scheduler.remove(sequence)
+  sequence.emitter.fail(error)
+}
+
+/** A failed step: a lost worker's sequences go elsewhere; anything else ends the requests of the step with the error. */
+function recover(options: StepLoopOptions, error: unknown): void {
+  const failure = ClusterError.from(error)
+  const isLost = failure.code === 'unavailable' || failure.code === 'deadline_exceeded'
+  if (isLost && failure.details.reason !== 'EXPERT_UNAVAILABLE') {
+    options.membership.suspect(options.worker)
+    options.onWorkerLost()
+    return
+  }
+  for (const sequence of [...options.scheduler.running]) {
+    if (sequence.emitter.isClosed) options.scheduler.remove(sequence)
+    else if (failure.code === 'cancelled') options.scheduler.requeue(sequence)
+    else fail(options.scheduler, sequence, failure)
+  }
+}

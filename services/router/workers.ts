@@ -1,0 +1,160 @@
+// The attention workers that this router drives: one scheduler and one step loop each, made when a worker becomes
+// live and taken apart when it is lost. Sequences of a lost worker move to another, or wait for one to come.
+
+import type { Tracer } from '@opentelemetry/api'
+import type { ActorSystem } from '../../lib/actor/actor.js'
+import type { Logger, RouterOptions } from '../../lib/config/service.js'
+import type { Heartbeat } from '../../lib/wire/messages.js'
+import type { Membership } from './membership.js'
+import type { PlacementManager } from './placement-manager.js'
+import type { Proposer } from './proposer.js'
+import { createScheduler, type Scheduler } from './scheduler.js'
+import type { Sequence } from './sequence.js'
+import { createStepLoop, type StepLoop, type StepReport } from './step-loop.js'
+
+interface Worker {
+  readonly id: string
+  readonly incarnation: string
+  readonly scheduler: Scheduler
+  readonly loop: StepLoop
+}
+
+export interface AttentionWorkers {
+  readonly count: number
+  readonly numRunning: number
+  readonly numWaiting: number
+  readonly kvUsage: number // 0 … 1
+  readonly preemptions: number
+  /** KV capacity of the smallest worker, in tokens; 0 while there is none. */
+  readonly kvTokens: number
+  submit(sequences: readonly Sequence[]): void
+  /** Takes a sequence out of whatever it is in and tells its worker. */
+  cancel(sequences: readonly Sequence[]): void
+  anyWorker(): string | undefined
+  stop(): void
+}
+
+export interface WorkersOptions {
+  readonly system: ActorSystem
+  readonly tracer: Tracer
+  readonly logger: Logger
+  readonly membership: Membership
+  readonly placement: PlacementManager
+  readonly proposer: Proposer
+  readonly limits: RouterOptions
+  readonly accepts: (worker: Heartbeat) => boolean
+  readonly newStepId: () => string
+  readonly onStep: (report: StepReport) => void
+}
+
+export function createAttentionWorkers(options: WorkersOptions): AttentionWorkers {
+  const { system, membership, limits } = options
+  const workers = new Map<string, Worker>()
+  let homeless: Sequence[] = []
+
+  const kvShare = (heartbeat: Heartbeat): number => {
+    const routers = Math.max(1, membership.live('router').length)
+    return Math.floor(heartbeat.capacity.kvTokens / routers)
+  }
+
+  const join = (heartbeat: Heartbeat): void => {
+    const scheduler = createScheduler({
+      kvTokens: kvShare(heartbeat),
+      maxRunning: limits.maxRunning,
+      tokenBudget: limits.tokenBudget,
+      prefillChunk: limits.prefillChunk,
+      maxTreeNodes: limits.maxTreeNodes,
+    })
+    const loop = createStepLoop({
+      ...options,
+      worker: heartbeat.id,
+      scheduler,
+      clock: system.clock,
+      onWorkerLost: () => leave(heartbeat.id),
+    })
+    workers.set(heartbeat.id, { id: heartbeat.id, incarnation: heartbeat.incarnation, scheduler, loop })
+    const waiting = homeless
+    homeless = []
+    submit(waiting)
+  }
+
+  const leave = (id: string): void => {
+    const worker = workers.get(id)
+    if (worker === undefined) return
+    options.logger.warn({ worker: id }, 'attention worker lost; its sequences are prefilled elsewhere')
+    workers.delete(id)
+    worker.loop.stop()
+    submit(worker.scheduler.takeAll().filter((sequence) => !sequence.emitter.isClosed))
+  }
+
+  const refresh = (): void => {
+    const live = membership.live('attention').filter(options.accepts)
+    for (const { id, incarnation } of [...workers.values()]) {
+      if (!live.some((heartbeat) => heartbeat.id === id && heartbeat.incarnation === incarnation)) leave(id)
+    }
+    for (const heartbeat of live) if (!workers.has(heartbeat.id)) join(heartbeat)
+  }
+
+  const lightest = (): Worker | undefined => {
+    const load = ({ scheduler }: Worker): number => scheduler.running.length + scheduler.waiting.length
+    return [...workers.values()].reduce<Worker | undefined>(
+      (best, worker) => (best === undefined || load(worker) < load(best) ? worker : best),
+      undefined,
+    )
+  }
+
+  const submit = (sequences: readonly Sequence[]): void => {
+    for (const sequence of sequences) {
+      const worker = lightest()
+      if (worker === undefined) homeless.push(sequence)
+      else worker.scheduler.enqueue(sequence)
+    }
+    for (const worker of workers.values()) worker.loop.kick()
+  }
+
+  const cancel = (sequences: readonly Sequence[]): void => {
+    homeless = homeless.filter((sequence) => !sequences.includes(sequence))
+    for (const { id, scheduler, loop } of workers.values()) {
+      const here = sequences.filter((s) => scheduler.running.includes(s) || scheduler.waiting.includes(s))
+      for (const sequence of here) scheduler.remove(sequence)
+      if (here.length > 0) {
+        system.tell(`${id}.control`, 'sequence.cancel', { sequences: here.map((sequence) => sequence.id) })
+        loop.kick()
+      }
+    }
+  }
+
+  const sum = (value: (worker: Worker) => number): number =>
+    [...workers.values()].reduce((total, worker) => total + value(worker), 0)
+
+  membership.onChange(refresh)
+
+  return {
+    get count() {
+      return workers.size
+    },
+    get numRunning() {
+      return sum(({ scheduler }) => scheduler.running.length)
+    },
+    get numWaiting() {
+      return homeless.length + sum(({ scheduler }) => scheduler.waiting.length)
+    },
+    get kvUsage() {
+      const capacity = sum(({ scheduler }) => scheduler.blocks.capacity)
+      return capacity === 0 ? 0 : sum(({ scheduler }) => scheduler.blocks.used) / capacity
+    },
+    get preemptions() {
+      return sum(({ scheduler }) => scheduler.preemptions)
+    },
+    get kvTokens() {
+      const live = membership.live('attention').filter(options.accepts)
+      return live.length === 0 ? 0 : Math.min(...live.map(kvShare))
+    },
+    submit,
+    cancel,
+    anyWorker: () => lightest()?.id,
+    stop: () => {
+      for (const { loop } of workers.values()) loop.stop()
+    },
+  }
+}
