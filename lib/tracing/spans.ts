@@ -1,0 +1,40 @@
+// Spans around the hops of a token: request, step, expert call. The trace context travels in the frame's envelope as a
+// W3C `traceparent`.
+
+import { SpanStatusCode, TraceFlags, context, trace, type Context, type Span, type Tracer } from '@opentelemetry/api'
+import { ClusterError } from '../errors.js'
+
+const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/
+
+/** The W3C header of a span, or undefined where nothing is recorded. */
+export function traceparentOf(span: Span): string | undefined {
+  const { traceId, spanId, traceFlags } = span.spanContext()
+  const isEmpty = /^0+$/.test(traceId)
+  return isEmpty ? undefined : `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`
+}
+
+/** A context whose parent is the remote span of the header; without a (valid) header a fresh root. */
+export function contextFrom(traceparent: string | undefined): Context {
+  const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent ?? '') ?? []
+  if (traceId === undefined || spanId === undefined) return context.active()
+  const traceFlags = Number.parseInt(flags ?? '00', 16) & TraceFlags.SAMPLED
+  return trace.setSpanContext(context.active(), { traceId, spanId, traceFlags, isRemote: true })
+}
+
+/** Runs an operation inside a span; a failure is recorded on it and thrown on. */
+export async function inSpan<T>(
+  tracer: Tracer,
+  name: string,
+  parent: string | undefined,
+  run: (traceparent: string | undefined, span: Span) => Promise<T>,
+): Promise<T> {
+  const span = tracer.startSpan(name, {}, contextFrom(parent))
+  try {
+    return await run(traceparentOf(span) ?? parent, span)
+  } catch (error) {
+    span.setStatus({ code: SpanStatusCode.ERROR, message: ClusterError.from(error).message })
+    throw error
+  } finally {
+    span.end()
+  }
+}

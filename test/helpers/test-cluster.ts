@@ -1,0 +1,101 @@
+// A whole cluster for a test: the real services over a real transport, in this process, on free ports. Over NATS every
+// service has a connection of its own, as it would in a process of its own.
+
+import { trace } from '@opentelemetry/api'
+import { randomUUID } from 'node:crypto'
+import { createActorSystem } from '../../lib/actor/system.js'
+import { systemClock } from '../../lib/actor/clock.js'
+import type { ActorSystem } from '../../lib/actor/actor.js'
+import type { Logger, RouterOptions, RunningRouter, RunningService, ServiceDeps } from '../../lib/config/service.js'
+import type { WeightFormat } from '../../lib/model/spec.js'
+import { createLocalHub, createLocalTransport } from '../../lib/transport/local.js'
+import { connectNats } from '../../lib/transport/nats.js'
+import type { Transport } from '../../lib/transport/transport.js'
+import { startAttention } from '../../services/attention/start.js'
+import { startDrafter } from '../../services/drafter/start.js'
+import { startExpertWorker } from '../../services/expert-worker/start.js'
+import { startRouter } from '../../services/router/start.js'
+import { eventually } from './eventually.js'
+import { demoModel } from './paths.js'
+
+export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
+  readonly nats?: string // URL of a server; absent: the local transport
+  readonly model?: string
+  readonly weights?: WeightFormat
+  readonly attention?: number
+  readonly experts?: number
+  readonly drafters?: number
+  readonly kvTokens?: number
+}
+
+export interface TestCluster {
+  readonly router: RunningRouter
+  readonly system: ActorSystem // a client's own system on the cluster's bus
+  readonly name: string
+  stopService(id: string): Promise<void>
+  stop(): Promise<void>
+}
+
+const silent: Logger = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
+
+/** Starts the services and waits until the router is ready. */
+export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCluster> {
+  const name = `test-${randomUUID().slice(0, 8)}`
+  const hub = createLocalHub()
+  const closers: (() => Promise<void>)[] = []
+
+  const connect = async (id: string): Promise<ServiceDeps> => {
+    const transport: Transport =
+      shape.nats === undefined ? createLocalTransport({ hub }) : await connectNats({ url: shape.nats, name: `${name}-${id}` })
+    const system = createActorSystem({ transport, clock: systemClock, random: Math.random, cluster: name, node: id })
+    closers.push(async () => {
+      await system.stop()
+      await transport.close()
+    })
+    return { system, transport, tracer: trace.getTracer('test'), logger: silent, cluster: name, id, incarnation: randomUUID(), pid: process.pid }
+  }
+
+  const model = { path: shape.model ?? demoModel, weights: shape.weights ?? 'int8' }
+  const services = new Map<string, RunningService>()
+  const each = async (role: string, count: number, start: (deps: ServiceDeps) => Promise<RunningService>): Promise<void> => {
+    for (let i = 0; i < count; i++) services.set(`${role}-${i}`, await start(await connect(`${role}-${i}`)))
+  }
+  const numExperts = shape.experts ?? 2
+  const numAttention = shape.attention ?? 1
+  const routerDeps = await connect('router-0')
+  const router = await startRouter(routerDeps, { ...routerDefaults, ...shape, model, numAttention, numExperts })
+  await each('expert-worker', numExperts, (deps) => startExpertWorker(deps, { model, threads: 1 }))
+  await each('attention', numAttention, (deps) => startAttention(deps, { model, threads: 1, kvTokens: shape.kvTokens ?? 65_536 }))
+  await each('drafter', shape.drafters ?? 1, (deps) => startDrafter(deps, { model }))
+  const { system } = await connect('test-client')
+  await eventually(async () => (await fetch(`${router.http}/ready`)).status === 200, 'the cluster is ready')
+
+  return {
+    router,
+    system,
+    name,
+    stopService: async (id) => {
+      await services.get(id)?.stop()
+      services.delete(id)
+    },
+    stop: async () => {
+      await router.stop()
+      for (const service of services.values()) await service.stop()
+      for (const close of closers) await close()
+    },
+  }
+}
+
+const routerDefaults = {
+  host: '127.0.0.1',
+  httpPort: 0,
+  grpcPort: 0,
+  apiKeys: [],
+  replicas: 1,
+  draft: ['prompt-lookup'],
+  maxTreeNodes: 16,
+  tokenBudget: 512,
+  prefillChunk: 256,
+  maxRunning: 64,
+  maxWaiting: 1024,
+}
