@@ -114,7 +114,7 @@ export const MESSAGE_SCHEMAS = {
   // anyone → a router
   'router.logits': z.object({ tokens: tensor }), // the prompt once through the cluster
   'logits.page': z.object({ logits: tensor }), // f32 [tokens, vocab]
-  'cluster.status': z.object({}),
+  'cluster.status': z.object({ asker: z.string() }),
   'cluster.state': z.object({ json: z.string() }),
 
   // every process, on the health subject
@@ -131,9 +131,12 @@ export const MESSAGE_SCHEMAS = {
     load: z.record(z.string(), z.number()),
   }),
 
+  // an actor system, on the obituaries subject
+  'actor.stopped': z.object({ address: id }),
+
   // replies that any request may get
   'request.failed': z.object({ code: z.string(), message: z.string(), details: z.record(z.string(), z.string()) }),
-  'request.done': z.object({}),
+  'request.done': z.object({ handled: z.literal(true) }),
 } as const
 
 export type MessageKind = keyof typeof MESSAGE_SCHEMAS

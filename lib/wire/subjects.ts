@@ -8,6 +8,8 @@ export const subjects = {
   actor: (cluster: string, address: string): string => `${root(cluster)}.actor.${address}`,
   /** Heartbeats of every process. */
   health: (cluster: string): string => `${root(cluster)}.health`,
+  /** Actors that stopped. */
+  obituaries: (cluster: string): string => `${root(cluster)}.obituaries`,
   /** Any router (queue group `routers`). */
   routers: (cluster: string): string => `${root(cluster)}.routers`,
 }

@@ -1,0 +1,46 @@
+// The real clock, made in `main.ts` and tests only, and one that a test turns by hand.
+
+import type { Clock } from './actor.js'
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  after: (delayMs, run) => {
+    const timer = setTimeout(run, delayMs)
+    return () => clearTimeout(timer)
+  },
+}
+
+export interface ManualClock extends Clock {
+  /** Moves time on and runs what became due, in order of its time. */
+  advance(ms: number): void
+  readonly numTimers: number
+}
+
+export function createManualClock(startMs = 0): ManualClock {
+  let nowMs = startMs
+  let timers: { dueMs: number; run: () => void }[] = []
+  return {
+    now: () => nowMs,
+    after: (delayMs, run) => {
+      const timer = { dueMs: nowMs + delayMs, run }
+      timers.push(timer)
+      return () => {
+        timers = timers.filter((other) => other !== timer)
+      }
+    },
+    advance: (ms) => {
+      const endMs = nowMs + ms
+      for (;;) {
+        const next = timers.filter(({ dueMs }) => dueMs <= endMs).sort((a, b) => a.dueMs - b.dueMs)[0]
+        if (next === undefined) break
+        timers = timers.filter((other) => other !== next)
+        nowMs = next.dueMs
+        next.run()
+      }
+      nowMs = endMs
+    },
+    get numTimers() {
+      return timers.length
+    },
+  }
+}

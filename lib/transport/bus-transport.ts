@@ -1,0 +1,147 @@
+// A Transport over any bus that can publish with a reply subject and subscribe: request and reply, deadlines, chunks.
+// The two transports differ only in the bus below this.
+
+import { randomBytes } from 'node:crypto'
+import { ClusterError } from '../errors.js'
+import { createReassembler, split } from './chunks.js'
+import type { Delivery, RequestOptions, ServiceDescription, Subscription, Transport } from './transport.js'
+
+export interface BusMessage {
+  readonly subject: string
+  readonly payload: Uint8Array
+  readonly reply: string | undefined
+  readonly isNoResponders: boolean // the bus' own word that nobody subscribes to what was asked
+}
+
+export interface Bus {
+  readonly maxPayloadBytes: number
+  publish(subject: string, payload: Uint8Array, reply?: string): void
+  subscribe(subject: string, handler: (message: BusMessage) => void, queue?: string): Subscription
+  advertise(service: ServiceDescription): Promise<void>
+  flush(): Promise<void>
+  close(): Promise<void>
+}
+
+export const DEFAULT_MAX_MESSAGE_BYTES = 128 * 1024 * 1024
+const MAX_PENDING_REQUESTS = 16_384
+
+interface Pending {
+  readonly subject: string
+  settle(result: Uint8Array | ClusterError): void
+}
+
+export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessageBytes: number): Transport {
+  const inbox = `_INBOX.${randomBytes(11).toString('hex')}`
+  const pending = new Map<string, Pending>()
+  const subscriptions = new Set<Subscription>()
+  let numDropped = 0
+  let numRequests = 0
+  let isClosed = false
+
+  const send = (subject: string, message: Uint8Array, reply?: string): void => {
+    if (isClosed) throw new ClusterError('unavailable', 'the transport is closed')
+    if (message.byteLength > maxMessageBytes) {
+      throw new ClusterError('invalid_argument', `message: want at most ${maxMessageBytes} bytes, got ${message.byteLength}`)
+    }
+    for (const payload of split(message, bus.maxPayloadBytes)) bus.publish(subject, payload, reply)
+  }
+
+  const sendReply = (subject: string, message: Uint8Array): void => {
+    try {
+      send(subject, message)
+    } catch {
+      numDropped += 1 // the asker has a deadline of its own
+    }
+  }
+
+  const deliver = (message: BusMessage, whole: Uint8Array, handler: (delivery: Delivery) => void): void => {
+    const { subject, reply } = message
+    try {
+      handler({ subject, payload: whole, ...(reply !== undefined && { reply: (answer) => sendReply(reply, answer) }) })
+    } catch {
+      numDropped += 1
+    }
+  }
+
+  const reassembling = (handle: (message: BusMessage, whole: Uint8Array) => void): ((message: BusMessage) => void) => {
+    const reassembler = createReassembler(maxMessageBytes)
+    return (message) => {
+      try {
+        const whole = reassembler.accept(message.payload, Date.now())
+        if (whole !== undefined) handle(message, whole)
+      } catch {
+        numDropped += 1
+      }
+    }
+  }
+
+  const replies = reassembling(({ subject }, whole) => pending.get(subject)?.settle(whole))
+  const inboxSubscription = bus.subscribe(`${inbox}.*`, (message) => {
+    if (!message.isNoResponders) replies(message)
+    else pending.get(message.subject)?.settle(noResponders(pending.get(message.subject)?.subject ?? ''))
+  })
+
+  const request = (subject: string, message: Uint8Array, { timeoutMs, signal }: RequestOptions): Promise<Uint8Array> =>
+    new Promise((resolve, reject) => {
+      if (signal?.aborted === true) throw new ClusterError('cancelled', `request to ${subject}: cancelled`)
+      if (pending.size >= MAX_PENDING_REQUESTS) {
+        throw new ClusterError('resource_exhausted', `want at most ${MAX_PENDING_REQUESTS} requests under way`)
+      }
+      const reply = `${inbox}.${(numRequests += 1).toString(36)}`
+      const settle = (result: Uint8Array | ClusterError): void => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', abort)
+        pending.delete(reply)
+        if (result instanceof ClusterError) reject(result)
+        else resolve(result)
+      }
+      const abort = (): void => settle(new ClusterError('cancelled', `request to ${subject}: cancelled`))
+      const late = (): void => settle(new ClusterError('deadline_exceeded', `request to ${subject}: no reply within ${timeoutMs} ms`))
+      const timer = setTimeout(late, Math.max(0, timeoutMs))
+      signal?.addEventListener('abort', abort, { once: true })
+      pending.set(reply, { subject, settle })
+      try {
+        send(subject, message, reply)
+      } catch (error) {
+        settle(ClusterError.from(error))
+      }
+    })
+
+  return {
+    kind,
+    maxPayloadBytes: bus.maxPayloadBytes,
+    maxMessageBytes,
+    get dropped() {
+      return numDropped
+    },
+    publish: (subject, message) => send(subject, message),
+    request,
+    subscribe: (subject, handler, options) => {
+      const accept = reassembling((message, whole) => deliver(message, whole, handler))
+      const inner = bus.subscribe(subject, accept, options?.queue)
+      const subscription = {
+        unsubscribe: () => {
+          inner.unsubscribe()
+          subscriptions.delete(subscription)
+        },
+      }
+      subscriptions.add(subscription)
+      return subscription
+    },
+    advertise: (service) => bus.advertise(service),
+    flush: () => bus.flush(),
+    close: async () => {
+      if (isClosed) return
+      isClosed = true
+      for (const subscription of [...subscriptions]) subscription.unsubscribe()
+      inboxSubscription.unsubscribe()
+      for (const { subject, settle } of [...pending.values()]) {
+        settle(new ClusterError('unavailable', `request to ${subject}: the transport was closed`))
+      }
+      await bus.close()
+    },
+  }
+}
+
+const noResponders = (subject: string): ClusterError =>
+  new ClusterError('unavailable', `${subject}: nobody answers there`, { details: { reason: 'NO_RESPONDERS' } })

@@ -1,0 +1,112 @@
+// The local transport: a hub inside one process. The same encoded frames travel over it as over NATS; no sockets.
+
+import { createBusTransport, DEFAULT_MAX_MESSAGE_BYTES, type Bus, type BusMessage } from './bus-transport.js'
+import type { Transport } from './transport.js'
+
+const MAX_QUEUED = 65_536 // deliveries under way in the hub
+const DEFAULT_MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
+
+interface Subscriber {
+  readonly tokens: readonly string[]
+  readonly queue: string | undefined
+  readonly handler: (message: BusMessage) => void
+  isActive: boolean
+}
+
+export interface LocalHub {
+  connect(maxPayloadBytes: number): Bus
+}
+
+/** Whether a subject matches a pattern: `*` is one token, `>` one or more at the end. */
+function matches(pattern: readonly string[], subject: readonly string[]): boolean {
+  for (const [i, token] of pattern.entries()) {
+    if (token === '>') return subject.length > i
+    if (subject[i] === undefined || (token !== '*' && token !== subject[i])) return false
+  }
+  return pattern.length === subject.length
+}
+
+/** Deliveries happen in later turns of the event loop, in order, a turn's worth at a time. */
+export function createLocalHub(): LocalHub {
+  const exact = new Map<string, Subscriber[]>()
+  let patterns: Subscriber[] = []
+  let queued: (() => void)[] = []
+  let turn = 0
+
+  const drain = (): void => {
+    const batch = queued
+    queued = []
+    for (const deliver of batch) deliver()
+  }
+
+  const enqueue = (deliver: () => void): boolean => {
+    if (queued.length >= MAX_QUEUED) return false
+    queued.push(deliver)
+    if (queued.length === 1) setImmediate(drain)
+    return true
+  }
+
+  const receivers = (subject: string): Subscriber[] => {
+    const tokens = subject.split('.')
+    const all = [...(exact.get(subject) ?? []), ...patterns.filter((subscriber) => matches(subscriber.tokens, tokens))]
+    const groups = new Map<string, Subscriber[]>()
+    const chosen: Subscriber[] = []
+    for (const subscriber of all) {
+      if (subscriber.queue === undefined) chosen.push(subscriber)
+      else groups.set(subscriber.queue, [...(groups.get(subscriber.queue) ?? []), subscriber])
+    }
+    for (const members of groups.values()) chosen.push(...members.slice(turn % members.length).slice(0, 1))
+    if (groups.size > 0) turn += 1
+    return chosen
+  }
+
+  const publish: Bus['publish'] = (subject, payload, reply) => {
+    const targets = receivers(subject)
+    const copy = Uint8Array.from(payload) // the sender may reuse its buffer
+    for (const target of targets) {
+      enqueue(() => {
+        if (target.isActive) target.handler({ subject, payload: copy, reply, isNoResponders: false })
+      })
+    }
+    if (targets.length > 0 || reply === undefined) return
+    for (const asker of receivers(reply)) {
+      enqueue(() => asker.handler({ subject: reply, payload: new Uint8Array(0), reply: undefined, isNoResponders: true }))
+    }
+  }
+
+  const subscribe: Bus['subscribe'] = (subject, handler, queue) => {
+    const subscriber: Subscriber = { tokens: subject.split('.'), queue, handler, isActive: true }
+    const isPattern = /[*>]/.test(subject)
+    if (isPattern) patterns = [...patterns, subscriber]
+    else exact.set(subject, [...(exact.get(subject) ?? []), subscriber])
+    return {
+      unsubscribe: () => {
+        subscriber.isActive = false
+        if (isPattern) patterns = patterns.filter((other) => other !== subscriber)
+        else exact.set(subject, (exact.get(subject) ?? []).filter((other) => other !== subscriber))
+        if (exact.get(subject)?.length === 0) exact.delete(subject)
+      },
+    }
+  }
+
+  return {
+    connect: (maxPayloadBytes) => ({
+      maxPayloadBytes,
+      publish,
+      subscribe,
+      advertise: () => Promise.resolve(),
+      flush: () => new Promise((resolve) => setImmediate(resolve)),
+      close: () => Promise.resolve(),
+    }),
+  }
+}
+
+/** A connection to a hub. */
+export function createLocalTransport(options: {
+  readonly hub: LocalHub
+  readonly maxPayloadBytes?: number
+  readonly maxMessageBytes?: number
+}): Transport {
+  const bus = options.hub.connect(options.maxPayloadBytes ?? DEFAULT_MAX_PAYLOAD_BYTES)
+  return createBusTransport('local', bus, options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES)
+}

@@ -1,0 +1,98 @@
+// The NATS transport: the only module that imports the client.
+
+import { connect, credsAuthenticator, Events, type NatsConnection, type Subscription as NatsSubscription } from 'nats'
+import { readFile } from 'node:fs/promises'
+import { ClusterError } from '../errors.js'
+import { createBusTransport, DEFAULT_MAX_MESSAGE_BYTES, type Bus, type BusMessage } from './bus-transport.js'
+import type { Transport } from './transport.js'
+
+const NO_RESPONDERS = 503
+const CONNECT_TIMEOUT_MS = 10_000
+const DRAIN_TIMEOUT_MS = 2_000
+
+export interface NatsOptions {
+  readonly url: string
+  readonly name: string // shows in the server's connection list
+  readonly credsFile?: string | undefined
+  readonly maxMessageBytes?: number
+  readonly connectTimeoutMs?: number
+}
+
+/** Connects; later losses of the connection heal by themselves and keep every subscription. Throws `unavailable`. */
+export async function connectNats(options: NatsOptions): Promise<Transport> {
+  const creds = options.credsFile === undefined ? undefined : await readFile(options.credsFile)
+  const connection = await connect({
+    servers: options.url.split(','),
+    name: options.name,
+    timeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 100,
+    reconnectJitter: 50,
+    pingInterval: 15_000,
+    noAsyncTraces: true,
+    ...(creds === undefined ? {} : { authenticator: credsAuthenticator(creds) }),
+  }).catch((error: unknown) => {
+    throw new ClusterError('unavailable', `NATS at ${options.url}: ${String(error)}; is the server running?`, { cause: error })
+  })
+  return createBusTransport('nats', createNatsBus(connection), options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES)
+}
+
+function createNatsBus(connection: NatsConnection): Bus {
+  let isConnected = true
+  void watchStatus(connection, (value) => {
+    isConnected = value
+  })
+  return {
+    maxPayloadBytes: connection.info?.max_payload ?? 1024 * 1024,
+    publish: (subject, payload, reply) => {
+      // While disconnected the client would buffer without bound: refuse instead, the asker retries.
+      if (!isConnected || connection.isClosed() || connection.isDraining()) {
+        throw new ClusterError('unavailable', 'NATS: disconnected', { details: { reason: 'DISCONNECTED' } })
+      }
+      connection.publish(subject, payload, reply === undefined ? {} : { reply })
+    },
+    subscribe: (subject, handler, queue) => subscribe(connection, subject, handler, queue),
+    advertise: async (service) => {
+      const registered = await connection.services.add({
+        name: service.name,
+        version: service.version,
+        description: service.description,
+        metadata: { ...service.metadata },
+      })
+      for (const { name, subject } of service.endpoints) {
+        registered.addEndpoint(name, { subject: `${subject}.info`, handler: (_, message) => message.respond(new Uint8Array(0)) })
+      }
+    },
+    flush: () => connection.flush(),
+    close: () => closeWithin(connection, DRAIN_TIMEOUT_MS),
+  }
+}
+
+function subscribe(connection: NatsConnection, subject: string, handler: (message: BusMessage) => void, queue?: string) {
+  const subscription: NatsSubscription = connection.subscribe(subject, {
+    ...(queue === undefined ? {} : { queue }),
+    callback: (error, message) => {
+      if (error !== null) return // a permission error: the server has said so on the connection's status
+      const isNoResponders = message.data.length === 0 && message.headers?.code === NO_RESPONDERS
+      handler({ subject: message.subject, payload: message.data, reply: message.reply, isNoResponders })
+    },
+  })
+  return { unsubscribe: () => subscription.unsubscribe() }
+}
+
+async function watchStatus(connection: NatsConnection, onChange: (isConnected: boolean) => void): Promise<void> {
+  for await (const status of connection.status()) {
+    if (status.type === Events.Disconnect) onChange(false)
+    else if (status.type === Events.Reconnect) onChange(true)
+  }
+}
+
+async function closeWithin(connection: NatsConnection, timeoutMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs)
+  })
+  await Promise.race([connection.drain().catch(() => undefined), late])
+  clearTimeout(timer)
+  if (!connection.isClosed()) await connection.close()
+}

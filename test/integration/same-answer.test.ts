@@ -1,0 +1,59 @@
+// I1: the tokens of a request do not depend on how the cluster is cut, on what else is in the batch, on speculation or
+// on the size of prefill chunks. Every shape below must give the ids of the plainest one, bit for bit.
+
+import assert from 'node:assert/strict'
+import { generateAll, type Job } from '../helpers/generate-all.js'
+import { startNatsForTest, type TestNats } from '../helpers/nats.js'
+import { COPYING_PROMPTS, PROMPTS } from '../helpers/prompts.js'
+import { startTestCluster, type ClusterShape } from '../helpers/test-cluster.js'
+
+const jobs: readonly Job[] = [
+  ...PROMPTS.flatMap((text, i): Job[] => [
+    { name: `greedy ${i}`, request: { text, sampling: { temperature: 0, maxTokens: 64, ignoreEos: true } } },
+    {
+      name: `sampled ${i}`,
+      request: { text, sampling: { temperature: 0.9, topP: 0.95, seed: 7n + BigInt(i), maxTokens: 64, ignoreEos: true } },
+    },
+  ]),
+  ...COPYING_PROMPTS.map((text, i): Job => {
+    const sampling = { temperature: i % 2 === 0 ? 0 : 0.9, seed: 11n, maxTokens: 150, ignoreEos: true, repetitionPenalty: 1.01 }
+    return { name: `copying ${i}`, request: { text, sampling } }
+  }),
+]
+
+const SHAPES: readonly (ClusterShape & { readonly title: string; readonly isNats?: boolean })[] = [
+  { title: 'local, 5 experts, 2 replicas, lookup drafts, chunks of 7', experts: 5, replicas: 2, prefillChunk: 7 },
+  { title: 'local, 2 experts, KV for a few sequences only (preemption)', kvTokens: 1_600, maxRunning: 32 },
+  { title: 'nats, 1 expert, no drafts', isNats: true, experts: 1, draft: [] },
+  { title: 'nats, 2 experts, 2 replicas, 2 attention, drafts, chunks of 33', isNats: true, replicas: 2, attention: 2, prefillChunk: 33 },
+  { title: 'nats, 5 experts, drafts, wide trees', isNats: true, experts: 5, maxTreeNodes: 32 },
+]
+
+describe('the same answer from every shape of cluster', function () {
+  this.timeout(120_000)
+  let nats: TestNats
+  let plain: Record<string, readonly number[]>
+
+  before(async () => {
+    nats = await startNatsForTest()
+    const cluster = await startTestCluster({ experts: 1, draft: [], drafters: 0 })
+    plain = await generateAll(cluster.router.grpc, jobs, 'alone')
+    await cluster.stop()
+  })
+  after(() => nats.stop())
+
+  it('the plain runs are as long as asked', () => {
+    for (const { name, request } of jobs) assert.equal(plain[name]?.length, request.sampling?.maxTokens, name)
+  })
+
+  for (const { title, isNats = false, ...shape } of SHAPES) {
+    it(title, async () => {
+      const cluster = await startTestCluster({ ...shape, ...(isNats ? { nats: nats.url } : {}) })
+      try {
+        assert.deepEqual(await generateAll(cluster.router.grpc, jobs, 'together'), plain)
+      } finally {
+        await cluster.stop()
+      }
+    })
+  }
+})
