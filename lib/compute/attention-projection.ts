@@ -34,14 +34,16 @@ export function createProjection(w: ProjectionWeights, format: WeightFormat): Pr
   }
   const qkv = linear(graph, rmsNorm(graph, h, w.norm, w.epsilon), stack([w.q, w.k, w.v]), format)
   const sizes = graph.constantInt64([w.q.outputs, w.k.outputs, w.v.outputs])
-  const [q = '', k = '', v = ''] = graph.nodeWith('Split', [clipped(graph, qkv, w.clip), sizes], {
+  const [q = '', k = '', v = ''] = graph.nodeWith('Split', [qkv, sizes], {
     attributes: { axis: 1 },
     outputs: 3,
   })
   if (w.addsDelta) graph.output(h, 'h', ['rows', w.hidden])
-  graph.output(rotated(graph, normed(graph, q, w, 'q'), w.q.outputs, rotation), 'q', ['rows', w.q.outputs])
-  graph.output(rotated(graph, normed(graph, k, w, 'k'), w.k.outputs, rotation), 'k', ['rows', w.k.outputs])
-  graph.output(v, 'v', ['rows', w.v.outputs])
+  const clippedQ = clipped(graph, normed(graph, q, w, 'q'), w.clip)
+  const clippedK = clipped(graph, normed(graph, k, w, 'k'), w.clip)
+  graph.output(rotated(graph, clippedQ, w.q.outputs, rotation), 'q', ['rows', w.q.outputs])
+  graph.output(rotated(graph, clippedK, w.k.outputs, rotation), 'k', ['rows', w.k.outputs])
+  graph.output(clipped(graph, v, w.clip), 'v', ['rows', w.v.outputs])
   return createSession(graph.build('projection'))
 }
 

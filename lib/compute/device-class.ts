@@ -102,7 +102,6 @@ async function probeFfn(format: WeightFormat, threads: number, hash: ReturnType<
   ] as const) {
     const ffn = await createExpertFfn(
       {
-        activation: 'silu',
         gate: probeLinear(hidden, inner, 11),
         up: probeLinear(hidden, inner, 12),
         down: probeLinear(inner, hidden, 13),

@@ -1,4 +1,4 @@
-// One expert: down(act(gate(x)) * up(x)), gate and up as one product.
+// One expert: down(silu(gate(x)) * up(x)), gate and up as one product.
 
 import { GraphBuilder } from './graph.js'
 import { linear, stack, type LinearWeights } from './linear.js'
@@ -6,7 +6,6 @@ import { createSession, type Session } from './session.js'
 import type { WeightFormat } from '../model/spec.js'
 
 export interface ExpertWeights {
-  readonly activation: 'silu' | 'gelu' | 'gelu_tanh'
   readonly gate: LinearWeights
   readonly up: LinearWeights
   readonly down: LinearWeights
@@ -21,18 +20,7 @@ export function createExpertFfn(w: ExpertWeights, format: WeightFormat): Promise
     attributes: { axis: 1 },
     outputs: 2,
   })
-  const inner = graph.node('Mul', [activate(graph, gate, w.activation), up])
+  const inner = graph.node('Mul', [graph.node('Mul', [gate, graph.node('Sigmoid', [gate])]), up])
   graph.output(linear(graph, inner, w.down, format), 'y', ['rows', w.down.outputs])
   return createSession(graph.build('expert'))
-}
-
-function activate(graph: GraphBuilder, x: string, activation: ExpertWeights['activation']): string {
-  switch (activation) {
-    case 'silu':
-      return graph.node('Mul', [x, graph.node('Sigmoid', [x])])
-    case 'gelu':
-      return graph.node('Gelu', [x], { domain: 'com.microsoft' })
-    case 'gelu_tanh':
-      return graph.node('FastGelu', [x], { domain: 'com.microsoft' })
-  }
 }

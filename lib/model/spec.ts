@@ -36,14 +36,13 @@ export interface AttentionSpec {
   readonly o: LinearRef // [hidden, numHeads * headDim]
   /** RMS norm of q and k before the rotation: per head (weight [headDim]) or over the whole projection. */
   readonly qkNorm?: { readonly over: 'head' | 'projection'; readonly q: TensorRef; readonly k: TensorRef }
-  /** q, k and v are clamped to ±clip after the projection (OLMoE's `clip_qkv`). */
+  /** q, k and v are clamped to ±clip after the q/k norm (OLMoE's `clip_qkv`). */
   readonly clip?: number
 }
 
-/** A gated FFN: down(act(gate(x)) * up(x)). */
+/** A gated FFN: down(silu(gate(x)) * up(x)). */
 export interface FfnSpec {
   readonly intermediate: number
-  readonly activation: 'silu' | 'gelu' | 'gelu_tanh'
   readonly gate: LinearRef // [intermediate, hidden]
   readonly up: LinearRef // [intermediate, hidden]
   readonly down: LinearRef // [hidden, intermediate]

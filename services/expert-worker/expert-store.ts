@@ -38,7 +38,6 @@ export function createExpertStore({ checkpoint, format, minRows }: ExpertStoreOp
 
   const loadExpert = async (ffn: FfnSpec): Promise<Session> => {
     const weights = {
-      activation: ffn.activation,
       gate: linearOf(checkpoint, ffn.gate),
       up: linearOf(checkpoint, ffn.up),
       down: linearOf(checkpoint, ffn.down),

@@ -1,0 +1,32 @@
+// Mixtral: every layer sparse, softmax over the chosen experts, `block_sparse_moe` names.
+
+import { expertCounts, decoderSpec, ffnSpec } from './decoder.js'
+import type { Family } from './family.js'
+
+const NAMES = { gate: 'w1', up: 'w3', down: 'w2' }
+
+export const mixtral: Family = {
+  architecture: 'MixtralForCausalLM',
+  spec: (fields) => {
+    const hidden = fields.size('hidden_size')
+    const intermediate = fields.size('intermediate_size')
+    const { numExperts, topK } = expertCounts(fields)
+    if (numExperts === 0) fields.refuse('num_local_experts', 'at least 1')
+    return decoderSpec(fields, {
+      qkvBias: false,
+      outputBias: false,
+      ffn: (_, prefix) => {
+        const moe = `${prefix}.block_sparse_moe`
+        return {
+          experts: Array.from({ length: numExperts }, (_, e) => ffnSpec(`${moe}.experts.${e}`, hidden, intermediate, NAMES)),
+          gate: {
+            weight: { name: `${moe}.gate.weight`, shape: [numExperts, hidden] },
+            topK,
+            softmaxOver: 'chosen',
+            renormalise: false,
+          },
+        }
+      },
+    })
+  },
+}

@@ -1,0 +1,23 @@
+// The families that are served: one line each.
+
+import { ClusterError } from '../../errors.js'
+import { configFields } from '../config-fields.js'
+import type { ModelSpec } from '../spec.js'
+import type { Family } from './family.js'
+import { llama } from './llama.js'
+import { mixtral } from './mixtral.js'
+import { olmoe, qwen2Moe, qwen3Moe } from './qwen-moe.js'
+import { qwen3 } from './qwen3.js'
+
+export const FAMILIES: readonly Family[] = [llama, qwen3, mixtral, qwen2Moe, qwen3Moe, olmoe]
+
+/** The spec of a parsed `config.json`. Throws `invalid_argument` naming the key, or `unimplemented` naming the family. */
+export function specOf(config: Readonly<Record<string, unknown>>, path: string): ModelSpec {
+  const named = Array.isArray(config.architectures) ? (config.architectures as unknown[]) : [] // items are compared, not used
+  const family = FAMILIES.find(({ architecture }) => named.includes(architecture))
+  if (family === undefined) {
+    const known = FAMILIES.map(({ architecture }) => architecture).join(', ')
+    throw new ClusterError('unimplemented', `${path}: architectures ${JSON.stringify(named)}; this version serves ${known}`)
+  }
+  return family.spec(configFields(config, path))
+}

@@ -1,0 +1,187 @@
+// Reads and writes the safetensors format: u64 header length, JSON header, raw little-endian row-major data.
+// https://huggingface.co/docs/safetensors
+//
+// Invariants
+//   ST1  Nothing outside the file's data section is ever read: every offset is checked before the first read.
+//   ST2  Tensors are read by offset, one at a time; the file is never held in memory.
+
+import { closeSync, fstatSync, openSync, readSync, writeFileSync } from 'node:fs'
+import { ClusterError } from '../errors.js'
+import { toFloat32 } from './dtypes.js'
+
+const MAX_HEADER_BYTES = 100 * 1024 * 1024
+
+export interface TensorInfo {
+  readonly dtype: string
+  readonly shape: readonly number[]
+  readonly begin: number // bytes, from the start of the data section
+  readonly end: number
+}
+
+export interface SafetensorsFile {
+  readonly path: string
+  readonly header: string // the JSON text, for fingerprints
+  readonly sizeBytes: number
+  readonly tensors: ReadonlyMap<string, TensorInfo>
+  /** Values as float32 (F32, F16 and BF16 are readable). */
+  readFloat32(name: string): Float32Array
+  /** Rows of a tensor whose first axis has the rows: [count, rest]. */
+  readRowsFloat32(name: string, firstRow: number, count: number): Float32Array
+  /** Raw bytes at an offset of the file, for fingerprints. */
+  readBytes(offset: number, length: number): Uint8Array
+  close(): void
+}
+
+const DTYPE_BYTES: Readonly<Record<string, number>> = {
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U64: 8,
+  U32: 4,
+  U16: 2,
+  U8: 1,
+  BOOL: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+}
+
+const product = (shape: readonly number[]): number => shape.reduce((size, axis) => size * axis, 1)
+
+/** Opens a file and checks its whole header. Throws `invalid_argument` naming file and tensor, `not_found` without a file. */
+export function openSafetensors(path: string): SafetensorsFile {
+  const fd = openFile(path)
+  try {
+    return readHeader(fd, path)
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+function openFile(path: string): number {
+  try {
+    return openSync(path, 'r')
+  } catch (error) {
+    throw new ClusterError('not_found', `${path}: cannot be opened`, { cause: error })
+  }
+}
+
+function readExactly(fd: number, path: string, offset: number, length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length)
+  let done = 0
+  while (done < length) {
+    const count = readSync(fd, bytes, done, length - done, offset + done)
+    if (count === 0) throw new ClusterError('invalid_argument', `${path}: ends at ${offset + done}, want ${length} bytes from ${offset}`)
+    done += count
+  }
+  return bytes
+}
+
+function readHeader(fd: number, path: string): SafetensorsFile {
+  const sizeBytes = fstatSync(fd).size
+  const refuse = (what: string): never => {
+    throw new ClusterError('invalid_argument', `${path}: ${what}`)
+  }
+  if (sizeBytes < 8) refuse(`want at least 8 bytes, got ${sizeBytes}`)
+  const headerBytes = Number(Buffer.from(readExactly(fd, path, 0, 8)).readBigUInt64LE())
+  if (headerBytes > Math.min(MAX_HEADER_BYTES, sizeBytes - 8)) {
+    refuse(`header of ${headerBytes} bytes: want at most ${Math.min(MAX_HEADER_BYTES, sizeBytes - 8)}`)
+  }
+  const header = Buffer.from(readExactly(fd, path, 8, headerBytes)).toString('utf8')
+  const dataStart = 8 + headerBytes
+  const tensors = parseHeader(header, sizeBytes - dataStart, path)
+  const info = (name: string): TensorInfo =>
+    tensors.get(name) ?? refuse(`tensor ${name} is not in this file`)
+
+  const readFloats = (name: string, first: number, count: number): Float32Array => {
+    const { dtype, begin } = info(name)
+    const width = DTYPE_BYTES[dtype] ?? 0
+    const bytes = readExactly(fd, path, dataStart + begin + first * width, count * width)
+    return toFloat32(bytes, dtype, `${path}: tensor ${name}`)
+  }
+
+  return {
+    path,
+    header,
+    sizeBytes,
+    tensors,
+    readFloat32: (name) => readFloats(name, 0, product(info(name).shape)),
+    readRowsFloat32: (name, firstRow, count) => {
+      const [rows = 0, ...rest] = info(name).shape
+      if (firstRow < 0 || count < 0 || firstRow + count > rows) refuse(`tensor ${name}: rows ${firstRow} … ${firstRow + count - 1} of ${rows}`)
+      return readFloats(name, firstRow * product(rest), count * product(rest))
+    },
+    readBytes: (offset, length) => readExactly(fd, path, offset, Math.min(length, sizeBytes - offset)),
+    close: () => closeSync(fd),
+  }
+}
+
+function parseHeader(header: string, dataBytes: number, path: string): Map<string, TensorInfo> {
+  const refuse = (what: string): never => {
+    throw new ClusterError('invalid_argument', `${path}: ${what}`)
+  }
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(header)
+  } catch (error) {
+    throw new ClusterError('invalid_argument', `${path}: the header is not JSON`, { cause: error })
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return refuse('want a JSON object as header')
+  const tensors = new Map<string, TensorInfo>()
+  for (const [name, value] of Object.entries(parsed)) {
+    if (name !== '__metadata__') tensors.set(name, parseTensor(name, value, dataBytes, refuse))
+  }
+  const ordered = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)
+  ordered.forEach(([name, tensor], i) => {
+    const [before = '', previous] = ordered[i - 1] ?? []
+    if (previous !== undefined && tensor.begin < previous.end) refuse(`tensors ${before} and ${name} overlap`)
+  })
+  return tensors
+}
+
+const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0
+
+function parseTensor(name: string, value: unknown, dataBytes: number, refuse: (what: string) => never): TensorInfo {
+  if (typeof value !== 'object' || value === null) return refuse(`tensor ${name}: want an object`)
+  // Any object may be read by these keys; each is checked below.
+  const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>
+  const width = typeof dtype === 'string' && Object.hasOwn(DTYPE_BYTES, dtype) ? DTYPE_BYTES[dtype] : undefined
+  if (typeof dtype !== 'string' || width === undefined) return refuse(`tensor ${name}: unknown dtype ${String(dtype)}`)
+  if (!Array.isArray(shape) || !shape.every(isSize)) return refuse(`tensor ${name}: want a shape of sizes`)
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) {
+    return refuse(`tensor ${name}: want data_offsets [begin, end]`)
+  }
+  const [begin = 0, end = 0] = offsets
+  if (begin > end || end > dataBytes) return refuse(`tensor ${name}: bytes ${begin} … ${end} of ${dataBytes}`)
+  if (product(shape) * width !== end - begin) {
+    return refuse(`tensor ${name}: ${dtype} [${shape.join(', ')}] wants ${product(shape) * width} bytes, got ${end - begin}`)
+  }
+  return { dtype, shape, begin, end }
+}
+
+export interface FloatTensor {
+  readonly data: Float32Array
+  readonly shape: readonly number[]
+}
+
+/** Writes float32 tensors. */
+export function writeSafetensors(path: string, tensors: Readonly<Record<string, FloatTensor>>): void {
+  const header: Record<string, unknown> = {}
+  const parts: Uint8Array[] = []
+  let offset = 0
+  for (const [name, { data, shape }] of Object.entries(tensors)) {
+    header[name] = { dtype: 'F32', shape, data_offsets: [offset, offset + data.byteLength] }
+    parts.push(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+    offset += data.byteLength
+  }
+  const text = Buffer.from(JSON.stringify(header))
+  const padded = Buffer.concat([text, Buffer.alloc((8 - (text.length % 8)) % 8, ' ')])
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(padded.length))
+  writeFileSync(path, Buffer.concat([length, padded, ...parts]))
+}
