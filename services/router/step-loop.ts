@@ -68,6 +68,7 @@ interface Verified {
 export function createStepLoop(options: StepLoopOptions): StepLoop {
   const { scheduler, proposer, clock } = options
   let isRunning = false
+  let isKicked = false // work came while the loop was looking for some
   let isStopped = false
 
   const step = async (): Promise<boolean> => {
@@ -90,17 +91,21 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
 
   const run = async (): Promise<void> => {
     isRunning = true
-    try {
-      while (!isStopped && (await step()));
-    } catch (error) {
-      if (!isStopped) recover(options, error)
-    } finally {
-      isRunning = false
+    while (isKicked && !isStopped) {
+      isKicked = false
+      try {
+        if (await step()) isKicked = true
+      } catch (error) {
+        if (!isStopped) recover(options, error)
+        isKicked = true
+      }
     }
+    isRunning = false
   }
 
   return {
     kick: () => {
+      isKicked = true
       if (!isRunning && !isStopped) void run()
     },
     stop: () => {
