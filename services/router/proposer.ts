@@ -3,18 +3,23 @@
 
 import type { ActorSystem, Clock } from '../../lib/actor/actor.js'
 import { fitTree } from '../../lib/speculative/tail-layout.js'
-import { checkTree, type TokenTree } from '../../lib/speculative/token-tree.js'
+import { checkTree, pruneTree, type TokenTree } from '../../lib/speculative/token-tree.js'
 import type { MessageOf } from '../../lib/wire/messages.js'
-import { packI32, readI32 } from '../../lib/wire/tensor.js'
+import { packI32, readF32, readI32 } from '../../lib/wire/tensor.js'
 import type { Membership } from './membership.js'
 import { numOutput, type Sequence } from './sequence.js'
 
 const INHIBIT_MS = 1_000
 
 export interface Proposer {
-  /** A tree per sequence for which one came; the others have none. */
-  propose(step: string, sequences: readonly Sequence[], maxNodes: number): Promise<ReadonlyMap<Sequence, TokenTree>>
+  /** A tree per sequence for which one came that pays; the others have none. */
+  propose(step: string, sequences: readonly Sequence[], budget: DraftBudget): Promise<ReadonlyMap<Sequence, TokenTree>>
   forget(sequences: readonly string[]): void
+}
+
+export interface DraftBudget {
+  readonly maxNodes: number // per sequence, root included
+  readonly price: number // the least probability of acceptance at which a node pays
 }
 
 export interface ProposerOptions {
@@ -33,7 +38,8 @@ export function createProposer(options: ProposerOptions): Proposer {
   const drafter = (): string | undefined =>
     membership.live('drafter').find(({ id }) => (inhibitedUntil.get(id) ?? 0) <= clock.now())?.id
 
-  const propose: Proposer['propose'] = async (step, sequences, maxNodes) => {
+  const propose: Proposer['propose'] = async (step, sequences, budget) => {
+    const { maxNodes } = budget
     const wanting = sequences.filter(wantsDraft)
     const worker = wanting.length > 0 && maxNodes > 1 ? drafter() : undefined
     if (worker === undefined) return new Map()
@@ -45,7 +51,7 @@ export function createProposer(options: ProposerOptions): Proposer {
     const message = { kind: 'draft.propose', body: { step, maxNodes, entries }, replyKind: 'draft.trees' } as const
     try {
       const answer = await system.ask(worker, message, { timeoutMs: options.timeoutMs })
-      return readTrees(answer, wanting, maxNodes, options)
+      return readTrees(answer, wanting, budget, options)
     } catch {
       // A lost or late draft costs speed only; what the drafter holds now is unknown.
       inhibitedUntil.set(worker, clock.now() + INHIBIT_MS)
@@ -74,7 +80,7 @@ function wantsDraft(sequence: Sequence): boolean {
 function readTrees(
   answer: MessageOf<'draft.trees'>,
   sequences: readonly Sequence[],
-  maxNodes: number,
+  budget: DraftBudget,
   { vocabSize, maxPositions }: ProposerOptions,
 ): Map<Sequence, TokenTree> {
   const trees = new Map<Sequence, TokenTree>()
@@ -82,35 +88,39 @@ function readTrees(
     const sequence = sequences.find((candidate) => candidate.id === entry.sequence)
     if (sequence === undefined) continue
     sequence.draftedUpTo = entry.resend ? 0 : sequence.tokens.length
-    const tree = acceptable(entry, sequence, maxNodes, vocabSize)
-    if (tree === undefined || tree.tokens.length < 2) continue
+    const tree = acceptable(entry, sequence, budget, vocabSize)
+    if (tree === undefined || tree.tokens.length < 2) {
+      postpone(sequence)
+      continue
+    }
+    sequence.draftPause = 0
     const lastPosition = Math.min(maxPositions, sequence.promptLength + sequence.limits.maxTokens)
     trees.set(sequence, fitTree(tree, sequence.base, lastPosition))
   }
   return trees
 }
 
-/** A lying drafter changes no text: a tree that breaks a rule is dropped. */
+/** What pays of a proposed tree. A lying drafter changes no text: a tree that breaks a rule is dropped. */
 function acceptable(
   entry: MessageOf<'draft.trees'>['entries'][number],
   sequence: Sequence,
-  maxNodes: number,
+  { maxNodes, price }: DraftBudget,
   vocabSize: number,
 ): TokenTree | undefined {
   try {
     const tree = { tokens: [...readI32(entry.tokens, 'tokens')], parents: [...readI32(entry.parents, 'parents')] }
     checkTree(tree, { maxNodes, vocabSize, root: sequence.tokens.at(-1) ?? 0 })
-    return tree
+    const values = readF32(entry.values, 'values')
+    return pruneTree(tree, (node) => node === 0 || (values[node] ?? 0) >= price)
   } catch {
     return undefined
   }
 }
 
-/** Updates a sequence's draft statistics after a step, and how long to go without drafts when they miss. */
-export function learnFromStep(sequence: Sequence, drafted: number, accepted: number): void {
-  if (drafted === 0) return
-  sequence.stats.drafted += drafted
-  sequence.stats.accepted += accepted
-  sequence.draftHits += 0.2 * (accepted / drafted - sequence.draftHits)
-  if (accepted === 0 && sequence.draftHits < 0.1) sequence.draftSkips = 8
+const MAX_PAUSE = 16
+
+/** Nothing to propose that pays: ask for this sequence less and less often. */
+function postpone(sequence: Sequence): void {
+  sequence.draftPause = Math.min(MAX_PAUSE, Math.max(1, 2 * sequence.draftPause))
+  sequence.draftSkips = sequence.draftPause
 }

@@ -149,7 +149,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
       restarts: 0,
       draftedUpTo: 0,
       draftSkips: 0,
-      draftHits: 0.5,
+      draftPause: 0,
       stats: { steps: 0, drafted: 0, accepted: 0 },
     }
   }

@@ -27,7 +27,7 @@ export interface Sequence {
   restarts: number
   draftedUpTo: number // tokens the drafter holds
   draftSkips: number // steps to go without a draft
-  draftHits: number // moving average of accepted per drafted node
+  draftPause: number // how long the last pause was
   stats: SequenceStats
 }
 

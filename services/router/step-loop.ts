@@ -19,9 +19,10 @@ import { packI32, readI32 } from '../../lib/wire/tensor.js'
 import type { Membership } from './membership.js'
 import type { PlacementManager } from './placement-manager.js'
 import { chooseReplicas } from './placement.js'
-import { learnFromStep, type Proposer } from './proposer.js'
+import type { Proposer } from './proposer.js'
 import type { Scheduler } from './scheduler.js'
 import { isDecoding, numOutput, type Rows, type Sequence } from './sequence.js'
+import { createStepCost, type StepCost } from './step-cost.js'
 import { verify } from './verify.js'
 
 export const STEP_TIMEOUT_MS = 60_000
@@ -66,7 +67,8 @@ interface Verified {
 }
 
 export function createStepLoop(options: StepLoopOptions): StepLoop {
-  const { scheduler, proposer, clock } = options
+  const { scheduler, proposer } = options
+  const cost = createStepCost()
   let isRunning = false
   let isKicked = false // work came while the loop was looking for some
   let isStopped = false
@@ -76,15 +78,17 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
     const released = scheduler.takeReleased()
     if (planned.length === 0 && released.length === 0) return false
     proposer.forget(released)
-    const started = clock.now()
+    const started = performance.now()
     await inSpan(options.tracer, 'router.step', undefined, async (traceparent) => {
       const id = options.newStepId()
-      const rows = await propose(options, id, planned)
+      const rows = await propose({ ...options, cost }, id, planned)
       const sampled = await forward(options, { id, rows, released, traceparent })
       const verified = sampled.flatMap(({ rows: entry, result }) => verifyEntry(options, entry, result))
       for (const entry of verified) commit(entry)
       const emitted = verified.reduce((sum, entry) => sum + emit(options, entry), 0)
-      options.onStep({ sequences: rows.length, rows: countRows(rows), emitted, durationMs: clock.now() - started })
+      const report = { sequences: rows.length, rows: countRows(rows), emitted, durationMs: performance.now() - started }
+      if (rows.length > 0 && rows.every(({ sampled: nodes }) => nodes.length > 0)) cost.observe(report)
+      options.onStep(report)
     })
     return true
   }
@@ -116,9 +120,14 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
 
 const countRows = (rows: readonly Rows[]): number => rows.reduce((sum, { tree }) => sum + tree.tokens.length, 0)
 
-async function propose({ scheduler, proposer }: StepLoopOptions, id: string, planned: readonly Rows[]): Promise<Rows[]> {
+async function propose(
+  { scheduler, proposer, cost }: StepLoopOptions & { readonly cost: StepCost },
+  id: string,
+  planned: readonly Rows[],
+): Promise<Rows[]> {
   const decoding = planned.filter(({ sequence }) => isDecoding(sequence)).map(({ sequence }) => sequence)
-  const trees = await proposer.propose(id, decoding, scheduler.treeBudget(planned))
+  const budget = { maxNodes: scheduler.treeBudget(planned), price: cost.price(decoding.length) }
+  const trees = await proposer.propose(id, decoding, budget)
   return planned
     .filter(({ sequence }) => !sequence.emitter.isClosed)
     .map((rows) => {
@@ -217,7 +226,10 @@ function commit({ rows: { sequence }, acceptedNodes }: Verified): void {
 function emit({ scheduler }: StepLoopOptions, { rows, acceptedNodes, tokens, logprobs }: Verified): number {
   const { sequence, tree } = rows
   if (tokens.length === 0) return 0
-  if (rows.sampled.length > 1) learnFromStep(sequence, tree.tokens.length - 1, acceptedNodes.length - 1)
+  if (rows.sampled.length > 1) {
+    sequence.stats.drafted += tree.tokens.length - 1
+    sequence.stats.accepted += acceptedNodes.length - 1
+  }
   const room = sequence.limits.maxTokens - numOutput(sequence)
   const kept = tokens.slice(0, room)
   sequence.tokens.push(...kept)
