@@ -33,7 +33,8 @@ if (flags.help) {
 async function main(): Promise<void> {
   const clusters = new Map<string, UpProcess>()
   try {
-    for (const transport of TRANSPORTS) clusters.set(transport, await startUp(['--transport', transport, '--draft', flags.draft]))
+    for (const transport of TRANSPORTS)
+      clusters.set(transport, await startUp(['--transport', transport, '--draft', flags.draft]))
     const table = await measureAll(clusters)
     if (flags.json) console.log(JSON.stringify(table))
     else report(table)

@@ -20,9 +20,13 @@ export async function startUp(flags: readonly string[], timeoutMs = 60_000): Pro
   const folder = mkdtempSync(join(tmpdir(), 'banyan-up-'))
   const readyFile = join(folder, 'ready.json')
   const main = join(packageRoot(), 'dist', 'cli', 'main.js')
-  const child = spawn(process.execPath, [main, 'up', '--http', '0', '--grpc', '0', '--ready-file', readyFile, ...flags], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
+  const child = spawn(
+    process.execPath,
+    [main, 'up', '--http', '0', '--grpc', '0', '--ready-file', readyFile, ...flags],
+    {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    },
+  )
   const exited = once(child, 'exit')
   const stop = async (): Promise<void> => {
     if (child.exitCode === null && child.signalCode === null) {
@@ -31,7 +35,7 @@ export async function startUp(flags: readonly string[], timeoutMs = 60_000): Pro
     }
     rmSync(folder, { recursive: true, force: true })
   }
-  for (const giveUp = Date.now() + timeoutMs; !existsSync(readyFile); ) {
+  for (const giveUp = Date.now() + timeoutMs; !existsSync(readyFile);) {
     if (child.exitCode !== null || Date.now() > giveUp) {
       await stop()
       throw new Error(`banyan up ${flags.join(' ')}: not ready within ${timeoutMs} ms`)

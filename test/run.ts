@@ -18,7 +18,11 @@ function order(file: string): number {
   return ['unit', 'contract', 'integration', 'e2e'].indexOf(relative(root, file).split(/[\\/]/)[0] ?? '')
 }
 
-const mocha = new Mocha({ timeout: 20_000, reporter: process.env.MOCHA_REPORTER ?? 'spec', forbidOnly: process.env.CI === 'true' })
+const mocha = new Mocha({
+  timeout: 20_000,
+  reporter: process.env.MOCHA_REPORTER ?? 'spec',
+  forbidOnly: process.env.CI === 'true',
+})
 for (const file of files) mocha.addFile(file)
 await mocha.loadFilesAsync()
 const failures = await new Promise<number>((resolve) => {

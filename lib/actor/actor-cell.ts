@@ -45,9 +45,17 @@ export function createCell({ definition, clock, onDeadLetter, onGaveUp }: CellOp
 
   const deliver = (letter: Letter): void => {
     const { kind } = letter.message
-    if (stopping.signal.aborted) refuse(letter, 'stopped', new ClusterError('unavailable', `${definition.address} has stopped`))
+    if (stopping.signal.aborted)
+      refuse(letter, 'stopped', new ClusterError('unavailable', `${definition.address} has stopped`))
     else if (!mailbox.push(letter, definition.systemKinds.has(kind))) {
-      refuse(letter, 'mailbox-full', new ClusterError('resource_exhausted', `${definition.address}: mailbox of ${definition.mailboxCapacity} is full`))
+      refuse(
+        letter,
+        'mailbox-full',
+        new ClusterError(
+          'resource_exhausted',
+          `${definition.address}: mailbox of ${definition.mailboxCapacity} is full`,
+        ),
+      )
     } else pump()
   }
 
@@ -72,10 +80,18 @@ export function createCell({ definition, clock, onDeadLetter, onGaveUp }: CellOp
     // The table's entry for a kind takes the message of that kind; TypeScript cannot follow the lookup.
     const handler = current[message.kind] as AnyHandler | undefined
     if (deadlineMs !== 0 && clock.now() > deadlineMs) {
-      return refuse(letter, 'late', new ClusterError('deadline_exceeded', `${message.kind}: its deadline passed while it waited`))
+      return refuse(
+        letter,
+        'late',
+        new ClusterError('deadline_exceeded', `${message.kind}: its deadline passed while it waited`),
+      )
     }
     if (handler === undefined) {
-      return refuse(letter, 'no-handler', new ClusterError('unimplemented', `${definition.address} does not handle ${message.kind}`))
+      return refuse(
+        letter,
+        'no-handler',
+        new ClusterError('unimplemented', `${definition.address} does not handle ${message.kind}`),
+      )
     }
     try {
       const context = { sender: letter.sender, deadlineMs, traceparent: letter.traceparent, signal: stopping.signal }
@@ -93,7 +109,11 @@ export function createCell({ definition, clock, onDeadLetter, onGaveUp }: CellOp
     crashes.push(clock.now())
     const decision = afterCrash(crashes, clock.now())
     if (decision.action === 'stop') {
-      onGaveUp(new ClusterError('internal', `${definition.address} crashed too often: ${ClusterError.from(error).message}`, { cause: error }))
+      onGaveUp(
+        new ClusterError('internal', `${definition.address} crashed too often: ${ClusterError.from(error).message}`, {
+          cause: error,
+        }),
+      )
       return
     }
     cancelRestart = clock.after(decision.delayMs, () => {

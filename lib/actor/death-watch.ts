@@ -22,7 +22,11 @@ interface Watched {
 export function createDeathWatch(options: {
   readonly clock: Clock
   readonly cluster: string
-  readonly listen: <K extends MessageKind>(subject: string, kind: K, handler: (message: MessageOf<K>) => void) => () => void
+  readonly listen: <K extends MessageKind>(
+    subject: string,
+    kind: K,
+    handler: (message: MessageOf<K>) => void,
+  ) => () => void
 }): DeathWatch {
   const { clock, cluster, listen } = options
   const watched = new Set<Watched>()

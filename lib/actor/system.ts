@@ -46,7 +46,12 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
       await cell.stop()
       announceDeath(address)
     }
-    const cell = createCell({ definition, clock, onDeadLetter: (_, reason) => count(reason), onGaveUp: () => void stop() })
+    const cell = createCell({
+      definition,
+      clock,
+      onDeadLetter: (_, reason) => count(reason),
+      onGaveUp: () => void stop(),
+    })
     const subscription = transport.subscribe(subjects.actor(cluster, address), ({ payload, reply }) => {
       try {
         cell.deliver(toLetter(decodeFrame(payload), reply))
@@ -92,11 +97,18 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
     { timeoutMs, signal, traceparent }: AskOptions,
   ): Promise<MessageOf<R>> => {
     const payload = encode(asMessage(message.kind, message.body), clock.now() + timeoutMs, traceparent)
-    const reply = await transport.request(subjects.actor(cluster, address), payload, { timeoutMs, ...(signal && { signal }) })
+    const reply = await transport.request(subjects.actor(cluster, address), payload, {
+      timeoutMs,
+      ...(signal && { signal }),
+    })
     return expectReply(decodeFrame(reply).message, message.replyKind, address)
   }
 
-  const listen = <K extends MessageKind>(subject: string, kind: K, handler: (message: MessageOf<K>) => void): (() => void) => {
+  const listen = <K extends MessageKind>(
+    subject: string,
+    kind: K,
+    handler: (message: MessageOf<K>) => void,
+  ): (() => void) => {
     const subscription = transport.subscribe(subject, ({ payload }) => {
       try {
         const { message } = decodeFrame(payload)
@@ -136,7 +148,8 @@ const asMessage = <K extends MessageKind>(kind: K, body: Body<K>): Message => ({
 const isOfKind = <K extends MessageKind>(message: Message, kind: K): message is MessageOf<K> => message.kind === kind
 
 function toMessage(answer: Answer | ClusterError): Message {
-  if (answer instanceof ClusterError) return { kind: 'request.failed', ...answer.toWire(), details: { ...answer.details } }
+  if (answer instanceof ClusterError)
+    return { kind: 'request.failed', ...answer.toWire(), details: { ...answer.details } }
   return typeof answer === 'object' ? answer : { kind: 'request.done', handled: true }
 }
 

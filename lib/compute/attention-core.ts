@@ -45,7 +45,11 @@ export async function createAttentionCore(geometry: HeadGeometry): Promise<Atten
   }
 }
 
-async function attend(session: Session, { numHeads, headDim }: HeadGeometry, call: AttentionCall): Promise<Float32Array> {
+async function attend(
+  session: Session,
+  { numHeads, headDim }: HeadGeometry,
+  call: AttentionCall,
+): Promise<Float32Array> {
   const { rows, slots } = call
   const inputs: Record<string, Matrix> = {
     q: { data: call.q, dims: [rows, numHeads * headDim] },

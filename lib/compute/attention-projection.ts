@@ -16,7 +16,8 @@ export interface ProjectionWeights {
   readonly q: LinearWeights
   readonly k: LinearWeights
   readonly v: LinearWeights
-  readonly qkNorm?: { readonly over: 'head' | 'projection'; readonly q: Float32Array; readonly k: Float32Array } | undefined
+  readonly qkNorm?:
+    { readonly over: 'head' | 'projection'; readonly q: Float32Array; readonly k: Float32Array } | undefined
   readonly clip?: number | undefined
   /** Whether the input `delta` (the previous layer's FFN output) exists. */
   readonly addsDelta: boolean

@@ -93,7 +93,11 @@ function probeLinear(inputs: number, outputs: number, seed: number): LinearWeigh
   return { weights: probeValues(inputs * outputs, seed, 0.2), inputs, outputs }
 }
 
-async function probeFfn(format: WeightFormat, threads: number, hash: ReturnType<typeof createHash>): Promise<KernelReport> {
+async function probeFfn(
+  format: WeightFormat,
+  threads: number,
+  hash: ReturnType<typeof createHash>,
+): Promise<KernelReport> {
   const found: Exactness[] = []
   for (const [hidden, inner] of [
     [64, 48],
@@ -135,7 +139,9 @@ const worst = (found: readonly Exactness[]): Exactness =>
 async function rowExactness(session: Session, width: number, hash: ReturnType<typeof createHash>): Promise<Exactness> {
   const x = probeValues(ROWS * width, 7, 4)
   const run = async (first: number, count: number): Promise<Float32Array> => {
-    const { y } = await session.run({ x: { data: x.subarray(first * width, (first + count) * width), dims: [count, width] } })
+    const { y } = await session.run({
+      x: { data: x.subarray(first * width, (first + count) * width), dims: [count, width] },
+    })
     return y ?? new Float32Array(0)
   }
   const all = await run(0, ROWS)
@@ -151,7 +157,10 @@ async function rowExactness(session: Session, width: number, hash: ReturnType<ty
 }
 
 function sameBits(a: Float32Array, b: Float32Array): boolean {
-  return a.length === b.length && Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength))
+  return (
+    a.length === b.length &&
+    Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength))
+  )
 }
 
 // A chain of five, then branches: siblings lie between the nodes of every path, and from the bases just below a block

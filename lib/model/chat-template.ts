@@ -55,12 +55,19 @@ function render(template: Template, values: Record<string, unknown>): string {
       },
     })
   } catch (error) {
-    throw new ClusterError('invalid_argument', `messages: the chat template refuses them: ${error instanceof Error ? error.message : ''}`, {
-      cause: error,
-    })
+    throw new ClusterError(
+      'invalid_argument',
+      `messages: the chat template refuses them: ${error instanceof Error ? error.message : ''}`,
+      {
+        cause: error,
+      },
+    )
   }
   if (text.length <= MAX_PROMPT_CHARACTERS) return text
-  throw new ClusterError('invalid_argument', `messages: the prompt has ${text.length} characters, at most ${MAX_PROMPT_CHARACTERS}`)
+  throw new ClusterError(
+    'invalid_argument',
+    `messages: the prompt has ${text.length} characters, at most ${MAX_PROMPT_CHARACTERS}`,
+  )
 }
 
 /** A token is written as text, or as an object with `content`. */

@@ -39,8 +39,13 @@ export interface Checkpoint {
 
 /** Opens and checks a checkpoint folder; no weights are read yet. */
 export function openCheckpoint(path: string): Checkpoint {
-  if (path.endsWith('.gguf')) throw new ClusterError('unimplemented', `${path}: GGUF files are not served by this version; use a safetensors folder`)
-  if (!existsSync(path) || !statSync(path).isDirectory()) throw new ClusterError('not_found', `model: ${path} is no folder`)
+  if (path.endsWith('.gguf'))
+    throw new ClusterError(
+      'unimplemented',
+      `${path}: GGUF files are not served by this version; use a safetensors folder`,
+    )
+  if (!existsSync(path) || !statSync(path).isDirectory())
+    throw new ClusterError('not_found', `model: ${path} is no folder`)
   const config = readJson(join(path, 'config.json'))
   const declared = specOf(config, join(path, 'config.json'))
   const defaults = readGenerationDefaults(join(path, 'generation_config.json'))
@@ -54,8 +59,15 @@ export function openCheckpoint(path: string): Checkpoint {
   }
 }
 
-function assemble(path: string, spec: ModelSpec, defaults: GenerationDefaults, files: readonly SafetensorsFile[]): Checkpoint {
-  const owners = new Map(files.flatMap((file) => [...file.tensors.keys()].map((name): [string, SafetensorsFile] => [name, file])))
+function assemble(
+  path: string,
+  spec: ModelSpec,
+  defaults: GenerationDefaults,
+  files: readonly SafetensorsFile[],
+): Checkpoint {
+  const owners = new Map(
+    files.flatMap((file) => [...file.tensors.keys()].map((name): [string, SafetensorsFile] => [name, file])),
+  )
   const wanted = wantedTensors(spec)
   const missing = [...wanted.keys()].filter((name) => !owners.has(name))
   if (missing.length > 0) {
@@ -65,9 +77,13 @@ function assemble(path: string, spec: ModelSpec, defaults: GenerationDefaults, f
   const find = (ref: TensorRef): SafetensorsFile => {
     const file = owners.get(ref.name)
     const found = file?.tensors.get(ref.name)?.shape
-    if (file === undefined || found === undefined) throw new ClusterError('invalid_argument', `${path}: missing tensor ${ref.name}`)
+    if (file === undefined || found === undefined)
+      throw new ClusterError('invalid_argument', `${path}: missing tensor ${ref.name}`)
     if (found.length !== ref.shape.length || found.some((size, i) => size !== ref.shape[i])) {
-      throw new ClusterError('invalid_argument', `${file.path}: tensor ${ref.name}: want shape [${ref.shape.join(', ')}], got [${found.join(', ')}]`)
+      throw new ClusterError(
+        'invalid_argument',
+        `${file.path}: tensor ${ref.name}: want shape [${ref.shape.join(', ')}], got [${found.join(', ')}]`,
+      )
     }
     return file
   }
@@ -106,11 +122,15 @@ function openFiles(path: string): SafetensorsFile[] {
 
 function indexedFiles(index: string): string[] {
   const map = readJson(index).weight_map
-  if (typeof map !== 'object' || map === null) throw new ClusterError('invalid_argument', `${index}: want an object weight_map`)
+  if (typeof map !== 'object' || map === null)
+    throw new ClusterError('invalid_argument', `${index}: want an object weight_map`)
   const names = [...new Set(Object.values(map))]
   return names.map((name) => {
     if (typeof name !== 'string' || basename(name) !== name || name === '') {
-      throw new ClusterError('invalid_argument', `${index}: want plain file names in weight_map, got ${JSON.stringify(name)}`)
+      throw new ClusterError(
+        'invalid_argument',
+        `${index}: want plain file names in weight_map, got ${JSON.stringify(name)}`,
+      )
     }
     return name
   })
@@ -127,9 +147,17 @@ export function wantedTensors(spec: ModelSpec): Map<string, TensorRef> {
     add(bias)
   }
   for (const { attention, attentionNorm, ffnNorm, ffn } of spec.layers) {
-    ;[attentionNorm, ffnNorm, attention.qkNorm?.q, attention.qkNorm?.k, ffn.gate?.weight, ffn.always?.sigmoidGate].forEach(add)
+    ;[
+      attentionNorm,
+      ffnNorm,
+      attention.qkNorm?.q,
+      attention.qkNorm?.k,
+      ffn.gate?.weight,
+      ffn.always?.sigmoidGate,
+    ].forEach(add)
     ;[attention.q, attention.k, attention.v, attention.o].forEach(addLinear)
-    for (const { gate, up, down } of [...ffn.experts, ...(ffn.always ? [ffn.always.ffn] : [])]) [gate, up, down].forEach(addLinear)
+    for (const { gate, up, down } of [...ffn.experts, ...(ffn.always ? [ffn.always.ffn] : [])])
+      [gate, up, down].forEach(addLinear)
   }
   ;[spec.embedding, spec.finalNorm].forEach(add)
   addLinear(spec.lmHead)

@@ -22,7 +22,10 @@ export interface ConfigFields {
 export function configFields(config: Readonly<Record<string, unknown>>, path: string): ConfigFields {
   const family = typeof config.model_type === 'string' ? config.model_type : 'unknown'
   const refuse = (key: string, wanted: string): never => {
-    throw new ClusterError('invalid_argument', `${path}: ${key}: want ${wanted}, got ${JSON.stringify(config[key]) ?? 'nothing'}`)
+    throw new ClusterError(
+      'invalid_argument',
+      `${path}: ${key}: want ${wanted}, got ${JSON.stringify(config[key]) ?? 'nothing'}`,
+    )
   }
   const has = (key: string): boolean => config[key] !== undefined && config[key] !== null
   const integer = (key: string, min: number, fallback: number | undefined): number => {
@@ -74,7 +77,9 @@ export function ropeOf(fields: ConfigFields): RopeSpec {
   const rope = raw as Readonly<Record<string, unknown>> // any object may be read by key; values are checked below
   const value = (name: string): number => {
     const found = rope[name]
-    return typeof found === 'number' && Number.isFinite(found) && found > 0 ? found : fields.refuse(key, `a positive number in ${name}`)
+    return typeof found === 'number' && Number.isFinite(found) && found > 0
+      ? found
+      : fields.refuse(key, `a positive number in ${name}`)
   }
   const theta = typeof rope.rope_theta === 'number' ? value('rope_theta') : fields.number('rope_theta', 10_000)
   const type = rope.rope_type ?? rope.type ?? 'default'

@@ -10,7 +10,9 @@ export function readJson(path: string): Readonly<Record<string, unknown>> {
   try {
     parsed = JSON.parse(readFileSync(path, 'utf8'))
   } catch (error) {
-    throw new ClusterError('invalid_argument', `${path}: not JSON: ${error instanceof Error ? error.message : ''}`, { cause: error })
+    throw new ClusterError('invalid_argument', `${path}: not JSON: ${error instanceof Error ? error.message : ''}`, {
+      cause: error,
+    })
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
     throw new ClusterError('invalid_argument', `${path}: want a JSON object`)

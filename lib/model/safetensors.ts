@@ -76,7 +76,11 @@ function readExactly(fd: number, path: string, offset: number, length: number): 
   let done = 0
   while (done < length) {
     const count = readSync(fd, bytes, done, length - done, offset + done)
-    if (count === 0) throw new ClusterError('invalid_argument', `${path}: ends at ${offset + done}, want ${length} bytes from ${offset}`)
+    if (count === 0)
+      throw new ClusterError(
+        'invalid_argument',
+        `${path}: ends at ${offset + done}, want ${length} bytes from ${offset}`,
+      )
     done += count
   }
   return bytes
@@ -95,8 +99,7 @@ function readHeader(fd: number, path: string): SafetensorsFile {
   const header = Buffer.from(readExactly(fd, path, 8, headerBytes)).toString('utf8')
   const dataStart = 8 + headerBytes
   const tensors = parseHeader(header, sizeBytes - dataStart, path)
-  const info = (name: string): TensorInfo =>
-    tensors.get(name) ?? refuse(`tensor ${name} is not in this file`)
+  const info = (name: string): TensorInfo => tensors.get(name) ?? refuse(`tensor ${name} is not in this file`)
 
   const readFloats = (name: string, first: number, count: number): Float32Array => {
     const { dtype, begin } = info(name)
@@ -113,7 +116,8 @@ function readHeader(fd: number, path: string): SafetensorsFile {
     readFloat32: (name) => readFloats(name, 0, product(info(name).shape)),
     readRowsFloat32: (name, firstRow, count) => {
       const [rows = 0, ...rest] = info(name).shape
-      if (firstRow < 0 || count < 0 || firstRow + count > rows) refuse(`tensor ${name}: rows ${firstRow} … ${firstRow + count - 1} of ${rows}`)
+      if (firstRow < 0 || count < 0 || firstRow + count > rows)
+        refuse(`tensor ${name}: rows ${firstRow} … ${firstRow + count - 1} of ${rows}`)
       return readFloats(name, firstRow * product(rest), count * product(rest))
     },
     readBytes: (offset, length) => readExactly(fd, path, offset, Math.min(length, sizeBytes - offset)),
@@ -131,7 +135,8 @@ function parseHeader(header: string, dataBytes: number, path: string): Map<strin
   } catch (error) {
     throw new ClusterError('invalid_argument', `${path}: the header is not JSON`, { cause: error })
   }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return refuse('want a JSON object as header')
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+    return refuse('want a JSON object as header')
   const tensors = new Map<string, TensorInfo>()
   for (const [name, value] of Object.entries(parsed)) {
     if (name !== '__metadata__') tensors.set(name, parseTensor(name, value, dataBytes, refuse))
@@ -159,7 +164,9 @@ function parseTensor(name: string, value: unknown, dataBytes: number, refuse: (w
   const [begin = 0, end = 0] = offsets
   if (begin > end || end > dataBytes) return refuse(`tensor ${name}: bytes ${begin} … ${end} of ${dataBytes}`)
   if (product(shape) * width !== end - begin) {
-    return refuse(`tensor ${name}: ${dtype} [${shape.join(', ')}] wants ${product(shape) * width} bytes, got ${end - begin}`)
+    return refuse(
+      `tensor ${name}: ${dtype} [${shape.join(', ')}] wants ${product(shape) * width} bytes, got ${end - begin}`,
+    )
   }
   return { dtype, shape, begin, end }
 }

@@ -78,7 +78,11 @@ function load(json: object, config: object, path: string): Tokenizer {
   try {
     return new Tokenizer(json, config)
   } catch (error) {
-    throw new ClusterError('invalid_argument', `${path}: ${error instanceof Error ? error.message : 'cannot be read'}`, { cause: error })
+    throw new ClusterError(
+      'invalid_argument',
+      `${path}: ${error instanceof Error ? error.message : 'cannot be read'}`,
+      { cause: error },
+    )
   }
 }
 

@@ -41,7 +41,10 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
   const send = (subject: string, message: Uint8Array, reply?: string): void => {
     if (isClosed) throw new ClusterError('unavailable', 'the transport is closed')
     if (message.byteLength > maxMessageBytes) {
-      throw new ClusterError('invalid_argument', `message: want at most ${maxMessageBytes} bytes, got ${message.byteLength}`)
+      throw new ClusterError(
+        'invalid_argument',
+        `message: want at most ${maxMessageBytes} bytes, got ${message.byteLength}`,
+      )
     }
     for (const payload of split(message, bus.maxPayloadBytes)) bus.publish(subject, payload, reply)
   }
@@ -96,7 +99,8 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
         else resolve(result)
       }
       const abort = (): void => settle(new ClusterError('cancelled', `request to ${subject}: cancelled`))
-      const late = (): void => settle(new ClusterError('deadline_exceeded', `request to ${subject}: no reply within ${timeoutMs} ms`))
+      const late = (): void =>
+        settle(new ClusterError('deadline_exceeded', `request to ${subject}: no reply within ${timeoutMs} ms`))
       const timer = setTimeout(late, Math.max(0, timeoutMs))
       signal?.addEventListener('abort', abort, { once: true })
       pending.set(reply, { subject, settle })

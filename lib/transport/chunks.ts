@@ -71,7 +71,12 @@ export function createReassembler(maxMessageBytes: number): Reassembler {
     let partial = partials.get(id)
     if (partial === undefined) {
       expire(nowMs)
-      partial = { bytes: new Uint8Array(total), arrived: new Uint8Array(count), numMissing: count, expiresMs: nowMs + EXPIRE_MS }
+      partial = {
+        bytes: new Uint8Array(total),
+        arrived: new Uint8Array(count),
+        numMissing: count,
+        expiresMs: nowMs + EXPIRE_MS,
+      }
       partials.set(id, partial)
     }
     const offset = index === count - 1 ? total - part.byteLength : index * part.byteLength

@@ -70,7 +70,9 @@ export function createLocalHub(): LocalHub {
     }
     if (targets.length > 0 || reply === undefined) return
     for (const asker of receivers(reply)) {
-      enqueue(() => asker.handler({ subject: reply, payload: new Uint8Array(0), reply: undefined, isNoResponders: true }))
+      enqueue(() =>
+        asker.handler({ subject: reply, payload: new Uint8Array(0), reply: undefined, isNoResponders: true }),
+      )
     }
   }
 
@@ -83,7 +85,11 @@ export function createLocalHub(): LocalHub {
       unsubscribe: () => {
         subscriber.isActive = false
         if (isPattern) patterns = patterns.filter((other) => other !== subscriber)
-        else exact.set(subject, (exact.get(subject) ?? []).filter((other) => other !== subscriber))
+        else
+          exact.set(
+            subject,
+            (exact.get(subject) ?? []).filter((other) => other !== subscriber),
+          )
         if (exact.get(subject)?.length === 0) exact.delete(subject)
       },
     }

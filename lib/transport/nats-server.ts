@@ -2,7 +2,17 @@
 
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -43,11 +53,18 @@ export async function findNatsServer(options: FindOptions): Promise<FoundServer 
     if (isExecutable(options.binary)) return { binary: options.binary, origin: 'given' }
     throw new ClusterError('invalid_argument', `nats-server: ${options.binary} is not an executable file`)
   }
-  const folders = [...options.path.split(delimiter), '/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/opt/homebrew/bin']
+  const folders = [
+    ...options.path.split(delimiter),
+    '/usr/sbin',
+    '/usr/local/sbin',
+    '/usr/local/bin',
+    '/opt/homebrew/bin',
+  ]
   const onPath = folders.map((folder) => join(folder, 'nats-server')).find(isExecutable)
   if (onPath !== undefined) return { binary: onPath, origin: 'path' }
   const cached = join(options.cacheFolder, 'nats-server', 'usr', 'sbin', 'nats-server')
-  if (!isExecutable(cached) && options.mayFetch) await unpackPackage(join(options.cacheFolder, 'nats-server')).catch(() => undefined)
+  if (!isExecutable(cached) && options.mayFetch)
+    await unpackPackage(join(options.cacheFolder, 'nats-server')).catch(() => undefined)
   return isExecutable(cached) ? { binary: cached, origin: 'cache' } : undefined
 }
 
@@ -56,7 +73,15 @@ async function unpackPackage(folder: string): Promise<void> {
   const lists = join(folder, 'lists')
   const archives = join(folder, 'archives')
   for (const path of [join(lists, 'partial'), join(archives, 'partial')]) mkdirSync(path, { recursive: true })
-  const options = ['-o', `Dir::State::lists=${lists}`, '-o', `Dir::Cache=${archives}`, '-o', 'APT::Sandbox::User=root', '-qq']
+  const options = [
+    '-o',
+    `Dir::State::lists=${lists}`,
+    '-o',
+    `Dir::Cache=${archives}`,
+    '-o',
+    'APT::Sandbox::User=root',
+    '-qq',
+  ]
   const limits = { cwd: folder, timeout: FETCH_TIMEOUT_MS }
   await run('apt-get', [...options, 'update'], limits)
   await run('apt-get', [...options, 'download', 'nats-server'], limits)
@@ -90,7 +115,10 @@ export async function startNatsServer({ binary, jetstream = false, port = -1 }: 
   ]
   writeFileSync(join(folder, 'server.conf'), config.join('\n'))
   // A process group of its own: a terminal's Ctrl-C reaches only us, and we stop the server after the services left.
-  const child = spawn(binary, ['-c', join(folder, 'server.conf')], { stdio: ['ignore', 'ignore', 'pipe'], detached: true })
+  const child = spawn(binary, ['-c', join(folder, 'server.conf')], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    detached: true,
+  })
   let words = ''
   child.stderr.on('data', (data: Buffer) => {
     words = (words + data.toString()).slice(-2_000)
@@ -106,7 +134,9 @@ export async function startNatsServer({ binary, jetstream = false, port = -1 }: 
     return { url: await waitForPort(child, folder), pid: child.pid ?? 0, stop }
   } catch (error) {
     await stop()
-    throw new ClusterError('unavailable', `nats-server did not start: ${words.trim().split('\n').at(-1) ?? ''}`, { cause: error })
+    throw new ClusterError('unavailable', `nats-server did not start: ${words.trim().split('\n').at(-1) ?? ''}`, {
+      cause: error,
+    })
   }
 }
 

@@ -32,7 +32,9 @@ export async function connectNats(options: NatsOptions): Promise<Transport> {
     noAsyncTraces: true,
     ...(creds === undefined ? {} : { authenticator: credsAuthenticator(creds) }),
   }).catch((error: unknown) => {
-    throw new ClusterError('unavailable', `NATS at ${options.url}: ${String(error)}; is the server running?`, { cause: error })
+    throw new ClusterError('unavailable', `NATS at ${options.url}: ${String(error)}; is the server running?`, {
+      cause: error,
+    })
   })
   return createBusTransport('nats', createNatsBus(connection), options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES)
 }
@@ -60,7 +62,10 @@ function createNatsBus(connection: NatsConnection): Bus {
         metadata: { ...service.metadata },
       })
       for (const { name, subject } of service.endpoints) {
-        registered.addEndpoint(name, { subject: `${subject}.info`, handler: (_, message) => message.respond(new Uint8Array(0)) })
+        registered.addEndpoint(name, {
+          subject: `${subject}.info`,
+          handler: (_, message) => message.respond(new Uint8Array(0)),
+        })
       }
     },
     flush: () => connection.flush(),
@@ -68,7 +73,12 @@ function createNatsBus(connection: NatsConnection): Bus {
   }
 }
 
-function subscribe(connection: NatsConnection, subject: string, handler: (message: BusMessage) => void, queue?: string) {
+function subscribe(
+  connection: NatsConnection,
+  subject: string,
+  handler: (message: BusMessage) => void,
+  queue?: string,
+) {
   const subscription: NatsSubscription = connection.subscribe(subject, {
     ...(queue === undefined ? {} : { queue }),
     callback: (error, message) => {

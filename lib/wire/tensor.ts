@@ -17,7 +17,8 @@ export interface WireTensor {
 export function isWireTensor(value: unknown): value is WireTensor {
   if (typeof value !== 'object' || value === null) return false
   const { dtype, shape, data } = value as Partial<Record<keyof WireTensor, unknown>> // any object may be looked at so
-  const isShape = Array.isArray(shape) && shape.length <= 8 && shape.every((size) => Number.isInteger(size) && size >= 0)
+  const isShape =
+    Array.isArray(shape) && shape.length <= 8 && shape.every((size) => Number.isInteger(size) && size >= 0)
   return (dtype === 'f32' || dtype === 'i32') && isShape && data instanceof Uint8Array
 }
 

@@ -46,7 +46,11 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
   for (const [index, layer] of spec.layers.entries()) {
     layers.push({ ...(await loadLayer(checkpoint, layer, index, options)), core })
   }
-  const headWeights = { epsilon: spec.normEpsilon, norm: checkpoint.tensor(spec.finalNorm), head: linearOf(checkpoint, spec.lmHead) }
+  const headWeights = {
+    epsilon: spec.normEpsilon,
+    norm: checkpoint.tensor(spec.finalNorm),
+    head: linearOf(checkpoint, spec.lmHead),
+  }
   const head = withMinRows(await createLmHead(headWeights, options.format, options.threads), options.minRows)
   return {
     spec,
@@ -56,7 +60,11 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
     rope: createRopeTables(spec.rope, geometryOf(spec).headDim),
     embed: (tokens) => embed(checkpoint, tokens),
     dispose: async () => {
-      await Promise.all([core.dispose(), head.dispose(), ...layers.flatMap((l) => [l.project.dispose(), l.output.dispose()])])
+      await Promise.all([
+        core.dispose(),
+        head.dispose(),
+        ...layers.flatMap((l) => [l.project.dispose(), l.output.dispose()]),
+      ])
     },
   }
 }

@@ -62,7 +62,11 @@ function layOutBatch(model: AttentionModel, states: readonly SequenceState[]): B
   const { cos, sin } = model.rope.rows(positions)
   const places = BigInt64Array.from(positions, (_, row) => BigInt(row))
   const dims = [rows, cos.length / rows]
-  return { spans, rows, rotation: { cos: { data: cos, dims }, sin: { data: sin, dims }, places: { data: places, dims: [1, rows] } } }
+  return {
+    spans,
+    rows,
+    rotation: { cos: { data: cos, dims }, sin: { data: sin, dims }, places: { data: places, dims: [1, rows] } },
+  }
 }
 
 async function attendBatch(

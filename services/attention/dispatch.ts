@@ -86,9 +86,18 @@ async function askWorkers(context: DispatchContext, layer: number, work: Work): 
 function chooseWorker(context: DispatchContext, layer: number, call: ExpertCall): string {
   const worker = context.replicas[call.shard]?.find((candidate) => !context.failed.has(candidate))
   if (worker !== undefined) return worker
-  throw new ClusterError('unavailable', `layer ${layer}, expert ${call.expert}: no live replica of shard ${call.shard}`, {
-    details: { reason: 'EXPERT_UNAVAILABLE', layer: String(layer), expert: String(call.expert), shard: String(call.shard) },
-  })
+  throw new ClusterError(
+    'unavailable',
+    `layer ${layer}, expert ${call.expert}: no live replica of shard ${call.shard}`,
+    {
+      details: {
+        reason: 'EXPERT_UNAVAILABLE',
+        layer: String(layer),
+        expert: String(call.expert),
+        shard: String(call.shard),
+      },
+    },
+  )
 }
 
 /** Expert FFNs are pure, so the same rows go to another replica when a worker does not answer. */
@@ -97,7 +106,11 @@ async function askOrFailOver(context: DispatchContext, layer: number, worker: st
     return await askWorker(context, layer, worker, work)
   } catch (error) {
     const failure = ClusterError.from(error)
-    if (failure.code !== 'unavailable' && failure.code !== 'deadline_exceeded' && failure.code !== 'failed_precondition')
+    if (
+      failure.code !== 'unavailable' &&
+      failure.code !== 'deadline_exceeded' &&
+      failure.code !== 'failed_precondition'
+    )
       throw failure
     if (context.signal.aborted) throw failure
     context.failed.add(worker)
@@ -109,7 +122,9 @@ async function askWorker(context: DispatchContext, layer: number, worker: string
   const union = [...new Set(work.calls.flatMap((call) => call.rows))].sort((a, b) => a - b)
   const placeOf = new Map(union.map((row, place) => [row, place]))
   const hidden = new Float32Array(union.length * work.hidden)
-  union.forEach((row, place) => hidden.set(work.n.subarray(row * work.hidden, (row + 1) * work.hidden), place * work.hidden))
+  union.forEach((row, place) =>
+    hidden.set(work.n.subarray(row * work.hidden, (row + 1) * work.hidden), place * work.hidden),
+  )
   context.used.add(worker)
   const body = {
     step: context.step,

@@ -19,7 +19,11 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const { system, tracer, id } = deps
   const checkpoint = openCheckpoint(options.model.path)
   const format = options.model.weights
-  const report = await probeDevice({ formats: [format], geometries: [geometryOf(checkpoint.spec)], threads: options.threads })
+  const report = await probeDevice({
+    formats: [format],
+    geometries: [geometryOf(checkpoint.spec)],
+    threads: options.threads,
+  })
   requireExact(report)
   let state: Heartbeat['state'] = 'starting'
   const load: Record<string, number> = { steps: 0 }

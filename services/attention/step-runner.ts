@@ -64,7 +64,10 @@ export function createStepRunner({ model, system, kvTokens, expertTimeoutMs }: S
     }
     advance(state, entry, limits)
     if (numTokens() + state.tail.tokens.length > kvTokens) {
-      throw new ClusterError('resource_exhausted', `KV cache: want room for ${state.tail.tokens.length} more tokens of ${kvTokens}`)
+      throw new ClusterError(
+        'resource_exhausted',
+        `KV cache: want room for ${state.tail.tokens.length} more tokens of ${kvTokens}`,
+      )
     }
     sequences.set(entry.sequence, state)
     return state
@@ -95,12 +98,25 @@ export function createStepRunner({ model, system, kvTokens, expertTimeoutMs }: S
       failed: new Set(),
       used: new Set(),
     }
-    running = { id: step.step, abort, waiting: new Set(step.entries.map((entry) => entry.sequence)), used: context.used }
+    running = {
+      id: step.step,
+      abort,
+      waiting: new Set(step.entries.map((entry) => entry.sequence)),
+      used: context.used,
+    }
     const started = performance.now()
     try {
-      const logits = ready.length === 0 ? undefined : await sampleAll(model, ready, { context, withLogits: step.withLogits })
+      const logits =
+        ready.length === 0 ? undefined : await sampleAll(model, ready, { context, withLogits: step.withLogits })
       const computeMs = performance.now() - started
-      return { step: step.step, entries: results, expertCalls: context.used.size, expertWaitMs: 0, computeMs, ...(logits && { logits }) }
+      return {
+        step: step.step,
+        entries: results,
+        expertCalls: context.used.size,
+        expertWaitMs: 0,
+        computeMs,
+        ...(logits && { logits }),
+      }
     } finally {
       running = undefined
     }

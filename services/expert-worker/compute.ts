@@ -29,7 +29,9 @@ export async function computeExperts(
   for (const call of calls) {
     if (isCancelled()) throw new ClusterError('cancelled', `step ${message.step} was cancelled`)
     const x = gatherRows(hidden, call.rows, width)
-    const { y } = await store.session(message.layer, call.expert).run({ x: { data: x, dims: [call.rows.length, width] } })
+    const { y } = await store
+      .session(message.layer, call.expert)
+      .run({ x: { data: x, dims: [call.rows.length, width] } })
     sums.add(call, y ?? new Float32Array(0))
   }
   return packF32(sums.data, [sums.data.length / width, width])
@@ -42,7 +44,8 @@ function readCalls(store: ExpertStore, message: MessageOf<'expert.compute'>, num
   const rows = readI32(message.rows, 'rows')
   const weights = readF32(message.weights, 'weights')
   const total = counts.reduce((sum, count) => sum + count, 0)
-  if (!Number.isInteger(numRows)) throw new ClusterError('invalid_argument', `hidden: want rows of ${store.hidden} values`)
+  if (!Number.isInteger(numRows))
+    throw new ClusterError('invalid_argument', `hidden: want rows of ${store.hidden} values`)
   if (counts.length !== experts.length || rows.length !== total || weights.length !== total) {
     throw new ClusterError(
       'invalid_argument',

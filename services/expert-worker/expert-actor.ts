@@ -38,7 +38,13 @@ function computeActor({ address, store, tracer, load }: ExpertActorOptions, canc
           const partials = await computeExperts(store, message, () => cancelled.has(message.step))
           load.calls = (load.calls ?? 0) + 1
           load.rows = (load.rows ?? 0) + (message.hidden.shape[0] ?? 0)
-          return { kind: 'expert.output', step: message.step, layer: message.layer, partials, computeMs: performance.now() - started }
+          return {
+            kind: 'expert.output',
+            step: message.step,
+            layer: message.layer,
+            partials,
+            computeMs: performance.now() - started,
+          }
         }),
     }),
   }
@@ -53,7 +59,10 @@ function placementActor(options: ExpertActorOptions, cancelled: Set<string>): Ac
     create: () => ({
       'expert.place': async ({ tableEpoch, fingerprint: wanted, shards }) => {
         if (wanted !== fingerprint) {
-          throw new ClusterError('failed_precondition', `checkpoint: the router serves ${wanted}, this worker holds ${fingerprint}`)
+          throw new ClusterError(
+            'failed_precondition',
+            `checkpoint: the router serves ${wanted}, this worker holds ${fingerprint}`,
+          )
         }
         const unknown = shards.find((shard) => shard >= store.plan.numShards)
         if (unknown !== undefined) {

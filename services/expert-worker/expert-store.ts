@@ -76,7 +76,10 @@ export function createExpertStore({ checkpoint, format, minRows }: ExpertStoreOp
       const shard = plan.shardOf(layer, expert)
       const session = loaded.get(shard)?.get(`${layer}/${expert}`)
       if (session !== undefined) return session
-      throw new ClusterError('failed_precondition', `layer ${layer}, expert ${expert}: shard ${shard} is not loaded here`)
+      throw new ClusterError(
+        'failed_precondition',
+        `layer ${layer}, expert ${expert}: shard ${shard} is not loaded here`,
+      )
     },
     dispose: async () => {
       for (const shard of [...loaded.keys()]) await dropShard(shard)

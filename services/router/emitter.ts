@@ -7,7 +7,7 @@
 
 import type { Detokenizer } from '../../lib/model/detokenizer.js'
 import type { TokenLogprobs } from '../../lib/sampling/params.js'
-import type { ChoiceStats, GenerateEvent } from './engine.js'
+import type { ChoiceStats, GenerateEvent, TokenLogprob } from './engine.js'
 import type { RequestLog } from './request-log.js'
 import type { Ending, SequenceEmitter, SequenceStats } from './sequence.js'
 import type { StopChecker } from './stop-checker.js'
@@ -52,13 +52,19 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
     return checked.stop === undefined ? checked.text + stopChecker.flush() : checked.text
   }
 
+  const named = ({ token, logprob }: { token: number; logprob: number }): TokenLogprob => ({
+    token,
+    logprob,
+    ...options.tokenText(token),
+  })
+
   const chunk = (tokenIds: readonly number[], text: string, logprobs: readonly TokenLogprobs[]): GenerateEvent => ({
     kind: 'chunk',
     choice,
     offset: numTokens - tokenIds.length,
     tokenIds,
     text,
-    logprobs: logprobs.map((entry) => ({ ...entry, ...options.tokenText(entry.token) })),
+    logprobs: logprobs.map((entry) => ({ ...named(entry), top: entry.top.map(named) })),
   })
 
   const endAfter = (token: number, stop: string | undefined): Ending | undefined => {
@@ -112,7 +118,14 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
       if (isClosed) return
       isClosed = true
       const usage = { promptTokens: options.promptTokens, cachedTokens: 0, completionTokens: numTokens }
-      log.append({ kind: 'finished', choice, reason: ending.reason, stopReason: ending.stopReason, usage, stats: statsOf(stats) })
+      log.append({
+        kind: 'finished',
+        choice,
+        reason: ending.reason,
+        stopReason: ending.stopReason,
+        usage,
+        stats: statsOf(stats),
+      })
       options.onFinished(ending)
     },
     fail: (error) => {

@@ -7,8 +7,6 @@
 //   R3  A request id that is running or recently finished is joined, not run again; with another body it is refused
 //       with `already_exists`.
 
-import type { TokenLogprobs } from '../../lib/sampling/params.js'
-
 /** Sampling fields as a client may send them; every one is optional and checked by the engine (`invalid_argument`). */
 export interface SamplingInput {
   readonly temperature?: number | undefined
@@ -67,6 +65,14 @@ export interface ChoiceStats {
   readonly acceptanceLength: number
 }
 
+/** A token's raw log-probability, with its own text ('' where it is no whole character) and bytes. */
+export interface TokenLogprob {
+  readonly token: number
+  readonly logprob: number
+  readonly text: string
+  readonly bytes: readonly number[]
+}
+
 export type GenerateEvent =
   | {
       readonly kind: 'accepted'
@@ -84,7 +90,7 @@ export type GenerateEvent =
       readonly offset: number // of the first token in its choice
       readonly tokenIds: readonly number[]
       readonly text: string // may be empty while a character or a stop string is incomplete
-      readonly logprobs: readonly (TokenLogprobs & { readonly text: string; readonly bytes: readonly number[] })[]
+      readonly logprobs: readonly (TokenLogprob & { readonly top: readonly TokenLogprob[] })[]
     }
   | {
       readonly kind: 'finished'
@@ -132,14 +138,21 @@ export interface ClusterStatus {
 export interface RequestState {
   readonly requestId: string
   readonly state: 'running' | 'finished' | 'failed' | 'cancelled'
-  readonly choices: readonly { readonly tokenIds: readonly number[]; readonly text: string; readonly finishReason?: string }[]
+  readonly choices: readonly {
+    readonly tokenIds: readonly number[]
+    readonly text: string
+    readonly finishReason?: string
+  }[]
 }
 
 export interface InferenceEngine {
   readonly version: string
   readonly model: ModelInfo
   readonly fingerprint: () => string
-  generate(input: GenerateInput, options: { readonly signal: AbortSignal; readonly deadlineMs?: number | undefined }): AsyncIterable<GenerateEvent>
+  generate(
+    input: GenerateInput,
+    options: { readonly signal: AbortSignal; readonly deadlineMs?: number | undefined },
+  ): AsyncIterable<GenerateEvent>
   /** Whether the request existed and was still running. */
   cancel(requestId: string): boolean
   lookup(requestId: string): RequestState | undefined

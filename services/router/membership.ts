@@ -60,7 +60,9 @@ export function createMembership(): Membership {
   }
 
   const hasNewer = (heartbeat: Heartbeat, known: Member): boolean =>
-    [...members.values()].some((other) => other !== known && other.heartbeat.id === heartbeat.id && other.state !== 'dead')
+    [...members.values()].some(
+      (other) => other !== known && other.heartbeat.id === heartbeat.id && other.state !== 'dead',
+    )
 
   const tick = (nowMs: number): void => {
     let hasChanged = false
@@ -82,7 +84,8 @@ export function createMembership(): Membership {
     suspect: (id) => {
       let hasChanged = false
       for (const [key, member] of members) {
-        if (member.heartbeat.id === id && member.state === 'ready') hasChanged = update(key, member, 'suspect') || hasChanged
+        if (member.heartbeat.id === id && member.state === 'ready')
+          hasChanged = update(key, member, 'suspect') || hasChanged
       }
       if (hasChanged) changed()
     },

@@ -69,7 +69,8 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
       live.map(async ({ id, incarnation }) => {
         const union = [...new Set([...shardsOf(wanted, id), ...shardsOf(table, id)])].sort((a, b) => a - b)
         const known = held.get(incarnation)
-        const holds = known !== undefined && union.every((shard) => known.includes(shard)) ? known : await ask(id, union)
+        const holds =
+          known !== undefined && union.every((shard) => known.includes(shard)) ? known : await ask(id, union)
         confirmed.set(id, holds)
         nextHeld.set(incarnation, holds)
       }),
@@ -92,7 +93,10 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
   }
 
   /** Lets workers drop shards that the table no longer gives them. */
-  const trim = async (live: readonly { id: string; incarnation: string }[], nextHeld: Map<string, readonly number[]>): Promise<void> => {
+  const trim = async (
+    live: readonly { id: string; incarnation: string }[],
+    nextHeld: Map<string, readonly number[]>,
+  ): Promise<void> => {
     await Promise.allSettled(
       live.map(async ({ id, incarnation }) => {
         const kept = shardsOf(table, id)

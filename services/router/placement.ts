@@ -36,10 +36,17 @@ export function place({ current, workers, numShards, replicas }: PlacementInput)
   return kept
 }
 
-function lightest(workers: readonly string[], count: (worker: string) => number, holders: readonly string[]): string | undefined {
+function lightest(
+  workers: readonly string[],
+  count: (worker: string) => number,
+  holders: readonly string[],
+): string | undefined {
   return workers
     .filter((worker) => !holders.includes(worker))
-    .reduce<string | undefined>((best, worker) => (best === undefined || count(worker) < count(best) ? worker : best), undefined)
+    .reduce<string | undefined>(
+      (best, worker) => (best === undefined || count(worker) < count(best) ? worker : best),
+      undefined,
+    )
 }
 
 /** Moves one shard from the heaviest worker to the lightest where they differ by more than one. */

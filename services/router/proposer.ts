@@ -64,7 +64,8 @@ export function createProposer(options: ProposerOptions): Proposer {
     propose,
     forget: (sequences) => {
       const worker = drafter()
-      if (worker !== undefined && sequences.length > 0) system.tell(worker, 'draft.forget', { sequences: [...sequences] })
+      if (worker !== undefined && sequences.length > 0)
+        system.tell(worker, 'draft.forget', { sequences: [...sequences] })
     },
   }
 }

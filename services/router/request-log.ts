@@ -44,8 +44,9 @@ export function createRequestLog(): RequestLog {
   async function* read(signal: AbortSignal): AsyncGenerator<GenerateEvent> {
     numReaders += 1
     try {
-      for (let i = 0; ; ) {
-        if (signal.aborted) throw new ClusterError('cancelled', 'the client cancelled the request', { cause: signal.reason })
+      for (let i = 0; ;) {
+        if (signal.aborted)
+          throw new ClusterError('cancelled', 'the client cancelled the request', { cause: signal.reason })
         const event = events[i]
         if (event !== undefined) {
           i += 1

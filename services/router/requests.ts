@@ -91,12 +91,21 @@ export function createRequests(clock: Clock, cancelSequences: (sequences: readon
     },
     open: (id, bodyHash, deadlineMs) => {
       const log = createRequestLog()
-      const record: RequestRecord = { id, bodyHash, log, sequences: [], numOpen: 0, outcome: 'running', cancelDeadline: () => undefined }
+      const record: RequestRecord = {
+        id,
+        bodyHash,
+        log,
+        sequences: [],
+        numOpen: 0,
+        outcome: 'running',
+        cancelDeadline: () => undefined,
+      }
       records.set(id, record)
       open.add(record)
       log.onAbandoned(() => fail(record, new ClusterError('cancelled', `request ${id}: the client left`)))
       if (deadlineMs !== undefined) {
-        const late = (): void => fail(record, new ClusterError('deadline_exceeded', `request ${id}: not finished within its deadline`))
+        const late = (): void =>
+          fail(record, new ClusterError('deadline_exceeded', `request ${id}: not finished within its deadline`))
         record.cancelDeadline = clock.after(Math.max(0, deadlineMs - clock.now()), late)
       }
       return record

@@ -60,15 +60,22 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
   }
 
   const admit = (numSequences: number): void => {
-    if (isDraining) throw new ClusterError('unavailable', 'this router is draining; try another', { details: { reason: 'DRAINING' } })
+    if (isDraining)
+      throw new ClusterError('unavailable', 'this router is draining; try another', { details: { reason: 'DRAINING' } })
     if (!hasBeenReady && !isReady()) {
-      throw new ClusterError('unavailable', 'the cluster is still starting; try again shortly', { details: { reason: 'STARTING' } })
+      throw new ClusterError('unavailable', 'the cluster is still starting; try again shortly', {
+        details: { reason: 'STARTING' },
+      })
     }
     const { maxWaiting } = options.limits
     if (workers.numWaiting + numSequences > maxWaiting) {
-      throw new ClusterError('resource_exhausted', `queue: ${workers.numWaiting} sequences wait of at most ${maxWaiting}`, {
-        details: { reason: 'QUEUE_FULL', retryAfterMs: String(RETRY_AFTER_MS) },
-      })
+      throw new ClusterError(
+        'resource_exhausted',
+        `queue: ${workers.numWaiting} sequences wait of at most ${maxWaiting}`,
+        {
+          details: { reason: 'QUEUE_FULL', retryAfterMs: String(RETRY_AFTER_MS) },
+        },
+      )
     }
   }
 
@@ -122,7 +129,10 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
       includeStop: request.includeStop,
       detokenizer: tokenizer && createDetokenizer(tokenizer),
       stopChecker: request.stop.length > 0 ? createStopChecker(request.stop, request.includeStop) : undefined,
-      tokenText: (token) => ({ text: tokenizer?.tokenText(token) ?? '', bytes: [...(tokenizer?.tokenBytes(token) ?? [])] }),
+      tokenText: (token) => ({
+        text: tokenizer?.tokenText(token) ?? '',
+        bytes: [...(tokenizer?.tokenBytes(token) ?? [])],
+      }),
       now: () => performance.now(),
       onToken: (numTokens, sinceLastMs, isFirst) => metrics.tokens(numTokens, sinceLastMs, isFirst),
       onFinished: (ending) => {
@@ -130,7 +140,10 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
         requests.choiceFinished(record)
       },
       onFailed: (error) => {
-        metrics.requestFinished(ClusterError.from(error).code === 'cancelled' ? 'abort' : 'error', performance.now() - startedMs)
+        metrics.requestFinished(
+          ClusterError.from(error).code === 'cancelled' ? 'abort' : 'error',
+          performance.now() - startedMs,
+        )
         requests.fail(record, ClusterError.from(error))
       },
     })
@@ -159,7 +172,8 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     { signal, deadlineMs }: { readonly signal: AbortSignal; readonly deadlineMs?: number | undefined },
   ): AsyncGenerator<GenerateEvent> {
     const id = input.requestId === undefined || input.requestId === '' ? `req-${randomUUID()}` : input.requestId
-    if (id.length > 128) throw new ClusterError('invalid_argument', `request id: want at most 128 characters, got ${id.length}`)
+    if (id.length > 128)
+      throw new ClusterError('invalid_argument', `request id: want at most 128 characters, got ${id.length}`)
     const bodyHash = hashBody(input)
     const record = requests.find(id, bodyHash) ?? start(input, id, bodyHash, deadlineMs)
     yield* record.log.read(signal)
@@ -208,7 +222,10 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
   }
 }
 
-const drawSeed = (): bigint => randomBytes(8).readBigUInt64LE()
+/** 53 bits, so that JSON carries it as a number. */
+const drawSeed = (): bigint => randomBytes(8).readBigUInt64LE() >> 11n
 
 export const noTokenizer = (): ClusterError =>
-  new ClusterError('failed_precondition', 'this model has no tokenizer; send and read token ids', { details: { reason: 'NO_TOKENIZER' } })
+  new ClusterError('failed_precondition', 'this model has no tokenizer; send and read token ids', {
+    details: { reason: 'NO_TOKENIZER' },
+  })

@@ -84,7 +84,12 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
   })
   const stopTicking = every(system.clock, TICK_MS, () => membership.tick(system.clock.now()))
   let state: Heartbeat['state'] = 'starting'
-  const heartbeat = startHeartbeat(system, subjects.health(cluster), () => describe(deps, engine, { state, fingerprint }), HEARTBEAT_MS)
+  const heartbeat = startHeartbeat(
+    system,
+    subjects.health(cluster),
+    () => describe(deps, engine, { state, fingerprint }),
+    HEARTBEAT_MS,
+  )
   const actor = system.spawn({
     address: id,
     mailboxCapacity: 256,
@@ -93,13 +98,23 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
       'cluster.status': () => ({ kind: 'cluster.state', json: JSON.stringify(engine.status()) }),
       'router.logits': async ({ tokens }) => {
         const worker = workers.anyWorker()
-        if (worker === undefined || !engine.isReady()) throw new ClusterError('unavailable', 'the cluster is still starting')
+        if (worker === undefined || !engine.isReady())
+          throw new ClusterError('unavailable', 'the cluster is still starting')
         const prompt = [...readI32(tokens, 'tokens')]
         const { vocabSize, maxPositions } = checkpoint.spec
-        checkPrompt(prompt, { vocabSize, maxPositions: maxPositions + 1, kvTokens: 0, eosTokenIds: [], defaults: checkpoint.defaults })
+        checkPrompt(prompt, {
+          vocabSize,
+          maxPositions: maxPositions + 1,
+          kvTokens: 0,
+          eosTokenIds: [],
+          defaults: checkpoint.defaults,
+        })
         const replicas = chooseReplicas(placement.table, (candidate) => membership.isLive(candidate))
         const chunk = options.prefillChunk
-        const logits = await promptLogits({ system, worker, tableEpoch: placement.epoch, replicas, vocabSize, chunk, newStepId }, prompt)
+        const logits = await promptLogits(
+          { system, worker, tableEpoch: placement.epoch, replicas, vocabSize, chunk, newStepId },
+          prompt,
+        )
         return { kind: 'logits.page', logits }
       },
     }),
@@ -139,7 +154,11 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
   }
 }
 
-function describe(deps: ServiceDeps, engine: RouterEngine, { state, fingerprint }: { state: Heartbeat['state']; fingerprint: string }) {
+function describe(
+  deps: ServiceDeps,
+  engine: RouterEngine,
+  { state, fingerprint }: { state: Heartbeat['state']; fingerprint: string },
+) {
   const { running, waiting } = engine.status().requests
   return {
     role: 'router' as const,

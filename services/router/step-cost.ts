@@ -8,7 +8,12 @@ const UNKNOWN_PRICE = 0.3
 const MIN_ROW_VARIANCE = 0.5
 
 export interface StepCost {
-  observe(step: { readonly rows: number; readonly durationMs: number; readonly sequences: number; readonly emitted: number }): void
+  observe(step: {
+    readonly rows: number
+    readonly durationMs: number
+    readonly sequences: number
+    readonly emitted: number
+  }): void
   /** The least probability of acceptance at which a drafted node pays, in a step of so many sequences. */
   price(numSequences: number): number
   readonly fixedMs: number

@@ -7,7 +7,9 @@ import { findNatsServer, startNatsServer, type NatsServer } from '../../lib/tran
 export type TestNats = NatsServer
 
 /** Starts a private server; fails with an instruction where no binary can be had. */
-export async function startNatsForTest(options: { readonly jetstream?: boolean; readonly port?: number } = {}): Promise<TestNats> {
+export async function startNatsForTest(
+  options: { readonly jetstream?: boolean; readonly port?: number } = {},
+): Promise<TestNats> {
   const found = await findNatsServer({
     binary: process.env.BANYAN_NATS_SERVER,
     path: process.env.PATH ?? '',
@@ -15,7 +17,9 @@ export async function startNatsForTest(options: { readonly jetstream?: boolean; 
     mayFetch: true,
   })
   if (found === undefined) {
-    throw new Error('these tests use a real nats-server: install your system’s nats-server package, or set BANYAN_NATS_SERVER to a binary')
+    throw new Error(
+      'these tests use a real nats-server: install your system’s nats-server package, or set BANYAN_NATS_SERVER to a binary',
+    )
   }
   return startNatsServer({ binary: found.binary, ...options })
 }

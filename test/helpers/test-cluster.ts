@@ -46,18 +46,33 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
 
   const connect = async (id: string): Promise<ServiceDeps> => {
     const transport: Transport =
-      shape.nats === undefined ? createLocalTransport({ hub }) : await connectNats({ url: shape.nats, name: `${name}-${id}` })
+      shape.nats === undefined
+        ? createLocalTransport({ hub })
+        : await connectNats({ url: shape.nats, name: `${name}-${id}` })
     const system = createActorSystem({ transport, clock: systemClock, random: Math.random, cluster: name, node: id })
     closers.push(async () => {
       await system.stop()
       await transport.close()
     })
-    return { system, transport, tracer: trace.getTracer('test'), logger: silent, cluster: name, id, incarnation: randomUUID(), pid: process.pid }
+    return {
+      system,
+      transport,
+      tracer: trace.getTracer('test'),
+      logger: silent,
+      cluster: name,
+      id,
+      incarnation: randomUUID(),
+      pid: process.pid,
+    }
   }
 
   const model = { path: shape.model ?? demoModel, weights: shape.weights ?? 'int8' }
   const services = new Map<string, RunningService>()
-  const each = async (role: string, count: number, start: (deps: ServiceDeps) => Promise<RunningService>): Promise<void> => {
+  const each = async (
+    role: string,
+    count: number,
+    start: (deps: ServiceDeps) => Promise<RunningService>,
+  ): Promise<void> => {
     for (let i = 0; i < count; i++) services.set(`${role}-${i}`, await start(await connect(`${role}-${i}`)))
   }
   const numExperts = shape.experts ?? 2
@@ -65,7 +80,9 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
   const routerDeps = await connect('router-0')
   const router = await startRouter(routerDeps, { ...routerDefaults, ...shape, model, numAttention, numExperts })
   await each('expert-worker', numExperts, (deps) => startExpertWorker(deps, { model, threads: 1 }))
-  await each('attention', numAttention, (deps) => startAttention(deps, { model, threads: 1, kvTokens: shape.kvTokens ?? 65_536 }))
+  await each('attention', numAttention, (deps) =>
+    startAttention(deps, { model, threads: 1, kvTokens: shape.kvTokens ?? 65_536 }),
+  )
   await each('drafter', shape.drafters ?? 1, (deps) => startDrafter(deps, { model }))
   const { system } = await connect('test-client')
   await eventually(async () => (await fetch(`${router.http}/ready`)).status === 200, 'the cluster is ready')

@@ -38,7 +38,10 @@ async function worstLogit(cluster: TestCluster, family: string): Promise<number>
 
 async function greedyOf(cluster: TestCluster, prompt: readonly number[]): Promise<readonly number[]> {
   const client = new BanyanClient({ address: cluster.router.grpc })
-  const { tokenIds } = await client.complete({ tokens: prompt, sampling: { temperature: 0, maxTokens: 32, ignoreEos: true } })
+  const { tokenIds } = await client.complete({
+    tokens: prompt,
+    sampling: { temperature: 0, maxTokens: 32, ignoreEos: true },
+  })
   client.close()
   return tokenIds
 }

@@ -12,11 +12,20 @@ const jobs: readonly Job[] = [
     { name: `greedy ${i}`, request: { text, sampling: { temperature: 0, maxTokens: 64, ignoreEos: true } } },
     {
       name: `sampled ${i}`,
-      request: { text, sampling: { temperature: 0.9, topP: 0.95, seed: 7n + BigInt(i), maxTokens: 64, ignoreEos: true } },
+      request: {
+        text,
+        sampling: { temperature: 0.9, topP: 0.95, seed: 7n + BigInt(i), maxTokens: 64, ignoreEos: true },
+      },
     },
   ]),
   ...COPYING_PROMPTS.map((text, i): Job => {
-    const sampling = { temperature: i % 2 === 0 ? 0 : 0.9, seed: 11n, maxTokens: 150, ignoreEos: true, repetitionPenalty: 1.01 }
+    const sampling = {
+      temperature: i % 2 === 0 ? 0 : 0.9,
+      seed: 11n,
+      maxTokens: 150,
+      ignoreEos: true,
+      repetitionPenalty: 1.01,
+    }
     return { name: `copying ${i}`, request: { text, sampling } }
   }),
 ]
@@ -25,7 +34,13 @@ const SHAPES: readonly (ClusterShape & { readonly title: string; readonly isNats
   { title: 'local, 5 experts, 2 replicas, lookup drafts, chunks of 7', experts: 5, replicas: 2, prefillChunk: 7 },
   { title: 'local, 2 experts, KV for a few sequences only (preemption)', kvTokens: 1_600, maxRunning: 32 },
   { title: 'nats, 1 expert, no drafts', isNats: true, experts: 1, draft: [] },
-  { title: 'nats, 2 experts, 2 replicas, 2 attention, drafts, chunks of 33', isNats: true, replicas: 2, attention: 2, prefillChunk: 33 },
+  {
+    title: 'nats, 2 experts, 2 replicas, 2 attention, drafts, chunks of 33',
+    isNats: true,
+    replicas: 2,
+    attention: 2,
+    prefillChunk: 33,
+  },
   { title: 'nats, 5 experts, drafts, wide trees', isNats: true, experts: 5, maxTreeNodes: 32 },
 ]
 

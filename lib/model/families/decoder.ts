@@ -54,7 +54,8 @@ function attentionSpec(fields: ConfigFields, options: DecoderOptions, prefix: st
   const numHeads = fields.size('num_attention_heads')
   const numKvHeads = fields.size('num_key_value_heads', numHeads)
   if (numHeads % numKvHeads !== 0) fields.refuse('num_key_value_heads', `a divisor of num_attention_heads ${numHeads}`)
-  if (!fields.has('head_dim') && hidden % numHeads !== 0) fields.refuse('num_attention_heads', `a divisor of hidden_size ${hidden}`)
+  if (!fields.has('head_dim') && hidden % numHeads !== 0)
+    fields.refuse('num_attention_heads', `a divisor of hidden_size ${hidden}`)
   const headDim = fields.size('head_dim', hidden / numHeads)
   if (headDim % 2 !== 0) fields.refuse('head_dim', 'an even number')
   const qSize = numHeads * headDim
@@ -100,7 +101,13 @@ export interface FfnNames {
 export const MLP_NAMES: FfnNames = { gate: 'gate_proj', up: 'up_proj', down: 'down_proj' }
 
 /** A SwiGLU FFN under `prefix`. */
-export function ffnSpec(prefix: string, hidden: number, intermediate: number, names = MLP_NAMES, hasBias = false): FfnSpec {
+export function ffnSpec(
+  prefix: string,
+  hidden: number,
+  intermediate: number,
+  names = MLP_NAMES,
+  hasBias = false,
+): FfnSpec {
   return {
     intermediate,
     gate: linearRef(`${prefix}.${names.gate}`, intermediate, hidden, hasBias),

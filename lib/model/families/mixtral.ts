@@ -18,7 +18,9 @@ export const mixtral: Family = {
       ffn: (_, prefix) => {
         const moe = `${prefix}.block_sparse_moe`
         return {
-          experts: Array.from({ length: numExperts }, (_, e) => ffnSpec(`${moe}.experts.${e}`, hidden, intermediate, NAMES)),
+          experts: Array.from({ length: numExperts }, (_, e) =>
+            ffnSpec(`${moe}.experts.${e}`, hidden, intermediate, NAMES),
+          ),
           gate: {
             weight: { name: `${moe}.gate.weight`, shape: [numExperts, hidden] },
             topK,

@@ -17,7 +17,10 @@ export function specOf(config: Readonly<Record<string, unknown>>, path: string):
   const family = FAMILIES.find(({ architecture }) => named.includes(architecture))
   if (family === undefined) {
     const known = FAMILIES.map(({ architecture }) => architecture).join(', ')
-    throw new ClusterError('unimplemented', `${path}: architectures ${JSON.stringify(named)}; this version serves ${known}`)
+    throw new ClusterError(
+      'unimplemented',
+      `${path}: architectures ${JSON.stringify(named)}; this version serves ${known}`,
+    )
   }
   return family.spec(configFields(config, path))
 }

@@ -1,0 +1,36 @@
+// From the cluster's configuration to what each service is started with.
+
+import type { AttentionOptions, DrafterOptions, ExpertWorkerOptions, ModelOptions, RouterOptions } from './service.js'
+import type { ClusterConfig } from './schema.js'
+
+const modelOptions = (config: ClusterConfig): ModelOptions => ({ path: config.model, weights: config.weights })
+
+export const attentionOptions = (config: ClusterConfig): AttentionOptions => ({
+  model: modelOptions(config),
+  threads: config.threads,
+  kvTokens: config.kvTokens,
+})
+
+export const expertWorkerOptions = (config: ClusterConfig): ExpertWorkerOptions => ({
+  model: modelOptions(config),
+  threads: config.threads,
+})
+
+export const drafterOptions = (config: ClusterConfig): DrafterOptions => ({ model: modelOptions(config) })
+
+export const routerOptions = (config: ClusterConfig): RouterOptions => ({
+  model: modelOptions(config),
+  host: config.host,
+  httpPort: config.http,
+  grpcPort: config.grpc,
+  apiKeys: config.apiKey,
+  numAttention: config.attention,
+  numExperts: config.experts,
+  replicas: config.replicas,
+  draft: config.drafters === 0 ? [] : config.draft,
+  maxTreeNodes: config.maxTreeNodes,
+  tokenBudget: config.tokenBudget,
+  prefillChunk: config.prefillChunk,
+  maxRunning: config.maxRunning,
+  maxWaiting: config.maxWaiting,
+})

@@ -1,0 +1,32 @@
+// What `--print-config` shows: every setting, where it came from, secrets masked.
+
+import type { ResolvedConfig } from './resolve.js'
+import { kebab, SETTING_NAMES, SETTINGS } from './schema.js'
+
+export interface PrintedSetting {
+  readonly value: unknown
+  readonly origin: string
+}
+
+const maskPassword = (value: unknown): unknown =>
+  typeof value === 'string' ? value.replace(/(:\/\/)([^/@\s,]+)@/g, '$1****@') : value
+
+/** By the name used in files; unset settings are null. */
+export function describeConfig({ config, origins }: ResolvedConfig): Readonly<Record<string, PrintedSetting>> {
+  const entries = SETTING_NAMES.map((name): [string, PrintedSetting] => {
+    const value: unknown = config[name] ?? null
+    const isHidden = SETTINGS[name].isSecret === true && Array.isArray(value)
+    return [kebab(name), { value: isHidden ? value.map(() => '****') : maskPassword(value), origin: origins[name] }]
+  })
+  return Object.fromEntries(entries)
+}
+
+/** One `key: value  # origin` a line: valid as a `--config` file. */
+export function printConfig(resolved: ResolvedConfig): string {
+  return Object.entries(describeConfig(resolved))
+    .map(([key, { value, origin }]) => {
+      const shown = key === 'draft' && Array.isArray(value) && value.length === 0 ? '"off"' : JSON.stringify(value)
+      return `${`${key}: ${shown}`.padEnd(40)} # ${origin}`
+    })
+    .join('\n')
+}

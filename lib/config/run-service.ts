@@ -1,0 +1,172 @@
+// The life of a service process: settings from the environment, onto the bus, serve, leave when told.
+//
+// Invariants
+//   P1  Started by `up` (a channel is open), it leaves on `up`'s word or when the channel breaks, and signals to the
+//       whole process group mean nothing to it: so one Ctrl-C is one drain, and no orphan outlives `up`.
+//   P2  Alone, SIGTERM and SIGINT drain it; exit 0 and 130.
+//   P3  Whatever hangs, the process is gone within a bound after it was told to leave.
+
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { systemClock } from '../actor/clock.js'
+import { createActorSystem } from '../actor/system.js'
+import { ClusterError } from '../errors.js'
+import { createLogger } from '../tracing/logger.js'
+import { createTracing } from '../tracing/tracing.js'
+import { connectNats } from '../transport/nats.js'
+import type { Role } from '../wire/messages.js'
+import { subjects } from '../wire/subjects.js'
+import { orderSchema, type ServiceReport } from './process-messages.js'
+import { resolveConfig } from './resolve.js'
+import type { ClusterConfig } from './schema.js'
+import type { RunningRouter, RunningService, ServiceDeps } from './service.js'
+import { within } from './within.js'
+
+const DRAIN_TIMEOUT_MS = 30_000
+const STOP_TIMEOUT_MS = 3_000
+const TRACING_TIMEOUT_MS = 1_000
+export const VERSION = '0.1.0'
+
+/** The parts of Node's `process` that a service touches; `main.ts` passes the real one. */
+export type ServiceHost = Pick<
+  NodeJS.Process,
+  'env' | 'pid' | 'stderr' | 'on' | 'exit' | 'send' | 'connected' | 'channel'
+>
+
+type Start = (deps: ServiceDeps, config: ClusterConfig) => Promise<RunningService | RunningRouter>
+
+interface Connected {
+  readonly deps: ServiceDeps
+  readonly close: () => Promise<void>
+}
+
+type Farewell = { readonly how: 'drain' | 'stop'; readonly exitCode: number }
+
+/** Runs until told to leave, then exits the process. Failing to start is one line on stderr (or a report to `up`) and exit 1. */
+export async function runService(role: Role, host: ServiceHost, start: Start): Promise<never> {
+  host.env.ORT_DISABLE_TELEMETRY ??= '1' // the compute engine reports to its maker unless told otherwise
+  const farewell = waitForFarewell(host) // first: what arrives while starting must not be lost
+  try {
+    const running = await Promise.race([startService(role, host, start), farewell])
+    if ('exitCode' in running) return host.exit(running.exitCode) // told to leave while starting: nothing was accepted
+    const { how, exitCode } = await farewell
+    await within(how === 'drain' ? DRAIN_TIMEOUT_MS : STOP_TIMEOUT_MS, running.leave(how))
+    return host.exit(exitCode)
+  } catch (error) {
+    await reportFailure(host, ClusterError.from(error))
+    return host.exit(1)
+  }
+}
+
+async function startService(role: Role, host: ServiceHost, start: Start) {
+  const { config } = resolveConfig({ env: host.env, machine: { cores: 1 } })
+  requireCpu(config)
+  const id = host.env.BANYAN_ID ?? `${role}-${hostname().replace(/[^A-Za-z0-9_-]/g, '-')}-${host.pid}`
+  const { deps, close } = await connectService(role, id, config, host)
+  try {
+    const service = await start(deps, config)
+    host.send?.({
+      kind: 'service.started',
+      ...('http' in service && { http: service.http, grpc: service.grpc }),
+    } satisfies ServiceReport)
+    deps.logger.info({ role, cluster: config.cluster, pid: host.pid }, 'serving')
+    return {
+      leave: async (how: Farewell['how']): Promise<void> => {
+        await service[how]()
+        await close()
+      },
+    }
+  } catch (error) {
+    await within(STOP_TIMEOUT_MS, close())
+    throw error
+  }
+}
+
+/** Throws `unimplemented` for the devices that are not built yet. */
+export function requireCpu(config: ClusterConfig): void {
+  if (config.device === 'auto' || config.device === 'cpu') return
+  throw new ClusterError('unimplemented', `device ${config.device}: this version computes on cpu; want auto or cpu`)
+}
+
+async function connectService(role: Role, id: string, config: ClusterConfig, host: ServiceHost): Promise<Connected> {
+  if (config.nats === undefined) {
+    throw new ClusterError(
+      'invalid_argument',
+      `serve ${role}: want the URL of a NATS server (--nats or NATS_URL), found none`,
+    )
+  }
+  const transport = await connectNats({ url: config.nats, name: `banyan-${id}`, credsFile: config.natsCreds })
+  const system = createActorSystem({
+    transport,
+    clock: systemClock,
+    random: Math.random,
+    cluster: config.cluster,
+    node: id,
+  })
+  const tracing = createTracing(tracingOptions(config, id, host.pid))
+  await transport.advertise({
+    name: `banyan-${role}`,
+    version: VERSION,
+    description: `Banyan ${role}`,
+    metadata: { id, cluster: config.cluster, pid: String(host.pid) },
+    endpoints: [{ name: 'mailbox', subject: subjects.actor(config.cluster, id) }],
+  })
+  const deps: ServiceDeps = {
+    system,
+    transport,
+    tracer: tracing.tracer,
+    logger: createLogger({
+      level: config.logLevel,
+      id,
+      isPretty: host.stderr.isTTY,
+      write: (line) => host.stderr.write(line),
+    }),
+    cluster: config.cluster,
+    id,
+    incarnation: randomUUID(),
+    pid: host.pid,
+  }
+  const close = async (): Promise<void> => {
+    await system.stop()
+    await transport.close()
+    await tracing.shutdown(TRACING_TIMEOUT_MS)
+  }
+  return { deps, close }
+}
+
+/** Where a process's spans go; one file per process, so that no two write to the same. */
+export function tracingOptions(config: ClusterConfig, id: string, pid: number) {
+  return {
+    serviceName: config.otelServiceName,
+    instanceId: id,
+    version: VERSION,
+    endpoint: config.otelEndpoint,
+    spanFile: config.traceDir === undefined ? undefined : join(config.traceDir, `spans-${id}-${pid}.jsonl`),
+    sampler: config.otelSampler,
+    samplerArg: config.otelSamplerArg,
+  }
+}
+
+function waitForFarewell(host: ServiceHost): Promise<Farewell> {
+  const hasParent = host.connected === true
+  return new Promise((resolve) => {
+    host.on('SIGTERM', () => hasParent || resolve({ how: 'drain', exitCode: 0 }))
+    host.on('SIGINT', () => hasParent || resolve({ how: 'drain', exitCode: 130 }))
+    if (!hasParent) return
+    host.on('disconnect', () => resolve({ how: 'stop', exitCode: 1 }))
+    host.on('message', (message: unknown) => {
+      const order = orderSchema.safeParse(message)
+      if (order.success) resolve({ how: order.data.kind === 'service.drain' ? 'drain' : 'stop', exitCode: 0 })
+    })
+  })
+}
+
+async function reportFailure(host: ServiceHost, error: ClusterError): Promise<void> {
+  if (host.connected !== true) {
+    host.stderr.write(`banyan: ${error.code}: ${error.message}\n`)
+    return
+  }
+  const report = { kind: 'service.failed', ...error.toWire(), details: { ...error.details } } satisfies ServiceReport
+  await new Promise<void>((resolve) => host.send?.(report, undefined, undefined, () => resolve()))
+}

@@ -1,0 +1,134 @@
+// Calls over gRPC: the only module that imports it. One connection per address; several addresses are used in turn.
+
+import * as grpc from '@grpc/grpc-js'
+import { BanyanError, CODES } from './errors.js'
+import { errorInfoCodec, message, statusCodec, type Plain } from './proto.js'
+
+const SERVICE = '/banyan.v1.InferenceService'
+const MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+
+export interface ConnectionOptions {
+  readonly address: string | readonly string[]
+  readonly apiKey?: string | undefined
+  readonly tls?:
+    { readonly rootCertificate?: Buffer; readonly privateKey?: Buffer; readonly certificate?: Buffer } | undefined
+}
+
+export interface CallSettings {
+  readonly signal?: AbortSignal | undefined
+  readonly deadlineUnixMs?: number | undefined
+}
+
+export interface Connection {
+  unary(method: string, request: Plain, settings: CallSettings): Promise<Plain>
+  stream(method: string, request: Plain, settings: CallSettings): AsyncGenerator<Plain>
+  close(): void
+}
+
+const identity = (bytes: Buffer): Buffer => bytes
+
+export function connect({ address, apiKey, tls }: ConnectionOptions): Connection {
+  const addresses = typeof address === 'string' ? [address] : address
+  if (addresses.length === 0) throw new BanyanError('invalid_argument', 'address: want at least one host:port')
+  const credentials = tls
+    ? grpc.credentials.createSsl(tls.rootCertificate ?? null, tls.privateKey ?? null, tls.certificate ?? null)
+    : grpc.credentials.createInsecure()
+  const clients = addresses.map(
+    (target) =>
+      new grpc.Client(target, credentials, {
+        'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+        'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
+        'grpc.keepalive_time_ms': 30_000,
+      }),
+  )
+  let turn = 0
+  const nextClient = (): grpc.Client => {
+    turn += 1
+    const client = clients[turn % clients.length]
+    if (client === undefined) throw new BanyanError('internal', 'no connection')
+    return client
+  }
+  const metadata = (): grpc.Metadata => {
+    const values = new grpc.Metadata()
+    if (apiKey !== undefined) values.set('authorization', `Bearer ${apiKey}`)
+    return values
+  }
+  const callOptions = ({ deadlineUnixMs }: CallSettings): grpc.CallOptions =>
+    deadlineUnixMs === undefined ? {} : { deadline: deadlineUnixMs }
+
+  const unary: Connection['unary'] = (method, request, settings) =>
+    new Promise((resolve, reject) => {
+      const done = (error: grpc.ServiceError | null, reply?: Buffer): void => {
+        settings.signal?.removeEventListener('abort', abort)
+        if (error === null) resolve(message(`${method}Response`).decode(reply ?? Buffer.alloc(0)))
+        else reject(toBanyanError(error))
+      }
+      const bytes = message(`${method}Request`).encode(request)
+      const call = nextClient().makeUnaryRequest(
+        `${SERVICE}/${method}`,
+        identity,
+        identity,
+        bytes,
+        metadata(),
+        callOptions(settings),
+        done,
+      )
+      const abort = (): void => call.cancel()
+      settings.signal?.addEventListener('abort', abort, { once: true })
+    })
+
+  async function* stream(method: string, request: Plain, settings: CallSettings): AsyncGenerator<Plain> {
+    settings.signal?.throwIfAborted()
+    const bytes = message(`${method}Request`).encode(request)
+    const call = nextClient().makeServerStreamRequest(
+      `${SERVICE}/${method}`,
+      identity,
+      identity,
+      bytes,
+      metadata(),
+      callOptions(settings),
+    )
+    const abort = (): void => call.cancel()
+    settings.signal?.addEventListener('abort', abort, { once: true })
+    const decode = message(`${method}Response`)
+    try {
+      // grpc-js streams the deserialiser's values: buffers here.
+      for await (const reply of call as AsyncIterable<Buffer>) yield decode.decode(reply)
+    } catch (error) {
+      throw toBanyanError(error)
+    } finally {
+      settings.signal?.removeEventListener('abort', abort)
+      call.cancel()
+    }
+  }
+
+  return { unary, stream, close: () => clients.forEach((client) => client.close()) }
+}
+
+const isServiceError = (error: unknown): error is grpc.ServiceError =>
+  error instanceof Error && 'code' in error && 'metadata' in error
+
+function toBanyanError(error: unknown): BanyanError {
+  if (error instanceof BanyanError) return error
+  if (!isServiceError(error))
+    return new BanyanError('internal', error instanceof Error ? error.message : String(error), { cause: error })
+  const [details] = error.metadata.get('grpc-status-details-bin')
+  const [retryAfter] = error.metadata.get('retry-after-ms')
+  const info = details instanceof Buffer ? readErrorInfo(details) : { reason: '', metadata: {} }
+  const retryAfterMs = retryAfter === undefined ? undefined : Number(retryAfter)
+  return new BanyanError(CODES[error.code] ?? 'unknown', error.details, { cause: error, ...info, retryAfterMs })
+}
+
+/** The google.rpc.ErrorInfo among a status' details. */
+function readErrorInfo(bytes: Buffer): { reason: string; metadata: Record<string, string> } {
+  try {
+    // The shapes are those of the messages that statusCodec and errorInfoCodec were built from.
+    const { details } = statusCodec.decode(bytes) as { details: readonly { typeUrl: string; value: Uint8Array }[] }
+    const info = details.find(({ typeUrl }) => typeUrl.endsWith('google.rpc.ErrorInfo'))
+    if (info !== undefined)
+      return errorInfoCodec.decode(info.value) as { reason: string; metadata: Record<string, string> }
+  } catch {
+    // Details are advice: a status without readable ones still has its code and message.
+  }
+  return { reason: '', metadata: {} }
+}

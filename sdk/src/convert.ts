@@ -1,0 +1,76 @@
+// Between the SDK's types and the proto's messages in protobufjs' plain form.
+
+import { BanyanError } from './errors.js'
+import type { Plain } from './proto.js'
+import type {
+  FinishReason,
+  GenerateEvent,
+  GenerateRequest,
+  Logprob,
+  ModelInfo,
+  SamplingOptions,
+  ServerInfo,
+  Stats,
+  Usage,
+} from './types.js'
+
+const defined = (values: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined))
+
+function samplingMessage({ seed, logitBias, ...rest }: SamplingOptions): Plain {
+  return defined({ ...rest, seed: seed?.toString(), logitBias })
+}
+
+/** A GenerateRequest message. Throws `invalid_argument` unless exactly one prompt is given. */
+export function requestMessage(request: GenerateRequest): Plain {
+  const { text, tokens, chat, sampling, logprobs, ...rest } = request
+  const given = [text, tokens, chat].filter((input) => input !== undefined)
+  if (given.length !== 1)
+    throw new BanyanError('invalid_argument', `want exactly one of text, tokens and chat, got ${given.length}`)
+  return defined({
+    ...rest,
+    text,
+    tokens: tokens && { ids: [...tokens] },
+    chat: chat && { messages: [...chat] },
+    sampling: sampling && samplingMessage(sampling),
+    returnLogprobs: logprobs !== undefined,
+    topLogprobs: logprobs ?? 0,
+  })
+}
+
+// The decoded messages have the shapes of `inference.proto`; protobufjs types them as plain records.
+interface WireEvent {
+  readonly requestId: string
+  readonly event?: 'accepted' | 'chunk' | 'finished'
+  readonly accepted?: { promptTokens: number; cachedTokens: number; fingerprint: string; seed: string; model: string }
+  readonly chunk?: { choice: number; offset: number; tokenIds: number[]; text: string; logprobs: Logprob[] }
+  readonly finished?: {
+    choice: number
+    reason: string
+    usage: Usage
+    stats: Stats
+    stopString: string
+    stopTokenId?: number
+  }
+}
+
+const finishReason = (name: string): FinishReason => {
+  const reason = name.replace('FINISH_REASON_', '').toLowerCase()
+  return reason === 'stop' || reason === 'length' || reason === 'cancelled' ? reason : 'error'
+}
+
+/** A GenerateResponse (or ResumeResponse) as an event. */
+export function toEvent(plain: Plain): GenerateEvent {
+  const wire = plain as unknown as WireEvent // see above
+  const { requestId, accepted, chunk, finished } = wire
+  if (accepted !== undefined) return { type: 'accepted', requestId, ...accepted, seed: BigInt(accepted.seed) }
+  if (chunk !== undefined) return { type: 'chunk', requestId, ...chunk }
+  if (finished === undefined) throw new BanyanError('internal', 'the server sent an event of an unknown kind')
+  const { choice, reason, usage, stats, stopString, stopTokenId } = finished
+  const stop = stopTokenId ?? (stopString === '' ? undefined : stopString)
+  return { type: 'finished', requestId, choice, finishReason: finishReason(reason), stop, usage, stats }
+}
+
+export const toModelInfo = (plain: Plain): ModelInfo => plain as unknown as ModelInfo // the message has these fields
+
+export const toServerInfo = (plain: Plain): ServerInfo => plain as unknown as ServerInfo // the message has these fields

@@ -1,0 +1,147 @@
+// What a client sends and gets, in plain types.
+
+export interface SamplingOptions {
+  readonly temperature?: number // 0 is greedy
+  readonly topP?: number
+  readonly topK?: number // 0 is off
+  readonly minP?: number
+  readonly repetitionPenalty?: number
+  readonly presencePenalty?: number
+  readonly frequencyPenalty?: number
+  readonly maxTokens?: number // the rest of the context when absent
+  readonly minTokens?: number
+  readonly seed?: bigint // uint64; drawn and returned in `accepted` when absent
+  readonly stop?: readonly string[]
+  readonly stopTokenIds?: readonly number[]
+  readonly ignoreEos?: boolean
+  readonly logitBias?: Readonly<Record<number, number>>
+  readonly includeStop?: boolean
+}
+
+export interface ChatMessage {
+  readonly role: string
+  readonly content: string
+}
+
+/** Exactly one of `text`, `tokens` and `chat`. Absent sampling fields take the model's own defaults. */
+export interface GenerateRequest {
+  readonly text?: string
+  readonly tokens?: readonly number[]
+  readonly chat?: readonly ChatMessage[]
+  readonly requestId?: string // makes the call idempotent
+  readonly model?: string
+  readonly sampling?: SamplingOptions
+  readonly n?: number
+  readonly logprobs?: number // of the sampled token and of this many best ones
+  readonly speculation?: boolean // false: no drafts; the text is the same either way
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal
+  readonly deadlineMs?: number // for the whole call, from now
+}
+
+export type FinishReason = 'stop' | 'length' | 'cancelled' | 'error'
+
+export interface Usage {
+  readonly promptTokens: number
+  readonly cachedTokens: number
+  readonly completionTokens: number
+}
+
+export interface Stats {
+  readonly ttftMs: number
+  readonly tpotMs: number
+  readonly tokensPerSecond: number
+  readonly steps: number
+  readonly drafted: number
+  readonly accepted: number
+  readonly acceptanceLength: number
+}
+
+export interface Logprob {
+  readonly token: number
+  readonly logprob: number
+  readonly text: string
+  readonly top: readonly { readonly token: number; readonly logprob: number }[]
+}
+
+export interface AcceptedEvent {
+  readonly type: 'accepted'
+  readonly requestId: string
+  readonly promptTokens: number
+  readonly cachedTokens: number
+  readonly fingerprint: string
+  readonly seed: bigint
+  readonly model: string
+}
+
+export interface ChunkEvent {
+  readonly type: 'chunk'
+  readonly requestId: string
+  readonly choice: number
+  readonly offset: number // of the first token in its choice
+  readonly tokenIds: readonly number[]
+  readonly text: string // may be empty while a character is incomplete
+  readonly logprobs: readonly Logprob[]
+}
+
+export interface FinishedEvent {
+  readonly type: 'finished'
+  readonly requestId: string
+  readonly choice: number
+  readonly finishReason: FinishReason
+  readonly stop: string | number | undefined // the stop string or id that ended it
+  readonly usage: Usage
+  readonly stats: Stats
+}
+
+export type GenerateEvent = AcceptedEvent | ChunkEvent | FinishedEvent
+
+export interface Choice {
+  readonly text: string
+  readonly tokenIds: readonly number[]
+  readonly finishReason: FinishReason
+  readonly logprobs: readonly Logprob[]
+  readonly usage: Usage
+  readonly stats: Stats
+}
+
+/** A whole answer: the first choice's fields, and all choices. */
+export interface Completion extends Choice {
+  readonly requestId: string
+  readonly fingerprint: string
+  readonly seed: bigint
+  readonly choices: readonly Choice[]
+}
+
+export interface ModelInfo {
+  readonly id: string
+  readonly family: string
+  readonly maxPositions: number
+  readonly vocabSize: number
+  readonly numLayers: number
+  readonly hiddenSize: number
+  readonly numExperts: number
+  readonly expertsPerToken: number
+  readonly eosTokenIds: readonly number[]
+  readonly weightFormat: string
+  readonly hasTokenizer: boolean
+  readonly hasChatTemplate: boolean
+}
+
+export interface ServerInfo {
+  readonly version: string
+  readonly fingerprint: string
+  readonly epoch: number
+  readonly ready: boolean
+  readonly processes: readonly {
+    readonly role: string
+    readonly id: string
+    readonly pid: number
+    readonly state: string
+    readonly deviceClass: string
+  }[]
+  readonly running: number
+  readonly waiting: number
+}

@@ -1,0 +1,171 @@
+// The gRPC door. The only module of services and lib that imports gRPC.
+
+import * as grpc from '@grpc/grpc-js'
+import { loadSync } from '@grpc/proto-loader'
+import { ReflectionService } from '@grpc/reflection'
+import { HealthImplementation } from 'grpc-health-check'
+import { once } from 'node:events'
+import type { Logger } from '../../lib/config/service.js'
+import { ClusterError } from '../../lib/errors.js'
+import { createApiKeys, type ApiKeys } from './api-keys.js'
+import type { InferenceEngine } from './engine.js'
+import { toGenerateInput, toModelInfo, toResponse, toServerInfo, type WireGenerateRequest } from './grpc/convert.js'
+import { protoFolder } from './grpc/proto-folder.js'
+import { retryAfterMs, statusDetails, STATUS } from './grpc/rich-errors.js'
+
+const SERVICE = 'banyan.v1.InferenceService'
+const MAX_REQUEST_BYTES = 16 * 1024 * 1024
+const MAX_STREAMS = 4096
+
+export interface GrpcServerOptions {
+  readonly engine: InferenceEngine
+  readonly host: string
+  readonly port: number // 0 takes a free one
+  readonly apiKeys: readonly string[]
+  readonly logger: Logger
+}
+
+export interface GrpcServer {
+  readonly address: string // host:port
+  setServing(isServing: boolean): void
+  /** Lets running calls end within the grace, then cuts them. */
+  stop(graceMs: number): Promise<void>
+}
+
+type Call = grpc.ServerWritableStream<WireGenerateRequest, Record<string, unknown>>
+type Unary<Q> = (
+  call: grpc.ServerUnaryCall<Q, Record<string, unknown>>,
+  callback: grpc.sendUnaryData<Record<string, unknown>>,
+) => void
+
+/** Opens the port. Throws `unavailable` where it is taken. */
+export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
+  const { engine, logger } = options
+  const keys = createApiKeys(options.apiKeys)
+  const definition = loadSync('banyan/v1/inference.proto', {
+    includeDirs: [protoFolder()],
+    keepCase: true,
+    longs: String,
+    enums: String,
+    defaults: true,
+    oneofs: true,
+  })
+  const server = new grpc.Server({
+    'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
+    'grpc.max_concurrent_streams': MAX_STREAMS,
+    'grpc.keepalive_time_ms': 30_000,
+  })
+  const service = definition[SERVICE]
+  if (service === undefined || !isService(service))
+    throw new ClusterError('internal', `${SERVICE} is not in the proto file`)
+  server.addService(service, {
+    Generate: (call: Call) => void generate(call, engine, keys, logger),
+    Resume: (call: Call) =>
+      failStream(call, new ClusterError('unimplemented', 'Resume: not in this version; ask again with the same seed')),
+    Cancel: unary<{ request_id: string }>(keys, ({ request_id }) => ({ cancelled: engine.cancel(request_id) })),
+    GetModelInfo: unary(keys, () => toModelInfo(engine)),
+    GetServerInfo: unary(keys, () => toServerInfo(engine)),
+  })
+  const health = new HealthImplementation({ '': 'SERVING', [SERVICE]: 'SERVING' })
+  health.addToServer(server)
+  new ReflectionService(definition).addToServer(server)
+  const port = await bind(server, options)
+  return {
+    address: `${options.host}:${port}`,
+    setServing: (isServing) => {
+      for (const name of ['', SERVICE]) health.setStatus(name, isServing ? 'SERVING' : 'NOT_SERVING')
+    },
+    stop: (graceMs) => stopServer(server, graceMs),
+  }
+}
+
+const isService = (value: object): value is grpc.ServiceDefinition => !('format' in value)
+
+function bind(server: grpc.Server, { host, port }: GrpcServerOptions): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(`${host}:${port}`, grpc.ServerCredentials.createInsecure(), (error, bound) => {
+      if (error === null) resolve(bound)
+      else reject(new ClusterError('unavailable', `gRPC port ${port} on ${host}: ${error.message}`, { cause: error }))
+    })
+  })
+}
+
+function stopServer(server: grpc.Server, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => {
+      server.forceShutdown()
+      resolve()
+    }, graceMs)
+    server.tryShutdown(() => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+}
+
+function toStatus(error: unknown): Partial<grpc.StatusObject> {
+  const failure = ClusterError.from(error)
+  const metadata = new grpc.Metadata()
+  metadata.set('grpc-status-details-bin', statusDetails(failure))
+  if (failure.isRetryable) {
+    metadata.set('retry-after-ms', String(retryAfterMs(failure)))
+    metadata.set('grpc-retry-pushback-ms', String(retryAfterMs(failure)))
+  }
+  return { code: STATUS[failure.code], details: failure.message, metadata }
+}
+
+function tenantOf(metadata: grpc.Metadata, keys: ApiKeys): string {
+  const [authorization] = metadata.get('authorization')
+  const [key] = metadata.get('x-api-key')
+  return keys.check(authorization?.toString() ?? (key === undefined ? undefined : `Bearer ${key.toString()}`))
+}
+
+function unary<Q>(keys: ApiKeys, answer: (request: Q) => Record<string, unknown>): Unary<Q> {
+  return (call, callback) => {
+    try {
+      tenantOf(call.metadata, keys)
+      callback(null, answer(call.request))
+    } catch (error) {
+      callback(toStatus(error))
+    }
+  }
+}
+
+const failStream = (call: Call, error: unknown): boolean => call.emit('error', toStatus(error))
+
+/** Streams a request's events at the client's pace; its cancel or deadline ends the request. */
+async function generate(call: Call, engine: InferenceEngine, keys: ApiKeys, logger: Logger): Promise<void> {
+  const abort = new AbortController()
+  call.once('cancelled', () => abort.abort(new ClusterError('cancelled', 'the client cancelled the call')))
+  try {
+    const input = toGenerateInput(call.request, tenantOf(call.metadata, keys))
+    const deadlineMs = deadlineOf(call)
+    let requestId = ''
+    for await (const event of engine.generate(input, { signal: abort.signal, deadlineMs })) {
+      if (event.kind === 'accepted') requestId = event.requestId
+      if (call.cancelled) return
+      if (!call.write(toResponse(requestId, event))) await writable(call, abort.signal)
+    }
+    call.end()
+  } catch (error) {
+    if (call.cancelled) return
+    const failure = ClusterError.from(error)
+    if (failure.code === 'internal') logger.error({ error: failure.message }, 'a gRPC call failed')
+    failStream(call, failure)
+  }
+}
+
+function deadlineOf(call: Call): number | undefined {
+  const deadline = call.getDeadline()
+  const unixMs = deadline instanceof Date ? deadline.getTime() : deadline
+  return Number.isFinite(unixMs) ? unixMs : undefined
+}
+
+/** The client reads slowly: wait for room, or for its leaving. */
+async function writable(call: Call, signal: AbortSignal): Promise<void> {
+  try {
+    await once(call, 'drain', { signal })
+  } catch (error) {
+    throw new ClusterError('cancelled', 'the client cancelled the call', { cause: error })
+  }
+}

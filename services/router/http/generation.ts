@@ -1,0 +1,155 @@
+// Completions and chat completions: runs the engine's requests of one call and writes them as one response or a stream.
+
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import { ClusterError } from '../../../lib/errors.js'
+import type { GenerateEvent, GenerateInput, InferenceEngine } from '../engine.js'
+import { chatInput, completionInputs } from './openai-input.js'
+import {
+  chunkChoice,
+  finishChoice,
+  head,
+  roleChoice,
+  usageOf,
+  wholeChoice,
+  type AcceptedEvent,
+  type ChunkEvent,
+  type FinishedEvent,
+  type OutputOptions,
+} from './openai-output.js'
+import { sendJson, type Exchange } from './routes.js'
+import { chatSchema, completionSchema, parseBody } from './schemas.js'
+
+interface Call {
+  readonly inputs: readonly GenerateInput[] // one per prompt
+  readonly output: OutputOptions
+  readonly isStream: boolean
+  readonly withUsage: boolean
+}
+
+export async function answerChat(exchange: Exchange): Promise<void> {
+  const body = parseBody(chatSchema, await exchange.body())
+  await answer(exchange, {
+    inputs: [chatInput(body, exchange)],
+    output: { endpoint: 'chat', withTokenIds: body.return_token_ids === true, withLogprobs: body.logprobs === true },
+    isStream: body.stream === true,
+    withUsage: body.stream_options?.include_usage === true,
+  })
+}
+
+export async function answerCompletions(exchange: Exchange): Promise<void> {
+  const body = parseBody(completionSchema, await exchange.body())
+  const withLogprobs = body.logprobs !== null && body.logprobs !== undefined
+  await answer(exchange, {
+    inputs: completionInputs(body, exchange),
+    output: { endpoint: 'completions', withTokenIds: body.return_token_ids === true, withLogprobs },
+    isStream: body.stream === true,
+    withUsage: body.stream_options?.include_usage === true,
+  })
+}
+
+const answer = (exchange: Exchange, call: Call): Promise<void> =>
+  call.isStream ? answerStream(exchange, call) : answerWhole(exchange, call)
+
+/** Starts a request of the engine and waits until it is accepted: what is wrong with it is thrown before any header. */
+async function start(engine: InferenceEngine, input: GenerateInput, signal: AbortSignal) {
+  const events = engine.generate(input, { signal })[Symbol.asyncIterator]()
+  const first = await events.next()
+  if (first.done === true || first.value.kind !== 'accepted')
+    throw new ClusterError('internal', 'the engine did not accept the request')
+  return { accepted: first.value, events }
+}
+
+type Started = Awaited<ReturnType<typeof start>>
+
+/** All requests of the call, or none: where one is refused, the others are cancelled. */
+async function startAll({ engine, signal }: Exchange, inputs: readonly GenerateInput[]): Promise<Started[]> {
+  const results = await Promise.allSettled(inputs.map((input) => start(engine, input, signal)))
+  const failed = results.find((result) => result.status === 'rejected')
+  const started = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  if (failed === undefined) return started
+  await Promise.allSettled(started.map(({ events }) => events.return?.()))
+  throw failed.reason
+}
+
+async function* rest({ events }: Started): AsyncGenerator<GenerateEvent> {
+  for (let next = await events.next(); next.done !== true; next = await events.next()) yield next.value
+}
+
+async function answerWhole(exchange: Exchange, { inputs, output }: Call): Promise<void> {
+  const started = await startAll(exchange, inputs)
+  const perPrompt = await Promise.all(started.map((request, i) => collect(request, i * (inputs[i]?.n || 1), output)))
+  const accepted = firstAccepted(started)
+  nameRequest(exchange, accepted)
+  sendJson(exchange.response, {
+    ...head(accepted, output, false),
+    choices: perPrompt.flatMap(({ choices }) => choices),
+    usage: usageOf(
+      perPrompt.flatMap(({ usages }) => usages),
+      inputs.length,
+    ),
+  })
+}
+
+async function collect(started: Started, firstIndex: number, output: OutputOptions) {
+  const chunks = new Map<number, ChunkEvent[]>()
+  const ends: FinishedEvent[] = []
+  for await (const event of rest(started)) {
+    if (event.kind === 'chunk') chunks.set(event.choice, [...(chunks.get(event.choice) ?? []), event])
+    else if (event.kind === 'finished') ends.push(event)
+  }
+  const choices = ends
+    .sort((a, b) => a.choice - b.choice)
+    .map((end) => wholeChoice(firstIndex + end.choice, chunks.get(end.choice) ?? [], end, output))
+  return { choices, usages: ends.map(({ usage }) => usage) }
+}
+
+async function answerStream(exchange: Exchange, { inputs, output, withUsage }: Call): Promise<void> {
+  const { response, signal } = exchange
+  const started = await startAll(exchange, inputs)
+  const accepted = firstAccepted(started)
+  const fields = head(accepted, output, true)
+  nameRequest(exchange, accepted)
+  response.writeHead(200, {
+    'content-type': 'text/event-stream; charset=utf-8',
+    'cache-control': 'no-cache',
+    'x-accel-buffering': 'no',
+  })
+  const usageField = withUsage ? { usage: null } : {}
+  const send = (choices: readonly unknown[], extra: Record<string, unknown> = usageField): Promise<void> =>
+    write(response, `data: ${JSON.stringify({ ...fields, choices, ...extra })}\n\n`, signal)
+
+  const usages: FinishedEvent['usage'][] = []
+  const stream = async (request: Started, firstIndex: number, n: number): Promise<void> => {
+    if (output.endpoint === 'chat') for (let i = 0; i < n; i++) await send([roleChoice(firstIndex + i)])
+    for await (const event of rest(request)) {
+      if (event.kind === 'chunk') await send([chunkChoice(firstIndex + event.choice, event, output)])
+      if (event.kind !== 'finished') continue
+      usages.push(event.usage)
+      await send([finishChoice(firstIndex + event.choice, event, output)])
+    }
+  }
+  await Promise.all(started.map((request, i) => stream(request, i * (inputs[i]?.n || 1), inputs[i]?.n || 1)))
+  if (withUsage) await send([], { usage: usageOf(usages, inputs.length) })
+  await write(response, 'data: [DONE]\n\n', signal)
+  response.end()
+}
+
+function firstAccepted(started: readonly Started[]): AcceptedEvent {
+  const accepted = started[0]?.accepted
+  if (accepted === undefined) throw new ClusterError('internal', 'a call without requests')
+  return accepted
+}
+
+function nameRequest({ requestId, response }: Exchange, { requestId: drawn }: AcceptedEvent): void {
+  response.setHeader('x-request-id', requestId ?? drawn)
+}
+
+/** Writes at the client's pace. Throws `cancelled` when it left. */
+async function write(response: ServerResponse, text: string, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) throw new ClusterError('cancelled', 'the client left')
+  if (response.write(text)) return
+  await once(response, 'drain', { signal }).catch((error: unknown) => {
+    throw new ClusterError('cancelled', 'the client left', { cause: error })
+  })
+}

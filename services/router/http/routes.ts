@@ -1,0 +1,144 @@
+// Every route of the HTTP door.
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { z } from 'zod'
+import { ClusterError } from '../../../lib/errors.js'
+import type { InferenceEngine, ModelInfo } from '../engine.js'
+import { answerChat, answerCompletions } from './generation.js'
+import { parseBody } from './schemas.js'
+
+export interface Exchange {
+  readonly engine: InferenceEngine
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly url: URL
+  readonly params: readonly string[]
+  readonly tenant: string
+  readonly requestId: string | undefined
+  readonly signal: AbortSignal // aborted when the client leaves
+  readonly body: () => Promise<unknown>
+}
+
+export interface Route {
+  readonly method: string
+  readonly path: RegExp
+  readonly isOpen?: boolean // answers without a key
+  readonly answer: (exchange: Exchange) => Promise<void> | void
+}
+
+export function sendJson(response: ServerResponse, value: unknown, status = 200): void {
+  response.writeHead(status, { 'content-type': 'application/json' })
+  response.end(JSON.stringify(value))
+}
+
+const modelObject = (model: ModelInfo): Record<string, unknown> => ({
+  id: model.id,
+  object: 'model',
+  created: Math.floor(model.createdUnixMs / 1000),
+  owned_by: 'banyan',
+  max_model_len: model.maxPositions,
+})
+
+function answerModel({ engine, params, response }: Exchange): void {
+  const id = decodeURIComponent(params[0] ?? '')
+  if (id !== engine.model.id) {
+    throw new ClusterError('not_found', `model ${id}: this cluster serves ${engine.model.id}`, {
+      details: { reason: 'MODEL_NOT_FOUND' },
+    })
+  }
+  sendJson(response, modelObject(engine.model))
+}
+
+function answerRequest({ engine, params, request, response }: Exchange): void {
+  const id = decodeURIComponent(params[0] ?? '')
+  const state = engine.lookup(id)
+  if (state === undefined)
+    throw new ClusterError('not_found', `request ${id}: not known here`, { details: { reason: 'REQUEST_NOT_FOUND' } })
+  if (request.headers.accept?.includes('text/event-stream') === true) {
+    throw new ClusterError(
+      'unimplemented',
+      'resuming a stream: not in this version; ask again with the same x-request-id',
+    )
+  }
+  const choices = state.choices.map(({ tokenIds, text, finishReason }) => ({
+    token_ids: tokenIds,
+    text,
+    finish_reason: finishReason ?? null,
+  }))
+  sendJson(response, { id: state.requestId, state: state.state, choices })
+}
+
+function cancelRequest({ engine, params, response }: Exchange): void {
+  const id = decodeURIComponent(params[0] ?? '')
+  if (engine.lookup(id) === undefined) {
+    throw new ClusterError('not_found', `request ${id}: not known here`, { details: { reason: 'REQUEST_NOT_FOUND' } })
+  }
+  sendJson(response, { id, cancelled: engine.cancel(id) })
+}
+
+const tokenizeSchema = z.object({ prompt: z.string() })
+const detokenizeSchema = z.object({ tokens: z.array(z.int().min(0)).max(1_000_000) })
+
+const ROUTES: readonly Route[] = [
+  { method: 'POST', path: /^\/v1\/chat\/completions$/, answer: answerChat },
+  { method: 'POST', path: /^\/v1\/completions$/, answer: answerCompletions },
+  {
+    method: 'GET',
+    path: /^\/v1\/models$/,
+    answer: ({ engine, response }) => sendJson(response, { object: 'list', data: [modelObject(engine.model)] }),
+  },
+  { method: 'GET', path: /^\/v1\/models\/(.+)$/, answer: answerModel },
+  { method: 'GET', path: /^\/v1\/requests\/([^/]+)$/, answer: answerRequest },
+  { method: 'DELETE', path: /^\/v1\/requests\/([^/]+)$/, answer: cancelRequest },
+  { method: 'GET', path: /^\/health$/, isOpen: true, answer: ({ response }) => void response.writeHead(200).end() },
+  {
+    method: 'GET',
+    path: /^\/ready$/,
+    isOpen: true,
+    answer: ({ engine, response }) => sendJson(response, { ready: engine.isReady() }, engine.isReady() ? 200 : 503),
+  },
+  {
+    method: 'GET',
+    path: /^\/version$/,
+    isOpen: true,
+    answer: ({ engine, response }) =>
+      sendJson(response, { version: engine.version, fingerprint: engine.fingerprint() }),
+  },
+  {
+    method: 'GET',
+    path: /^\/metrics$/,
+    answer: async ({ engine, response }) => {
+      const text = await engine.metrics()
+      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(text)
+    },
+  },
+  { method: 'GET', path: /^\/cluster$/, answer: ({ engine, response }) => sendJson(response, engine.status()) },
+  {
+    method: 'POST',
+    path: /^\/tokenize$/,
+    answer: async ({ engine, body, response }) => {
+      const tokens = engine.tokenize(parseBody(tokenizeSchema, await body()).prompt)
+      sendJson(response, { tokens, count: tokens.length, max_model_len: engine.model.maxPositions })
+    },
+  },
+  {
+    method: 'POST',
+    path: /^\/detokenize$/,
+    answer: async ({ engine, body, response }) =>
+      sendJson(response, { prompt: engine.detokenize(parseBody(detokenizeSchema, await body()).tokens) }),
+  },
+]
+
+/** The route of a request. Throws `not_found`, or with the allowed methods where only the method is wrong. */
+export function findRoute(method: string, path: string): { readonly route: Route; readonly params: readonly string[] } {
+  const onPath = ROUTES.filter((route) => route.path.test(path))
+  const wanted = method === 'HEAD' ? 'GET' : method
+  const route = onPath.find((candidate) => candidate.method === wanted)
+  if (route !== undefined) return { route, params: route.path.exec(path)?.slice(1) ?? [] }
+  if (onPath.length === 0)
+    throw new ClusterError('not_found', `${path}: no such path`, { details: { reason: 'NO_SUCH_PATH' } })
+  const allow = onPath.map((candidate) => candidate.method).join(', ')
+  throw new ClusterError('invalid_argument', `${path}: want ${allow}, got ${method}`, {
+    details: { httpStatus: '405', allow },
+  })
+}

@@ -1,0 +1,249 @@
+// The command as a user meets it: what it prints, how it exits, what it leaves behind.
+
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { openSafetensors } from '../../lib/model/safetensors.js'
+import { isAlive, runCli, startCli, upCli, type CliCluster } from '../helpers/cli.js'
+import { eventually } from '../helpers/eventually.js'
+import { goldenModel } from '../helpers/paths.js'
+
+interface GenerateJson {
+  readonly choices: readonly {
+    readonly text: string
+    readonly tokenIds: readonly number[]
+    readonly finishReason: string
+  }[]
+  readonly usage: Readonly<Record<string, number>>
+  readonly fingerprint: string
+  readonly stats: Readonly<Record<string, number>>
+}
+
+interface StatusJson {
+  readonly processes: readonly {
+    readonly role: string
+    readonly id: string
+    readonly pid: number
+    readonly state: string
+  }[]
+}
+
+const PROMPT = ['generate', 'export interface ', '--max-tokens', '12', '--seed', '7', '--temperature', '0.9']
+const parse = <T>(text: string): T => JSON.parse(text) as T // a command's own documented output
+
+const statusOf = async (cluster: CliCluster): Promise<StatusJson['processes']> => {
+  const { processes } = parse<StatusJson>((await runCli(['status', '--url', cluster.ready.http, '--json'])).stdout)
+  return processes.filter(({ state }) => state !== 'dead')
+}
+
+describe('banyan', function () {
+  this.timeout(60_000)
+  let folder = ''
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'banyan-e2e-'))
+  })
+  after(() => rmSync(folder, { recursive: true, force: true }))
+
+  describe('what goes wrong', () => {
+    const cases: readonly (readonly [string, readonly string[], number, RegExp])[] = [
+      ['an unknown command', ['grow'], 2, /^banyan: invalid_argument: grow: no such command/],
+      ['an unknown flag', ['up', '--tall'], 2, /^banyan: invalid_argument: unknown option '--tall'/],
+      ['bad settings, all of them', ['--experts', '0', '--http', 'x'], 2, /experts: want.*http: want/],
+      ['no prompt', ['generate'], 2, /exactly one of PROMPT/],
+      ['a prompt twice', ['generate', 'a', '--tokens', '1'], 2, /exactly one of PROMPT/],
+      ['a device that is not built', ['up', '--device', 'webgpu'], 1, /^banyan: unimplemented: device webgpu/],
+      ['a command that is not built', ['replay', 'trace.jsonl', '--speedup', '2'], 1, /^banyan: unimplemented: replay/],
+      [
+        'no cluster',
+        ['status', '--url', 'http://127.0.0.1:9', '--json'],
+        1,
+        /^banyan: unavailable: http:\/\/127.0.0.1:9/,
+      ],
+      ['no such model', ['inspect', '/nowhere', '--json'], 1, /^banyan: not_found: .*\/nowhere/],
+    ]
+    for (const [what, words, code, message] of cases) {
+      it(`${what}: one typed line and exit ${code}`, async () => {
+        const outcome = await runCli(words)
+        assert.equal(outcome.code, code, outcome.stderr)
+        assert.match(outcome.stderr, message)
+        assert.equal(outcome.stdout, '')
+        assert.doesNotMatch(outcome.stderr, /\n {4}at /)
+      })
+    }
+
+    it('a model that cannot be served reaches the terminal through the process that found out', async () => {
+      const outcome = await runCli(['up', '--model', '/nowhere', '--transport', 'nats', '--http', '0', '--grpc', '0'])
+      assert.equal(outcome.code, 1)
+      assert.match(outcome.stderr, /^banyan: not_found: [a-z-]+-0: .*\/nowhere/m)
+    })
+
+    it('NATS asked for and none to be had is a failure with instructions, never the local transport', async () => {
+      const outcome = await runCli(['up', '--transport', 'nats'], {
+        env: { BANYAN_NATS_SERVER: '/nowhere/nats-server' },
+      })
+      assert.equal(outcome.code, 1)
+      assert.match(outcome.stderr, /^banyan: .*nats-server/)
+    })
+  })
+
+  it('--print-config shows every setting with its origin and no secret', async () => {
+    const words = ['up', '--print-config', '--json', '--experts', '3', '--api-key', 'hush']
+    const { stdout } = await runCli(words, { env: { BANYAN_WEIGHTS: 'f32' } })
+    const printed = parse<Record<string, unknown>>(stdout)
+    assert.deepEqual(
+      [printed.experts, printed.weights, printed.drafters, printed['api-key']],
+      [
+        { value: 3, origin: '--experts' },
+        { value: 'f32', origin: 'BANYAN_WEIGHTS' },
+        { value: 1, origin: 'default' },
+        { value: ['****'], origin: '--api-key' },
+      ],
+    )
+  })
+
+  it('inspect and doctor print exactly one JSON value', async () => {
+    const inspected = parse<Record<string, unknown>>(
+      (await runCli(['inspect', goldenModel('qwen3-moe'), '--json'])).stdout,
+    )
+    assert.deepEqual([inspected.family, inspected.missing], ['qwen3_moe', []])
+    const examined = parse<{ kernels: readonly { exactness: string }[]; node: string }>(
+      (await runCli(['doctor', '--json'])).stdout,
+    )
+    assert.equal(examined.node, process.version)
+    assert.ok(examined.kernels.length > 0)
+  })
+
+  describe('generate', () => {
+    it('prints the documented JSON on an embedded cluster, and the same tokens over either transport', async () => {
+      const results: GenerateJson[] = []
+      for (const transport of ['local', 'nats']) {
+        const outcome = await runCli([...PROMPT, '--json', '--transport', transport])
+        assert.equal(outcome.code, 0, outcome.stderr)
+        results.push(parse<GenerateJson>(outcome.stdout))
+      }
+      const [local, nats] = results
+      assert.deepEqual(local?.choices, nats?.choices)
+      assert.equal(local?.choices[0]?.tokenIds.length, 12)
+      assert.deepEqual(Object.keys(local ?? {}), ['choices', 'usage', 'fingerprint', 'stats'])
+      assert.deepEqual(Object.keys(local?.usage ?? {}).sort(), ['cachedTokens', 'completionTokens', 'promptTokens'])
+      const stats = ['acceptanceLength', 'accepted', 'drafted', 'steps', 'tokensPerSecond', 'tpotMs', 'ttftMs']
+      assert.deepEqual(Object.keys(local?.stats ?? {}).sort(), stats)
+    })
+
+    it('reads the prompt from standard input, and streams plain text', async () => {
+      const [, prompt = ''] = PROMPT
+      const words = ['generate', '-', ...PROMPT.slice(2), '--transport', 'local']
+      const outcome = await runCli(words, { input: prompt })
+      const json = parse<GenerateJson>((await runCli([...PROMPT, '--json', '--transport', 'local'])).stdout)
+      assert.equal(outcome.stdout, `${json.choices[0]?.text}\n`)
+    })
+
+    it('is interrupted with 130 and leaves no process behind', async () => {
+      const running = startCli(['generate', 'a', '--max-tokens', '1900', '--ignore-eos', '--transport', 'local'])
+      await new Promise((resolve) => running.child.stdout?.once('data', resolve))
+      process.kill(-running.pid, 'SIGINT')
+      assert.equal((await running.outcome).code, 130)
+      assert.throws(() => process.kill(-running.pid, 0), 'the process group is gone')
+    })
+  })
+
+  it('logits writes every row of a prompt, the last one as generate sees it', async () => {
+    const out = join(folder, 'logits.safetensors')
+    const model = goldenModel('qwen3-moe')
+    const golden = parse<{ cases: readonly { prompt: readonly number[]; greedy: readonly number[] }[] }>(
+      readFileSync(join(model, 'golden.json'), 'utf8'),
+    ).cases[0]
+    const prompt = golden?.prompt ?? []
+    const words = [
+      'logits',
+      model,
+      '--tokens',
+      prompt.join(','),
+      '--out',
+      out,
+      '--weights',
+      'f32',
+      '--transport',
+      'local',
+      '--json',
+    ]
+    const outcome = await runCli(words)
+    assert.equal(outcome.code, 0, outcome.stderr)
+    const { shape } = parse<{ shape: readonly [number, number] }>(outcome.stdout)
+    assert.equal(shape[0], prompt.length)
+    const file = openSafetensors(out)
+    const last = file.readRowsFloat32('logits', prompt.length - 1, 1)
+    file.close()
+    assert.equal(last.indexOf(Math.max(...last)), golden?.greedy[0])
+  })
+
+  describe('up --transport local', () => {
+    it('serves HTTP and gRPC with the same tokens, and exits with 0 after SIGTERM', async () => {
+      const cluster = await upCli(['--transport', 'local'])
+      const overHttp = parse<GenerateJson>((await runCli([...PROMPT, '--json', '--url', cluster.ready.http])).stdout)
+      const overGrpc = parse<GenerateJson>((await runCli([...PROMPT, '--json', '--url', cluster.ready.grpc])).stdout)
+      assert.deepEqual(overHttp.choices, overGrpc.choices)
+      assert.equal(overHttp.fingerprint, overGrpc.fingerprint)
+      assert.deepEqual([cluster.ready.nats, cluster.ready.pid], [null, cluster.pid])
+      const { code, stdout } = await cluster.end()
+      assert.equal(code, 0)
+      assert.ok(stdout.includes(cluster.ready.http) && stdout.includes(`curl -N ${cluster.ready.http}`), stdout)
+    })
+  })
+
+  describe('up --transport nats', () => {
+    it('runs every service as its own process, replaces a killed one, and leaves nothing after Ctrl-C', async () => {
+      const cluster = await upCli(['--transport', 'nats', '--routers', '2'])
+      const before = await statusOf(cluster)
+      assert.deepEqual(before.map(({ id }) => id).sort(), [
+        'attention-0',
+        'drafter-0',
+        'expert-worker-0',
+        'expert-worker-1',
+        'router-0',
+        'router-1',
+      ])
+      assert.equal(new Set([cluster.pid, ...before.map(({ pid }) => pid)]).size, 7)
+      assert.equal(cluster.ready.routers.length, 2)
+
+      const victim = before.find(({ id }) => id === 'expert-worker-1')?.pid ?? 0
+      process.kill(victim, 'SIGKILL')
+      const isReplaced = async (): Promise<boolean> =>
+        (await statusOf(cluster)).some(
+          ({ id, pid, state }) => id === 'expert-worker-1' && pid !== victim && state === 'ready',
+        )
+      await eventually(isReplaced, 'a new expert worker is ready', 10_000)
+
+      const { length } =
+        parse<GenerateJson>((await runCli([...PROMPT, '--json', '--url', cluster.ready.http])).stdout).choices[0]
+          ?.tokenIds ?? []
+      assert.equal(length, 12)
+
+      const all = (await statusOf(cluster)).map(({ pid }) => pid)
+      process.kill(-cluster.pid, 'SIGINT')
+      process.kill(-cluster.pid, 'SIGINT')
+      process.kill(cluster.pid, 'SIGTERM')
+      assert.equal((await cluster.outcome).code, 130)
+      assert.deepEqual(all.filter(isAlive), [])
+      await cluster.end()
+    })
+
+    it('leaves no orphan even when it is killed itself', async () => {
+      const cluster = await upCli(['--transport', 'nats'])
+      const { host } = new URL(cluster.ready.nats ?? '')
+      const pids = (await statusOf(cluster)).map(({ pid }) => pid)
+      process.kill(cluster.pid, 'SIGKILL')
+      await eventually(() => pids.every((pid) => !isAlive(pid)), 'every service is gone', 10_000)
+      const isServerGone = async (): Promise<boolean> => (await fetch(`http://${host}`).catch(refused)) === 'refused'
+      await eventually(isServerGone, 'the NATS server is gone', 10_000)
+      await cluster.end()
+    })
+  })
+})
+
+/** A port that nobody listens on, as against one that speaks another protocol. */
+function refused(error: unknown): 'refused' | 'other' {
+  const { cause } = error as Error // fetch rejects with a TypeError that carries the socket's error
+  return String((cause as { code?: unknown } | undefined)?.code).includes('ECONNREFUSED') ? 'refused' : 'other'
+}

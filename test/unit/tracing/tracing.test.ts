@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { contextFrom, traceparentOf } from '../../../lib/tracing/spans.js'
+import { createTracing, type TracingOptions } from '../../../lib/tracing/tracing.js'
+
+const OPTIONS: TracingOptions = {
+  serviceName: 'banyan',
+  instanceId: 'attention-0',
+  version: '1.2.3',
+  sampler: 'parentbased_always_on',
+  samplerArg: 1,
+}
+const TRACE_ID = '0af7651916cd43dd8448eb211c80319c'
+const PARENT = `00-${TRACE_ID}-b7ad6b7169203331-01`
+
+interface SpanJson {
+  readonly traceId: string
+  readonly spanId: string
+  readonly parentSpanId?: string
+  readonly name: string
+  readonly startTimeUnixNano: string
+  readonly endTimeUnixNano: string
+  readonly attributes: readonly { readonly key: string; readonly value: unknown }[]
+}
+interface ExportJson {
+  readonly resourceSpans: readonly {
+    readonly resource: { readonly attributes: readonly { readonly key: string; readonly value: unknown }[] }
+    readonly scopeSpans: readonly { readonly spans: readonly SpanJson[] }[]
+  }[]
+}
+
+describe('tracing', () => {
+  let folder = ''
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'banyan-tracing-'))
+  })
+  after(() => rmSync(folder, { recursive: true, force: true }))
+
+  const readExports = (file: string): ExportJson[] =>
+    readFileSync(file, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as ExportJson)
+
+  it('is off without a collector and a file', () => {
+    const span = createTracing(OPTIONS).tracer.startSpan('request')
+    assert.equal(span.isRecording(), false)
+    assert.equal(traceparentOf(span), undefined)
+  })
+
+  it('writes spans as OTLP JSON lines that only their owner can read', async () => {
+    const spanFile = join(folder, 'deep', 'spans-attention-0.jsonl')
+    const { tracer, shutdown } = createTracing({ ...OPTIONS, spanFile })
+    const step = tracer.startSpan(
+      'step',
+      { attributes: { rows: 3, share: 0.5, done: true, ids: ['a'] } },
+      contextFrom(PARENT),
+    )
+    step.end()
+    await shutdown(5_000)
+    const [exported] = readExports(spanFile)
+    const [group] = exported?.resourceSpans ?? []
+    const [span] = group?.scopeSpans[0]?.spans ?? []
+    assert.deepEqual([span?.name, span?.traceId, span?.parentSpanId], ['step', TRACE_ID, 'b7ad6b7169203331'])
+    assert.ok(BigInt(span?.endTimeUnixNano ?? 0) >= BigInt(span?.startTimeUnixNano ?? 1))
+    assert.deepEqual(span?.attributes, [
+      { key: 'rows', value: { intValue: '3' } },
+      { key: 'share', value: { doubleValue: 0.5 } },
+      { key: 'done', value: { boolValue: true } },
+      { key: 'ids', value: { arrayValue: { values: [{ stringValue: 'a' }] } } },
+    ])
+    assert.ok(group?.resource.attributes.some(({ key }) => key === 'service.instance.id'))
+    assert.equal(statSync(spanFile).mode & 0o777, 0o600)
+  })
+
+  it('keeps a child in the trace of its parent', async () => {
+    const spanFile = join(folder, 'child.jsonl')
+    const { tracer, shutdown } = createTracing({ ...OPTIONS, spanFile })
+    const parent = tracer.startSpan('step')
+    tracer.startSpan('expert', {}, contextFrom(traceparentOf(parent))).end()
+    parent.end()
+    await shutdown(5_000)
+    const spans = readExports(spanFile).flatMap(({ resourceSpans }) =>
+      resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans: all }) => all)),
+    )
+    const byName = new Map(spans.map((span) => [span.name, span]))
+    assert.equal(byName.get('expert')?.parentSpanId, byName.get('step')?.spanId)
+    assert.equal(byName.get('expert')?.traceId, byName.get('step')?.traceId)
+  })
+
+  it('drops what the sampler drops', () => {
+    const { tracer } = createTracing({ ...OPTIONS, spanFile: join(folder, 'off.jsonl'), sampler: 'always_off' })
+    assert.equal(tracer.startSpan('request').isRecording(), false)
+  })
+
+  describe('to a collector', () => {
+    let server: Server
+    const paths: string[] = []
+    let answers = true
+    before(async () => {
+      server = createServer((request, response) => {
+        paths.push(request.url ?? '')
+        request.resume()
+        if (answers) request.on('end', () => response.writeHead(200).end())
+      })
+      server.listen(0, '127.0.0.1')
+      await once(server, 'listening')
+    })
+    after(() => {
+      server.closeAllConnections()
+      server.close()
+    })
+    const endpoint = (): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}/` // a TCP server has a port
+
+    it('sends protobuf to /v1/traces', async () => {
+      const { tracer, shutdown } = createTracing({ ...OPTIONS, endpoint: endpoint() })
+      tracer.startSpan('request').end()
+      await shutdown(5_000)
+      assert.deepEqual(paths, ['/v1/traces'])
+    })
+
+    it('does not wait beyond the bound for one that does not answer', async () => {
+      answers = false
+      const { tracer, shutdown } = createTracing({ ...OPTIONS, endpoint: endpoint() })
+      tracer.startSpan('request').end()
+      const startedMs = performance.now()
+      await shutdown(50)
+      assert.ok(performance.now() - startedMs < 2_000)
+    })
+  })
+})
