@@ -148,13 +148,18 @@ export function tracingOptions(config: ClusterConfig, id: string, pid: number) {
   }
 }
 
+/** Whether `up` started this process and holds its channel. */
+const isSupervised = (host: ServiceHost): boolean => host.env.BANYAN_SUPERVISED === '1'
+
 function waitForFarewell(host: ServiceHost): Promise<Farewell> {
-  const hasParent = host.connected === true
+  const hasParent = isSupervised(host)
   return new Promise((resolve) => {
     host.on('SIGTERM', () => hasParent || resolve({ how: 'drain', exitCode: 0 }))
     host.on('SIGINT', () => hasParent || resolve({ how: 'drain', exitCode: 130 }))
     if (!hasParent) return
-    host.on('disconnect', () => resolve({ how: 'stop', exitCode: 1 }))
+    const orphaned = (): void => resolve({ how: 'stop', exitCode: 1 })
+    host.on('disconnect', orphaned)
+    if (host.connected !== true) orphaned() // `up` died while this process was being born
     host.on('message', (message: unknown) => {
       const order = orderSchema.safeParse(message)
       if (order.success) resolve({ how: order.data.kind === 'service.drain' ? 'drain' : 'stop', exitCode: 0 })

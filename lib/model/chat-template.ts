@@ -50,9 +50,6 @@ function render(template: Template, values: Record<string, unknown>): string {
       ...values,
       add_generation_prompt: true,
       tools: null,
-      raise_exception: (message: string) => {
-        throw new Error(message)
-      },
     })
   } catch (error) {
     throw new ClusterError(

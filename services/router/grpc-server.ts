@@ -3,7 +3,7 @@
 import * as grpc from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 import { ReflectionService } from '@grpc/reflection'
-import { HealthImplementation } from 'grpc-health-check'
+import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check'
 import { once } from 'node:events'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
@@ -42,7 +42,7 @@ type Unary<Q> = (
 export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
   const { engine, logger } = options
   const keys = createApiKeys(options.apiKeys)
-  const definition = loadSync('banyan/v1/inference.proto', {
+  const definition = loadSync(['banyan/v1/inference.proto', healthProto], {
     includeDirs: [protoFolder()],
     keepCase: true,
     longs: String,

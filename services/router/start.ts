@@ -126,7 +126,9 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
   state = 'ready'
   heartbeat.beat()
 
-  const leave = async (graceMs: number): Promise<void> => {
+  let leaving: Promise<void> | undefined
+  const leave = (graceMs: number): Promise<void> => (leaving ??= close(graceMs))
+  const close = async (graceMs: number): Promise<void> => {
     state = 'stopped'
     heartbeat.beat()
     engine.stop()

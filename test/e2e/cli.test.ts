@@ -5,8 +5,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openSafetensors } from '../../lib/model/safetensors.js'
-import { isAlive, runCli, startCli, upCli, type CliCluster } from '../helpers/cli.js'
+import { isAlive, runCli, startCli, upCli, type CliCluster, type Outcome } from '../helpers/cli.js'
 import { eventually } from '../helpers/eventually.js'
+import { startNatsForTest, type TestNats } from '../helpers/nats.js'
 import { goldenModel } from '../helpers/paths.js'
 
 interface GenerateJson {
@@ -62,9 +63,13 @@ describe('banyan', function () {
       ],
       ['no such model', ['inspect', '/nowhere', '--json'], 1, /^banyan: not_found: .*\/nowhere/],
     ]
-    for (const [what, words, code, message] of cases) {
-      it(`${what}: one typed line and exit ${code}`, async () => {
-        const outcome = await runCli(words)
+    let outcomes: readonly Outcome[] = [] // all at once: starting a process is most of the time
+    before(async () => {
+      outcomes = await Promise.all(cases.map(([, words]) => runCli(words)))
+    })
+    for (const [i, [what, , code, message]] of cases.entries()) {
+      it(`${what}: one typed line and exit ${code}`, () => {
+        const outcome = outcomes[i] ?? assert.fail('it did not run')
         assert.equal(outcome.code, code, outcome.stderr)
         assert.match(outcome.stderr, message)
         assert.equal(outcome.stdout, '')
@@ -115,28 +120,30 @@ describe('banyan', function () {
   })
 
   describe('generate', () => {
-    it('prints the documented JSON on an embedded cluster, and the same tokens over either transport', async () => {
-      const results: GenerateJson[] = []
-      for (const transport of ['local', 'nats']) {
-        const outcome = await runCli([...PROMPT, '--json', '--transport', transport])
-        assert.equal(outcome.code, 0, outcome.stderr)
-        results.push(parse<GenerateJson>(outcome.stdout))
-      }
-      const [local, nats] = results
-      assert.deepEqual(local?.choices, nats?.choices)
-      assert.equal(local?.choices[0]?.tokenIds.length, 12)
-      assert.deepEqual(Object.keys(local ?? {}), ['choices', 'usage', 'fingerprint', 'stats'])
-      assert.deepEqual(Object.keys(local?.usage ?? {}).sort(), ['cachedTokens', 'completionTokens', 'promptTokens'])
+    let local: GenerateJson
+    before(async () => {
+      const outcome = await runCli([...PROMPT, '--json', '--transport', 'local'])
+      assert.equal(outcome.code, 0, outcome.stderr)
+      local = parse<GenerateJson>(outcome.stdout)
+    })
+
+    it('prints the documented JSON', () => {
+      assert.equal(local.choices[0]?.tokenIds.length, 12)
+      assert.deepEqual(Object.keys(local), ['choices', 'usage', 'fingerprint', 'stats'])
+      assert.deepEqual(Object.keys(local.usage).sort(), ['cachedTokens', 'completionTokens', 'promptTokens'])
       const stats = ['acceptanceLength', 'accepted', 'drafted', 'steps', 'tokensPerSecond', 'tpotMs', 'ttftMs']
-      assert.deepEqual(Object.keys(local?.stats ?? {}).sort(), stats)
+      assert.deepEqual(Object.keys(local.stats).sort(), stats)
+    })
+
+    it('gives the same tokens from processes over NATS', async () => {
+      const outcome = await runCli([...PROMPT, '--json', '--transport', 'nats'])
+      assert.deepEqual(parse<GenerateJson>(outcome.stdout).choices, local.choices)
     })
 
     it('reads the prompt from standard input, and streams plain text', async () => {
       const [, prompt = ''] = PROMPT
-      const words = ['generate', '-', ...PROMPT.slice(2), '--transport', 'local']
-      const outcome = await runCli(words, { input: prompt })
-      const json = parse<GenerateJson>((await runCli([...PROMPT, '--json', '--transport', 'local'])).stdout)
-      assert.equal(outcome.stdout, `${json.choices[0]?.text}\n`)
+      const outcome = await runCli(['generate', '-', ...PROMPT.slice(2), '--transport', 'local'], { input: prompt })
+      assert.equal(outcome.stdout, `${local.choices[0]?.text}\n`)
     })
 
     it('is interrupted with 130 and leaves no process behind', async () => {
@@ -176,6 +183,27 @@ describe('banyan', function () {
     const last = file.readRowsFloat32('logits', prompt.length - 1, 1)
     file.close()
     assert.equal(last.indexOf(Math.max(...last)), golden?.greedy[0])
+  })
+
+  describe('serve', () => {
+    let nats: TestNats
+    before(async () => {
+      nats = await startNatsForTest()
+    })
+    after(() => nats.stop())
+
+    for (const [signal, code] of [
+      ['SIGTERM', 0],
+      ['SIGINT', 130],
+    ] as const) {
+      it(`runs one service until ${signal}, then exits with ${code}`, async () => {
+        const running = startCli(['serve', 'drafter', '--nats', nats.url])
+        await new Promise((resolve) => running.child.stderr?.once('data', resolve)) // its first line: it serves
+        running.child.kill(signal)
+        const outcome = await running.outcome
+        assert.equal(outcome.code, code, outcome.stderr)
+      })
+    }
   })
 
   describe('up --transport local', () => {

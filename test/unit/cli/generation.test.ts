@@ -1,12 +1,8 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import fc from 'fast-check'
 import { collectGeneration, type GenerationEvent } from '../../../cli/generation/generation.js'
-import { createHttpDoor, requestBody } from '../../../cli/generation/http-door.js'
+import { requestBody } from '../../../cli/generation/http-door.js'
 import { readEvents } from '../../../cli/generation/sse.js'
-import type { ClusterError } from '../../../lib/errors.js'
 
 async function* from<T>(items: readonly T[]): AsyncGenerator<T> {
   yield* items
@@ -97,83 +93,5 @@ describe('requestBody', () => {
   it('keeps every bit of a seed', () => {
     assert.equal(body(7n), 7)
     assert.equal(body(2n ** 64n - 1n), '18446744073709551615')
-  })
-})
-
-describe('createHttpDoor', () => {
-  let server: Server
-  let answer: string[] = []
-  let status = 200
-  before(async () => {
-    server = createServer((request, response) => {
-      if (request.url === '/v1/models') return response.end(JSON.stringify({ data: [{ id: 'demo' }] }))
-      response.writeHead(status)
-      for (const line of answer) response.write(line)
-      return response.end()
-    })
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-  })
-  after(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  const generate = () => {
-    const { port } = server.address() as AddressInfo // a TCP server has a port
-    const door = createHttpDoor({ url: `http://127.0.0.1:${port}/`, now: () => 0 })
-    return drain(
-      door.generate({ input: { kind: 'text', text: 'hi' }, sampling: {}, n: 1 }, new AbortController().signal),
-    )
-  }
-  const event = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`
-  const END = 'data: [DONE]\n\n'
-
-  it('turns a stream into the events of a generation', async () => {
-    status = 200
-    answer = [
-      event({ system_fingerprint: 'bny-1', choices: [{ index: 0, text: 'a', token_ids: [4], finish_reason: null }] }),
-      event({ system_fingerprint: 'bny-1', choices: [{ index: 0, text: '', token_ids: [], finish_reason: 'stop' }] }),
-      event({
-        system_fingerprint: 'bny-1',
-        choices: [],
-        usage: { prompt_tokens: 2, completion_tokens: 1, total_tokens: 3 },
-      }),
-      END,
-    ]
-    const events = await generate()
-    assert.deepEqual(
-      events.map(({ type }) => type),
-      ['accepted', 'chunk', 'finished'],
-    )
-    const finished = events.find((one) => one.type === 'finished')
-    assert.deepEqual([finished?.finishReason, finished?.usage.promptTokens], ['stop', 2])
-  })
-
-  it('throws what the server says in the middle of a stream', async () => {
-    status = 200
-    answer = [
-      event({ choices: [{ index: 0, text: 'a', token_ids: [4] }] }),
-      event({ error: { message: 'layer 3, expert 7: no live replica', type: 'server_error', code: 'unavailable' } }),
-      END,
-    ]
-    await assert.rejects(
-      generate(),
-      (error: ClusterError) => error.code === 'unavailable' && error.message.includes('expert 7'),
-    )
-  })
-
-  it('does not take a broken stream for a whole answer', async () => {
-    status = 200
-    answer = [event({ choices: [{ index: 0, text: 'a', token_ids: [4] }] })]
-    await assert.rejects(generate(), (error: ClusterError) => error.code === 'unavailable')
-  })
-
-  it('gives a refusal its code', async () => {
-    status = 429
-    answer = [JSON.stringify({ error: { message: 'queue full', type: 'rate_limit_error', code: null } })]
-    await assert.rejects(
-      generate(),
-      (error: ClusterError) => error.code === 'resource_exhausted' && error.message === 'queue full',
-    )
   })
 })

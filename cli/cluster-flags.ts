@@ -1,0 +1,51 @@
+// The cluster's flags on a command, and the configuration that they, the environment and a file make.
+
+import type { Command } from 'commander'
+import { availableParallelism } from 'node:os'
+import { resolve } from 'node:path'
+import { describeConfig, printConfig } from '../lib/config/print.js'
+import { resolveConfig, type ResolvedConfig } from '../lib/config/resolve.js'
+import { kebab, SETTING_NAMES, SETTINGS } from '../lib/config/schema.js'
+import { demoModelPath } from './package-root.js'
+import { print, printJson } from './terminal.js'
+
+export type Flags = Readonly<Record<string, unknown>>
+
+export const collect = (value: string, before: readonly string[] | undefined): readonly string[] => [
+  ...(before ?? []),
+  value,
+]
+
+/** Adds every setting that has a flag, `--config` and `--print-config`. */
+export function addClusterFlags(command: Command): Command {
+  for (const name of SETTING_NAMES) {
+    const { value, help, isRepeatable = false } = SETTINGS[name]
+    if (value === undefined) continue
+    const form = `--${kebab(name)} <${value}>`
+    if (isRepeatable) command.option<readonly string[]>(form, help, (item, before) => collect(item, before))
+    else command.option(form, help)
+  }
+  return command
+    .option('--config <FILE>', 'YAML file with any of these settings (flags and environment come first)')
+    .option('--print-config', 'print every setting and where it came from, then exit')
+}
+
+/** Throws `invalid_argument` that names every bad setting at once. */
+export function loadConfig({ config: file, ...flags }: Flags): ResolvedConfig {
+  const machine = { model: demoModelPath(), cores: availableParallelism() }
+  const resolved = resolveConfig({
+    flags,
+    env: process.env,
+    file: typeof file === 'string' ? file : undefined,
+    machine,
+  })
+  return { ...resolved, config: { ...resolved.config, model: resolve(resolved.config.model) } }
+}
+
+/** Handles `--print-config`; true when it did and nothing else is to be done. */
+export function printsConfig(flags: Flags, resolved: ResolvedConfig): boolean {
+  if (flags.printConfig !== true) return false
+  if (flags.json === true) printJson(describeConfig(resolved))
+  else print(printConfig(resolved))
+  return true
+}

@@ -1,0 +1,15 @@
+// Decides where a router listens.
+
+import type { ClusterConfig } from '../../lib/config/schema.js'
+import type { Doors } from './supervise.js'
+
+/** Router i is at port + i; one that comes back takes the ports it had. */
+export function routerPorts(
+  config: Pick<ClusterConfig, 'http' | 'grpc'>,
+  index: number,
+  before?: Doors,
+): { http: number; grpc: number } {
+  const shifted = (port: number): number => (port === 0 ? 0 : port + index)
+  if (before === undefined) return { http: shifted(config.http), grpc: shifted(config.grpc) }
+  return { http: Number(new URL(before.http).port), grpc: Number(before.grpc.split(':').at(-1)) }
+}

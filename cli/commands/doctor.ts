@@ -1,0 +1,152 @@
+// `banyan doctor`: what this machine is to Banyan, and what to do about what is missing.
+
+import { execFile } from 'node:child_process'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { availableParallelism, cpus } from 'node:os'
+import { promisify } from 'node:util'
+import { probeDevice, type DeviceReport } from '../../lib/compute/device-class.js'
+import { VERSION } from '../../lib/config/run-service.js'
+import { ClusterError } from '../../lib/errors.js'
+import { connectNats } from '../../lib/transport/nats.js'
+import type { Flags } from '../cluster-flags.js'
+import { describeOrigin, findServer, INSTALL_HINT } from '../cluster/choose-transport.js'
+import { notify, print, printJson, table } from '../terminal.js'
+
+const NATS_TIMEOUT_MS = 2_000
+const FEATURES = [
+  'sse4_2',
+  'avx',
+  'avx2',
+  'fma',
+  'f16c',
+  'avx_vnni',
+  'avx512f',
+  'avx512bw',
+  'avx512vl',
+  'avx512_vnni',
+  'avx512_bf16',
+]
+const FEATURES_MORE = ['amx_tile', 'amx_int8', 'asimd', 'asimddp', 'i8mm', 'sve', 'bf16']
+
+interface NatsFound {
+  readonly where: string // '' when there is none
+  readonly version: string
+  readonly problem?: string
+}
+
+interface Diagnosis {
+  readonly banyan: string
+  readonly node: string
+  readonly platform: string
+  readonly processor: { readonly model: string; readonly cores: number; readonly features: readonly string[] }
+  readonly engine: string
+  readonly deviceClass: string
+  readonly minRows: number
+  readonly kernels: DeviceReport['kernels']
+  readonly nats: { readonly where: string; readonly version: string }
+  readonly gpus: readonly string[]
+  readonly problems: readonly { readonly problem: string; readonly advice: string }[]
+}
+
+export async function doctor(flags: Flags): Promise<number> {
+  const diagnosis = await diagnose()
+  if (flags.json === true) printJson(diagnosis)
+  else print(describe(diagnosis))
+  return 0
+}
+
+async function diagnose(): Promise<Diagnosis> {
+  const device = await probeDevice({ formats: ['f32', 'int8', 'int4'], threads: availableParallelism() })
+  const nats = await findNats()
+  const gpus = findGpus()
+  return {
+    banyan: VERSION,
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+    processor: { model: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), features: processorFeatures() },
+    engine: device.engine,
+    deviceClass: device.deviceClass,
+    minRows: device.minRows,
+    kernels: device.kernels,
+    nats: { where: nats.where, version: nats.version },
+    gpus,
+    problems: [...kernelProblems(device), ...natsProblems(nats), ...gpuProblems(gpus)],
+  }
+}
+
+function processorFeatures(): readonly string[] {
+  if (!existsSync('/proc/cpuinfo')) return []
+  const flags = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' ') ?? []
+  return [...FEATURES, ...FEATURES_MORE].filter((feature) => flags.includes(feature))
+}
+
+async function findNats(): Promise<NatsFound> {
+  const { NATS_URL: url, NATS_CREDS: credsFile } = process.env
+  if (url !== undefined && url !== '') return tryServer(url, credsFile)
+  try {
+    const found = await findServer({ env: process.env, notify }, false)
+    if (found === undefined)
+      return { where: '', version: '', problem: 'no nats-server found; clusters use the local transport' }
+    const { stdout } = await promisify(execFile)(found.binary, ['--version'])
+    return {
+      where: `${describeOrigin(found.origin)} ${found.binary}`,
+      version: stdout.trim().replace(/^nats-server:\s*/, ''),
+    }
+  } catch (error) {
+    return { where: '', version: '', problem: ClusterError.from(error).message }
+  }
+}
+
+async function tryServer(url: string, credsFile: string | undefined): Promise<NatsFound> {
+  try {
+    const transport = await connectNats({ url, name: 'banyan-doctor', credsFile, connectTimeoutMs: NATS_TIMEOUT_MS })
+    await transport.close()
+    return { where: `${url} (NATS_URL)`, version: '' }
+  } catch (error) {
+    return { where: `${url} (NATS_URL)`, version: '', problem: ClusterError.from(error).message }
+  }
+}
+
+function findGpus(): readonly string[] {
+  const nodes = existsSync('/dev/dri') ? readdirSync('/dev/dri').filter((name) => name.startsWith('renderD')) : []
+  return [...nodes.map((name) => `/dev/dri/${name}`), ...(existsSync('/dev/nvidia0') ? ['/dev/nvidia0'] : [])]
+}
+
+const kernelProblems = ({ kernels }: DeviceReport): Diagnosis['problems'] =>
+  kernels
+    .filter(({ exactness }) => exactness === 'inexact')
+    .map(({ kernel }) => ({
+      problem: `${kernel} is not exact on this processor`,
+      advice: 'choose another --weights; f32 and int8 are exact on most',
+    }))
+
+const natsProblems = ({ problem }: NatsFound): Diagnosis['problems'] =>
+  problem === undefined ? [] : [{ problem, advice: INSTALL_HINT }]
+
+const gpuProblems = (gpus: readonly string[]): Diagnosis['problems'] =>
+  gpus.length === 0
+    ? []
+    : [{ problem: 'a GPU is present and not used', advice: 'this version computes on cpu; nothing to do' }]
+
+export function describe(diagnosis: Diagnosis): string {
+  const { processor, nats, gpus, kernels, problems } = diagnosis
+  const facts = [
+    ['banyan', diagnosis.banyan],
+    ['node', `${diagnosis.node} on ${diagnosis.platform}`],
+    ['processor', `${processor.model}, ${processor.cores} threads`],
+    ['features', processor.features.join(' ') || 'not known'],
+    ['engine', diagnosis.engine],
+    ['device class', diagnosis.deviceClass],
+    ['nats', nats.where === '' ? 'none' : `${nats.where} ${nats.version}`.trim()],
+    ['gpu', gpus.length === 0 ? 'none' : gpus.join(' ')],
+  ]
+  const advice = problems.map(({ problem, advice: what }) => `- ${problem}\n  ${what}`)
+  return [
+    table(facts),
+    '',
+    'kernels',
+    table(kernels.map(({ kernel, exactness }) => [`  ${kernel}`, exactness])),
+    '',
+    ...(problems.length === 0 ? ['no problems'] : ['problems', ...advice]),
+  ].join('\n')
+}

@@ -1,0 +1,98 @@
+// `banyan generate`: one completion, through a cluster that runs or one that lives for the call.
+
+import { text as readText } from 'node:stream/consumers'
+import { createGrpcDoor } from '../generation/grpc-door.js'
+import { createHttpDoor } from '../generation/http-door.js'
+import {
+  collectGeneration,
+  type GenerationDoor,
+  type GenerationRequest,
+  type GenerationResult,
+} from '../generation/generation.js'
+import { loadConfig, printsConfig, type Flags } from '../cluster-flags.js'
+import { watchSignals } from '../interruption.js'
+import { parseTokens } from '../parse.js'
+import { usageError } from '../report-error.js'
+import { print, printJson } from '../terminal.js'
+import { withCluster } from '../with-cluster.js'
+import { apiKeyOf } from './status.js'
+
+/** The flags of `generate` that shape the request, as commander parsed them. */
+export interface GenerateFlags {
+  readonly url?: string
+  readonly tokens?: string
+  readonly chat?: boolean
+  readonly json?: boolean
+  readonly n?: number
+  readonly maxTokens?: number
+  readonly temperature?: number
+  readonly topP?: number
+  readonly topK?: number
+  readonly minP?: number
+  readonly seed?: bigint
+  readonly stop?: readonly string[]
+  readonly ignoreEos?: boolean
+}
+
+export async function generate(prompt: string | undefined, flags: GenerateFlags & Flags): Promise<number> {
+  const resolved = flags.url === undefined ? loadConfig(flags) : undefined
+  if (resolved !== undefined && printsConfig(flags, resolved)) return 0
+  checkInput(prompt, flags)
+  const request = await toRequest(prompt, flags)
+  const { signal } = watchSignals(process, () => Date.now())
+  const run = (door: GenerationDoor): Promise<number> =>
+    runThrough(door, request, { signal, isJson: flags.json === true })
+  if (resolved === undefined) return run(doorTo(flags.url ?? '', apiKeyOf(flags)))
+  const [apiKey] = resolved.config.apiKey
+  return withCluster(resolved, signal, ({ routers: [{ grpc }] }) => run(createGrpcDoor({ address: grpc, apiKey })))
+}
+
+/** A URL is the HTTP door, host:port the gRPC one. */
+function doorTo(url: string, apiKey: string | undefined): GenerationDoor {
+  if (/^https?:\/\//.test(url)) return createHttpDoor({ url, apiKey, now: () => performance.now() })
+  return createGrpcDoor({ address: url, apiKey })
+}
+
+function checkInput(prompt: string | undefined, { tokens, chat }: GenerateFlags): void {
+  if ((prompt === undefined) === (tokens === undefined)) {
+    const found = prompt === undefined ? 'none' : 'a prompt and --tokens'
+    throw usageError(`generate: want exactly one of PROMPT, - (standard input) and --tokens, found ${found}`)
+  }
+  if (chat === true && tokens !== undefined) throw usageError('generate: want a text with --chat, found --tokens')
+}
+
+async function toRequest(prompt: string | undefined, flags: GenerateFlags): Promise<GenerationRequest> {
+  const { maxTokens, temperature, topP, topK, minP, seed, stop, ignoreEos, tokens, chat, n = 1 } = flags
+  const given = Object.entries({ maxTokens, temperature, topP, topK, minP, seed, stop, ignoreEos }).filter(
+    ([, value]) => value !== undefined,
+  )
+  const sampling = Object.fromEntries(given) as GenerationRequest['sampling'] // the same fields, without the absent ones
+  if (tokens !== undefined) return { input: { kind: 'tokens', tokens: parseTokens(tokens) }, sampling, n }
+  const text = prompt === '-' ? await readText(process.stdin) : (prompt ?? '')
+  return { input: { kind: chat === true ? 'chat' : 'text', text }, sampling, n }
+}
+
+async function runThrough(
+  door: GenerationDoor,
+  request: GenerationRequest,
+  { signal, isJson }: { readonly signal: AbortSignal; readonly isJson: boolean },
+): Promise<number> {
+  const isStreamed = !isJson && request.n === 1
+  try {
+    const result = await collectGeneration(door.generate(request, signal), ({ text }) => {
+      if (isStreamed) process.stdout.write(text)
+    })
+    if (isJson) printJson(result)
+    else print(isStreamed ? remainder(result) : allChoices(result))
+    return 0
+  } finally {
+    door.close()
+  }
+}
+
+/** After a streamed text its last line break; a model without tokenizer has ids only. */
+const remainder = ({ choices: [first] }: GenerationResult): string =>
+  first?.text === '' ? first.tokenIds.join(',') : ''
+
+const allChoices = ({ choices }: GenerationResult): string =>
+  choices.map(({ text, tokenIds }, i) => `--- choice ${i}\n${text === '' ? tokenIds.join(',') : text}`).join('\n')

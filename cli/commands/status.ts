@@ -1,0 +1,77 @@
+// `banyan status`: the cluster as its router sees it.
+
+import { z } from 'zod'
+import { ClusterError } from '../../lib/errors.js'
+import { readApiKeys } from '../../lib/config/resolve.js'
+import type { Flags } from '../cluster-flags.js'
+import { httpError } from '../http-error.js'
+import { print, printJson, table } from '../terminal.js'
+
+const DEFAULT_URL = 'http://127.0.0.1:8000'
+const TIMEOUT_MS = 5_000
+
+const statusSchema = z.object({
+  model: z.string(),
+  fingerprint: z.string(),
+  epoch: z.number(),
+  processes: z.array(
+    z.object({
+      role: z.string(),
+      id: z.string(),
+      pid: z.number(),
+      state: z.string(),
+      deviceClass: z.string(),
+      shards: z.array(z.number()),
+      load: z.record(z.string(), z.number()),
+    }),
+  ),
+  requests: z.object({ running: z.number(), waiting: z.number() }),
+})
+type Status = z.infer<typeof statusSchema>
+
+export async function status(flags: Flags): Promise<number> {
+  const url = typeof flags.url === 'string' ? flags.url.replace(/\/+$/, '') : DEFAULT_URL
+  const found = await fetchStatus(url, apiKeyOf(flags))
+  if (flags.json === true) printJson(found)
+  else print(describe(found))
+  return 0
+}
+
+/** The key to send: the flag's, else the first of the environment's. */
+export function apiKeyOf(flags: Flags): string | undefined {
+  const [given] = Array.isArray(flags.apiKey) ? (flags.apiKey as readonly string[]) : [] // collected from text
+  const keys = process.env.BANYAN_API_KEYS
+  return given ?? (keys === undefined || keys === '' ? undefined : readApiKeys(keys)[0])
+}
+
+async function fetchStatus(url: string, apiKey: string | undefined): Promise<Status> {
+  const headers = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }
+  const response = await fetch(`${url}/cluster`, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(
+    (error: unknown) => {
+      throw new ClusterError('unavailable', `${url}: want a Banyan router there, found no answer`, { cause: error })
+    },
+  )
+  if (!response.ok) throw await httpError(response)
+  const parsed = statusSchema.safeParse(await response.json().catch(() => undefined))
+  if (!parsed.success)
+    throw new ClusterError('failed_precondition', `${url}/cluster: want a cluster's status, found something else`)
+  return parsed.data
+}
+
+export function describe({ model, fingerprint, epoch, processes, requests }: Status): string {
+  const rows = processes.map(({ role, id, pid, state, deviceClass, shards, load }) => [
+    role,
+    id,
+    String(pid),
+    state,
+    deviceClass,
+    shards.join(' '),
+    Object.entries(load)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(', '),
+  ])
+  return [
+    `${model} ${fingerprint}, routing table ${epoch}, ${requests.running} running, ${requests.waiting} waiting`,
+    table([['ROLE', 'ID', 'PID', 'STATE', 'DEVICE', 'SHARDS', 'LOAD'], ...rows]),
+  ].join('\n')
+}

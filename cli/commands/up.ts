@@ -1,0 +1,71 @@
+// `banyan up`: the whole cluster on this machine, until somebody asks it to leave.
+
+import { basename } from 'node:path'
+import { VERSION } from '../../lib/config/run-service.js'
+import type { ResolvedConfig } from '../../lib/config/resolve.js'
+import { loadConfig, printsConfig, type Flags } from '../cluster-flags.js'
+import { readyInfo, removeReadyFile, writeReadyFile } from '../cluster/ready-file.js'
+import type { RunningCluster } from '../cluster/start-cluster.js'
+import { watchSignals, type Interruption } from '../interruption.js'
+import { notify, print, printJson } from '../terminal.js'
+import { startShown } from '../with-cluster.js'
+
+/** Resolves with the exit code: 0 after SIGTERM, 130 after SIGINT. */
+export async function up(flags: Flags): Promise<number> {
+  const resolved = loadConfig(flags)
+  if (printsConfig(flags, resolved)) return 0
+  const interruption = watchSignals(process, () => Date.now())
+  const cluster = await startInterruptibly(resolved, interruption)
+  if (cluster === undefined) return interruption.exitCode(0) ?? 1
+  const { readyFile } = resolved.config
+  const info = readyInfo(cluster, process.pid)
+  if (flags.json === true) printJson(info)
+  else print(greeting(resolved, cluster))
+  if (readyFile !== undefined) writeReadyFile(readyFile, info)
+  await interruption.requested
+  notify('draining')
+  await leave(cluster, interruption)
+  if (readyFile !== undefined) removeReadyFile(readyFile)
+  return interruption.exitCode(0) ?? 0
+}
+
+/** Undefined when the user changed their mind while it started. */
+async function startInterruptibly(
+  resolved: ResolvedConfig,
+  { signal }: Interruption,
+): Promise<RunningCluster | undefined> {
+  try {
+    return await startShown(resolved, signal)
+  } catch (error) {
+    if (signal.aborted) return undefined
+    throw error
+  }
+}
+
+/** Drains; asked again later, leaves at once. */
+async function leave(cluster: RunningCluster, { hurry }: Interruption): Promise<void> {
+  const hurried = new Promise<void>((resolve) => {
+    hurry.addEventListener('abort', () => resolve(cluster.leave('stop')), { once: true })
+  })
+  await Promise.race([cluster.leave('drain'), hurried])
+}
+
+export function greeting(
+  { config }: ResolvedConfig,
+  cluster: Pick<RunningCluster, 'routers' | 'nats' | 'name' | 'transportReason'>,
+): string {
+  const model = basename(config.model)
+  const key = config.apiKey.length > 0 ? ` -H 'authorization: Bearer KEY'` : ''
+  const body = JSON.stringify({ model, prompt: 'export interface ', max_tokens: 64, stream: true })
+  const [{ http }] = cluster.routers
+  const counts = `${config.routers} router, ${config.attention} attention, ${config.experts} expert workers, ${config.drafters} drafter`
+  return [
+    `banyan ${VERSION} serves ${model} (${config.weights}) as cluster ${cluster.name}: ${counts}`,
+    ...cluster.routers.flatMap((router) => [`  http  ${router.http}`, `  grpc  ${router.grpc}`]),
+    cluster.nats === null
+      ? `  local transport, one process: ${cluster.transportReason}`
+      : `  nats  ${cluster.nats} (${cluster.transportReason})`,
+    'try',
+    `  curl -N ${http}/v1/completions -H 'content-type: application/json'${key} -d '${body}'`,
+  ].join('\n')
+}

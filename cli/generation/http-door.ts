@@ -1,0 +1,182 @@
+// The OpenAI-like HTTP door: a streamed completion with token ids. Times are measured here, as the server's own are not
+// part of that API.
+
+import { z } from 'zod'
+import { ClusterError } from '../../lib/errors.js'
+import { errorFromBody, httpError } from '../http-error.js'
+import type {
+  GenerationDoor,
+  GenerationEvent,
+  GenerationRequest,
+  GenerationStats,
+  GenerationUsage,
+} from './generation.js'
+import { readEvents } from './sse.js'
+
+const END = '[DONE]'
+
+const chunkSchema = z.object({
+  system_fingerprint: z.string().nullish(),
+  choices: z.array(
+    z.object({
+      index: z.number(),
+      text: z.string().nullish(),
+      delta: z.object({ content: z.string().nullish() }).nullish(),
+      token_ids: z.array(z.number()).nullish(),
+      finish_reason: z.string().nullish(),
+    }),
+  ),
+  usage: z
+    .object({
+      prompt_tokens: z.number(),
+      completion_tokens: z.number(),
+      prompt_tokens_details: z.object({ cached_tokens: z.number().nullish() }).nullish(),
+    })
+    .nullish(),
+})
+type Chunk = z.infer<typeof chunkSchema>
+const modelsSchema = z.object({ data: z.array(z.object({ id: z.string() })).min(1) })
+
+export interface HttpDoorOptions {
+  readonly url: string // as `up` prints it
+  readonly apiKey?: string | undefined
+  readonly now: () => number // milliseconds, monotonic
+}
+
+export function createHttpDoor({ url, apiKey, now }: HttpDoorOptions): GenerationDoor {
+  const base = url.replace(/\/+$/, '')
+  const headers = {
+    'content-type': 'application/json',
+    ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
+  }
+
+  const call = async (path: string, init: RequestInit): Promise<Response> => {
+    const response = await fetch(`${base}${path}`, { ...init, headers }).catch((error: unknown) => {
+      if (init.signal?.aborted === true) throw new ClusterError('cancelled', 'generate: interrupted', { cause: error })
+      throw new ClusterError('unavailable', `${base}: want a Banyan router there, found no answer`, { cause: error })
+    })
+    if (!response.ok) throw await httpError(response)
+    return response
+  }
+
+  const servedModel = async (signal: AbortSignal): Promise<string> => {
+    const models = modelsSchema.safeParse(await (await call('/v1/models', { signal })).json())
+    if (!models.success)
+      throw new ClusterError('failed_precondition', `${base}/v1/models: want a list of models, found something else`)
+    return models.data.data[0]?.id ?? ''
+  }
+
+  async function* generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent> {
+    const model = await servedModel(signal)
+    const clock = createStopwatch(now)
+    const path = request.input.kind === 'chat' ? '/v1/chat/completions' : '/v1/completions'
+    const response = await call(path, { method: 'POST', body: requestBody(model, request), signal })
+    yield* toEvents(response, clock)
+  }
+
+  return { generate, close: () => undefined }
+}
+
+/** The body; a seed beyond a double's integers goes as text. */
+export function requestBody(model: string, { input, sampling, n }: GenerationRequest): string {
+  const { seed } = sampling
+  const prompt =
+    input.kind === 'chat'
+      ? { messages: [{ role: 'user', content: input.text }] }
+      : { prompt: input.kind === 'text' ? input.text : input.tokens }
+  return JSON.stringify({
+    model,
+    ...prompt,
+    n,
+    stream: true,
+    stream_options: { include_usage: true },
+    return_token_ids: true,
+    max_tokens: sampling.maxTokens,
+    temperature: sampling.temperature,
+    top_p: sampling.topP,
+    top_k: sampling.topK,
+    min_p: sampling.minP,
+    stop: sampling.stop,
+    ignore_eos: sampling.ignoreEos,
+    seed: seed === undefined || seed > BigInt(Number.MAX_SAFE_INTEGER) ? seed?.toString() : Number(seed),
+  })
+}
+
+async function* toEvents(response: Response, clock: Stopwatch): AsyncGenerator<GenerationEvent> {
+  const reasons = new Map<number, string>()
+  let usage: GenerationUsage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 }
+  let isFirst = true
+  let isEnded = false
+  for await (const data of readEvents(response.body ?? emptyBody())) {
+    isEnded = data === END
+    if (isEnded) break
+    const chunk = parseChunk(data)
+    if (isFirst) yield { type: 'accepted', fingerprint: chunk.system_fingerprint ?? '' }
+    isFirst = false
+    for (const choice of chunk.choices) {
+      const text = choice.text ?? choice.delta?.content ?? ''
+      const tokenIds = choice.token_ids ?? []
+      clock.tokens(tokenIds.length)
+      if (text !== '' || tokenIds.length > 0) yield { type: 'chunk', choice: choice.index, tokenIds, text }
+      if (typeof choice.finish_reason === 'string') reasons.set(choice.index, choice.finish_reason)
+    }
+    usage = usageOf(chunk) ?? usage
+  }
+  if (!isEnded)
+    throw new ClusterError('unavailable', 'the stream ended before its end mark; the request may be sent again')
+  for (const [choice, finishReason] of reasons)
+    yield { type: 'finished', choice, finishReason, usage, stats: clock.stats(reasons.size) }
+}
+
+async function* emptyBody(): AsyncGenerator<Uint8Array> {
+  // a response without a body has no events
+}
+
+function parseChunk(data: string): Chunk {
+  const value: unknown = JSON.parse(data)
+  const chunk = chunkSchema.safeParse(value)
+  if (chunk.success) return chunk.data
+  throw errorFromBody(value, 500)
+}
+
+const usageOf = ({ usage }: Chunk): GenerationUsage | undefined =>
+  usage
+    ? {
+        promptTokens: usage.prompt_tokens,
+        cachedTokens: usage.prompt_tokens_details?.cached_tokens ?? 0,
+        completionTokens: usage.completion_tokens,
+      }
+    : undefined
+
+interface Stopwatch {
+  tokens(count: number): void
+  /** One choice's share of what was measured; steps and drafts are not told over HTTP. */
+  stats(numChoices: number): GenerationStats
+}
+
+function createStopwatch(now: () => number): Stopwatch {
+  const startMs = now()
+  let firstMs = startMs
+  let lastMs = startMs
+  let numTokens = 0
+  return {
+    tokens: (count) => {
+      if (count === 0) return
+      lastMs = now()
+      if (numTokens === 0) firstMs = lastMs
+      numTokens += count
+    },
+    stats: (numChoices) => {
+      const seconds = (lastMs - startMs) / 1000
+      return {
+        ttftMs: firstMs - startMs,
+        tpotMs: numTokens > numChoices ? ((lastMs - firstMs) * numChoices) / (numTokens - numChoices) : 0,
+        tokensPerSecond: seconds > 0 ? numTokens / seconds / numChoices : 0,
+        steps: 0,
+        drafted: 0,
+        accepted: 0,
+        acceptanceLength: 0,
+      }
+    },
+  }
+}

@@ -1,0 +1,63 @@
+// An embedded cluster that lives for one call: free ports, a name of its own, quiet unless asked.
+
+import { randomBytes } from 'node:crypto'
+import type { ResolvedConfig } from '../lib/config/resolve.js'
+import type { Logger } from '../lib/config/service.js'
+import type { ClusterConfig } from '../lib/config/schema.js'
+import { createLogger } from '../lib/tracing/logger.js'
+import { startCluster, type ClusterContext, type RunningCluster } from './cluster/start-cluster.js'
+import { createProgress, notify } from './terminal.js'
+
+export const numServices = (config: ClusterConfig): number =>
+  config.routers + config.attention + config.experts + config.drafters
+
+/** Log lines of this process on stderr. */
+export const stderrLogger = (level: string, id: string): Logger =>
+  createLogger({ level, id, isPretty: process.stderr.isTTY, write: (line) => void process.stderr.write(line) })
+
+/** Starts a cluster with a progress bar on a terminal. */
+export async function startShown(resolved: ResolvedConfig, signal: AbortSignal): Promise<RunningCluster> {
+  const { config } = resolved
+  const progress = createProgress('starting', numServices(config))
+  const context: ClusterContext = {
+    env: process.env,
+    signal,
+    createLogger: (id) => stderrLogger(config.logLevel, id),
+    notify,
+    onStarted: () => progress.step(),
+  }
+  try {
+    return await startCluster(resolved, context)
+  } finally {
+    progress.stop()
+  }
+}
+
+/** Runs `use` with a cluster of its own and takes the cluster down again, whatever happens. */
+export async function withCluster<T>(
+  resolved: ResolvedConfig,
+  signal: AbortSignal,
+  use: (cluster: RunningCluster) => Promise<T>,
+): Promise<T> {
+  const cluster = await startShown(forOneCall(resolved), signal)
+  try {
+    return await use(cluster)
+  } finally {
+    await cluster.leave('stop')
+  }
+}
+
+function forOneCall({ config, origins }: ResolvedConfig): ResolvedConfig {
+  return {
+    config: {
+      ...config,
+      host: '127.0.0.1',
+      http: 0,
+      grpc: 0,
+      readyFile: undefined,
+      cluster: origins.cluster === 'default' ? `call-${randomBytes(6).toString('hex')}` : config.cluster,
+      logLevel: origins.logLevel === 'default' ? 'warn' : config.logLevel,
+    },
+    origins,
+  }
+}
