@@ -7,7 +7,7 @@ export interface Interruption {
   readonly signal: AbortSignal // aborted at the first signal
   readonly hurry: AbortSignal // aborted when the user asks again
   readonly requested: Promise<void>
-  /** 130 after SIGINT, `afterTerm` after SIGTERM, undefined when nobody asked. */
+  /** 130 when a SIGINT was among the signals (their order is not kept), else `afterTerm`; undefined when nobody asked. */
   exitCode(afterTerm: number): number | undefined
 }
 
@@ -18,14 +18,14 @@ export interface SignalSource {
 export function watchSignals(source: SignalSource, now: () => number): Interruption {
   const first = new AbortController()
   const again = new AbortController()
-  let firstName: 'SIGINT' | 'SIGTERM' | undefined
-  let firstMs = 0
+  let firstMs: number | undefined
+  let isInterrupt = false
   const requested = new Promise<void>((resolve) =>
     first.signal.addEventListener('abort', () => resolve(), { once: true }),
   )
   const arrive = (name: 'SIGINT' | 'SIGTERM') => (): void => {
-    if (firstName === undefined) {
-      firstName = name
+    isInterrupt ||= name === 'SIGINT'
+    if (firstMs === undefined) {
       firstMs = now()
       first.abort()
     } else if (now() - firstMs > SAME_WISH_MS) again.abort()
@@ -36,6 +36,6 @@ export function watchSignals(source: SignalSource, now: () => number): Interrupt
     signal: first.signal,
     hurry: again.signal,
     requested,
-    exitCode: (afterTerm) => (firstName === undefined ? undefined : firstName === 'SIGINT' ? 130 : afterTerm),
+    exitCode: (afterTerm) => (firstMs === undefined ? undefined : isInterrupt ? 130 : afterTerm),
   }
 }

@@ -1,7 +1,7 @@
 // The commands, their flags and help. What a command does is in `commands/`.
 
 import { Argument, Command, type CommanderError } from 'commander'
-import { VERSION } from '../lib/config/run-service.js'
+import { VERSION } from '../lib/config/version.js'
 import { SETTINGS } from '../lib/config/schema.js'
 import { addClusterFlags, collect, type Flags } from './cluster-flags.js'
 import { unimplemented } from './commands/unimplemented.js'
@@ -83,7 +83,11 @@ function addResults(program: Command, runs: Wire): void {
     .argument('[PROMPT]', 'the prompt; - reads standard input')
     .option('--url <URL>', 'a running cluster: its HTTP URL, or host:port of its gRPC door')
     .option('--tokens <IDS>', 'token ids instead of a text: 1,2,3')
-    .option('--max-tokens <N>', 'tokens to generate at most', parseWhole('--max-tokens'))
+    .option(
+      '--max-tokens <N>',
+      'tokens to generate at most (default: the rest of the context; over HTTP 16)',
+      parseWhole('--max-tokens'),
+    )
     .option('--temperature <T>', 'randomness, 0: none', parseReal('--temperature'))
     .option('--top-p <P>', 'keep the likeliest tokens up to this probability', parseReal('--top-p'))
     .option('--top-k <K>', 'keep the K likeliest tokens', parseWhole('--top-k'))

@@ -1,7 +1,7 @@
 // `banyan up`: the whole cluster on this machine, until somebody asks it to leave.
 
 import { basename } from 'node:path'
-import { VERSION } from '../../lib/config/run-service.js'
+import { VERSION } from '../../lib/config/version.js'
 import type { ResolvedConfig } from '../../lib/config/resolve.js'
 import { loadConfig, printsConfig, type Flags } from '../cluster-flags.js'
 import { readyInfo, removeReadyFile, writeReadyFile } from '../cluster/ready-file.js'
@@ -58,7 +58,7 @@ export function greeting(
   const key = config.apiKey.length > 0 ? ` -H 'authorization: Bearer KEY'` : ''
   const body = JSON.stringify({ model, prompt: 'export interface ', max_tokens: 64, stream: true })
   const [{ http }] = cluster.routers
-  const counts = `${config.routers} router, ${config.attention} attention, ${config.experts} expert workers, ${config.drafters} drafter`
+  const counts = `${config.routers} × router, ${config.attention} × attention, ${config.experts} × expert worker, ${config.drafters} × drafter`
   return [
     `banyan ${VERSION} serves ${model} (${config.weights}) as cluster ${cluster.name}: ${counts}`,
     ...cluster.routers.flatMap((router) => [`  http  ${router.http}`, `  grpc  ${router.grpc}`]),

@@ -79,7 +79,7 @@ export function createCell({ definition, clock, onDeadLetter, onGaveUp }: CellOp
     const { message, deadlineMs } = letter
     // The table's entry for a kind takes the message of that kind; TypeScript cannot follow the lookup.
     const handler = current[message.kind] as AnyHandler | undefined
-    if (deadlineMs !== 0 && clock.now() > deadlineMs) {
+    if (deadlineMs !== 0 && clock.now() >= deadlineMs) {
       return refuse(
         letter,
         'late',

@@ -81,6 +81,6 @@ export interface ActorSystem {
   broadcast<K extends MessageKind>(subject: string, kind: K, body: Body<K>): void
   listen<K extends MessageKind>(subject: string, kind: K, handler: (message: MessageOf<K>) => void): () => void
   /** Calls back once when the actor is gone: it stopped, gave up restarting, or its process fell silent. */
-  watch(address: string, onDeath: (error: ClusterError) => void): () => void
+  watch(this: void, address: string, onDeath: (error: ClusterError) => void): () => void
   stop(): Promise<void>
 }

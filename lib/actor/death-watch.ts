@@ -9,7 +9,7 @@ const SILENCE_MS = 5_000
 const CHECK_MS = 500
 
 export interface DeathWatch {
-  watch(address: string, onDeath: (error: ClusterError) => void): () => void
+  watch(this: void, address: string, onDeath: (error: ClusterError) => void): () => void
   stop(): void
 }
 

@@ -21,12 +21,12 @@ import { orderSchema, type ServiceReport } from './process-messages.js'
 import { resolveConfig } from './resolve.js'
 import type { ClusterConfig } from './schema.js'
 import type { RunningRouter, RunningService, ServiceDeps } from './service.js'
+import { VERSION } from './version.js'
 import { within } from './within.js'
 
 const DRAIN_TIMEOUT_MS = 30_000
 const STOP_TIMEOUT_MS = 3_000
 const TRACING_TIMEOUT_MS = 1_000
-export const VERSION = '0.1.0'
 
 /** The parts of Node's `process` that a service touches; `main.ts` passes the real one. */
 export type ServiceHost = Pick<

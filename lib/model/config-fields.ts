@@ -85,7 +85,10 @@ export function ropeOf(fields: ConfigFields): RopeSpec {
   const type = rope.rope_type ?? rope.type ?? 'default'
   if (type === 'default') return { theta, scaling: { type: 'default' } }
   if (type !== 'llama3') {
-    throw new ClusterError('unimplemented', `${key}: rope type ${String(type)}; this version knows default and llama3`)
+    throw new ClusterError(
+      'unimplemented',
+      `${key}: rope type ${JSON.stringify(type)}; this version knows default and llama3`,
+    )
   }
   const original = rope.original_max_position_embeddings
   return {

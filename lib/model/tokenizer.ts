@@ -23,6 +23,15 @@ export interface ModelTokenizer {
   readonly isByteLevel: boolean
 }
 
+/** What is used of the library; its own declarations do not resolve under Node's module resolution. */
+interface PublishedTokenizer {
+  id_to_token(id: number): string | undefined
+  encode(text: string, options: { readonly add_special_tokens: boolean }): { readonly ids: readonly number[] }
+  decode(ids: readonly number[], options?: { readonly skip_special_tokens: boolean }): string
+}
+
+type TokenizerConstructor = new (tokenizer: object, config: object) => PublishedTokenizer
+
 interface AddedToken {
   readonly id: number
   readonly content: string
@@ -74,9 +83,10 @@ export function createTokenizer(folder: string, vocabSize: number): ModelTokeniz
   }
 }
 
-function load(json: object, config: object, path: string): Tokenizer {
+function load(json: object, config: object, path: string): PublishedTokenizer {
   try {
-    return new Tokenizer(json, config)
+    const Published = Tokenizer as TokenizerConstructor // see PublishedTokenizer
+    return new Published(json, config)
   } catch (error) {
     throw new ClusterError(
       'invalid_argument',

@@ -27,7 +27,7 @@ const MAX_PENDING_REQUESTS = 16_384
 
 interface Pending {
   readonly subject: string
-  settle(result: Uint8Array | ClusterError): void
+  readonly settle: (result: Uint8Array | ClusterError) => void
 }
 
 export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessageBytes: number): Transport {

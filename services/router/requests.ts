@@ -5,6 +5,7 @@
 //   I5  Running and waiting sequences are bounded; above the bound a request is refused at the door, retryable.
 //   R3  A request id that is known is joined, never run twice; with another body it is refused.
 
+import { SpanStatusCode, type Span } from '@opentelemetry/api'
 import { createHash } from 'node:crypto'
 import type { Clock } from '../../lib/actor/actor.js'
 import { ClusterError } from '../../lib/errors.js'
@@ -22,6 +23,7 @@ export interface RequestRecord {
   numOpen: number // choices that have not finished
   outcome: RequestState['state']
   cancelDeadline: () => void
+  span: Span | undefined
 }
 
 export interface Requests {
@@ -40,7 +42,7 @@ export interface Requests {
 
 /** Identity of a request's body: everything but its id. */
 export function hashBody(input: GenerateInput): string {
-  const { requestId: _, ...body } = input
+  const body = { ...input, requestId: undefined }
   const plain = JSON.stringify(body, (_key, value: unknown) => {
     if (typeof value === 'bigint') return value.toString()
     return value instanceof Map ? [...(value as Map<unknown, unknown>)] : value // Maps have no JSON form of their own
@@ -58,6 +60,8 @@ export function createRequests(clock: Clock, cancelSequences: (sequences: readon
     record.outcome = outcome
     record.cancelDeadline()
     record.log.close(error)
+    if (error !== undefined) record.span?.setStatus({ code: SpanStatusCode.ERROR, message: error.message })
+    record.span?.end()
     evict()
     if (open.size === 0) for (const wake of [...idle]) wake()
   }
@@ -99,6 +103,7 @@ export function createRequests(clock: Clock, cancelSequences: (sequences: readon
         numOpen: 0,
         outcome: 'running',
         cancelDeadline: () => undefined,
+        span: undefined,
       }
       records.set(id, record)
       open.add(record)

@@ -3,10 +3,12 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { RouterOptions, ServiceDeps } from '../../lib/config/service.js'
+import { VERSION } from '../../lib/config/version.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import { createDetokenizer } from '../../lib/model/detokenizer.js'
 import { systemFingerprint } from '../../lib/model/fingerprint.js'
+import { traceparentOf } from '../../lib/tracing/spans.js'
 import type { RouterMetrics } from '../../lib/tracing/metrics.js'
 import { createEmitter } from './emitter.js'
 import type { GenerateEvent, GenerateInput, InferenceEngine } from './engine.js'
@@ -20,7 +22,6 @@ import { createStopChecker } from './stop-checker.js'
 import { validate, type ModelLimits, type ValidRequest } from './validate.js'
 import type { AttentionWorkers } from './workers.js'
 
-export const VERSION = '0.1.0'
 const RETRY_AFTER_MS = 250
 
 export interface RouterEngineOptions {
@@ -99,6 +100,15 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     const request = validate(input, promptTokens(checkpoint, input.prompt), modelLimits(), drawSeed)
     admit(request.n)
     const record = requests.open(id, bodyHash, deadlineMs)
+    record.span = deps.tracer.startSpan(`generate ${model.id}`, {
+      attributes: {
+        'gen_ai.operation.name': 'text_completion',
+        'gen_ai.request.model': model.id,
+        'gen_ai.request.choice.count': request.n,
+        'gen_ai.response.id': id,
+        'gen_ai.usage.input_tokens': request.prompt.length,
+      },
+    })
     record.numOpen = request.n
     record.log.append({
       kind: 'accepted',
@@ -154,6 +164,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
       sampling: request.sampling,
       limits: { maxTokens: request.maxTokens, endTokenIds },
       drafts: request.drafts && options.limits.draft.length > 0,
+      traceparent: record.span && traceparentOf(record.span),
       emitter,
       tokens: [...request.prompt],
       base: 0,

@@ -19,6 +19,7 @@ export interface Sequence {
   readonly sampling: SamplingParams
   readonly limits: SequenceLimits
   readonly drafts: boolean
+  readonly traceparent: string | undefined // of its request's span
   readonly emitter: SequenceEmitter
   tokens: number[]
   base: number

@@ -14,6 +14,7 @@ import { startGrpcServer } from './grpc-server.js'
 import { startHttpServer } from './http/http-server.js'
 import { promptLogits } from './logits.js'
 import { createMembership } from './membership.js'
+import { modelInfo } from './model-info.js'
 import { createPlacementManager } from './placement-manager.js'
 import { chooseReplicas } from './placement.js'
 import { createProposer } from './proposer.js'
@@ -55,7 +56,7 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
     maxPositions: checkpoint.spec.maxPositions,
     timeoutMs: PROPOSE_TIMEOUT_MS,
   })
-  const metrics = createRouterMetrics(options.model.path.split('/').at(-1) ?? 'model')
+  const metrics = createRouterMetrics(modelInfo(checkpoint, options.model).id)
   const workers = createAttentionWorkers({
     ...deps,
     membership,
@@ -64,7 +65,10 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
     limits: options,
     accepts: deviceClass.accepts,
     newStepId,
-    onStep: (report) => metrics.step(report),
+    onStep: (report) => {
+      metrics.step(report)
+      metrics.speculated(report.drafted, report.accepted)
+    },
   })
   const engine = createRouterEngine({
     deps,

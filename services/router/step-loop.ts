@@ -46,6 +46,8 @@ export interface StepLoopOptions {
 }
 
 export interface StepReport {
+  readonly drafted: number
+  readonly accepted: number
   readonly sequences: number
   readonly rows: number
   readonly emitted: number
@@ -79,14 +81,25 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
     if (planned.length === 0 && released.length === 0) return false
     proposer.forget(released)
     const started = performance.now()
-    await inSpan(options.tracer, 'router.step', undefined, async (traceparent) => {
+    // A step serves many requests: its span hangs under the first one's.
+    const parent = planned[0]?.sequence.traceparent
+    await inSpan(options.tracer, 'router.step', parent, async (traceparent, span) => {
       const id = options.newStepId()
       const rows = await propose({ ...options, cost }, id, planned)
       const sampled = await forward(options, { id, rows, released, traceparent })
       const verified = sampled.flatMap(({ rows: entry, result }) => verifyEntry(options, entry, result))
       for (const entry of verified) commit(entry)
       const emitted = verified.reduce((sum, entry) => sum + emit(options, entry), 0)
-      const report = { sequences: rows.length, rows: countRows(rows), emitted, durationMs: performance.now() - started }
+      const drafts = verified.filter(({ rows: { sampled: nodes } }) => nodes.length > 1)
+      const report = {
+        sequences: rows.length,
+        rows: countRows(rows),
+        emitted,
+        drafted: drafts.reduce((sum, { rows: { tree } }) => sum + tree.tokens.length - 1, 0),
+        accepted: drafts.reduce((sum, { acceptedNodes }) => sum + acceptedNodes.length - 1, 0),
+        durationMs: performance.now() - started,
+      }
+      span.setAttributes({ 'banyan.step.sequences': report.sequences, 'banyan.step.rows': report.rows })
       if (rows.length > 0 && rows.every(({ sampled: nodes }) => nodes.length > 0)) cost.observe(report)
       options.onStep(report)
     })

@@ -33,10 +33,10 @@ interface StatusJson {
 const PROMPT = ['generate', 'export interface ', '--max-tokens', '12', '--seed', '7', '--temperature', '0.9']
 const parse = <T>(text: string): T => JSON.parse(text) as T // a command's own documented output
 
-const statusOf = async (cluster: CliCluster): Promise<StatusJson['processes']> => {
-  const { processes } = parse<StatusJson>((await runCli(['status', '--url', cluster.ready.http, '--json'])).stdout)
-  return processes.filter(({ state }) => state !== 'dead')
-}
+const living = ({ processes }: StatusJson): StatusJson['processes'] => processes.filter(({ state }) => state !== 'dead')
+
+const statusOf = async (cluster: CliCluster): Promise<StatusJson['processes']> =>
+  living(parse<StatusJson>(await (await fetch(`${cluster.ready.http}/cluster`)).text()))
 
 describe('banyan', function () {
   this.timeout(60_000)
@@ -223,7 +223,7 @@ describe('banyan', function () {
   describe('up --transport nats', () => {
     it('runs every service as its own process, replaces a killed one, and leaves nothing after Ctrl-C', async () => {
       const cluster = await upCli(['--transport', 'nats', '--routers', '2'])
-      const before = await statusOf(cluster)
+      const before = living(parse<StatusJson>((await runCli(['status', '--url', cluster.ready.http, '--json'])).stdout))
       assert.deepEqual(before.map(({ id }) => id).sort(), [
         'attention-0',
         'drafter-0',

@@ -20,7 +20,10 @@ describe('the official OpenAI client', function () {
 
   it('lists and gets the model', async () => {
     const models = await client.models.list()
-    assert.deepEqual(models.data.map(({ id }) => id), ['demo'])
+    assert.deepEqual(
+      models.data.map(({ id }) => id),
+      ['demo'],
+    )
     assert.equal((await client.models.retrieve('demo')).object, 'model')
   })
 
@@ -38,7 +41,11 @@ describe('the official OpenAI client', function () {
     const whole = await client.completions.create(completion)
     let text = ''
     let usage: unknown
-    const stream = await client.completions.create({ ...completion, stream: true, stream_options: { include_usage: true } })
+    const stream = await client.completions.create({
+      ...completion,
+      stream: true,
+      stream_options: { include_usage: true },
+    })
     for await (const chunk of stream) {
       text += chunk.choices[0]?.text ?? ''
       usage = chunk.usage ?? usage
@@ -64,7 +71,10 @@ describe('the official OpenAI client', function () {
         streamed[index] += delta.content ?? ''
       }
     }
-    assert.deepEqual(streamed, whole.choices.map(({ message }) => message.content))
+    assert.deepEqual(
+      streamed,
+      whole.choices.map(({ message }) => message.content),
+    )
     assert.deepEqual(roles, ['assistant', 'assistant'])
     assert.notEqual(streamed[0], streamed[1])
   })
@@ -86,8 +96,16 @@ describe('the official OpenAI client', function () {
   })
 
   it('takes a list of prompts', async () => {
-    const { choices } = await client.completions.create({ ...completion, prompt: ['const a', 'const b'], n: 2, max_tokens: 4 })
-    assert.deepEqual(choices.map(({ index }) => index), [0, 1, 2, 3])
+    const { choices } = await client.completions.create({
+      ...completion,
+      prompt: ['const a', 'const b'],
+      n: 2,
+      max_tokens: 4,
+    })
+    assert.deepEqual(
+      choices.map(({ index }) => index),
+      [0, 1, 2, 3],
+    )
   })
 
   it('stops at a stop string and says so', async () => {
@@ -100,18 +118,54 @@ describe('the official OpenAI client', function () {
   })
 
   const failures: readonly [string, () => Promise<unknown>, new (...args: never[]) => Error, RegExp][] = [
-    ['an unknown model', () => client.completions.create({ ...completion, model: 'gpt-5' }), OpenAI.NotFoundError, /gpt-5.*demo/],
+    [
+      'an unknown model',
+      () => client.completions.create({ ...completion, model: 'gpt-5' }),
+      OpenAI.NotFoundError,
+      /gpt-5.*demo/,
+    ],
     ['a wrong key', () => client.withOptions({ apiKey: 'wrong' }).models.list(), OpenAI.AuthenticationError, /key/],
-    ['a temperature out of range', () => client.completions.create({ ...completion, temperature: -1 }), OpenAI.BadRequestError, /temperature.*-1/],
-    ['max_tokens beyond the context', () => client.completions.create({ ...completion, max_tokens: 5000 }), OpenAI.BadRequestError, /max_tokens/],
+    [
+      'a temperature out of range',
+      () => client.completions.create({ ...completion, temperature: -1 }),
+      OpenAI.BadRequestError,
+      /temperature.*-1/,
+    ],
+    [
+      'max_tokens beyond the context',
+      () => client.completions.create({ ...completion, max_tokens: 5000 }),
+      OpenAI.BadRequestError,
+      /max_tokens/,
+    ],
     ['n out of range', () => client.completions.create({ ...completion, n: 1000 }), OpenAI.BadRequestError, /^400 n: /],
-    ['a too long prompt', () => client.completions.create({ ...completion, prompt: Array<number>(3000).fill(5) }), OpenAI.BadRequestError, /3000 tokens.*2048/],
-    ['an id outside the vocabulary', () => client.completions.create({ ...completion, prompt: [4096] }), OpenAI.BadRequestError, /4096.*4095/],
-    ['an empty prompt', () => client.completions.create({ ...completion, prompt: '' }), OpenAI.BadRequestError, /at least one token/],
-    ['more than the queue holds', () => client.completions.create({ ...completion, n: 64 }), OpenAI.RateLimitError, /queue/],
+    [
+      'a too long prompt',
+      () => client.completions.create({ ...completion, prompt: Array<number>(3000).fill(5) }),
+      OpenAI.BadRequestError,
+      /3000 tokens.*2048/,
+    ],
+    [
+      'an id outside the vocabulary',
+      () => client.completions.create({ ...completion, prompt: [4096] }),
+      OpenAI.BadRequestError,
+      /4096.*4095/,
+    ],
+    [
+      'an empty prompt',
+      () => client.completions.create({ ...completion, prompt: '' }),
+      OpenAI.BadRequestError,
+      /at least one token/,
+    ],
+    [
+      'more than the queue holds',
+      () => client.completions.create({ ...completion, n: 64 }),
+      OpenAI.RateLimitError,
+      /queue/,
+    ],
   ]
   for (const [title, call, type, message] of failures) {
-    it(`refuses ${title} with its own error`, () => assert.rejects(call, (error) => error instanceof type && message.test(error.message)))
+    it(`refuses ${title} with its own error`, () =>
+      assert.rejects(call, (error) => error instanceof type && message.test(error.message)))
   }
 
   it('retries a full queue after the time the server names', async () => {
@@ -125,7 +179,12 @@ describe('the official OpenAI client', function () {
   })
 
   it('an abort ends the request in the cluster', async () => {
-    const stream = await client.completions.create({ ...completion, max_tokens: 1500, ignore_eos: true, stream: true } as typeof completion & { stream: true })
+    const stream = await client.completions.create({
+      ...completion,
+      max_tokens: 1500,
+      ignore_eos: true,
+      stream: true,
+    } as typeof completion & { stream: true })
     for await (const chunk of stream) if (chunk.choices.length > 0) break
     stream.controller.abort()
     await eventually(async () => (await runningRequests(cluster)) === 0, 'no request runs any more')

@@ -51,6 +51,7 @@ function promptOf(request: WireGenerateRequest): PromptInput {
       return { kind: 'tokens', tokens: request.tokens?.ids ?? [] }
     case 'chat':
       return { kind: 'chat', messages: request.chat?.messages ?? [] }
+    case undefined:
     default:
       throw new ClusterError('invalid_argument', 'input: want one of text, tokens or chat, got none', {
         details: { field: 'input' },

@@ -68,7 +68,7 @@ async function startAll({ engine, signal }: Exchange, inputs: readonly GenerateI
   const failed = results.find((result) => result.status === 'rejected')
   const started = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
   if (failed === undefined) return started
-  await Promise.allSettled(started.map(({ events }) => events.return?.()))
+  for (const { events } of started) await events.return?.()
   throw failed.reason
 }
 

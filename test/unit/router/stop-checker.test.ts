@@ -49,7 +49,9 @@ describe('createStopChecker', () => {
           if (stop !== undefined) return
           pushed += piece
           emitted += text
-          const beginnings = stops.flatMap((whole) => Array.from(whole.slice(1), (_, i) => whole.slice(0, i + 1)))
+          const beginnings = stops.flatMap((whole) =>
+            Array.from({ length: whole.length - 1 }, (_, i) => whole.slice(0, i + 1)),
+          )
           const longest = Math.max(0, ...beginnings.filter((part) => pushed.endsWith(part)).map((part) => part.length))
           assert.equal(pushed.length - emitted.length, longest)
         }
