@@ -26,10 +26,6 @@ const { values: flags } = parseArgs({
   },
 })
 
-if (flags.help) {
-  console.log('usage: npm run bench -- [--rounds 7] [--tokens 128] [--draft off|auto] [--json]')
-} else await main()
-
 async function main(): Promise<void> {
   const clusters = new Map<string, UpProcess>()
   try {
@@ -95,3 +91,7 @@ function report(table: Record<string, Measurement[]>): void {
 function commit(): string {
   return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: packageRoot(), encoding: 'utf8' }).trim()
 }
+
+if (flags.help) {
+  console.log('usage: npm run bench -- [--rounds 7] [--tokens 128] [--draft off|auto] [--json]')
+} else await main()

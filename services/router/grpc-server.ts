@@ -11,6 +11,7 @@ import { createApiKeys, type ApiKeys } from './api-keys.js'
 import type { InferenceEngine } from './engine.js'
 import { toGenerateInput, toModelInfo, toResponse, toServerInfo, type WireGenerateRequest } from './grpc/convert.js'
 import { protoFolder } from './grpc/proto-folder.js'
+import { withCompleteDescriptors } from './grpc/reflection-descriptors.js'
 import { retryAfterMs, statusDetails, STATUS } from './grpc/rich-errors.js'
 
 const SERVICE = 'banyan.v1.InferenceService'
@@ -68,7 +69,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   })
   const health = new HealthImplementation({ '': 'SERVING', [SERVICE]: 'SERVING' })
   health.addToServer(server)
-  new ReflectionService(definition).addToServer(server)
+  new ReflectionService(withCompleteDescriptors(definition)).addToServer(server)
   const port = await bind(server, options)
   return {
     address: `${options.host}:${port}`,
