@@ -91,6 +91,9 @@ export const MESSAGE_SCHEMAS = {
   'expert.place': z.object({ tableEpoch: count, fingerprint: id, shards: z.array(shard) }),
   'expert.placed': z.object({ tableEpoch: count, shards: z.array(shard) }),
 
+  /** To a worker's control address: is anybody there? */
+  'worker.ping': z.object({ asker: z.string() }),
+
   // router → drafter
   'draft.propose': z.object({
     step: id,

@@ -4,9 +4,8 @@
 import type { ActorDefinition, ActorSystem, Clock } from '../../lib/actor/actor.js'
 import type { Tracer } from '@opentelemetry/api'
 import { inSpan } from '../../lib/tracing/spans.js'
+import { controlAddress } from '../../lib/actor/ask-while-alive.js'
 import type { StepRunner } from './step-runner.js'
-
-export const controlAddress = (worker: string): string => `${worker}.control`
 
 export interface AttentionActorOptions {
   readonly address: string
@@ -41,6 +40,7 @@ export function controlActor({ address, runner, system }: AttentionActorOptions)
     mailboxCapacity: 1024,
     systemKinds: new Set(['sequence.cancel']),
     create: () => ({
+      'worker.ping': () => undefined,
       'sequence.cancel': ({ sequences }) => {
         const cancelled = runner.cancel(sequences)
         for (const worker of cancelled?.workers ?? []) {

@@ -6,6 +6,7 @@
 //   I6  A shard without a live replica fails the step with an error that names layer and shard; nothing is skipped.
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
+import { askWhileAlive } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { ShardPlan } from '../../lib/model/expert-shards.js'
 import { packF32, packI32, readF32 } from '../../lib/wire/tensor.js'
@@ -135,7 +136,8 @@ async function askWorker(context: DispatchContext, layer: number, worker: string
     rows: packI32(work.calls.flatMap((call) => call.rows.map((row) => placeOf.get(row) ?? 0))),
     weights: packF32(Float32Array.from(work.calls.flatMap((call) => call.weights))),
   }
-  const answer = await context.system.ask(
+  const answer = await askWhileAlive(
+    context.system,
     worker,
     { kind: 'expert.compute', body, replyKind: 'expert.output' },
     {

@@ -2,6 +2,7 @@
 
 import type { Tracer } from '@opentelemetry/api'
 import type { ActorDefinition } from '../../lib/actor/actor.js'
+import { controlAddress } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
 import { inSpan } from '../../lib/tracing/spans.js'
 import { computeExperts } from './compute.js'
@@ -53,10 +54,11 @@ function computeActor({ address, store, tracer, load }: ExpertActorOptions, canc
 function placementActor(options: ExpertActorOptions, cancelled: Set<string>): ActorDefinition {
   const { address, store, fingerprint, load, onPlaced } = options
   return {
-    address: `${address}.control`,
+    address: controlAddress(address),
     mailboxCapacity: 1024,
     systemKinds: new Set(['expert.cancel']),
     create: () => ({
+      'worker.ping': () => undefined,
       'expert.place': async ({ tableEpoch, fingerprint: wanted, shards }) => {
         if (wanted !== fingerprint) {
           throw new ClusterError(

@@ -1,6 +1,7 @@
 // A prompt once through the cluster, every row's logits back: for comparing with a reference implementation.
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
+import { controlAddress } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { StepEntry } from '../../lib/wire/messages.js'
 import { packF32, packI32, readF32, type WireTensor } from '../../lib/wire/tensor.js'
@@ -52,7 +53,7 @@ export async function promptLogits(options: LogitsOptions, tokens: readonly numb
     all.set(await askChunk(options, entry), base * options.vocabSize)
     accepted = nodes
   }
-  options.system.tell(`${options.worker}.control`, 'sequence.cancel', { sequences: [sequence] })
+  options.system.tell(controlAddress(options.worker), 'sequence.cancel', { sequences: [sequence] })
   return packF32(all, [tokens.length, options.vocabSize])
 }
 

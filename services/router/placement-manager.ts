@@ -8,6 +8,7 @@
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { Logger } from '../../lib/config/service.js'
+import { controlAddress } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import type { Membership } from './membership.js'
@@ -51,7 +52,7 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
   const ask = async (worker: string, shards: readonly number[]): Promise<readonly number[]> => {
     const body = { tableEpoch: epoch, fingerprint: options.fingerprint, shards: [...shards] }
     const message = { kind: 'expert.place', body, replyKind: 'expert.placed' } as const
-    return (await system.ask(`${worker}.control`, message, { timeoutMs: PLACE_TIMEOUT_MS })).shards
+    return (await system.ask(controlAddress(worker), message, { timeoutMs: PLACE_TIMEOUT_MS })).shards
   }
 
   const shardsOf = (placement: Placement, worker: string): number[] =>

@@ -19,7 +19,7 @@ export interface RequestLog {
 }
 
 export function createRequestLog(): RequestLog {
-  const events: GenerateEvent[] = []
+  let events: GenerateEvent[] = []
   const wakers = new Set<() => void>()
   let isClosed = false
   let failure: ClusterError | undefined
@@ -58,7 +58,8 @@ export function createRequestLog(): RequestLog {
       }
     } finally {
       numReaders -= 1
-      if (numReaders === 0 && !isClosed) abandoned()
+      if (numReaders === 0 && isClosed) events = compact(events)
+      else if (numReaders === 0) abandoned()
     }
   }
 
@@ -72,6 +73,7 @@ export function createRequestLog(): RequestLog {
       if (isClosed) return
       isClosed = true
       failure = error
+      if (numReaders === 0) events = compact(events)
       wake()
     },
     get isClosed() {
@@ -80,7 +82,9 @@ export function createRequestLog(): RequestLog {
     get error() {
       return failure
     },
-    events,
+    get events() {
+      return events
+    },
     get numReaders() {
       return numReaders
     },
@@ -89,4 +93,22 @@ export function createRequestLog(): RequestLog {
       abandoned = listener
     },
   }
+}
+
+/** A finished log keeps one chunk per choice: a later reader gets the same tokens and text in fewer pieces. */
+function compact(events: readonly GenerateEvent[]): GenerateEvent[] {
+  const whole = new Map<number, Extract<GenerateEvent, { kind: 'chunk' }>>()
+  for (const event of events) {
+    if (event.kind !== 'chunk') continue
+    const before = whole.get(event.choice)
+    whole.set(event.choice, {
+      ...event,
+      offset: 0,
+      tokenIds: [...(before?.tokenIds ?? []), ...event.tokenIds],
+      text: (before?.text ?? '') + event.text,
+      logprobs: [...(before?.logprobs ?? []), ...event.logprobs],
+    })
+  }
+  const accepted = events.filter((event) => event.kind === 'accepted')
+  return [...accepted, ...whole.values(), ...events.filter((event) => event.kind === 'finished')]
 }

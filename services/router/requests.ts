@@ -13,7 +13,7 @@ import type { GenerateEvent, GenerateInput, RequestState } from './engine.js'
 import { createRequestLog, type RequestLog } from './request-log.js'
 import type { Sequence } from './sequence.js'
 
-const KEEP_FINISHED = 1_000
+const KEEP_FINISHED = 512
 
 export interface RequestRecord {
   readonly id: string

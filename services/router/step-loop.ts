@@ -12,6 +12,7 @@
 
 import type { ActorSystem, Clock } from '../../lib/actor/actor.js'
 import type { Tracer } from '@opentelemetry/api'
+import { askWhileAlive } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
 import { inSpan } from '../../lib/tracing/spans.js'
 import type { Body, StepEntry } from '../../lib/wire/messages.js'
@@ -87,6 +88,7 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       const id = options.newStepId()
       const rows = await propose({ ...options, cost }, id, planned)
       const sampled = await forward(options, { id, rows, released, traceparent })
+      if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
       const verified = sampled.flatMap(({ rows: entry, result }) => verifyEntry(options, entry, result))
       for (const entry of verified) commit(entry)
       const emitted = verified.reduce((sum, entry) => sum + emit(options, entry), 0)
@@ -164,7 +166,8 @@ async function forward(options: StepLoopOptions, { id, rows, released, tracepare
     const replicas = chooseReplicas(placement.table, (worker) => membership.isLive(worker))
     const body = { step: id, tableEpoch: placement.epoch, replicas, entries, release: [...released], withLogits: false }
     try {
-      const sampled = await system.ask(
+      const sampled = await askWhileAlive(
+        system,
         options.worker,
         { kind: 'attention.step', body, replyKind: 'attention.sampled' },
         { timeoutMs: STEP_TIMEOUT_MS, ...(traceparent === undefined ? {} : { traceparent }) },
@@ -174,8 +177,10 @@ async function forward(options: StepLoopOptions, { id, rows, released, tracepare
         return result === undefined ? [] : [{ rows: planned, result }]
       })
     } catch (error) {
-      const isRecoverable = ClusterError.from(error).details.reason === 'EXPERT_UNAVAILABLE'
-      if (!isRecoverable || options.clock.now() > giveUpMs) throw error
+      const { reason, shard } = ClusterError.from(error).details
+      if (reason !== 'EXPERT_UNAVAILABLE' || options.clock.now() > giveUpMs) throw error
+      // Nobody answered for this shard: its holders get no more work until they are heard of again.
+      for (const holder of placement.table[Number(shard)] ?? []) membership.suspect(holder)
       placement.reconcile()
       await new Promise<void>((resolve) => options.clock.after(RETRY_MS, resolve))
     }

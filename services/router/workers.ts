@@ -2,6 +2,7 @@
 // live and taken apart when it is lost. Sequences of a lost worker move to another, or wait for one to come.
 
 import type { Tracer } from '@opentelemetry/api'
+import { controlAddress } from '../../lib/actor/ask-while-alive.js'
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { Logger, RouterOptions } from '../../lib/config/service.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
@@ -118,7 +119,7 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
       const here = sequences.filter((s) => scheduler.running.includes(s) || scheduler.waiting.includes(s))
       for (const sequence of here) scheduler.remove(sequence)
       if (here.length > 0) {
-        system.tell(`${id}.control`, 'sequence.cancel', { sequences: here.map((sequence) => sequence.id) })
+        system.tell(controlAddress(id), 'sequence.cancel', { sequences: here.map((sequence) => sequence.id) })
         loop.kick()
       }
     }
