@@ -59,12 +59,24 @@ const DEFAULT_GEOMETRY: readonly HeadGeometry[] = [
   { numHeads: 4, numKvHeads: 4, headDim: 64 },
 ]
 
-/** Runs every kernel in use on a fixed probe. Takes well under a second. */
-export async function probeDevice(options: {
+export interface ProbeOptions {
   readonly formats: readonly WeightFormat[]
   readonly geometries?: readonly HeadGeometry[]
   readonly threads?: number
-}): Promise<DeviceReport> {
+}
+
+/** Reports by options: the processor of a process does not change, so several workers in one process probe once. */
+const reports = new Map<string, Promise<DeviceReport>>()
+
+/** Runs every kernel in use on a fixed probe. Takes well under a second. */
+export function probeDevice(options: ProbeOptions): Promise<DeviceReport> {
+  const key = JSON.stringify(options)
+  const report = reports.get(key) ?? runProbe(options)
+  reports.set(key, report)
+  return report
+}
+
+async function runProbe(options: ProbeOptions): Promise<DeviceReport> {
   const hash = createHash('sha256').update(ENGINE_VERSION)
   const kernels: KernelReport[] = []
   for (const format of ['f32', 'int8', 'int4'] as const) {

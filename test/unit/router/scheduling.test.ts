@@ -1,0 +1,283 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import type { Heartbeat } from '../../../lib/wire/messages.js'
+import { createKvBlocks } from '../../../services/router/kv-blocks.js'
+import { createMembership, DEAD_AFTER_MS, SUSPECT_AFTER_MS } from '../../../services/router/membership.js'
+import { chooseReplicas, place, type Placement } from '../../../services/router/placement.js'
+import { createRequestLog } from '../../../services/router/request-log.js'
+import { createScheduler } from '../../../services/router/scheduler.js'
+import { isDecoding, type Sequence } from '../../../services/router/sequence.js'
+import { createStepCost } from '../../../services/router/step-cost.js'
+
+function sequence(id: string, promptLength: number): Sequence {
+  const emitter = { push: () => undefined, finish: () => undefined, fail: () => undefined, isClosed: false }
+  const sampling = {
+    temperature: 0,
+    topP: 1,
+    topK: 0,
+    minP: 0,
+    repetitionPenalty: 1,
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+    logitBias: [],
+    minTokens: 0,
+    endTokenIds: [],
+    seed: 0n,
+    logprobs: -1,
+  }
+  return {
+    id,
+    choice: 0,
+    promptLength,
+    sampling,
+    emitter,
+    drafts: false,
+    traceparent: undefined,
+    limits: { maxTokens: 1000, endTokenIds: new Set() },
+    tokens: Array.from({ length: promptLength }, (_, i) => i),
+    base: 0,
+    epoch: 0,
+    accepted: [],
+    restarts: 0,
+    draftedUpTo: 0,
+    draftSkips: 0,
+    draftPause: 0,
+    stats: { steps: 0, drafted: 0, accepted: 0 },
+  }
+}
+
+const limits = { kvTokens: 640, maxRunning: 8, tokenBudget: 32, prefillChunk: 16, maxTreeNodes: 8 }
+
+/** What a step does to a sequence: commit its rows, and one token more while decoding. */
+function finishStep(rows: ReturnType<ReturnType<typeof createScheduler>['schedule']>): void {
+  for (const { sequence: ran, tree, sampled } of rows) {
+    ran.base += tree.tokens.length
+    ran.epoch += 1
+    if (sampled.length > 0) ran.tokens.push(1)
+  }
+}
+
+describe('createScheduler', () => {
+  it('decodes before it prefills, in chunks within the budget (Z1)', () => {
+    const scheduler = createScheduler(limits)
+    const [a, b, c] = [sequence('a', 5), sequence('b', 50), sequence('c', 50)]
+    scheduler.enqueue(a)
+    finishStep(scheduler.schedule())
+    for (const late of [b, c]) scheduler.enqueue(late)
+    const rows = scheduler.schedule().map(({ sequence: { id }, tree }) => [id, tree.tokens.length])
+    assert.deepEqual(rows, [
+      ['a', 1],
+      ['b', 16],
+      ['c', 15],
+    ])
+  })
+
+  it('samples only at the end of a prefill', () => {
+    const scheduler = createScheduler(limits)
+    scheduler.enqueue(sequence('a', 20))
+    const sampled: (readonly number[])[] = []
+    for (let step = 0; step < 2; step++) {
+      const rows = scheduler.schedule()
+      sampled.push(...rows.map((row) => row.sampled))
+      finishStep(rows)
+    }
+    assert.deepEqual(sampled, [[], [3]])
+  })
+
+  it('preempts the youngest where the KV cache is full, and runs it again later (Z2, Z3)', () => {
+    const scheduler = createScheduler({ ...limits, kvTokens: 64 })
+    const [old, young] = [sequence('old', 20), sequence('young', 20)]
+    for (const next of [old, young]) scheduler.enqueue(next)
+    while (scheduler.preemptions === 0) finishStep(scheduler.schedule())
+    assert.deepEqual(
+      scheduler.running.map(({ id }) => id),
+      ['old'],
+    )
+    assert.deepEqual([scheduler.waiting[0]?.id, young.base, young.epoch], ['young', 0, 0])
+    scheduler.remove(old)
+    assert.deepEqual(
+      scheduler.schedule().map(({ sequence: { id } }) => id),
+      ['young'],
+    )
+  })
+
+  it('any workload ends, and gives every block back', () => {
+    const job = fc.record({ prompt: fc.integer({ min: 1, max: 60 }), output: fc.integer({ min: 1, max: 40 }) })
+    fc.assert(
+      fc.property(fc.array(job, { maxLength: 12 }), fc.integer({ min: 112, max: 400 }), (jobs, kvTokens) => {
+        const scheduler = createScheduler({ ...limits, kvTokens })
+        const wanted = new Map(jobs.map(({ prompt, output }, i): [string, number] => [`s${i}`, prompt + output]))
+        jobs.forEach(({ prompt }, i) => scheduler.enqueue(sequence(`s${i}`, prompt)))
+        let steps = 0
+        for (let rows = scheduler.schedule(); rows.length > 0; rows = scheduler.schedule()) {
+          assert.ok((steps += 1) < 20_000, 'it ends')
+          assert.ok(scheduler.blocks.used <= scheduler.blocks.capacity)
+          finishStep(rows)
+          for (const ran of [...scheduler.running])
+            if (isDecoding(ran) && ran.tokens.length >= (wanted.get(ran.id) ?? 0)) scheduler.remove(ran)
+        }
+        assert.deepEqual([scheduler.blocks.used, scheduler.running.length, scheduler.waiting.length], [0, 0, 0])
+      }),
+      { numRuns: 100 },
+    )
+  })
+})
+
+describe('createKvBlocks', () => {
+  it('never holds more than its capacity, and gives back once (B1, B2)', () => {
+    const action = fc.tuple(fc.nat(4), fc.nat(300), fc.boolean())
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
+        const blocks = createKvBlocks(320)
+        for (const [id, tokens, isRelease] of actions) {
+          if (isRelease) blocks.release(String(id))
+          else blocks.reserve(String(id), tokens)
+          assert.ok(blocks.used >= 0 && blocks.used <= blocks.capacity)
+        }
+        for (let id = 0; id <= 4; id++) blocks.release(String(id))
+        assert.equal(blocks.used, 0)
+      }),
+    )
+  })
+})
+
+describe('place', () => {
+  const history = fc.array(fc.subarray(['w0', 'w1', 'w2', 'w3', 'w4'], { minLength: 1 }), {
+    minLength: 1,
+    maxLength: 6,
+  })
+
+  it('keeps P1 and P2 through any history of workers', () => {
+    fc.assert(
+      fc.property(
+        history,
+        fc.integer({ min: 1, max: 8 }),
+        fc.integer({ min: 1, max: 3 }),
+        (views, numShards, replicas) => {
+          let current: Placement = []
+          for (const workers of views) {
+            current = place({ current, workers, numShards, replicas })
+            const copies = Math.min(replicas, workers.length)
+            for (const holders of current) assert.equal(new Set(holders).size, copies)
+            const counts = workers.map((worker) => current.filter((holders) => holders.includes(worker)).length)
+            assert.ok(Math.max(...counts) - Math.min(...counts) <= 1, counts.join())
+          }
+        },
+      ),
+    )
+  })
+
+  it('moves only what the lost worker held (P3)', () => {
+    const before = place({ current: [], workers: ['a', 'b', 'c', 'd'], numShards: 8, replicas: 1 })
+    const after = place({ current: before, workers: ['a', 'b', 'c'], numShards: 8, replicas: 1 })
+    before.forEach(([holder], shard) => holder !== 'd' && assert.equal(after[shard]?.[0], holder))
+  })
+
+  it('a step spreads over replicas, and asks live ones first', () => {
+    const table = Array.from({ length: 4 }, () => ['a', 'b'])
+    assert.deepEqual(
+      chooseReplicas(table, () => true).map(([first]) => first),
+      ['a', 'b', 'a', 'b'],
+    )
+    assert.deepEqual(
+      chooseReplicas(table, (worker) => worker === 'b').map(([first]) => first),
+      ['b', 'b', 'b', 'b'],
+    )
+  })
+})
+
+describe('createMembership', () => {
+  const beat = (id: string, incarnation: string, state: Heartbeat['state'] = 'ready'): Heartbeat => ({
+    kind: 'worker.heartbeat',
+    role: 'expert-worker',
+    id,
+    incarnation,
+    pid: 1,
+    state,
+    deviceClass: 'c',
+    fingerprint: 'f',
+    shards: [],
+    capacity: { kvTokens: 0, maxRows: 0 },
+    load: {},
+  })
+  const states = (membership: ReturnType<typeof createMembership>): string[] =>
+    membership.processes().map(({ state }) => state)
+
+  it('silence makes suspect, then dead; a heartbeat brings a suspect back (M2, M3)', () => {
+    const membership = createMembership()
+    membership.observe(beat('a', '1'), 0)
+    membership.tick(SUSPECT_AFTER_MS + 1)
+    assert.deepEqual(states(membership), ['suspect'])
+    membership.observe(beat('a', '1'), 3000)
+    assert.deepEqual(states(membership), ['ready'])
+    membership.tick(3000 + DEAD_AFTER_MS + 1)
+    assert.deepEqual([states(membership), membership.isLive('a')], [['dead'], false])
+    membership.tick(3000 + 61_000)
+    assert.deepEqual(states(membership), [])
+  })
+
+  it('a new incarnation replaces the old one, which never comes back (M1)', () => {
+    const membership = createMembership()
+    membership.observe(beat('a', 'old'), 0)
+    membership.observe(beat('a', 'new', 'starting'), 10)
+    membership.observe(beat('a', 'old'), 20)
+    assert.deepEqual(states(membership), ['dead', 'starting'])
+    assert.equal(membership.isLive('a'), false)
+  })
+})
+
+describe('createRequestLog', () => {
+  const accepted = {
+    kind: 'accepted',
+    requestId: 'r',
+    model: 'm',
+    createdUnixMs: 0,
+    promptTokens: 1,
+    cachedTokens: 0,
+    fingerprint: 'f',
+    seed: 1n,
+  } as const
+  const chunk = (offset: number) =>
+    ({ kind: 'chunk', choice: 0, offset, tokenIds: [offset], text: String(offset), logprobs: [] }) as const
+  const never = new AbortController().signal
+
+  it('a late reader gets the same tokens and text', async () => {
+    const log = createRequestLog()
+    log.append(accepted)
+    const early = log.read(never)
+    await early.next()
+    for (const offset of [0, 1, 2]) log.append(chunk(offset))
+    log.close()
+    const seen: number[] = []
+    for await (const event of early) if (event.kind === 'chunk') seen.push(...event.tokenIds)
+    const late: string[] = []
+    for await (const event of log.read(never)) if (event.kind === 'chunk') late.push(event.text)
+    assert.deepEqual([seen, late.join('')], [[0, 1, 2], '012'])
+  })
+
+  it('tells when the last reader left before the end', async () => {
+    const log = createRequestLog()
+    let isAbandoned = false
+    log.onAbandoned(() => (isAbandoned = true))
+    log.append(accepted)
+    const [first, second] = [log.read(never), log.read(never)]
+    await first.next()
+    await second.next()
+    await first.return(undefined)
+    assert.equal(isAbandoned, false)
+    await second.return(undefined)
+    assert.equal(isAbandoned, true)
+  })
+})
+
+describe('createStepCost', () => {
+  it('learns what a row costs, and asks more of a draft in a full batch', () => {
+    const cost = createStepCost()
+    for (let i = 0; i < 200; i++) {
+      const rows = 1 + (i % 16)
+      cost.observe({ rows, durationMs: 4 + 0.5 * rows, sequences: 1, emitted: 1 })
+    }
+    assert.ok(Math.abs(cost.perRowMs - 0.5) < 0.01 && Math.abs(cost.fixedMs - 4) < 0.1)
+    assert.ok(cost.price(1) < 0.15 && cost.price(16) > 0.6)
+  })
+})
