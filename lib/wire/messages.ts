@@ -88,7 +88,8 @@ export const MESSAGE_SCHEMAS = {
   'expert.cancel': z.object({ step: id }),
 
   // router → expert worker (control address)
-  'expert.place': z.object({ tableEpoch: count, fingerprint: id, shards: z.array(shard) }),
+  /** What one router wants the worker to hold; the worker holds what any router wants. */
+  'expert.place': z.object({ router: id, tableEpoch: count, fingerprint: id, shards: z.array(shard) }),
   'expert.placed': z.object({ tableEpoch: count, shards: z.array(shard) }),
 
   /** To a worker's control address: is anybody there? */

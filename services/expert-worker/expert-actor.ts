@@ -52,6 +52,7 @@ function computeActor({ address, store, tracer, load }: ExpertActorOptions, canc
 }
 
 function placementActor(options: ExpertActorOptions, cancelled: Set<string>): ActorDefinition {
+  const wantedBy = new Map<string, readonly number[]>() // router → shards
   const { address, store, fingerprint, load, onPlaced } = options
   return {
     address: controlAddress(address),
@@ -59,7 +60,7 @@ function placementActor(options: ExpertActorOptions, cancelled: Set<string>): Ac
     systemKinds: new Set(['expert.cancel']),
     create: () => ({
       'worker.ping': () => undefined,
-      'expert.place': async ({ tableEpoch, fingerprint: wanted, shards }) => {
+      'expert.place': async ({ router, tableEpoch, fingerprint: wanted, shards }) => {
         if (wanted !== fingerprint) {
           throw new ClusterError(
             'failed_precondition',
@@ -70,7 +71,8 @@ function placementActor(options: ExpertActorOptions, cancelled: Set<string>): Ac
         if (unknown !== undefined) {
           throw new ClusterError('invalid_argument', `shard ${unknown}: want 0 … ${store.plan.numShards - 1}`)
         }
-        await store.place(shards)
+        wantedBy.set(router, shards)
+        await store.place([...new Set([...wantedBy.values()].flat())])
         onPlaced()
         return { kind: 'expert.placed', tableEpoch, shards: [...store.shards] }
       },

@@ -23,6 +23,8 @@ export interface PlacementManager {
   /** Whether every shard has a replica on a live worker. */
   isComplete(): boolean
   reconcile(): void
+  /** A worker lacked a shard that it had confirmed: ask every worker again. */
+  distrust(): void
   stop(): void
 }
 
@@ -30,6 +32,7 @@ export interface PlacementOptions {
   readonly system: ActorSystem
   readonly membership: Membership
   readonly logger: Logger
+  readonly router: string // this router's id
   readonly fingerprint: string
   readonly numShards: number
   readonly replicas: number
@@ -50,7 +53,7 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
   const workers = (): readonly Heartbeat[] => membership.live('expert-worker').filter(options.accepts)
 
   const ask = async (worker: string, shards: readonly number[]): Promise<readonly number[]> => {
-    const body = { tableEpoch: epoch, fingerprint: options.fingerprint, shards: [...shards] }
+    const body = { router: options.router, tableEpoch: epoch, fingerprint: options.fingerprint, shards: [...shards] }
     const message = { kind: 'expert.place', body, replyKind: 'expert.placed' } as const
     return (await system.ask(controlAddress(worker), message, { timeoutMs: PLACE_TIMEOUT_MS })).shards
   }
@@ -134,6 +137,10 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     },
     isComplete: () => epoch > 0 && table.every((holders) => holders.some((worker) => membership.isLive(worker))),
     reconcile: () => void reconcile(),
+    distrust: () => {
+      held = new Map()
+      void reconcile()
+    },
     stop: () => {
       isStopped = true
       cancelRetry()

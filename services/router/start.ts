@@ -42,6 +42,7 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
     system,
     membership,
     logger,
+    router: id,
     fingerprint,
     numShards: plan.numShards,
     replicas: options.replicas,

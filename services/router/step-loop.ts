@@ -181,7 +181,7 @@ async function forward(options: StepLoopOptions, { id, rows, released, tracepare
       if (reason !== 'EXPERT_UNAVAILABLE' || options.clock.now() > giveUpMs) throw error
       // Nobody answered for this shard: its holders get no more work until they are heard of again.
       for (const holder of placement.table[Number(shard)] ?? []) membership.suspect(holder)
-      placement.reconcile()
+      placement.distrust()
       await new Promise<void>((resolve) => options.clock.after(RETRY_MS, resolve))
     }
   }

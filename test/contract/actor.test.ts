@@ -27,13 +27,13 @@ function gate(): { open: () => void; passed: Promise<void> } {
 
 interface Place {
   readonly kind: 'expert.place'
-  readonly body: { tableEpoch: number; fingerprint: string; shards: number[] }
+  readonly body: { router: string; tableEpoch: number; fingerprint: string; shards: number[] }
   readonly replyKind: 'expert.placed'
 }
 
 const place = (tableEpoch: number): Place => ({
   kind: 'expert.place',
-  body: { tableEpoch, fingerprint: 'f', shards: [] },
+  body: { router: 'r', tableEpoch, fingerprint: 'f', shards: [] },
   replyKind: 'expert.placed',
 })
 
