@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { request as httpRequest } from 'node:http'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { eventually } from '../helpers/eventually.js'
 import { startTestCluster, type TestCluster } from '../helpers/test-cluster.js'
 
@@ -132,6 +132,24 @@ describe('the HTTP door', function () {
       return requests.running === 0
     }
     await eventually(isIdle, 'it no longer runs')
+  })
+
+  it('a client that reads nothing for a while holds nobody up, and misses nothing', async () => {
+    const headers = { 'x-request-id': 'slow-reader' }
+    const body =
+      '{"prompt":"export ","max_tokens":400,"ignore_eos":true,"stream":true,"logprobs":20,"return_token_ids":true}'
+    const slow = httpRequest(`${cluster.router.http}/v1/completions`, { method: 'POST', headers })
+    slow.end(body)
+    const response = await new Promise<IncomingMessage>((resolve) => slow.once('response', resolve))
+    response.pause()
+    assert.equal((await post('/v1/completions', '{"prompt":"a","max_tokens":4}')).status, 200)
+    const state = async (): Promise<string> =>
+      ((await (await fetch(`${cluster.router.http}/v1/requests/slow-reader`)).json()) as { state: string }).state // documented
+    await eventually(async () => (await state()) === 'finished', 'it is finished, unread')
+    const text = Buffer.concat(await response.toArray()).toString()
+    const ids = text.matchAll(/"token_ids":\[([\d,]*)\]/g)
+    assert.equal([...ids].flatMap(([, list = '']) => (list === '' ? [] : list.split(','))).length, 400)
+    assert.ok(text.endsWith('data: [DONE]\n\n'))
   })
 
   it('random JSON never gives a 5xx', async () => {

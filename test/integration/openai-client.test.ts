@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import OpenAI from 'openai'
+import { BanyanClient, BanyanError } from '../../sdk/src/index.js'
 import { eventually } from '../helpers/eventually.js'
 import { startTestCluster, type TestCluster } from '../helpers/test-cluster.js'
 
@@ -176,6 +177,41 @@ describe('the official OpenAI client', function () {
     })
     assert.equal(response.status, 429)
     assert.ok(Number(response.headers.get('retry-after-ms')) > 0)
+  })
+
+  it('a request that ends with an error in the middle of its stream says so', async () => {
+    const stream = await client.completions.create(
+      { ...completion, max_tokens: 1500, stream: true },
+      { headers: { 'x-request-id': 'ended-by-hand' } },
+    )
+    await assert.rejects(
+      async () => {
+        let isAsked = false
+        for await (const chunk of stream) {
+          if (isAsked || chunk.choices.length === 0) continue
+          isAsked = true
+          const url = `${cluster.router.http}/v1/requests/ended-by-hand`
+          await fetch(url, { method: 'DELETE', headers: { authorization: 'Bearer right' } })
+        }
+      },
+      (error) => error instanceof OpenAI.APIError && /cancelled/.test(error.message),
+    )
+  })
+
+  it('gRPC asks for the key, too', async () => {
+    const stranger = new BanyanClient({ address: cluster.router.grpc, apiKey: 'wrong' })
+    await assert.rejects(
+      stranger.modelInfo(),
+      (error) => error instanceof BanyanError && error.code === 'unauthenticated',
+    )
+    await assert.rejects(
+      stranger.complete({ text: 'a' }),
+      (error) => error instanceof BanyanError && error.code === 'unauthenticated',
+    )
+    stranger.close()
+    const known = new BanyanClient({ address: cluster.router.grpc, apiKey: 'right' })
+    assert.equal((await known.modelInfo()).id, 'demo')
+    known.close()
   })
 
   it('an abort ends the request in the cluster', async () => {

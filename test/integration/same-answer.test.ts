@@ -71,4 +71,19 @@ describe('the same answer from every shape of cluster', function () {
       }
     })
   }
+
+  for (const weights of ['f32', 'int4'] as const) {
+    it(`${weights} weights: plain in one process, and cut up with trees over nats`, async () => {
+      const some = jobs.filter((_, i) => i % 6 === 0)
+      const one = await startTestCluster({ weights, experts: 1, draft: [], drafters: 0 })
+      const alone = await generateAll(one.router.grpc, some, 'alone')
+      await one.stop()
+      const many = await startTestCluster({ weights, nats: nats.url, experts: 3, replicas: 2, prefillChunk: 5 })
+      try {
+        assert.deepEqual(await generateAll(many.router.grpc, some, 'together'), alone)
+      } finally {
+        await many.stop()
+      }
+    })
+  }
 })
