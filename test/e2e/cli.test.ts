@@ -80,7 +80,7 @@ describe('banyan', function () {
     it('a model that cannot be served reaches the terminal through the process that found out', async () => {
       const outcome = await runCli(['up', '--model', '/nowhere', '--transport', 'nats', '--http', '0', '--grpc', '0'])
       assert.equal(outcome.code, 1)
-      assert.match(outcome.stderr, /^banyan: not_found: [a-z-]+-0: .*\/nowhere/m)
+      assert.match(outcome.stderr, /^banyan: not_found: [a-z-]+-\d: .*\/nowhere/m)
     })
 
     it('NATS asked for and none to be had is a failure with instructions, never the local transport', async () => {
