@@ -2,7 +2,7 @@
 // The two transports differ only in the bus below this.
 
 import { randomBytes } from 'node:crypto'
-import { ClusterError } from '../errors.js'
+import { ClusterError, type ErrorDetails } from '../errors.js'
 import { createReassembler, split } from './chunks.js'
 import type { Delivery, RequestOptions, ServiceDescription, Subscription, Transport } from './transport.js'
 
@@ -17,6 +17,8 @@ export interface Bus {
   readonly maxPayloadBytes: number
   publish(subject: string, payload: Uint8Array, reply?: string): void
   subscribe(subject: string, handler: (message: BusMessage) => void, queue?: string): Subscription
+  /** Called when the connection is lost: replies that were under way will not come. */
+  onDisconnect(listener: () => void): void
   advertise(service: ServiceDescription): Promise<void>
   flush(): Promise<void>
   close(): Promise<void>
@@ -84,6 +86,14 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
     else pending.get(message.subject)?.settle(noResponders(pending.get(message.subject)?.subject ?? ''))
   })
 
+  bus.onDisconnect(() => settleAll('the connection was lost', { reason: 'DISCONNECTED' }))
+
+  const settleAll = (why: string, details: ErrorDetails = {}): void => {
+    for (const { subject, settle } of [...pending.values()]) {
+      settle(new ClusterError('unavailable', `request to ${subject}: ${why}`, { details }))
+    }
+  }
+
   const request = (subject: string, message: Uint8Array, { timeoutMs, signal }: RequestOptions): Promise<Uint8Array> =>
     new Promise((resolve, reject) => {
       if (signal?.aborted === true) throw new ClusterError('cancelled', `request to ${subject}: cancelled`)
@@ -139,9 +149,7 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
       isClosed = true
       for (const subscription of [...subscriptions]) subscription.unsubscribe()
       inboxSubscription.unsubscribe()
-      for (const { subject, settle } of [...pending.values()]) {
-        settle(new ClusterError('unavailable', `request to ${subject}: the transport was closed`))
-      }
+      settleAll('the transport was closed')
       await bus.close()
     },
   }

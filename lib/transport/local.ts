@@ -100,6 +100,7 @@ export function createLocalHub(): LocalHub {
       maxPayloadBytes,
       publish,
       subscribe,
+      onDisconnect: () => undefined, // there is no connection to lose
       advertise: () => Promise.resolve(),
       flush: () => new Promise((resolve) => setImmediate(resolve)),
       close: () => Promise.resolve(),

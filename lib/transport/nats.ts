@@ -41,8 +41,10 @@ export async function connectNats(options: NatsOptions): Promise<Transport> {
 
 function createNatsBus(connection: NatsConnection): Bus {
   let isConnected = true
+  let onLost = (): void => undefined
   void watchStatus(connection, (value) => {
     isConnected = value
+    if (!value) onLost()
   })
   return {
     maxPayloadBytes: connection.info?.max_payload ?? 1024 * 1024,
@@ -54,6 +56,9 @@ function createNatsBus(connection: NatsConnection): Bus {
       connection.publish(subject, payload, reply === undefined ? {} : { reply })
     },
     subscribe: (subject, handler, queue) => subscribe(connection, subject, handler, queue),
+    onDisconnect: (listener) => {
+      onLost = listener
+    },
     advertise: async (service) => {
       const registered = await connection.services.add({
         name: service.name,

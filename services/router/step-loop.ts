@@ -178,10 +178,12 @@ async function forward(options: StepLoopOptions, { id, rows, released, tracepare
       })
     } catch (error) {
       const { reason, shard } = ClusterError.from(error).details
-      if (reason !== 'EXPERT_UNAVAILABLE' || options.clock.now() > giveUpMs) throw error
+      const isLostExpert = reason === 'EXPERT_UNAVAILABLE'
+      const isLostBroker = reason === 'DISCONNECTED'
+      if ((!isLostExpert && !isLostBroker) || options.clock.now() > giveUpMs) throw error
       // Nobody answered for this shard: its holders get no more work until they are heard of again.
-      for (const holder of placement.table[Number(shard)] ?? []) membership.suspect(holder)
-      placement.distrust()
+      if (isLostExpert) for (const holder of placement.table[Number(shard)] ?? []) membership.suspect(holder)
+      if (isLostExpert) placement.distrust()
       await new Promise<void>((resolve) => options.clock.after(RETRY_MS, resolve))
     }
   }

@@ -70,6 +70,22 @@ describe('a process goes in the middle of a stream', function () {
     }
   })
 
+  it('the broker goes and comes back: the streams wait for it and go on', async () => {
+    const first = await startNatsForTest()
+    const cluster = await startTestCluster({ nats: first.url })
+    let second: TestNats | undefined
+    try {
+      const tokens = await generate(cluster, async () => {
+        await first.stop()
+        second = await startNatsForTest({ port: Number(new URL(first.url).port) })
+      })
+      assert.deepEqual(tokens, quiet)
+    } finally {
+      await cluster.stop()
+      await second?.stop()
+    }
+  })
+
   it('a router that stops ends its streams with a typed error', async () => {
     const cluster = await startTestCluster({ nats: nats.url })
     await assert.rejects(
