@@ -61,14 +61,14 @@ function normed(graph: GraphBuilder, x: string, w: ProjectionWeights, which: 'q'
   return graph.node('Reshape', [rmsNorm(graph, heads, weight, w.epsilon), graph.constantInt64([-1, w[which].outputs])])
 }
 
-interface Rotation {
+export interface Rotation {
   readonly cos: string
   readonly sin: string
   readonly places: string
 }
 
-/** Rotary embedding; the tables hold one row per batch row, so `places` is just 0 … rows-1. */
-function rotated(graph: GraphBuilder, x: string, width: number, { places, cos, sin }: Rotation): string {
+/** Appends the rotary embedding of x [rows, width]; the tables hold one row per batch row, so `places` is just 0 … rows-1. */
+export function rotated(graph: GraphBuilder, x: string, width: number, { places, cos, sin }: Rotation): string {
   const batch = graph.node('Reshape', [x, graph.constantInt64([1, -1, width])])
   const turned = graph.node('RotaryEmbedding', [batch, places, cos, sin], { domain: 'com.microsoft' })
   return graph.node('Reshape', [turned, graph.constantInt64([-1, width])])

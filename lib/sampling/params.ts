@@ -16,6 +16,22 @@ export interface SamplingParams {
   readonly logprobs: number // -1: none; n ≥ 0: of the sampled token and of the n best
 }
 
+/** Every field at the value that does nothing: greedy, without penalties, ends or log-probabilities. */
+export const NEUTRAL_SAMPLING: SamplingParams = {
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  minP: 0,
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  logitBias: [],
+  minTokens: 0,
+  endTokenIds: [],
+  seed: 0n,
+  logprobs: -1,
+}
+
 /** Raw log-probabilities (log-softmax of the logits before any warping), best first, ties by lower id. */
 export interface TokenLogprobs {
   readonly token: number

@@ -3,9 +3,10 @@
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import { controlAddress } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
+import { NEUTRAL_SAMPLING } from '../../lib/sampling/params.js'
 import type { StepEntry } from '../../lib/wire/messages.js'
 import { packF32, packI32, readF32, type WireTensor } from '../../lib/wire/tensor.js'
-import { STEP_TIMEOUT_MS } from './step-loop.js'
+import { samplingMessage, STEP_TIMEOUT_MS } from './forward.js'
 
 export interface LogitsOptions {
   readonly system: ActorSystem
@@ -15,21 +16,6 @@ export interface LogitsOptions {
   readonly vocabSize: number
   readonly chunk: number // rows a step
   readonly newStepId: () => string
-}
-
-const NEUTRAL = {
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  logitBias: [],
-  minTokens: 0,
-  endTokenIds: [],
-  seed: '0',
-  logprobs: -1,
 }
 
 /** Logits [tokens, vocab] of a prompt, prefilled in chunks as a request would be. */
@@ -48,7 +34,9 @@ export async function promptLogits(options: LogitsOptions, tokens: readonly numb
       tokens: packI32(rows),
       parents: packI32(nodes.map((node) => node - 1)),
       sampled: packI32([]),
-      ...(epoch === 0 ? { start: { promptLength: tokens.length, choice: 0, sampling: NEUTRAL } } : {}),
+      ...(epoch === 0
+        ? { start: { promptLength: tokens.length, choice: 0, sampling: samplingMessage(NEUTRAL_SAMPLING) } }
+        : {}),
     }
     all.set(await askChunk(options, entry), base * options.vocabSize)
     accepted = nodes

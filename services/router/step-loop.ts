@@ -10,35 +10,22 @@
 //   N2  Sequences of a lost worker are prefilled elsewhere from their tokens (I1 makes the rest the same).
 //   N3  No wait without a deadline (I5).
 
-import type { ActorSystem, Clock } from '../../lib/actor/actor.js'
 import type { Tracer } from '@opentelemetry/api'
-import { askWhileAlive } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
 import { inSpan } from '../../lib/tracing/spans.js'
-import type { Body, StepEntry } from '../../lib/wire/messages.js'
-import { packI32, readI32 } from '../../lib/wire/tensor.js'
-import type { Membership } from './membership.js'
-import type { PlacementManager } from './placement-manager.js'
-import { chooseReplicas } from './placement.js'
+import { readI32 } from '../../lib/wire/tensor.js'
+import { forward, type EntryResult, type ForwardOptions } from './forward.js'
 import type { Proposer } from './proposer.js'
 import type { Scheduler } from './scheduler.js'
 import { isDecoding, numOutput, type Rows, type Sequence } from './sequence.js'
 import { createStepCost, type StepCost } from './step-cost.js'
 import { verify } from './verify.js'
 
-export const STEP_TIMEOUT_MS = 60_000
-const RECOVERY_MS = 30_000 // how long a step waits for lost experts to come back
-const RETRY_MS = 50
 const MAX_RESTARTS = 20
 
-export interface StepLoopOptions {
-  readonly worker: string
+export interface StepLoopOptions extends ForwardOptions {
   readonly scheduler: Scheduler
   readonly proposer: Proposer
-  readonly placement: PlacementManager
-  readonly membership: Membership
-  readonly system: ActorSystem
-  readonly clock: Clock
   readonly tracer: Tracer
   readonly newStepId: () => string
   /** The worker is lost: its sequences must go elsewhere. */
@@ -61,12 +48,11 @@ export interface StepLoop {
   stop(): void
 }
 
-type Sampled = Body<'attention.sampled'>
 interface Verified {
   readonly rows: Rows
   readonly acceptedNodes: readonly number[]
   readonly tokens: readonly number[]
-  readonly logprobs: Sampled['entries'][number]['logprobs']
+  readonly logprobs: EntryResult['logprobs']
 }
 
 export function createStepLoop(options: StepLoopOptions): StepLoop {
@@ -81,26 +67,18 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
     const released = scheduler.takeReleased()
     if (planned.length === 0 && released.length === 0) return false
     proposer.forget(released)
-    const started = performance.now()
     // A step serves many requests: its span hangs under the first one's.
     const parent = planned[0]?.sequence.traceparent
     await inSpan(options.tracer, 'router.step', parent, async (traceparent, span) => {
+      const started = performance.now()
       const id = options.newStepId()
       const rows = await propose({ ...options, cost }, id, planned)
       const sampled = await forward(options, { id, rows, released, traceparent })
       if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
-      const verified = sampled.flatMap(({ rows: entry, result }) => verifyEntry(options, entry, result))
-      for (const entry of verified) commit(entry)
+      const verified = sampled.flatMap((entry) => verifyEntry(options, entry.rows, entry.result))
+      verified.forEach(commit)
       const emitted = verified.reduce((sum, entry) => sum + emit(options, entry), 0)
-      const drafts = verified.filter(({ rows: { sampled: nodes } }) => nodes.length > 1)
-      const report = {
-        sequences: rows.length,
-        rows: countRows(rows),
-        emitted,
-        drafted: drafts.reduce((sum, { rows: { tree } }) => sum + tree.tokens.length - 1, 0),
-        accepted: drafts.reduce((sum, { acceptedNodes }) => sum + acceptedNodes.length - 1, 0),
-        durationMs: performance.now() - started,
-      }
+      const report = describeStep(rows, verified, { emitted, durationMs: performance.now() - started })
       span.setAttributes({ 'banyan.step.sequences': report.sequences, 'banyan.step.rows': report.rows })
       if (rows.length > 0 && rows.every(({ sampled: nodes }) => nodes.length > 0)) cost.observe(report)
       options.onStep(report)
@@ -133,7 +111,18 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
   }
 }
 
-const countRows = (rows: readonly Rows[]): number => rows.reduce((sum, { tree }) => sum + tree.tokens.length, 0)
+type Outcome = Pick<StepReport, 'emitted' | 'durationMs'>
+
+function describeStep(rows: readonly Rows[], verified: readonly Verified[], outcome: Outcome): StepReport {
+  const drafts = verified.filter(({ rows: { sampled } }) => sampled.length > 1)
+  return {
+    ...outcome,
+    sequences: rows.length,
+    rows: rows.reduce((sum, { tree }) => sum + tree.tokens.length, 0),
+    drafted: drafts.reduce((sum, { rows: { tree } }) => sum + tree.tokens.length - 1, 0),
+    accepted: drafts.reduce((sum, { acceptedNodes }) => sum + acceptedNodes.length - 1, 0),
+  }
+}
 
 async function propose(
   { scheduler, proposer, cost }: StepLoopOptions & { readonly cost: StepCost },
@@ -151,70 +140,8 @@ async function propose(
     })
 }
 
-interface Forward {
-  readonly id: string
-  readonly rows: readonly Rows[]
-  readonly released: readonly string[]
-  readonly traceparent: string | undefined
-}
-
-async function forward(options: StepLoopOptions, { id, rows, released, traceparent }: Forward) {
-  const giveUpMs = options.clock.now() + RECOVERY_MS
-  const entries = rows.map(stepEntry)
-  for (;;) {
-    const { placement, membership, system } = options
-    const replicas = chooseReplicas(placement.table, (worker) => membership.isLive(worker))
-    const body = { step: id, tableEpoch: placement.epoch, replicas, entries, release: [...released], withLogits: false }
-    try {
-      const sampled = await askWhileAlive(
-        system,
-        options.worker,
-        { kind: 'attention.step', body, replyKind: 'attention.sampled' },
-        { timeoutMs: STEP_TIMEOUT_MS, ...(traceparent === undefined ? {} : { traceparent }) },
-      )
-      return rows.flatMap((planned, i) => {
-        const result = sampled.entries[i]
-        return result === undefined ? [] : [{ rows: planned, result }]
-      })
-    } catch (error) {
-      const { reason, shard } = ClusterError.from(error).details
-      const isLostExpert = reason === 'EXPERT_UNAVAILABLE'
-      const isLostBroker = reason === 'DISCONNECTED'
-      if ((!isLostExpert && !isLostBroker) || options.clock.now() > giveUpMs) throw error
-      // Nobody answered for this shard: its holders get no more work until they are heard of again.
-      if (isLostExpert) for (const holder of placement.table[Number(shard)] ?? []) membership.suspect(holder)
-      if (isLostExpert) placement.distrust()
-      await new Promise<void>((resolve) => options.clock.after(RETRY_MS, resolve))
-    }
-  }
-}
-
-function stepEntry({ sequence, tree, sampled }: Rows): StepEntry {
-  const { seed, logitBias, endTokenIds, ...sampling } = sequence.sampling
-  const start = {
-    promptLength: sequence.promptLength,
-    choice: sequence.choice,
-    sampling: {
-      ...sampling,
-      seed: seed.toString(),
-      logitBias: logitBias.map(([token, bias]): [number, number] => [token, bias]),
-      endTokenIds: [...endTokenIds],
-    },
-  }
-  return {
-    sequence: sequence.id,
-    epoch: sequence.epoch,
-    base: sequence.base,
-    accepted: packI32(sequence.accepted),
-    tokens: packI32(tree.tokens),
-    parents: packI32(tree.parents),
-    sampled: packI32(sampled),
-    ...(sequence.epoch === 0 ? { start } : {}),
-  }
-}
-
 /** What the target agreed with; an entry that failed alone is recomputed, or fails its request. */
-function verifyEntry({ scheduler }: StepLoopOptions, rows: Rows, result: Sampled['entries'][number]): Verified[] {
+function verifyEntry({ scheduler }: StepLoopOptions, rows: Rows, result: EntryResult): Verified[] {
   const { sequence, tree } = rows
   if (sequence.emitter.isClosed) {
     scheduler.remove(sequence)

@@ -17,7 +17,7 @@ import {
   type FinishedEvent,
   type OutputOptions,
 } from './openai-output.js'
-import { sendJson, type Exchange } from './routes.js'
+import { sendJson, type Exchange } from './exchange.js'
 import { chatSchema, completionSchema, parseBody } from './schemas.js'
 
 interface Call {

@@ -8,7 +8,8 @@ import { createApiKeys } from '../api-keys.js'
 import type { InferenceEngine } from '../engine.js'
 import { retryAfterMs } from '../grpc/rich-errors.js'
 import { errorBody, httpStatus } from './http-errors.js'
-import { findRoute, type Exchange } from './routes.js'
+import type { Exchange } from './exchange.js'
+import { findRoute } from './routes.js'
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024
 const HEADERS_TIMEOUT_MS = 20_000

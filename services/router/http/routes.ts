@@ -1,34 +1,17 @@
 // Every route of the HTTP door.
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import { z } from 'zod'
 import { ClusterError } from '../../../lib/errors.js'
-import type { InferenceEngine, ModelInfo } from '../engine.js'
+import type { ModelInfo } from '../engine.js'
+import { sendJson, type Exchange } from './exchange.js'
 import { answerChat, answerCompletions } from './generation.js'
 import { parseBody } from './schemas.js'
-
-export interface Exchange {
-  readonly engine: InferenceEngine
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
-  readonly url: URL
-  readonly params: readonly string[]
-  readonly tenant: string
-  readonly requestId: string | undefined
-  readonly signal: AbortSignal // aborted when the client leaves
-  readonly body: () => Promise<unknown>
-}
 
 export interface Route {
   readonly method: string
   readonly path: RegExp
   readonly isOpen?: boolean // answers without a key
   readonly answer: (exchange: Exchange) => Promise<void> | void
-}
-
-export function sendJson(response: ServerResponse, value: unknown, status = 200): void {
-  response.writeHead(status, { 'content-type': 'application/json' })
-  response.end(JSON.stringify(value))
 }
 
 const modelObject = (model: ModelInfo): Record<string, unknown> => ({

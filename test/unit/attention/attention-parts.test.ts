@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { ClusterError } from '../../../lib/errors.js'
 import { packI32 } from '../../../lib/wire/tensor.js'
 import type { FfnLayerSpec } from '../../../lib/model/spec.js'
+import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import type { StepEntry } from '../../../lib/wire/messages.js'
 import { route } from '../../../services/attention/gate.js'
 import { KvCache } from '../../../services/attention/kv-cache.js'
@@ -85,20 +86,7 @@ describe('KvCache', () => {
 })
 
 describe('sequence state', () => {
-  const sampling = {
-    temperature: 0,
-    topP: 1,
-    topK: 0,
-    minP: 0,
-    repetitionPenalty: 1,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    logitBias: [],
-    minTokens: 0,
-    endTokenIds: [],
-    seed: '1',
-    logprobs: -1,
-  }
+  const sampling = { ...NEUTRAL_SAMPLING, logitBias: [], endTokenIds: [], seed: '1' }
   const limits = { vocabSize: 100, maxPositions: 64 }
   const open = () => openSequence({ promptLength: 2, choice: 0, sampling }, { numLayers: 1, numKvHeads: 1, headDim: 2 })
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import type { Heartbeat } from '../../../lib/wire/messages.js'
 import { createKvBlocks } from '../../../services/router/kv-blocks.js'
 import { createMembership, DEAD_AFTER_MS, SUSPECT_AFTER_MS } from '../../../services/router/membership.js'
@@ -11,20 +12,7 @@ import { createStepCost } from '../../../services/router/step-cost.js'
 
 function sequence(id: string, promptLength: number): Sequence {
   const emitter = { push: () => undefined, finish: () => undefined, fail: () => undefined, isClosed: false }
-  const sampling = {
-    temperature: 0,
-    topP: 1,
-    topK: 0,
-    minP: 0,
-    repetitionPenalty: 1,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    logitBias: [],
-    minTokens: 0,
-    endTokenIds: [],
-    seed: 0n,
-    logprobs: -1,
-  }
+  const sampling = NEUTRAL_SAMPLING
   return {
     id,
     choice: 0,

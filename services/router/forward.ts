@@ -1,0 +1,94 @@
+// The forward call of a step: one frame to the attention worker, with the choice of replica for every shard.
+//
+// Invariants
+//   W1  A step is tried again with the same epochs, so nothing is committed twice (I2).
+//   W2  Every wait has a bound (I5): a step RECOVERY_MS for lost experts, each try STEP_TIMEOUT_MS.
+
+import type { ActorSystem, Clock } from '../../lib/actor/actor.js'
+import { askWhileAlive } from '../../lib/actor/ask-while-alive.js'
+import { ClusterError } from '../../lib/errors.js'
+import type { SamplingParams } from '../../lib/sampling/params.js'
+import type { Body, StepEntry } from '../../lib/wire/messages.js'
+import { packI32 } from '../../lib/wire/tensor.js'
+import type { Membership } from './membership.js'
+import type { PlacementManager } from './placement-manager.js'
+import { chooseReplicas } from './placement.js'
+import type { Rows } from './sequence.js'
+
+export const STEP_TIMEOUT_MS = 60_000
+const RECOVERY_MS = 30_000 // how long a step waits for lost experts to come back
+const RETRY_MS = 50
+
+export interface ForwardOptions {
+  readonly worker: string
+  readonly placement: PlacementManager
+  readonly membership: Membership
+  readonly system: ActorSystem
+  readonly clock: Clock
+}
+
+export type EntryResult = Body<'attention.sampled'>['entries'][number]
+
+export interface Forward {
+  readonly id: string
+  readonly rows: readonly Rows[]
+  readonly released: readonly string[]
+  readonly traceparent: string | undefined
+}
+
+/** Sends the step and waits for the samples; lost experts and a lost broker are waited for, within a bound. */
+export async function forward(options: ForwardOptions, { id, rows, released, traceparent }: Forward) {
+  const giveUpMs = options.clock.now() + RECOVERY_MS
+  const entries = rows.map(stepEntry)
+  for (;;) {
+    const { placement, membership, system } = options
+    const replicas = chooseReplicas(placement.table, (worker) => membership.isLive(worker))
+    const body = { step: id, tableEpoch: placement.epoch, replicas, entries, release: [...released], withLogits: false }
+    try {
+      const sampled = await askWhileAlive(
+        system,
+        options.worker,
+        { kind: 'attention.step', body, replyKind: 'attention.sampled' },
+        { timeoutMs: STEP_TIMEOUT_MS, ...(traceparent === undefined ? {} : { traceparent }) },
+      )
+      return rows.flatMap((planned, i) => {
+        const result = sampled.entries[i]
+        return result === undefined ? [] : [{ rows: planned, result }]
+      })
+    } catch (error) {
+      const { reason, shard } = ClusterError.from(error).details
+      const isLostExpert = reason === 'EXPERT_UNAVAILABLE'
+      const isLostBroker = reason === 'DISCONNECTED'
+      if ((!isLostExpert && !isLostBroker) || options.clock.now() > giveUpMs) throw error
+      // Nobody answered for this shard: its holders get no more work until they are heard of again.
+      if (isLostExpert) for (const holder of placement.table[Number(shard)] ?? []) membership.suspect(holder)
+      if (isLostExpert) placement.distrust()
+      await new Promise<void>((resolve) => options.clock.after(RETRY_MS, resolve))
+    }
+  }
+}
+
+function stepEntry({ sequence, tree, sampled }: Rows): StepEntry {
+  const { promptLength, choice, sampling } = sequence
+  const start = { promptLength, choice, sampling: samplingMessage(sampling) }
+  return {
+    sequence: sequence.id,
+    epoch: sequence.epoch,
+    base: sequence.base,
+    accepted: packI32(sequence.accepted),
+    tokens: packI32(tree.tokens),
+    parents: packI32(tree.parents),
+    sampled: packI32(sampled),
+    ...(sequence.epoch === 0 ? { start } : {}),
+  }
+}
+
+/** Sampling parameters as they travel: the seed as decimal text. */
+export function samplingMessage({ seed, logitBias, endTokenIds, ...rest }: SamplingParams) {
+  return {
+    ...rest,
+    seed: seed.toString(),
+    logitBias: logitBias.map(([token, bias]): [number, number] => [token, bias]),
+    endTokenIds: [...endTokenIds],
+  }
+}
