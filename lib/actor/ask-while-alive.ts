@@ -3,6 +3,7 @@
 import { ClusterError } from '../errors.js'
 import type { Body, MessageKind, MessageOf } from '../wire/messages.js'
 import type { ActorSystem, AskOptions } from './actor.js'
+import { linkedSignal } from './linked-signal.js'
 
 const PROBE_MS = 200
 
@@ -19,31 +20,32 @@ export async function askWhileAlive<K extends MessageKind, R extends MessageKind
   message: { readonly kind: K; readonly body: Body<K>; readonly replyKind: R },
   options: AskOptions,
 ): Promise<MessageOf<R>> {
-  const dead = new AbortController()
+  const linked = linkedSignal([options.signal])
+  let isDead = false
   let cancelProbe = (): void => undefined
 
   const probe = (): void => {
     const ping = { kind: 'worker.ping', body: { asker: worker }, replyKind: 'request.done' } as const
     system
-      .ask(controlAddress(worker), ping, { timeoutMs: options.timeoutMs, signal: dead.signal })
+      .ask(controlAddress(worker), ping, { timeoutMs: options.timeoutMs, signal: linked.signal })
       .then(watch)
       .catch((error: unknown) => {
-        if (ClusterError.from(error).details.reason === 'NO_RESPONDERS') dead.abort()
+        isDead = ClusterError.from(error).details.reason === 'NO_RESPONDERS'
+        if (isDead) linked.abort()
       })
   }
   const watch = (): void => {
-    if (!dead.signal.aborted) cancelProbe = system.clock.after(PROBE_MS, probe)
+    if (!linked.signal.aborted) cancelProbe = system.clock.after(PROBE_MS, probe)
   }
 
   watch()
-  const signal = options.signal === undefined ? dead.signal : AbortSignal.any([dead.signal, options.signal])
   try {
-    return await system.ask(worker, message, { ...options, signal })
+    return await system.ask(worker, message, { ...options, signal: linked.signal })
   } catch (error) {
-    const isDead = dead.signal.aborted && options.signal?.aborted !== true
     throw isDead ? new ClusterError('unavailable', `${worker}: it died while it worked`, { cause: error }) : error
   } finally {
     cancelProbe()
-    dead.abort()
+    linked.release()
+    linked.abort()
   }
 }

@@ -18,6 +18,7 @@ export interface Matrix {
 export interface Session {
   /** Runs the graph; outputs are fresh float32 arrays, keyed by output name. */
   run(inputs: Readonly<Record<string, Matrix>>): Promise<Readonly<Record<string, Float32Array>>>
+  /** Frees the weights once the runs under way have ended. */
   dispose(): Promise<void>
 }
 
@@ -33,13 +34,19 @@ export async function createSession(model: Uint8Array, threads = 1): Promise<Ses
   }).catch((error: unknown) => {
     throw new ClusterError('internal', `compute engine refused a graph: ${String(error)}`, { cause: error })
   })
+  let lastRun: Promise<unknown> = Promise.resolve()
   return {
     run: async (inputs) => {
       const feeds = Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, toTensor(value)]))
-      const results = await session.run(feeds)
+      const running = session.run(feeds)
+      lastRun = running.catch(() => undefined) // its caller hears of it
+      const results = await running
       return Object.fromEntries(Object.entries(results).map(([name, value]) => [name, floats(value)]))
     },
-    dispose: () => session.release(),
+    dispose: async () => {
+      await lastRun // runs end in the order of their calls
+      await session.release()
+    },
   }
 }
 

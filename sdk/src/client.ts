@@ -8,6 +8,7 @@ import { connect, type CallSettings, type Connection, type ConnectionOptions } f
 import { requestMessage, toEvent, toModelInfo, toServerInfo } from './convert.js'
 import { BanyanError } from './errors.js'
 import type {
+  AcceptedEvent,
   CallOptions,
   Choice,
   ChunkEvent,
@@ -37,21 +38,22 @@ export class BanyanClient {
 
   /** Events of a request as they come. Leaving the loop, or aborting the signal, cancels it down to the expert workers. */
   async *generate(request: GenerateRequest, options: CallOptions = {}): AsyncGenerator<GenerateEvent> {
-    const message = requestMessage(request)
     const settings = toSettings(options)
+    let accepted: AcceptedEvent | undefined
     for (let attempt = 1; ; attempt++) {
       let hasTokens = false
       try {
         const counts = new Map<number, number>()
-        let isAccepted = false
-        for await (const reply of this.connection.stream('Generate', message, settings)) {
+        for await (const reply of this.connection.stream(
+          'Generate',
+          requestMessage(withSeed(request, accepted)),
+          settings,
+        )) {
           const event = toEvent(reply)
-          if (event.type === 'chunk') {
-            checkOrder(event, counts)
-            hasTokens = true
-          }
-          if (event.type !== 'accepted' || attempt === 1 || !isAccepted) yield event
-          isAccepted = true
+          if (event.type === 'chunk') checkOrder(event, counts)
+          hasTokens ||= event.type === 'chunk'
+          if (event.type !== 'accepted') yield event
+          else if (accepted === undefined) yield (accepted = event)
         }
         return
       } catch (error) {
@@ -93,6 +95,11 @@ export class BanyanClient {
     if (!isRetryable || attempt >= this.maxAttempts || isTooLate || signal?.aborted === true) throw error
     await pause(waitMs, signal)
   }
+}
+
+/** A later attempt takes the seed that the first one was given or drew: the answer stays the one that was announced. */
+function withSeed(request: GenerateRequest, accepted: AcceptedEvent | undefined): GenerateRequest {
+  return accepted === undefined ? request : { ...request, sampling: { ...request.sampling, seed: accepted.seed } }
 }
 
 const toSettings = ({ signal, deadlineMs }: CallOptions): CallSettings => ({

@@ -56,20 +56,21 @@ export function openSequence(start: NonNullable<StepEntry['start']>, geometry: C
 
 /** Commits what the entry says was accepted and lays out its rows as the new tail. Throws on a gap or a bad tree. */
 export function advance(state: SequenceState, entry: StepEntry, limits: Limits): void {
-  if (entry.epoch === state.epoch + 1) commit(state, readI32(entry.accepted, 'accepted'))
-  else if (entry.epoch !== state.epoch) {
+  const isNext = entry.epoch === state.epoch + 1
+  if (!isNext && entry.epoch !== state.epoch) {
     throw new ClusterError(
       'failed_precondition',
       `sequence ${entry.sequence}: want epoch ${state.epoch} or ${state.epoch + 1}, got ${entry.epoch}`,
     )
   }
-  if (entry.base !== state.cache.length) {
-    throw new ClusterError(
-      'failed_precondition',
-      `sequence ${entry.sequence}: want base ${state.cache.length}, got ${entry.base}`,
-    )
+  const accepted = isNext ? readI32(entry.accepted, 'accepted') : new Int32Array(0)
+  const base = state.cache.length + accepted.length
+  if (entry.base !== base) {
+    throw new ClusterError('failed_precondition', `sequence ${entry.sequence}: want base ${base}, got ${entry.base}`)
   }
-  state.tail = layOut(entry, limits)
+  const tail = layOut(entry, limits) // throws before anything is committed: the epoch stays too (S1)
+  commit(state, accepted)
+  state.tail = tail
   state.epoch = entry.epoch
   state.cache.reserve(Math.max(...state.tail.slots) + 1)
 }

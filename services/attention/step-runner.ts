@@ -5,6 +5,7 @@
 //   R2  An entry that cannot run (gap, bad tree, no KV room) fails alone; the others go on.
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
+import { linkedSignal, type LinkedSignal } from '../../lib/actor/linked-signal.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Body, MessageOf, StepEntry } from '../../lib/wire/messages.js'
 import { packF32, packI32 } from '../../lib/wire/tensor.js'
@@ -37,7 +38,7 @@ export interface CancelledStep {
 
 interface RunningStep {
   readonly id: string
-  readonly abort: AbortController
+  readonly abort: LinkedSignal
   readonly waiting: Set<string> // its sequences that nobody cancelled
   readonly used: Set<string>
 }
@@ -86,14 +87,14 @@ export function createStepRunner({ model, system, kvTokens, expertTimeoutMs }: S
         result.error = ClusterError.from(error).toWire()
       }
     }
-    const abort = new AbortController()
+    const abort = linkedSignal([options.signal])
     const context: DispatchContext = {
       system,
       step: step.step,
       replicas: step.replicas,
       plan: model.plan,
       timeoutMs: Math.min(expertTimeoutMs, options.timeoutMs),
-      signal: AbortSignal.any([abort.signal, options.signal]),
+      signal: abort.signal,
       traceparent: options.traceparent,
       failed: new Set(),
       used: new Set(),
@@ -118,6 +119,7 @@ export function createStepRunner({ model, system, kvTokens, expertTimeoutMs }: S
         ...(logits && { logits }),
       }
     } finally {
+      abort.release()
       running = undefined
     }
   }

@@ -34,10 +34,11 @@ export interface Forward {
   readonly rows: readonly Rows[]
   readonly released: readonly string[]
   readonly traceparent: string | undefined
+  readonly isGivenUp: () => boolean // the sequences run elsewhere meanwhile: no further try
 }
 
 /** Sends the step and waits for the samples; lost experts and a lost broker are waited for, within a bound. */
-export async function forward(options: ForwardOptions, { id, rows, released, traceparent }: Forward) {
+export async function forward(options: ForwardOptions, { id, rows, released, traceparent, isGivenUp }: Forward) {
   const giveUpMs = options.clock.now() + RECOVERY_MS
   const entries = rows.map(stepEntry)
   for (;;) {
@@ -64,6 +65,7 @@ export async function forward(options: ForwardOptions, { id, rows, released, tra
       if (isLostExpert) for (const holder of placement.table[Number(shard)] ?? []) membership.suspect(holder)
       if (isLostExpert) placement.distrust()
       await new Promise<void>((resolve) => options.clock.after(RETRY_MS, resolve))
+      if (isGivenUp()) throw error
     }
   }
 }

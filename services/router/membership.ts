@@ -46,7 +46,10 @@ export function createMembership(): Membership {
   const observe: Membership['observe'] = (heartbeat, nowMs) => {
     const key = `${heartbeat.id} ${heartbeat.incarnation}`
     const known = members.get(key)
-    if (known?.state === 'dead' && hasNewer(heartbeat, known)) return
+    if (known?.state === 'dead' && hasNewer(heartbeat, known)) {
+      members.set(key, { ...known, seenMs: nowMs }) // it still beats: once forgotten it would pass for a new one
+      return
+    }
     let hasChanged = false
     for (const [otherKey, other] of members) {
       if (otherKey !== key && other.heartbeat.id === heartbeat.id && known === undefined) {

@@ -97,18 +97,18 @@ export function createRequestLog(): RequestLog {
 
 /** A finished log keeps one chunk per choice: a later reader gets the same tokens and text in fewer pieces. */
 function compact(events: readonly GenerateEvent[]): GenerateEvent[] {
-  const whole = new Map<number, Extract<GenerateEvent, { kind: 'chunk' }>>()
-  for (const event of events) {
-    if (event.kind !== 'chunk') continue
-    const before = whole.get(event.choice)
-    whole.set(event.choice, {
-      ...event,
+  const chunks = events.filter((event) => event.kind === 'chunk')
+  const whole = [...new Set(chunks.map(({ choice }) => choice))].map((choice) => {
+    const mine = chunks.filter((chunk) => chunk.choice === choice)
+    return {
+      kind: 'chunk' as const,
+      choice,
       offset: 0,
-      tokenIds: [...(before?.tokenIds ?? []), ...event.tokenIds],
-      text: (before?.text ?? '') + event.text,
-      logprobs: [...(before?.logprobs ?? []), ...event.logprobs],
-    })
-  }
+      tokenIds: mine.flatMap(({ tokenIds }) => tokenIds),
+      text: mine.map(({ text }) => text).join(''),
+      logprobs: mine.flatMap(({ logprobs }) => logprobs),
+    }
+  })
   const accepted = events.filter((event) => event.kind === 'accepted')
-  return [...accepted, ...whole.values(), ...events.filter((event) => event.kind === 'finished')]
+  return [...accepted, ...whole, ...events.filter((event) => event.kind === 'finished')]
 }

@@ -5,7 +5,8 @@
 //   Z2  No step is planned that the KV capacity cannot hold: the youngest sequence is preempted (recomputed later).
 //   Z3  Waiting sequences are admitted in order of arrival; a preempted one goes to the front.
 
-import { createKvBlocks, type KvBlocks } from './kv-blocks.js'
+import { ClusterError } from '../../lib/errors.js'
+import { BLOCK_TOKENS, blocksFor, createKvBlocks, type KvBlocks } from './kv-blocks.js'
 import { isDecoding, prefillRows, restart, rootOnly, decodeRows, type Rows, type Sequence } from './sequence.js'
 
 export interface SchedulerLimits {
@@ -70,9 +71,12 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
 
   const admit = (): void => {
     for (let next = waiting[0]; next !== undefined && running.length < limits.maxRunning; next = waiting[0]) {
-      if (!blocks.reserve(next.id, next.tokens.length + 1)) return
+      const needed = next.tokens.length + 1
+      const canEverFit = blocksFor(needed) <= blocks.capacity
+      if (canEverFit && !blocks.reserve(next.id, needed)) return
       waiting = waiting.slice(1)
-      running.push(next)
+      if (canEverFit) running.push(next)
+      else next.emitter.fail(tooLarge(needed, blocks.capacity)) // it came from a larger worker; nothing behind it may wait
     }
   }
 
@@ -146,3 +150,12 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
     },
   }
 }
+
+const tooLarge = (tokens: number, capacity: number): ClusterError =>
+  new ClusterError(
+    'resource_exhausted',
+    `KV cache: want room for ${tokens} tokens, it holds ${capacity * BLOCK_TOKENS}`,
+    {
+      details: { reason: 'KV_TOO_SMALL' },
+    },
+  )

@@ -73,7 +73,8 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       const started = performance.now()
       const id = options.newStepId()
       const rows = await propose({ ...options, cost }, id, planned)
-      const sampled = await forward(options, { id, rows, released, traceparent })
+      if (isStopped) return // as below: a step of sequences that run elsewhere must not reach the worker
+      const sampled = await forward(options, { id, rows, released, traceparent, isGivenUp: () => isStopped })
       if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
       const verified = sampled.flatMap((entry) => verifyEntry(options, entry.rows, entry.result))
       verified.forEach(commit)
@@ -202,7 +203,8 @@ function recover(options: StepLoopOptions, error: unknown): void {
     options.onWorkerLost()
     return
   }
-  for (const sequence of [...options.scheduler.running]) {
+  for (const sequence of [...options.scheduler.running].reverse()) {
+    // the youngest first, as each goes to the front of the queue
     if (sequence.emitter.isClosed) options.scheduler.remove(sequence)
     else if (failure.code === 'cancelled') options.scheduler.requeue(sequence)
     else fail(options.scheduler, sequence, failure)

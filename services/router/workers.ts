@@ -6,6 +6,7 @@ import { controlAddress } from '../../lib/actor/ask-while-alive.js'
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { Logger, RouterOptions } from '../../lib/config/service.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
+import { BLOCK_TOKENS } from './kv-blocks.js'
 import type { Membership } from './membership.js'
 import type { PlacementManager } from './placement-manager.js'
 import type { Proposer } from './proposer.js'
@@ -148,8 +149,8 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
       return sum(({ scheduler }) => scheduler.preemptions)
     },
     get kvTokens() {
-      const live = membership.live('attention').filter(options.accepts)
-      return live.length === 0 ? 0 : Math.min(...live.map(kvShare))
+      const capacities = [...workers.values()].map(({ scheduler }) => scheduler.blocks.capacity * BLOCK_TOKENS)
+      return capacities.length === 0 ? 0 : Math.min(...capacities)
     },
     submit,
     cancel,

@@ -1,0 +1,25 @@
+// One abort signal that follows others, and lets go of them. (AbortSignal.any keeps an entry in every source for as long
+// as the source lives: on a worker's own signal that grows with every call.)
+
+export interface LinkedSignal {
+  readonly signal: AbortSignal
+  abort(): void
+  /** Must be called when the work is done. */
+  release(): void
+}
+
+export function linkedSignal(sources: readonly (AbortSignal | undefined)[]): LinkedSignal {
+  const controller = new AbortController()
+  const abort = (): void => controller.abort()
+  for (const source of sources) {
+    if (source?.aborted === true) abort()
+    else source?.addEventListener('abort', abort, { once: true })
+  }
+  return {
+    signal: controller.signal,
+    abort,
+    release: () => {
+      for (const source of sources) source?.removeEventListener('abort', abort)
+    },
+  }
+}
