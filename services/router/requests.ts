@@ -28,7 +28,7 @@ export interface RequestRecord {
 
 export interface Requests {
   readonly numOpen: number
-  /** The known request with this id, or undefined. Throws `already_exists` where its body differs. */
+  /** The running or well-ended request with this id, or undefined. Throws `already_exists` where its body differs. */
   find(id: string, bodyHash: string): RequestRecord | undefined
   open(id: string, bodyHash: string, deadlineMs: number | undefined): RequestRecord
   /** One choice ended well. */
@@ -91,7 +91,10 @@ export function createRequests(clock: Clock, cancelSequences: (sequences: readon
           details: { reason: 'REQUEST_ID_REUSED', requestId: id },
         })
       }
-      return record
+      // What ended badly may be asked for again under its id; what runs or ended well is joined.
+      const isOver = record?.outcome === 'failed' || record?.outcome === 'cancelled'
+      if (isOver) records.delete(id)
+      return isOver ? undefined : record
     },
     open: (id, bodyHash, deadlineMs) => {
       const log = createRequestLog()

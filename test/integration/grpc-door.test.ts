@@ -87,6 +87,21 @@ describe('the gRPC door', function () {
     )
   })
 
+  it('runs a request again under its id after it was cancelled', async () => {
+    const request: GenerateRequest = {
+      text: 'export ',
+      requestId: 'once-more',
+      sampling: { temperature: 0, maxTokens: 24, ignoreEos: true },
+    }
+    const abort = new AbortController()
+    const events = client.generate(request, { signal: abort.signal })
+    await events.next()
+    abort.abort()
+    await assert.rejects(events.next())
+    await eventually(async () => (await status()).requests.running === 0, 'it is gone')
+    assert.equal((await client.complete(request)).tokenIds.length, 24)
+  })
+
   const refused: readonly [string, GenerateRequest, RegExp][] = [
     ['an unknown model', { text: 'a', model: 'other' }, /other.*demo/],
     ['top_p out of range', { text: 'a', sampling: { topP: 1.5 } }, /top_p.*1\.5/],

@@ -1,0 +1,115 @@
+// I1 and I6 of the dispatch: the sum's bits do not depend on who holds which shard, and no expert is skipped.
+
+import assert from 'node:assert/strict'
+import { probeValues } from '../../../lib/compute/probe-values.js'
+import { ClusterError } from '../../../lib/errors.js'
+import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
+import { shardPlan } from '../../../lib/model/expert-shards.js'
+import { dispatch, type DispatchContext } from '../../../services/attention/dispatch.js'
+import { route } from '../../../services/attention/gate.js'
+import { goldenModel } from '../../helpers/paths.js'
+import { startExpertWorkers, type ExpertWorkers } from './expert-workers.js'
+
+describe('dispatch', () => {
+  const layer = 1
+  const rows = 5
+  let checkpoint: Checkpoint
+  let workers: ExpertWorkers | undefined
+
+  before(() => {
+    checkpoint = openCheckpoint(goldenModel('qwen2-moe')) // eight routed experts, top 3, and a shared one
+  })
+  afterEach(async () => {
+    await workers?.stop()
+    workers = undefined
+  })
+  after(() => checkpoint.close())
+
+  function contextFor(system: ExpertWorkers['system'], replicas: readonly (readonly string[])[]): DispatchContext {
+    return {
+      system,
+      replicas,
+      step: 'step',
+      plan: shardPlan(checkpoint.spec),
+      timeoutMs: 5000,
+      signal: new AbortController().signal,
+      failed: new Set(),
+      used: new Set(),
+    }
+  }
+
+  /** Runs five rows with worker w holding the shards of `holdings[w]`; later workers are asked first where they overlap. */
+  async function run(
+    holdings: Readonly<Record<string, readonly number[]>>,
+    replicas?: readonly (readonly string[])[],
+  ): Promise<{ y: Float32Array; context: DispatchContext }> {
+    workers = await startExpertWorkers(checkpoint, holdings)
+    const { spec } = checkpoint
+    const ffn = spec.layers[layer]?.ffn ?? assert.fail()
+    const table = Array.from({ length: shardPlan(spec).numShards }, (_, shard) =>
+      Object.keys(holdings).filter((id) => holdings[id]?.includes(shard)),
+    )
+    const context = contextFor(workers.system, replicas ?? table)
+    const routes = route(ffn, rows, probeValues(rows * (ffn.experts.length + 1), 4, 6))
+    return { y: await dispatch(context, layer, probeValues(rows * spec.hidden, 9, 2), routes), context }
+  }
+
+  const every = [0, 1, 2, 3, 4, 5, 6, 7]
+
+  it('gives the same bits however the shards are spread (I1)', async () => {
+    const { y: alone } = await run({ a: every })
+    for (const holdings of [
+      { a: [0, 1, 2, 3], b: [4, 5, 6, 7] },
+      { a: [7, 0], b: [6, 1, 2], c: [5, 3, 4] },
+      Object.fromEntries(every.map((shard) => [`w${shard}`, [7 - shard]])),
+    ]) {
+      await workers?.stop()
+      const { y } = await run(holdings)
+      assert.deepEqual(y, alone)
+    }
+  })
+
+  it('sends one frame per touched worker', async () => {
+    await run({ a: [0, 1, 2, 3], b: [4, 5, 6, 7] })
+    assert.deepEqual(
+      [...(workers?.loads.values() ?? [])].map(({ calls }) => calls),
+      [1, 1],
+    )
+  })
+
+  it('asks the next replica where one is gone, with the same bits', async () => {
+    const { y: wanted } = await run({ a: every })
+    await workers?.stop()
+    const { y, context } = await run(
+      { a: every },
+      every.map((shard) => (shard < 4 ? ['gone', 'a'] : ['a'])),
+    )
+    assert.deepEqual([y, [...context.failed]], [wanted, ['gone']])
+  })
+
+  it('asks the next replica where one lacks the shard', async () => {
+    const { y: wanted } = await run({ a: every })
+    await workers?.stop()
+    const { y } = await run(
+      { a: every, b: [0] },
+      every.map(() => ['b', 'a']),
+    )
+    assert.deepEqual(y, wanted)
+  })
+
+  it('fails naming layer, expert and shard where no replica is left (I6)', async () => {
+    await assert.rejects(
+      run(
+        { a: [0, 1, 2] },
+        every.map(() => ['a']),
+      ),
+      (error) =>
+        error instanceof ClusterError &&
+        error.code === 'unavailable' &&
+        error.details.reason === 'EXPERT_UNAVAILABLE' &&
+        error.details.layer === '1' &&
+        Number(error.details.shard) >= 3 &&
+        error.message.includes(`expert ${error.details.expert ?? ''}`),
+    )
+  })
+})

@@ -1,0 +1,63 @@
+// Expert workers for a test: the real actors over the local transport, each holding the shards it is given.
+
+import { trace } from '@opentelemetry/api'
+import { createActorSystem } from '../../../lib/actor/system.js'
+import { systemClock } from '../../../lib/actor/clock.js'
+import type { ActorSystem } from '../../../lib/actor/actor.js'
+import type { Checkpoint } from '../../../lib/model/checkpoint.js'
+import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
+import { expertActors } from '../../../services/expert-worker/expert-actor.js'
+import { createExpertStore } from '../../../services/expert-worker/expert-store.js'
+
+export const tracer = trace.getTracer('test')
+
+export interface ExpertWorkers {
+  readonly system: ActorSystem // of whoever asks them
+  readonly loads: ReadonlyMap<string, Record<string, number>> // the counters of each worker
+  stop(): Promise<void>
+}
+
+/** One worker per entry: its id and the shards it holds. */
+export async function startExpertWorkers(
+  checkpoint: Checkpoint,
+  holdings: Readonly<Record<string, readonly number[]>>,
+): Promise<ExpertWorkers> {
+  const hub = createLocalHub()
+  const closers: (() => Promise<void>)[] = []
+  const loads = new Map<string, Record<string, number>>()
+  const connect = (node: string): ActorSystem => {
+    const transport = createLocalTransport({ hub })
+    const system = createActorSystem({ transport, clock: systemClock, random: Math.random, cluster: 'test', node })
+    closers.push(async () => {
+      await system.stop()
+      await transport.close()
+    })
+    return system
+  }
+  for (const [id, shards] of Object.entries(holdings)) {
+    const store = createExpertStore({ checkpoint, format: 'f32', minRows: 1 })
+    await store.place(shards)
+    const load: Record<string, number> = {}
+    loads.set(id, load)
+    const system = connect(id)
+    for (const actor of expertActors({
+      address: id,
+      store,
+      fingerprint: 'f',
+      tracer,
+      load,
+      onPlaced: () => undefined,
+    })) {
+      system.spawn(actor)
+    }
+    closers.push(() => store.dispose())
+  }
+  const system = connect('asker')
+  return {
+    system,
+    loads,
+    stop: async () => {
+      for (const close of closers) await close()
+    },
+  }
+}

@@ -1,0 +1,185 @@
+// R1 and R2 of the step runner, on a real checkpoint with real experts: what a retry, a gap, a cancel or a lost expert
+// does to the sequences held.
+
+import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
+import { ClusterError } from '../../../lib/errors.js'
+import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
+import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
+import type { MessageOf, StepEntry } from '../../../lib/wire/messages.js'
+import { packI32, readI32 } from '../../../lib/wire/tensor.js'
+import { loadAttentionModel, type AttentionModel } from '../../../services/attention/attention-model.js'
+import { createStepRunner, type StepRunner } from '../../../services/attention/step-runner.js'
+import { goldenModel } from '../../helpers/paths.js'
+import { startExpertWorkers, type ExpertWorkers } from './expert-workers.js'
+
+const sampling = { ...NEUTRAL_SAMPLING, seed: '7', temperature: 1, logitBias: [], endTokenIds: [] }
+const every = [0, 1, 2, 3, 4, 5, 6, 7]
+
+interface EntryFields {
+  readonly sequence?: string
+  readonly epoch: number
+  readonly base: number
+  readonly accepted?: readonly number[]
+  readonly tokens: readonly number[]
+  readonly parents?: readonly number[]
+}
+
+const chainOf = (tokens: readonly number[]): number[] => tokens.map((_, node) => node - 1)
+const upTo = (length: number): number[] => Array.from({ length }, (_, i) => i)
+
+/** An entry that samples at every node; epoch 0 starts the sequence. */
+function entry({
+  sequence = 's',
+  epoch,
+  base,
+  accepted = [],
+  tokens,
+  parents = chainOf(tokens),
+}: EntryFields): StepEntry {
+  return {
+    sequence,
+    epoch,
+    base,
+    accepted: packI32(accepted),
+    tokens: packI32(tokens),
+    parents: packI32(parents),
+    sampled: packI32(upTo(tokens.length)),
+    ...(epoch === 0 ? { start: { promptLength: tokens.length, choice: 0, sampling } } : {}),
+  }
+}
+
+describe('step runner', () => {
+  let checkpoint: Checkpoint
+  let model: AttentionModel
+  let experts: ExpertWorkers
+  let runner: StepRunner
+  const life = new AbortController() // the worker's own signal
+
+  before(async () => {
+    checkpoint = openCheckpoint(goldenModel('qwen3-moe'))
+    model = await loadAttentionModel(checkpoint, { format: 'f32', minRows: 1, threads: 1 })
+    experts = await startExpertWorkers(checkpoint, { a: every })
+  })
+  beforeEach(() => {
+    runner = createStepRunner({ model, system: experts.system, kvTokens: 64, expertTimeoutMs: 5000 })
+  })
+  after(async () => {
+    await experts.stop()
+    await model.dispose()
+    checkpoint.close()
+  })
+
+  const step = (
+    entries: StepEntry[],
+    { holder = 'a', release = [] }: { holder?: string; release?: string[] } = {},
+  ): MessageOf<'attention.step'> => ({
+    kind: 'attention.step',
+    step: 'step',
+    tableEpoch: 1,
+    replicas: every.map(() => [holder]),
+    entries,
+    release,
+    withLogits: false,
+  })
+  const run = (...args: Parameters<typeof step>) => runner.run(step(...args), { timeoutMs: 5000, signal: life.signal })
+  const tokensOf = async (...args: Parameters<typeof step>): Promise<number[][]> =>
+    (await run(...args)).entries.map(({ tokens }) => [...readI32(tokens, 'tokens')])
+  const errorsOf = async (...args: Parameters<typeof step>): Promise<(string | undefined)[]> =>
+    (await run(...args)).entries.map(({ error }) => error?.code)
+
+  const prompt = [5, 6, 7]
+
+  it('repeats a step with the same tokens, and commits it once (S1)', async () => {
+    await run([entry({ epoch: 0, base: 0, tokens: prompt })])
+    const next = entry({ epoch: 1, base: 3, accepted: [0, 1, 2], tokens: [8, 9] })
+    const first = await tokensOf([next])
+    assert.deepEqual([await tokensOf([next]), runner.numTokens], [first, 3])
+  })
+
+  it('samples at a tree node what plain decoding of its path samples (I1)', async () => {
+    //  8 ── 9 ── 11
+    //   └── 10 ── 12
+    await run([entry({ epoch: 0, base: 0, tokens: prompt })])
+    const tree = { tokens: [8, 9, 10, 11, 12], parents: [-1, 0, 0, 1, 2] }
+    const [drafted = []] = await tokensOf([entry({ epoch: 1, base: 3, accepted: [0, 1, 2], ...tree })])
+    for (const [path, nodes] of [
+      [
+        [8, 9, 11],
+        [0, 1, 3],
+      ],
+      [
+        [8, 10, 12],
+        [0, 2, 4],
+      ],
+    ] as const) {
+      await run([entry({ sequence: 'plain', epoch: 0, base: 0, tokens: prompt })])
+      let accepted: readonly number[] = [0, 1, 2]
+      const plain: (number | undefined)[] = []
+      for (const [i, token] of path.entries()) {
+        const one = entry({ sequence: 'plain', epoch: 1 + i, base: 3 + i, accepted, tokens: [token] })
+        plain.push((await tokensOf([one]))[0]?.[0])
+        accepted = [0]
+      }
+      assert.deepEqual(
+        nodes.map((node) => drafted[node]),
+        plain,
+      )
+    }
+  })
+
+  it('lets a bad entry fail alone (R2)', async () => {
+    const good = entry({ sequence: 'good', epoch: 0, base: 0, tokens: prompt })
+    const unknown = entry({ sequence: 'unknown', epoch: 4, base: 9, tokens: [1] })
+    const broken = entry({ sequence: 'broken', epoch: 0, base: 0, tokens: [1, 2], parents: [-1, 5] })
+    assert.deepEqual(await errorsOf([unknown, good, broken]), ['failed_precondition', undefined, 'invalid_argument'])
+  })
+
+  it('takes the right tree after a bad one of the same epoch: nothing was committed by it (S1)', async () => {
+    await run([entry({ epoch: 0, base: 0, tokens: prompt })])
+    const fields = { epoch: 1, base: 3, accepted: [0, 1, 2], tokens: [8] }
+    assert.deepEqual(await errorsOf([entry({ ...fields, parents: [3] })]), ['invalid_argument'])
+    assert.deepEqual(await errorsOf([entry(fields)]), [undefined])
+  })
+
+  it('refuses rows beyond its KV cache, and has room again after a release', async () => {
+    await run([entry({ epoch: 0, base: 0, tokens: upTo(40) })])
+    const commit = entry({ epoch: 1, base: 40, accepted: upTo(40), tokens: [1] })
+    const late = entry({ sequence: 'late', epoch: 0, base: 0, tokens: upTo(30) })
+    assert.deepEqual(await errorsOf([commit, late]), [undefined, 'resource_exhausted'])
+    assert.deepEqual(await errorsOf([late], { release: ['s'] }), [undefined])
+  })
+
+  it('a step without experts fails and changes nothing: its retry gives the same tokens (R1)', async () => {
+    const start = entry({ epoch: 0, base: 0, tokens: prompt })
+    const next = entry({ epoch: 1, base: 3, accepted: [0, 1, 2], tokens: [8] })
+    await run([start])
+    const wanted = await tokensOf([next])
+    await run([start])
+    await assert.rejects(
+      run([next], { holder: 'nobody' }),
+      (error) => error instanceof ClusterError && error.details.reason === 'EXPERT_UNAVAILABLE',
+    )
+    assert.deepEqual(await tokensOf([next]), wanted)
+  })
+
+  it('a cancel ends a step that nobody waits for any more, and forgets its sequences', async () => {
+    const running = run([entry({ epoch: 0, base: 0, tokens: prompt })])
+    const cancelled = runner.cancel(['s'])
+    await assert.rejects(running, (error) => error instanceof ClusterError && error.code === 'cancelled')
+    assert.deepEqual([cancelled?.step, runner.numSequences], ['step', 0])
+  })
+
+  it('a cancel lets the step run on for the others', async () => {
+    const other = entry({ sequence: 'other', epoch: 0, base: 0, tokens: prompt })
+    const [wanted] = await tokensOf([other])
+    const running = tokensOf([entry({ epoch: 0, base: 0, tokens: prompt }), other])
+    assert.equal(runner.cancel(['s']), undefined)
+    assert.deepEqual((await running)[1], wanted)
+  })
+
+  it('leaves nothing behind on the worker’s own signal', async () => {
+    await run([entry({ epoch: 0, base: 0, tokens: prompt })])
+    assert.deepEqual(getEventListeners(life.signal, 'abort'), [])
+  })
+})
