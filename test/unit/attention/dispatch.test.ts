@@ -100,8 +100,8 @@ describe('dispatch', () => {
   it('fails naming layer, expert and shard where no replica is left (I6)', async () => {
     await assert.rejects(
       run(
-        { a: [0, 1, 2] },
-        every.map(() => ['a']),
+        { a: every },
+        every.map((shard) => (shard < 3 ? ['a'] : ['gone'])),
       ),
       (error) =>
         error instanceof ClusterError &&

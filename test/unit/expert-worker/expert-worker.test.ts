@@ -1,0 +1,113 @@
+// X1 and X2 of an expert call, what it refuses, and that placing shards never breaks a call under way.
+
+import assert from 'node:assert/strict'
+import { probeValues } from '../../../lib/compute/probe-values.js'
+import { ClusterError } from '../../../lib/errors.js'
+import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
+import type { MessageOf } from '../../../lib/wire/messages.js'
+import { packF32, packI32, readF32 } from '../../../lib/wire/tensor.js'
+import { computeExperts } from '../../../services/expert-worker/compute.js'
+import { createExpertStore, type ExpertStore } from '../../../services/expert-worker/expert-store.js'
+import { goldenModel } from '../../helpers/paths.js'
+
+interface Call {
+  readonly expert: number
+  readonly rows: readonly number[]
+  readonly weights: readonly number[]
+}
+
+describe('expert worker', () => {
+  const layer = 0
+  let checkpoint: Checkpoint
+  let store: ExpertStore
+
+  before(() => {
+    checkpoint = openCheckpoint(goldenModel('mixtral'))
+  })
+  beforeEach(async () => {
+    store = createExpertStore({ checkpoint, format: 'f32', minRows: 1 })
+    await store.place(Array.from({ length: store.plan.numShards }, (_, shard) => shard))
+  })
+  afterEach(() => store.dispose())
+  after(() => checkpoint.close())
+
+  function message(calls: readonly Call[], numRows = 4): MessageOf<'expert.compute'> {
+    return {
+      kind: 'expert.compute',
+      step: 'step',
+      layer,
+      hidden: packF32(probeValues(numRows * store.hidden, 5, 2), [numRows, store.hidden]),
+      experts: packI32(calls.map(({ expert }) => expert)),
+      counts: packI32(calls.map(({ rows }) => rows.length)),
+      rows: packI32(calls.flatMap(({ rows }) => rows)),
+      weights: packF32(Float32Array.from(calls.flatMap(({ weights }) => weights))),
+    }
+  }
+  const compute = async (request: MessageOf<'expert.compute'>): Promise<Float32Array> =>
+    readF32(await computeExperts(store, request, () => false), 'partials')
+  const isCode = (code: string, words: RegExp) => (error: unknown) =>
+    error instanceof ClusterError && error.code === code && words.test(error.message)
+
+  const calls: readonly Call[] = [
+    { expert: 0, rows: [0, 2], weights: [0.25, 1] },
+    { expert: 1, rows: [1, 2, 3], weights: [0.5, 0.75, 2] },
+  ]
+
+  it('answers the weighted rows of every shard, shards and rows ascending', async () => {
+    const y = await compute(message(calls))
+    const [zero, one] = [await compute(message(calls.slice(0, 1))), await compute(message(calls.slice(1)))]
+    assert.notEqual(store.plan.shardOf(layer, 0), store.plan.shardOf(layer, 1))
+    assert.deepEqual(y, Float32Array.of(...zero, ...one))
+  })
+
+  it('does not depend on the order of the calls in the message (X1, X2)', async () => {
+    assert.deepEqual(await compute(message([...calls].reverse())), await compute(message(calls)))
+  })
+
+  it('gives a row the same bits alone and in company (I1)', async () => {
+    const company = await compute(message(calls.slice(1)))
+    const alone = await compute(message([{ expert: 1, rows: [2], weights: [0.75] }]))
+    assert.deepEqual(alone, company.subarray(store.hidden, 2 * store.hidden))
+  })
+
+  const bad: readonly [string, () => MessageOf<'expert.compute'>, RegExp][] = [
+    ['a count too few', () => ({ ...message(calls), counts: packI32([2]) }), /1 counts for 2 experts/],
+    ['a row outside hidden', () => message([{ expert: 0, rows: [4], weights: [1] }]), /rows: want 0 … 3/],
+    ['weights that do not match', () => ({ ...message(calls), weights: packF32(new Float32Array(2)) }), /2 weights/],
+    [
+      'hidden of another width',
+      () => ({ ...message(calls), hidden: packF32(new Float32Array(7)) }),
+      /hidden: want rows/,
+    ],
+  ]
+  for (const [title, request, words] of bad) {
+    it(`refuses ${title}`, () => assert.rejects(compute(request()), isCode('invalid_argument', words)))
+  }
+
+  it('refuses an expert whose shard is not loaded, naming layer, expert and shard', async () => {
+    await store.place([0])
+    await assert.rejects(
+      compute(message(calls)),
+      isCode('failed_precondition', /layer 0, expert 1: shard \d is not loaded/),
+    )
+  })
+
+  it('stops between two experts when its step is cancelled', async () => {
+    let asked = 0
+    const second = (): boolean => (asked += 1) > 1
+    await assert.rejects(computeExperts(store, message(calls), second), isCode('cancelled', /step was cancelled/))
+  })
+
+  it('loads what is missing, drops what is not wanted, and repeats without effect', async () => {
+    for (const shards of [[1, 3], [3, 1], [3]]) {
+      await store.place(shards)
+      assert.deepEqual(store.shards, [...shards].sort())
+    }
+  })
+
+  it('a shard that is dropped during a call answers that call first', async () => {
+    const running = compute(message(calls.slice(0, 1)))
+    await store.place([])
+    assert.equal((await running).length, 2 * store.hidden)
+  })
+})
