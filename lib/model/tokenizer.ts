@@ -19,6 +19,8 @@ export interface ModelTokenizer {
   tokenText(token: number): string
   tokenBytes(token: number): Uint8Array
   isSpecial(token: number): boolean
+  /** Texts that a template's control tokens have. */
+  readonly specialTexts: readonly string[]
   /** Whether decoding is a concatenation of the tokens' bytes (byte-level BPE). */
   readonly isByteLevel: boolean
 }
@@ -79,6 +81,7 @@ export function createTokenizer(folder: string, vocabSize: number): ModelTokeniz
     tokenText: (token) => new TextDecoder().decode(tokenBytes(token)).replaceAll('\ufffd', ''),
     tokenBytes,
     isSpecial: (token) => specials.has(token),
+    specialTexts: added.filter(({ special }) => special).map(({ content }) => content),
     isByteLevel,
   }
 }

@@ -2,7 +2,9 @@
 
 import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
-import type { PromptInput } from './engine.js'
+import type { ChatTemplate } from '../../lib/model/chat-template.js'
+import type { ModelTokenizer } from '../../lib/model/tokenizer.js'
+import type { ChatMessage, PromptInput } from './engine.js'
 
 const noTokenizer = (what: string): ClusterError =>
   new ClusterError('failed_precondition', `${what}: this model has no tokenizer; send token ids`, {
@@ -25,6 +27,37 @@ export function promptTokens(checkpoint: Checkpoint, prompt: PromptInput): reado
           details: { reason: 'NO_CHAT_TEMPLATE' },
         })
       }
-      return tokenizer.encode(chatTemplate.render(prompt.messages), { parseSpecial: true })
+      return chatTokens(tokenizer, chatTemplate, prompt.messages)
   }
+}
+
+/**
+ * The template's control tokens are read as such; where a message's own text spells one, that spelling stays text. It
+ * travels through the template as a mark that no message contains.
+ */
+function chatTokens(tokenizer: ModelTokenizer, template: ChatTemplate, messages: readonly ChatMessage[]): number[] {
+  const all = messages.map(({ role, content }) => role + content).join('')
+  const mark = freeMark(all)
+  const spelled: string[] = []
+  const quote = (text: string): string =>
+    tokenizer.specialTexts.reduce(
+      (quoted, special) => quoted.replaceAll(special, () => `${mark}${spelled.push(special) - 1}${mark}`),
+      text,
+    )
+  const rendered = template.render(
+    messages.map(({ role, content }) => ({ role: quote(role), content: quote(content) })),
+  )
+  if (spelled.length === 0) return tokenizer.encode(rendered, { parseSpecial: true })
+  return rendered
+    .split(mark)
+    .flatMap((part, i) =>
+      i % 2 === 0 ? tokenizer.encode(part, { parseSpecial: true }) : tokenizer.encode(spelled[Number(part)] ?? ''),
+    )
+}
+
+/** A private-use character that the text does not contain. */
+function freeMark(text: string): string {
+  for (let code = 0xe000; code <= 0xf8ff; code++)
+    if (!text.includes(String.fromCharCode(code))) return String.fromCharCode(code)
+  throw new ClusterError('invalid_argument', 'messages: every private-use character is taken')
 }
