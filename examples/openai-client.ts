@@ -3,6 +3,12 @@
 import OpenAI from 'openai'
 
 const client = new OpenAI({ baseURL: 'http://127.0.0.1:8000/v1', apiKey: 'unused' })
-const stream = await client.completions.create({ model: 'demo', prompt: 'export interface ', max_tokens: 64, seed: 7, stream: true })
+const stream = await client.completions.create({
+  model: 'demo',
+  prompt: 'export interface ',
+  max_tokens: 64,
+  seed: 7,
+  stream: true,
+})
 for await (const chunk of stream) process.stdout.write(chunk.choices[0]?.text ?? '')
 process.stdout.write('\n')

@@ -45,12 +45,10 @@ describe('linear, row by row', () => {
 
 describe('tree attention', () => {
   /** Cuts a random list of parents into a tree that the tail has room for. */
-  const tree = fc
-    .array(fc.nat(1000), { minLength: 1, maxLength: 24 })
-    .map((draws): TokenTree => ({
-      tokens: draws.map((_, i) => i),
-      parents: draws.map((draw, i) => (i === 0 ? -1 : draw % i)),
-    }))
+  const tree = fc.array(fc.nat(1000), { minLength: 1, maxLength: 24 }).map((draws): TokenTree => ({
+    tokens: draws.map((_, i) => i),
+    parents: draws.map((draw, i) => (i === 0 ? -1 : draw % i)),
+  }))
   const base = fc.oneof(
     fc.integer({ min: 0, max: 3 }),
     fc.integer({ min: EXACT_BLOCK - 9, max: EXACT_BLOCK + 1 }),
