@@ -6,7 +6,9 @@ import type { ModelSpec } from '../spec.js'
 import type { Family } from './family.js'
 import { llama } from './llama.js'
 import { mixtral } from './mixtral.js'
-import { olmoe, qwen2Moe, qwen3Moe } from './qwen-moe.js'
+import { olmoe } from './olmoe.js'
+import { qwen2Moe } from './qwen2-moe.js'
+import { qwen3Moe } from './qwen3-moe.js'
 import { qwen3 } from './qwen3.js'
 
 export const FAMILIES: readonly Family[] = [llama, qwen3, mixtral, qwen2Moe, qwen3Moe, olmoe]
