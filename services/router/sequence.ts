@@ -25,7 +25,7 @@ export interface Sequence {
   base: number
   epoch: number // of the next step
   accepted: readonly number[] // nodes of the last step, to be committed by the next
-  restarts: number
+  restarts: number // after refused entries, since the last token
   draftedUpTo: number // tokens the drafter holds
   draftSkips: number // steps to go without a draft
   draftPause: number // how long the last pause was
@@ -61,7 +61,6 @@ export function restart(sequence: Sequence): void {
   sequence.base = 0
   sequence.epoch = 0
   sequence.accepted = []
-  sequence.restarts += 1
 }
 
 /** The rows of a sequence in a step. */

@@ -149,7 +149,8 @@ function verifyEntry({ scheduler }: StepLoopOptions, rows: Rows, result: EntryRe
     return []
   }
   if (result.error !== undefined) {
-    if (sequence.restarts < MAX_RESTARTS) scheduler.requeue(sequence)
+    sequence.restarts += 1
+    if (sequence.restarts <= MAX_RESTARTS) scheduler.requeue(sequence)
     else fail(scheduler, sequence, new ClusterError('internal', result.error.message))
     return []
   }
@@ -174,6 +175,7 @@ function commit({ rows: { sequence }, acceptedNodes }: Verified): void {
 function emit({ scheduler }: StepLoopOptions, { rows, acceptedNodes, tokens, logprobs }: Verified): number {
   const { sequence, tree } = rows
   if (tokens.length === 0) return 0
+  sequence.restarts = 0
   if (rows.sampled.length > 1) {
     sequence.stats.drafted += tree.tokens.length - 1
     sequence.stats.accepted += acceptedNodes.length - 1

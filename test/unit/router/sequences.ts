@@ -1,0 +1,52 @@
+// Sequences for tests of the router: real ones, with an emitter that keeps what it is given.
+
+import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
+import type { Ending, Sequence } from '../../../services/router/sequence.js'
+
+export interface TestSequence extends Sequence {
+  readonly emitted: number[]
+  readonly failures: unknown[]
+  readonly ending: () => Ending | undefined
+}
+
+/** A sequence that ends after `maxTokens` tokens. */
+export function createTestSequence(id: string, prompt: readonly number[], maxTokens = 1000): TestSequence {
+  const emitted: number[] = []
+  const failures: unknown[] = []
+  let ending: Ending | undefined
+  return {
+    id,
+    emitted,
+    failures,
+    ending: () => ending,
+    choice: 0,
+    promptLength: prompt.length,
+    sampling: NEUTRAL_SAMPLING,
+    limits: { maxTokens, endTokenIds: new Set() },
+    drafts: true,
+    traceparent: undefined,
+    emitter: {
+      push: (tokens) => {
+        emitted.push(...tokens)
+        return emitted.length >= maxTokens ? { reason: 'length' } : undefined
+      },
+      finish: (how) => (ending = how),
+      fail: (error) => void failures.push(error),
+      get isClosed() {
+        return ending !== undefined || failures.length > 0
+      },
+    },
+    tokens: [...prompt],
+    base: 0,
+    epoch: 0,
+    accepted: [],
+    restarts: 0,
+    draftedUpTo: 0,
+    draftSkips: 0,
+    draftPause: 0,
+    stats: { steps: 0, drafted: 0, accepted: 0 },
+  }
+}
+
+export const promptOf = (length: number, seed = 0): number[] =>
+  Array.from({ length }, (_, i) => (7 * i + 3 * seed) % 23)
