@@ -7,6 +7,7 @@
 import { connect, type CallSettings, type Connection, type ConnectionOptions } from './connection.js'
 import { requestMessage, toEvent, toModelInfo, toServerInfo } from './convert.js'
 import { BanyanError } from './errors.js'
+import type { Plain } from './proto.js'
 import type {
   AcceptedEvent,
   CallOptions,
@@ -26,6 +27,7 @@ export interface ClientOptions extends ConnectionOptions {
 }
 
 const FIRST_DELAY_MS = 50
+const MAX_DELAY_MS = 10_000
 
 export class BanyanClient {
   private readonly connection: Connection
@@ -41,23 +43,20 @@ export class BanyanClient {
     const settings = toSettings(options)
     let accepted: AcceptedEvent | undefined
     for (let attempt = 1; ; attempt++) {
-      let hasTokens = false
+      const progress = trackProgress(request.n)
       try {
-        const counts = new Map<number, number>()
-        for await (const reply of this.connection.stream(
-          'Generate',
-          requestMessage(withSeed(request, accepted)),
-          settings,
-        )) {
+        const message = requestMessage(withSeed(request, accepted))
+        for await (const reply of this.connection.stream('Generate', message, settings)) {
           const event = toEvent(reply)
-          if (event.type === 'chunk') checkOrder(event, counts)
-          hasTokens ||= event.type === 'chunk'
+          progress.observe(event)
           if (event.type !== 'accepted') yield event
           else if (accepted === undefined) yield (accepted = event)
         }
+        progress.checkEnd()
         return
       } catch (error) {
-        await this.pauseOrThrow(error, hasTokens ? this.maxAttempts : attempt, settings)
+        // What was passed on cannot be taken back: after that only Resume could go on, which this version has not.
+        await this.pauseOrThrow(error, progress.hasBegun ? this.maxAttempts : attempt, settings)
       }
     }
   }
@@ -69,32 +68,56 @@ export class BanyanClient {
     return assemble(events)
   }
 
-  /** Whether the request was still running. */
+  /** Whether the request was still running. With several addresses every server is asked: one of them has it. */
   async cancel(requestId: string, options: CallOptions = {}): Promise<boolean> {
-    const reply = await this.connection.unary('Cancel', { requestId }, toSettings(options))
-    return reply.cancelled === true
+    const settings = toSettings(options)
+    const everywhere = Array.from({ length: this.connection.numAddresses }, (_, at) =>
+      this.connection.unary('Cancel', { requestId }, settings, at),
+    )
+    const answers = await Promise.allSettled(everywhere)
+    if (answers.some((answer) => answer.status === 'fulfilled' && answer.value.cancelled === true)) return true
+    const failed = answers.find((answer) => answer.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
+    return false
   }
 
   async modelInfo(options: CallOptions = {}): Promise<ModelInfo> {
-    return toModelInfo(await this.connection.unary('GetModelInfo', {}, toSettings(options)))
+    return toModelInfo(await this.ask('GetModelInfo', options))
   }
 
   async serverInfo(options: CallOptions = {}): Promise<ServerInfo> {
-    return toServerInfo(await this.connection.unary('GetServerInfo', {}, toSettings(options)))
+    return toServerInfo(await this.ask('GetServerInfo', options))
   }
 
   close(): void {
     this.connection.close()
   }
 
+  private async ask(method: string, options: CallOptions): Promise<Plain> {
+    const settings = toSettings(options)
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.connection.unary(method, {}, settings)
+      } catch (error) {
+        await this.pauseOrThrow(error, attempt, settings)
+      }
+    }
+  }
+
   private async pauseOrThrow(error: unknown, attempt: number, { signal, deadlineUnixMs }: CallSettings): Promise<void> {
     const isRetryable = error instanceof BanyanError && error.isRetryable
-    const waitMs =
-      (error instanceof BanyanError ? error.retryAfterMs : undefined) ?? FIRST_DELAY_MS * 2 ** (attempt - 1)
+    const waitMs = delayMs(attempt, error instanceof BanyanError ? error.retryAfterMs : undefined)
     const isTooLate = deadlineUnixMs !== undefined && Date.now() + waitMs > deadlineUnixMs
     if (!isRetryable || attempt >= this.maxAttempts || isTooLate || signal?.aborted === true) throw error
     await pause(waitMs, signal)
   }
+}
+
+/** The server's advice, else twice as long each time; half of that is drawn, so that clients do not come in step. */
+function delayMs(attempt: number, advisedMs: number | undefined): number {
+  if (advisedMs !== undefined && advisedMs >= 0) return Math.min(advisedMs, MAX_DELAY_MS)
+  const fullMs = Math.min(FIRST_DELAY_MS * 2 ** (attempt - 1), MAX_DELAY_MS)
+  return fullMs * (0.5 + Math.random() / 2)
 }
 
 /** A later attempt takes the seed that the first one was given or drew: the answer stays the one that was announced. */
@@ -119,10 +142,34 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   })
 }
 
-function checkOrder({ choice, offset, tokenIds }: ChunkEvent, counts: Map<number, number>): void {
-  const held = counts.get(choice) ?? 0
-  if (offset !== held) throw new BanyanError('data_loss', `choice ${choice}: want token ${held} next, got ${offset}`)
-  counts.set(choice, held + tokenIds.length)
+/** What has been passed on of one attempt. Throws `data_loss` where an event does not continue it (K2). */
+function trackProgress(n: number | undefined) {
+  const counts = new Map<number, number>()
+  const numChoices = n || 1
+  let numFinished = 0
+  let hasBegun = false
+  return {
+    get hasBegun() {
+      return hasBegun
+    },
+    observe: (event: GenerateEvent): void => {
+      if (event.type === 'accepted') return
+      hasBegun = true
+      if (event.type === 'finished') {
+        numFinished += 1
+        return
+      }
+      const { choice, offset, tokenIds } = event
+      const held = counts.get(choice) ?? 0
+      if (offset !== held)
+        throw new BanyanError('data_loss', `choice ${choice}: want token ${held} next, got ${offset}`)
+      counts.set(choice, held + tokenIds.length)
+    },
+    checkEnd: (): void => {
+      if (numFinished === numChoices) return
+      throw new BanyanError('data_loss', `the stream ended with ${numFinished} of ${numChoices} choices finished`)
+    },
+  }
 }
 
 function assemble(events: readonly GenerateEvent[]): Completion {

@@ -15,10 +15,11 @@ export function createApiKeys(keys: readonly string[]): ApiKeys {
   return {
     check: (authorization) => {
       if (digests.length === 0) return ''
-      const given = digest(/^Bearer\s+(.+)$/i.exec(authorization ?? '')?.[1] ?? '')
+      const [, key = ''] = /^Bearer\s+(.+)$/i.exec(authorization ?? '') ?? []
+      const given = digest(key)
       // Every key is compared: the time taken says nothing about which one, or how much of it, was right.
       const isKnown = digests.reduce((found, known) => timingSafeEqual(known, given) || found, false)
-      if (isKnown) return given.toString('hex').slice(0, 16)
+      if (isKnown && key !== '') return given.toString('hex').slice(0, 16)
       throw new ClusterError('unauthenticated', 'want a known key in `Authorization: Bearer KEY`', {
         details: { reason: 'UNKNOWN_API_KEY' },
       })

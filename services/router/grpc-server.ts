@@ -12,7 +12,7 @@ import type { InferenceEngine } from './engine.js'
 import { toGenerateInput, toModelInfo, toResponse, toServerInfo, type WireGenerateRequest } from './grpc/convert.js'
 import { protoFolder } from './grpc/proto-folder.js'
 import { withCompleteDescriptors } from './grpc/reflection-descriptors.js'
-import { retryAfterMs, statusDetails, STATUS } from './grpc/rich-errors.js'
+import { retryAfterMs, shortened, statusDetails, STATUS } from './grpc/rich-errors.js'
 
 const SERVICE = 'banyan.v1.InferenceService'
 const MAX_REQUEST_BYTES = 16 * 1024 * 1024
@@ -61,8 +61,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
     throw new ClusterError('internal', `${SERVICE} is not in the proto file`)
   server.addService(service, {
     Generate: (call: Call) => void generate(call, engine, keys, logger),
-    Resume: (call: Call) =>
-      failStream(call, new ClusterError('unimplemented', 'Resume: not in this version; ask again with the same seed')),
+    Resume: (call: Call) => refuseResume(call, keys),
     Cancel: unary<{ request_id: string }>(keys, ({ request_id }) => ({ cancelled: engine.cancel(request_id) })),
     GetModelInfo: unary(keys, () => toModelInfo(engine)),
     GetServerInfo: unary(keys, () => toServerInfo(engine)),
@@ -105,7 +104,7 @@ function stopServer(server: grpc.Server, graceMs: number): Promise<void> {
 }
 
 function toStatus(error: unknown): Partial<grpc.StatusObject> {
-  const failure = ClusterError.from(error)
+  const failure = shortened(ClusterError.from(error))
   const metadata = new grpc.Metadata()
   metadata.set('grpc-status-details-bin', statusDetails(failure))
   if (failure.isRetryable) {
@@ -133,6 +132,15 @@ function unary<Q>(keys: ApiKeys, answer: (request: Q) => Record<string, unknown>
 }
 
 const failStream = (call: Call, error: unknown): boolean => call.emit('error', toStatus(error))
+
+function refuseResume(call: Call, keys: ApiKeys): void {
+  try {
+    tenantOf(call.metadata, keys)
+    throw new ClusterError('unimplemented', 'Resume: not in this version; ask again with the same seed')
+  } catch (error) {
+    failStream(call, error)
+  }
+}
 
 /** Streams a request's events at the client's pace; its cancel or deadline ends the request. */
 async function generate(call: Call, engine: InferenceEngine, keys: ApiKeys, logger: Logger): Promise<void> {

@@ -43,6 +43,8 @@ interface WireSampling {
   readonly include_stop: boolean
 }
 
+const MAX_FLOAT_DIGITS = 9 // enough for every float32
+
 function promptOf(request: WireGenerateRequest): PromptInput {
   switch (request.input) {
     case 'text':
@@ -59,13 +61,23 @@ function promptOf(request: WireGenerateRequest): PromptInput {
   }
 }
 
-/** A float of the wire as the decimal it was written as (0.9 travels as 0.899999976…). */
-const decimal = (value: number | undefined): number | undefined =>
-  value === undefined ? undefined : Number(value.toPrecision(7))
+/** A float32 of the wire as the shortest decimal that means it: 0.9 travels as 0.899999976…, and is 0.9 over HTTP. */
+function toDecimal(value: number): number {
+  for (let digits = 1; digits < MAX_FLOAT_DIGITS; digits++) {
+    const candidate = Number(value.toPrecision(digits))
+    if (Math.fround(candidate) === value) return candidate
+  }
+  return value
+}
+
+const decimal = (value: number | undefined): number | undefined => (value === undefined ? undefined : toDecimal(value))
 
 function samplingOf(sampling: WireSampling | null): SamplingInput {
   if (sampling === null) return {}
-  const bias = Object.entries(sampling.logit_bias).map(([token, value]): [number, number] => [Number(token), value])
+  const bias = Object.entries(sampling.logit_bias).map(([token, value]): [number, number] => [
+    Number(token),
+    toDecimal(value),
+  ])
   return {
     temperature: decimal(sampling.temperature),
     topP: decimal(sampling.top_p),

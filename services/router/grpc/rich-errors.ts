@@ -2,7 +2,7 @@
 // https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto
 
 import protobuf from 'protobufjs'
-import type { ClusterError, ErrorCode } from '../../../lib/errors.js'
+import { ClusterError, type ErrorCode } from '../../../lib/errors.js'
 
 /** gRPC's status numbers. */
 export const STATUS: Record<ErrorCode, number> = {
@@ -34,6 +34,21 @@ const root = protobuf.parse(`
 
 const DOMAIN = 'banyan.dev'
 export const DEFAULT_RETRY_MS = 250
+
+/** Statuses travel as HTTP/2 headers; beyond some kilobytes a peer drops the whole connection, with its other streams. */
+const MAX_CHARACTERS = 480
+
+const cut = (text: string): string => {
+  if (text.length <= MAX_CHARACTERS) return text
+  // Through UTF-8, so that a cut surrogate pair does not leave half a character.
+  return `${Buffer.from(text.slice(0, MAX_CHARACTERS)).toString()}…`
+}
+
+/** The same error, its message and details short enough for a trailer whatever the client sent. */
+export function shortened(error: ClusterError): ClusterError {
+  const details = Object.fromEntries(Object.entries(error.details).map(([key, value]) => [key, cut(value)]))
+  return new ClusterError(error.code, cut(error.message), { cause: error, details })
+}
 
 /** Milliseconds after which a retryable request may be tried again. */
 export function retryAfterMs(error: ClusterError): number {

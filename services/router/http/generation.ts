@@ -1,7 +1,5 @@
 // Completions and chat completions: runs the engine's requests of one call and writes them as one response or a stream.
 
-import { once } from 'node:events'
-import type { ServerResponse } from 'node:http'
 import { ClusterError } from '../../../lib/errors.js'
 import type { GenerateEvent, GenerateInput, InferenceEngine } from '../engine.js'
 import { chatInput, completionInputs } from './openai-input.js'
@@ -10,6 +8,7 @@ import {
   finishChoice,
   head,
   roleChoice,
+  textLength,
   usageOf,
   wholeChoice,
   type AcceptedEvent,
@@ -17,6 +16,7 @@ import {
   type FinishedEvent,
   type OutputOptions,
 } from './openai-output.js'
+import { openEventStream } from './event-stream.js'
 import { sendJson, type Exchange } from './exchange.js'
 import { chatSchema, completionSchema, parseBody } from './schemas.js'
 
@@ -72,9 +72,8 @@ async function startAll({ engine, signal }: Exchange, inputs: readonly GenerateI
   throw failed.reason
 }
 
-async function* rest({ events }: Started): AsyncGenerator<GenerateEvent> {
-  for (let next = await events.next(); next.done !== true; next = await events.next()) yield next.value
-}
+/** What comes after `accepted`. Leaving it ends the engine's iteration, too: that is what frees the request (R2). */
+const rest = ({ events }: Started): AsyncIterable<GenerateEvent> => ({ [Symbol.asyncIterator]: () => events })
 
 async function answerWhole(exchange: Exchange, { inputs, output }: Call): Promise<void> {
   const started = await startAll(exchange, inputs)
@@ -95,8 +94,11 @@ async function collect(started: Started, firstIndex: number, output: OutputOptio
   const chunks = new Map<number, ChunkEvent[]>()
   const ends: FinishedEvent[] = []
   for await (const event of rest(started)) {
-    if (event.kind === 'chunk') chunks.set(event.choice, [...(chunks.get(event.choice) ?? []), event])
-    else if (event.kind === 'finished') ends.push(event)
+    if (event.kind === 'finished') ends.push(event)
+    if (event.kind !== 'chunk') continue
+    const held = chunks.get(event.choice)
+    if (held === undefined) chunks.set(event.choice, [event])
+    else held.push(event)
   }
   const choices = ends
     .sort((a, b) => a.choice - b.choice)
@@ -110,20 +112,21 @@ async function answerStream(exchange: Exchange, { inputs, output, withUsage }: C
   const accepted = firstAccepted(started)
   const fields = head(accepted, output, true)
   nameRequest(exchange, accepted)
-  response.writeHead(200, {
-    'content-type': 'text/event-stream; charset=utf-8',
-    'cache-control': 'no-cache',
-    'x-accel-buffering': 'no',
-  })
+  const events = openEventStream(response, signal)
   const usageField = withUsage ? { usage: null } : {}
   const send = (choices: readonly unknown[], extra: Record<string, unknown> = usageField): Promise<void> =>
-    write(response, `data: ${JSON.stringify({ ...fields, choices, ...extra })}\n\n`, signal)
+    events.send(JSON.stringify({ ...fields, choices, ...extra }))
 
   const usages: FinishedEvent['usage'][] = []
   const stream = async (request: Started, firstIndex: number, n: number): Promise<void> => {
     if (output.endpoint === 'chat') for (let i = 0; i < n; i++) await send([roleChoice(firstIndex + i)])
+    const textStarts = new Map<number, number>()
     for await (const event of rest(request)) {
-      if (event.kind === 'chunk') await send([chunkChoice(firstIndex + event.choice, event, output)])
+      if (event.kind === 'chunk') {
+        const textStart = textStarts.get(event.choice) ?? 0
+        textStarts.set(event.choice, textStart + textLength(event))
+        await send([chunkChoice(firstIndex + event.choice, event, output, textStart)])
+      }
       if (event.kind !== 'finished') continue
       usages.push(event.usage)
       await send([finishChoice(firstIndex + event.choice, event, output)])
@@ -131,8 +134,7 @@ async function answerStream(exchange: Exchange, { inputs, output, withUsage }: C
   }
   await Promise.all(started.map((request, i) => stream(request, i * (inputs[i]?.n || 1), inputs[i]?.n || 1)))
   if (withUsage) await send([], { usage: usageOf(usages, inputs.length) })
-  await write(response, 'data: [DONE]\n\n', signal)
-  response.end()
+  await events.end()
 }
 
 function firstAccepted(started: readonly Started[]): AcceptedEvent {
@@ -143,13 +145,4 @@ function firstAccepted(started: readonly Started[]): AcceptedEvent {
 
 function nameRequest({ requestId, response }: Exchange, { requestId: drawn }: AcceptedEvent): void {
   response.setHeader('x-request-id', requestId ?? drawn)
-}
-
-/** Writes at the client's pace. Throws `cancelled` when it left. */
-async function write(response: ServerResponse, text: string, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) throw new ClusterError('cancelled', 'the client left')
-  if (response.write(text)) return
-  await once(response, 'drain', { signal }).catch((error: unknown) => {
-    throw new ClusterError('cancelled', 'the client left', { cause: error })
-  })
 }

@@ -4,16 +4,25 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import type { Logger } from '../../../lib/config/service.js'
 import { ClusterError } from '../../../lib/errors.js'
-import { createApiKeys } from '../api-keys.js'
+import { createApiKeys, type ApiKeys } from '../api-keys.js'
 import type { InferenceEngine } from '../engine.js'
 import { retryAfterMs } from '../grpc/rich-errors.js'
 import { errorBody, httpStatus } from './http-errors.js'
 import type { Exchange } from './exchange.js'
+import { readJsonBody } from './read-body.js'
 import { findRoute } from './routes.js'
 
-const MAX_BODY_BYTES = 16 * 1024 * 1024
-const HEADERS_TIMEOUT_MS = 20_000
-const BODY_TIMEOUT_MS = 60_000
+export interface HttpLimits {
+  readonly maxBodyBytes: number
+  readonly headersTimeoutMs: number
+  readonly bodyTimeoutMs: number // for the whole request, headers included
+}
+
+const DEFAULT_LIMITS: HttpLimits = {
+  maxBodyBytes: 16 * 1024 * 1024,
+  headersTimeoutMs: 20_000,
+  bodyTimeoutMs: 60_000,
+}
 
 export interface HttpServerOptions {
   readonly engine: InferenceEngine
@@ -21,6 +30,7 @@ export interface HttpServerOptions {
   readonly port: number // 0 takes a free one
   readonly apiKeys: readonly string[]
   readonly logger: Logger
+  readonly limits?: Partial<HttpLimits>
 }
 
 export interface HttpServer {
@@ -32,11 +42,20 @@ export interface HttpServer {
 /** Opens the port. Throws `unavailable` where it is taken. */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const keys = createApiKeys(options.apiKeys)
-  const server = createServer((request, response) => {
-    void handle(request, response, options, keys).catch((error: unknown) => sendError(response, error, options.logger))
+  const limits = { ...DEFAULT_LIMITS, ...options.limits }
+  const { headersTimeoutMs: headersTimeout, bodyTimeoutMs: requestTimeout } = limits
+  // How often Node looks for late requests: a bound on how much later than the timeout one is cut.
+  const connectionsCheckingInterval = Math.min(headersTimeout, requestTimeout)
+  const server = createServer({ headersTimeout, requestTimeout, connectionsCheckingInterval }, (request, response) => {
+    const door = { engine: options.engine, keys, maxBodyBytes: limits.maxBodyBytes }
+    void handle(request, response, door).catch((error: unknown) => sendError(response, error, options.logger))
   })
-  server.headersTimeout = HEADERS_TIMEOUT_MS
-  server.requestTimeout = BODY_TIMEOUT_MS
+  server.on('request', (_, response) => {
+    // A connection that is kept alive would hold a stopping door open after its last response.
+    response.once('close', () => {
+      if (!server.listening) server.closeIdleConnections()
+    })
+  })
   const port = await listen(server, options)
   return {
     url: `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`,
@@ -65,23 +84,26 @@ function stop(server: Server, graceMs: number): Promise<void> {
   })
 }
 
-async function handle(
-  request: IncomingMessage,
-  response: ServerResponse,
-  options: HttpServerOptions,
-  keys: ReturnType<typeof createApiKeys>,
-): Promise<void> {
-  const url = new URL(request.url ?? '/', 'http://localhost')
+interface Door {
+  readonly engine: InferenceEngine
+  readonly keys: ApiKeys
+  readonly maxBodyBytes: number
+}
+
+async function handle(request: IncomingMessage, response: ServerResponse, door: Door): Promise<void> {
+  const url = parseTarget(request.url ?? '/')
   const { route, params } = findRoute(request.method ?? 'GET', url.pathname)
-  const tenant = route.isOpen ? '' : keys.check(request.headers.authorization ?? bearer(request.headers['x-api-key']))
+  const { authorization, 'x-api-key': apiKey, 'x-request-id': idHeader } = request.headers
+  const tenant = route.isOpen ? '' : door.keys.check(authorization ?? bearer(apiKey))
   const abort = new AbortController()
   response.once('close', () => {
     if (!response.writableFinished) abort.abort(new ClusterError('cancelled', 'the client left'))
   })
-  const requestId = readRequestId(request.headers['x-request-id'])
+  const requestId = readRequestId(idHeader)
   if (requestId !== undefined) response.setHeader('x-request-id', requestId)
+  const body = (): Promise<unknown> => readJsonBody(request, door.maxBodyBytes)
   const exchange: Exchange = {
-    engine: options.engine,
+    engine: door.engine,
     request,
     response,
     url,
@@ -89,9 +111,21 @@ async function handle(
     tenant,
     requestId,
     signal: abort.signal,
-    body: () => readJsonBody(request),
+    body,
   }
-  await route.answer(exchange)
+  try {
+    await route.answer(exchange)
+  } catch (error) {
+    // One prompt of a list failed: nobody reads the others any more.
+    abort.abort(error)
+    throw error
+  }
+}
+
+function parseTarget(target: string): URL {
+  const url = target.startsWith('/') ? `http://localhost${target}` : target
+  if (URL.canParse(url)) return new URL(url)
+  throw new ClusterError('invalid_argument', `request target: want a path, got ${target}`)
 }
 
 const bearer = (key: string | string[] | undefined): string | undefined =>
@@ -103,31 +137,6 @@ function readRequestId(header: string | string[] | undefined): string | undefine
   throw new ClusterError('invalid_argument', 'x-request-id: want 1 to 128 printable characters without spaces', {
     details: { field: 'x-request-id' },
   })
-}
-
-async function readJsonBody(request: IncomingMessage): Promise<unknown> {
-  const parts: Buffer[] = []
-  let size = 0
-  const tooLarge = (bytes: number): ClusterError =>
-    new ClusterError('invalid_argument', `request body: want at most ${MAX_BODY_BYTES} bytes, got ${bytes}`, {
-      details: { httpStatus: '413' },
-    })
-  const declared = Number(request.headers['content-length'] ?? 0)
-  if (declared > MAX_BODY_BYTES) throw tooLarge(declared)
-  for await (const part of request as AsyncIterable<Buffer>) {
-    size += part.length
-    if (size > MAX_BODY_BYTES) throw tooLarge(size)
-    parts.push(part)
-  }
-  try {
-    return JSON.parse(Buffer.concat(parts).toString('utf8'))
-  } catch (error) {
-    throw new ClusterError(
-      'invalid_argument',
-      `request body: not JSON: ${error instanceof Error ? error.message : ''}`,
-      { cause: error },
-    )
-  }
 }
 
 function sendError(response: ServerResponse, error: unknown, logger: Logger): void {
@@ -143,8 +152,7 @@ function sendError(response: ServerResponse, error: unknown, logger: Logger): vo
     response.setHeader('retry-after', String(Math.max(1, Math.ceil(retryAfterMs(failure) / 1000))))
   }
   if (failure.details.allow !== undefined) response.setHeader('allow', failure.details.allow)
-  // The rest of an oversized body is not read: the connection cannot be used again.
-  if (failure.details.httpStatus === '413') response.setHeader('connection', 'close')
+  if (failure.code === 'unauthenticated') response.setHeader('www-authenticate', 'Bearer')
   response.writeHead(httpStatus(failure), { 'content-type': 'application/json' })
   response.end(JSON.stringify(errorBody(failure)))
 }

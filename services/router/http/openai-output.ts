@@ -53,16 +53,24 @@ function chatLogprobs(logprobs: Logprobs): Record<string, unknown> {
   }
 }
 
-function completionLogprobs(logprobs: Logprobs): Record<string, unknown> {
+/** `textStart`: characters of the tokens before these. */
+function completionLogprobs(logprobs: Logprobs, textStart: number): Record<string, unknown> {
+  let offset = textStart
   return {
+    text_offset: logprobs.map(({ text }) => (offset += text.length) - text.length),
     tokens: logprobs.map(({ text }) => text),
     token_logprobs: logprobs.map(({ logprob }) => logprob),
     top_logprobs: logprobs.map(({ top }) => Object.fromEntries(top.map(({ text, logprob }) => [text, logprob]))),
   }
 }
 
-const logprobsOf = (logprobs: Logprobs, { endpoint, withLogprobs }: OutputOptions): Record<string, unknown> | null =>
-  withLogprobs ? (endpoint === 'chat' ? chatLogprobs(logprobs) : completionLogprobs(logprobs)) : null
+function logprobsOf(logprobs: Logprobs, { endpoint, withLogprobs }: OutputOptions, textStart = 0) {
+  if (!withLogprobs) return null
+  return endpoint === 'chat' ? chatLogprobs(logprobs) : completionLogprobs(logprobs, textStart)
+}
+
+/** Characters of the tokens that have log-probabilities, by each token's own text. */
+export const textLength = ({ logprobs }: ChunkEvent): number => logprobs.reduce((sum, { text }) => sum + text.length, 0)
 
 const tokenIds = (ids: readonly number[], { withTokenIds }: OutputOptions): Record<string, unknown> =>
   withTokenIds ? { token_ids: ids } : {}
@@ -75,12 +83,17 @@ export const roleChoice = (index: number): Record<string, unknown> => ({
   finish_reason: null,
 })
 
-export function chunkChoice(index: number, event: ChunkEvent, options: OutputOptions): Record<string, unknown> {
+export function chunkChoice(
+  index: number,
+  event: ChunkEvent,
+  options: OutputOptions,
+  textStart: number,
+): Record<string, unknown> {
   const content = options.endpoint === 'chat' ? { delta: { content: event.text } } : { text: event.text }
   return {
     index,
     ...content,
-    logprobs: logprobsOf(event.logprobs, options),
+    logprobs: logprobsOf(event.logprobs, options, textStart),
     finish_reason: null,
     ...tokenIds(event.tokenIds, options),
   }

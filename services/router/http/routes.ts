@@ -23,7 +23,7 @@ const modelObject = (model: ModelInfo): Record<string, unknown> => ({
 })
 
 function answerModel({ engine, params, response }: Exchange): void {
-  const id = decodeURIComponent(params[0] ?? '')
+  const [id = ''] = params
   if (id !== engine.model.id) {
     throw new ClusterError('not_found', `model ${id}: this cluster serves ${engine.model.id}`, {
       details: { reason: 'MODEL_NOT_FOUND' },
@@ -33,7 +33,7 @@ function answerModel({ engine, params, response }: Exchange): void {
 }
 
 function answerRequest({ engine, params, request, response }: Exchange): void {
-  const id = decodeURIComponent(params[0] ?? '')
+  const [id = ''] = params
   const state = engine.lookup(id)
   if (state === undefined)
     throw new ClusterError('not_found', `request ${id}: not known here`, { details: { reason: 'REQUEST_NOT_FOUND' } })
@@ -52,7 +52,7 @@ function answerRequest({ engine, params, request, response }: Exchange): void {
 }
 
 function cancelRequest({ engine, params, response }: Exchange): void {
-  const id = decodeURIComponent(params[0] ?? '')
+  const [id = ''] = params
   if (engine.lookup(id) === undefined) {
     throw new ClusterError('not_found', `request ${id}: not known here`, { details: { reason: 'REQUEST_NOT_FOUND' } })
   }
@@ -112,12 +112,20 @@ const ROUTES: readonly Route[] = [
   },
 ]
 
+function decodePart(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch (error) {
+    throw new ClusterError('invalid_argument', `path: want percent-encoded UTF-8, got ${part}`, { cause: error })
+  }
+}
+
 /** The route of a request. Throws `not_found`, or with the allowed methods where only the method is wrong. */
 export function findRoute(method: string, path: string): { readonly route: Route; readonly params: readonly string[] } {
   const onPath = ROUTES.filter((route) => route.path.test(path))
   const wanted = method === 'HEAD' ? 'GET' : method
   const route = onPath.find((candidate) => candidate.method === wanted)
-  if (route !== undefined) return { route, params: route.path.exec(path)?.slice(1) ?? [] }
+  if (route !== undefined) return { route, params: (route.path.exec(path) ?? []).slice(1).map(decodePart) }
   if (onPath.length === 0)
     throw new ClusterError('not_found', `${path}: no such path`, { details: { reason: 'NO_SUCH_PATH' } })
   const allow = onPath.map((candidate) => candidate.method).join(', ')
