@@ -17,11 +17,29 @@ import type {
 const defined = (values: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined))
 
-function samplingMessage({ seed, logitBias, ...rest }: SamplingOptions): Plain {
-  return defined({ ...rest, seed: seed?.toString(), logitBias })
+// protobufjs wraps what does not fit its field: -1 would travel as 4294967295. So numbers are checked here.
+const MAX_UINT32 = 2 ** 32 - 1
+const MAX_UINT64 = 2n ** 64n - 1n
+
+function uint32<T extends number | undefined>(field: string, value: T): T {
+  if (value === undefined || (Number.isInteger(value) && value >= 0 && value <= MAX_UINT32)) return value
+  throw new BanyanError('invalid_argument', `${field}: want an integer from 0 to ${MAX_UINT32}, got ${value}`)
 }
 
-/** A GenerateRequest message. Throws `invalid_argument` unless exactly one prompt is given. */
+function uint64(field: string, value: bigint | undefined): string | undefined {
+  if (value === undefined || (value >= 0n && value <= MAX_UINT64)) return value?.toString()
+  throw new BanyanError('invalid_argument', `${field}: want 0 to ${MAX_UINT64}, got ${value}`)
+}
+
+function samplingMessage({ seed, ...rest }: SamplingOptions): Plain {
+  uint32('topK', rest.topK)
+  uint32('maxTokens', rest.maxTokens)
+  uint32('minTokens', rest.minTokens)
+  rest.stopTokenIds?.forEach((id) => uint32('stopTokenIds', id))
+  return defined({ ...rest, seed: uint64('seed', seed) })
+}
+
+/** A GenerateRequest message. Throws `invalid_argument` unless exactly one prompt is given and every number fits. */
 export function requestMessage(request: GenerateRequest): Plain {
   const { text, tokens, chat, sampling, logprobs, ...rest } = request
   const given = [text, tokens, chat].filter((input) => input !== undefined)
@@ -30,11 +48,12 @@ export function requestMessage(request: GenerateRequest): Plain {
   return defined({
     ...rest,
     text,
-    tokens: tokens && { ids: [...tokens] },
+    tokens: tokens && { ids: tokens.map((id) => uint32('tokens', id)) },
     chat: chat && { messages: [...chat] },
     sampling: sampling && samplingMessage(sampling),
     returnLogprobs: logprobs !== undefined,
-    topLogprobs: logprobs ?? 0,
+    n: uint32('n', rest.n),
+    topLogprobs: uint32('logprobs', logprobs) ?? 0,
   })
 }
 

@@ -86,7 +86,11 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
     options.logger.warn({ worker: id }, 'attention worker lost; its sequences are prefilled elsewhere')
     workers.delete(id)
     worker.loop.stop()
-    submit(worker.scheduler.takeAll().filter((sequence) => !sequence.emitter.isClosed))
+    const sequences = worker.scheduler.takeAll()
+    // It may only have been silent for a while: what it still holds would never be released.
+    const held = worker.scheduler.takeReleased()
+    if (held.length > 0) system.tell(controlAddress(id), 'sequence.cancel', { sequences: held })
+    submit(sequences.filter((sequence) => !sequence.emitter.isClosed))
   }
 
   const refresh = (): void => {

@@ -122,6 +122,15 @@ describe('architecture', () => {
     )
   })
 
+  it('fewer than three type casts per thousand lines', () => {
+    const isHeading = /^\s*(\/?\*|\/\/)|^(import|export) .*\bfrom '|^\s*\w+ as \w+,?$/ // comments and renamed imports
+    const lines = product.flatMap(({ text }) => text.split('\n'))
+    const casts = lines
+      .filter((line) => !isHeading.test(line))
+      .flatMap((line) => line.replaceAll(/\/\/.*|'[^']*'|`[^`]*`/g, '').match(/\bas (?!const\b)[\w<{[(]/g) ?? [])
+    assert.ok((casts.length * 1000) / lines.length < 3, `${casts.length} casts in ${lines.length} lines`)
+  })
+
   it('every file opens by saying what it decides', () => {
     assert.deepEqual(
       product.filter(({ text }) => !/^(#!.*\n)?(\/\/|\/\*\*) /.test(text)).map(({ path }) => path),

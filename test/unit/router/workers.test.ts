@@ -107,6 +107,18 @@ describe('attention workers', () => {
     workers.stop()
   })
 
+  it('a worker that was only silent for a while keeps nothing of what moved on', async () => {
+    const { membership, workers } = start()
+    membership.observe(beat({ role: 'attention', id: 'attention' }), 0)
+    const sequence = createTestSequence('s', promptOf(5), 900)
+    workers.submit([sequence])
+    await eventually(() => sequence.emitted.length > 3, 'it is under way')
+    membership.suspect('attention')
+    await eventually(() => toy.held.size === 0, 'nothing is held')
+    assert.equal(workers.numWaiting, 1)
+    workers.stop()
+  })
+
   it('a cancelled sequence leaves nothing on its worker', async () => {
     const { membership, workers } = start()
     membership.observe(beat({ role: 'attention', id: 'attention' }), 0)
