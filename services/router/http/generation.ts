@@ -1,5 +1,6 @@
 // Completions and chat completions: runs the engine's requests of one call and writes them as one response or a stream.
 
+import { linkedSignal } from '../../../lib/actor/linked-signal.js'
 import { ClusterError } from '../../../lib/errors.js'
 import type { GenerateEvent, GenerateInput, InferenceEngine } from '../engine.js'
 import { chatInput, completionInputs } from './openai-input.js'
@@ -48,8 +49,18 @@ export async function answerCompletions(exchange: Exchange): Promise<void> {
   })
 }
 
-const answer = (exchange: Exchange, call: Call): Promise<void> =>
-  call.isStream ? answerStream(exchange, call) : answerWhole(exchange, call)
+/** Where one of the call's requests fails, the others are cancelled, too: nobody will read them. */
+async function answer(exchange: Exchange, call: Call): Promise<void> {
+  const linked = linkedSignal([exchange.signal])
+  try {
+    await (call.isStream ? answerStream : answerWhole)({ ...exchange, signal: linked.signal }, call)
+  } catch (error) {
+    linked.abort()
+    throw error
+  } finally {
+    linked.release()
+  }
+}
 
 /** Starts a request of the engine and waits until it is accepted: what is wrong with it is thrown before any header. */
 async function start(engine: InferenceEngine, input: GenerateInput, signal: AbortSignal) {

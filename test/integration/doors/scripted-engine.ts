@@ -1,0 +1,145 @@
+// An engine that plays a script: what the doors do with events, errors and aborts is tested without a model.
+
+import { once } from 'node:events'
+import type { Logger } from '../../../lib/config/service.js'
+import { ClusterError } from '../../../lib/errors.js'
+import type { GenerateEvent, GenerateInput, InferenceEngine } from '../../../services/router/engine.js'
+
+type Script = (input: GenerateInput, signal: AbortSignal) => AsyncIterable<GenerateEvent>
+
+export interface EngineCall {
+  readonly input: GenerateInput
+  readonly deadlineMs: number | undefined
+  readonly signal: AbortSignal
+  numEvents: number // taken by the door
+  hasEnded: boolean // returned, threw or was left
+}
+
+export interface ScriptedEngine extends InferenceEngine {
+  readonly calls: readonly EngineCall[]
+  readonly cancelled: readonly string[]
+  play(script: Script): void
+}
+
+export const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+
+export const accepted = (requestId: string, seed = 7n): GenerateEvent => ({
+  kind: 'accepted',
+  requestId,
+  model: 'demo',
+  createdUnixMs: 1_700_000_000_000,
+  promptTokens: 3,
+  cachedTokens: 1,
+  fingerprint: 'bny-0',
+  seed,
+})
+
+export const chunk = (choice: number, offset: number, text: string): GenerateEvent => ({
+  kind: 'chunk',
+  choice,
+  offset,
+  tokenIds: [100 + offset],
+  text,
+  logprobs: [],
+})
+
+export const finished = (choice: number, completionTokens: number): GenerateEvent => ({
+  kind: 'finished',
+  choice,
+  reason: 'length',
+  stopReason: undefined,
+  usage: { promptTokens: 3, cachedTokens: 1, completionTokens },
+  stats: { ttftMs: 1, tpotMs: 1, tokensPerSecond: 1, steps: 1, drafted: 0, accepted: 0, acceptanceLength: 1 },
+})
+
+/** Two tokens for every choice. */
+export const answer: Script = async function* ({ requestId, n }) {
+  yield accepted(requestId || 'req-1')
+  const choices = Array.from({ length: n || 1 }, (_, choice) => choice)
+  for (const offset of [0, 1]) for (const choice of choices) yield chunk(choice, offset, offset === 0 ? 'a' : 'b')
+  for (const choice of choices) yield finished(choice, 2)
+}
+
+export const refuseWith = (error: ClusterError): Script =>
+  async function* (): AsyncGenerator<GenerateEvent> {
+    yield* []
+    throw error
+  }
+
+/** One token, then nothing until the door lets go. */
+export const hang: Script = async function* ({ requestId }, signal) {
+  yield accepted(requestId || 'req-1')
+  yield chunk(0, 0, 'a')
+  if (!signal.aborted) await once(signal, 'abort')
+  throw new ClusterError('cancelled', 'the client left')
+}
+
+/** Big chunks for as long as somebody takes them. */
+export const flood = (numChunks = Infinity): Script =>
+  async function* ({ requestId }) {
+    yield accepted(requestId || 'req-1')
+    const text = 'x'.repeat(64 * 1024)
+    for (let offset = 0; offset < numChunks; offset++) yield chunk(0, offset, text)
+    yield finished(0, numChunks)
+  }
+
+export function createScriptedEngine(): ScriptedEngine {
+  let script = answer
+  const calls: EngineCall[] = []
+  const cancelled: string[] = []
+  return {
+    calls,
+    cancelled,
+    play: (next) => {
+      script = next
+      calls.length = 0
+      cancelled.length = 0
+    },
+    version: '0.0.0',
+    model: {
+      id: 'demo',
+      family: 'toy',
+      createdUnixMs: 0,
+      maxPositions: 64,
+      vocabSize: 256,
+      numLayers: 1,
+      hidden: 8,
+      numExperts: 2,
+      expertsPerToken: 1,
+      eosTokenIds: [],
+      weightFormat: 'f32',
+      hasTokenizer: true,
+      hasChatTemplate: true,
+    },
+    fingerprint: () => 'bny-0',
+    generate: async function* (input, { signal, deadlineMs }) {
+      const call: EngineCall = { input, deadlineMs, signal, numEvents: 0, hasEnded: false }
+      calls.push(call)
+      try {
+        for await (const event of script(input, signal)) {
+          call.numEvents += 1
+          yield event
+        }
+      } finally {
+        call.hasEnded = true
+      }
+    },
+    cancel: (requestId) => {
+      cancelled.push(requestId)
+      return requestId === 'running'
+    },
+    lookup: (requestId) =>
+      requestId === 'running' ? { requestId, state: 'running', choices: [{ tokenIds: [100], text: 'a' }] } : undefined,
+    status: () => ({
+      model: 'demo',
+      fingerprint: 'bny-0',
+      epoch: 1,
+      processes: [],
+      requests: { running: 0, waiting: 0 },
+    }),
+    isReady: () => true,
+    tokenize: (text) => [...Buffer.from(text)],
+    detokenize: (tokens) => Buffer.from(tokens).toString(),
+    metrics: async () => 'up 1\n',
+  }
+}
