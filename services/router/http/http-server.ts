@@ -113,13 +113,7 @@ async function handle(request: IncomingMessage, response: ServerResponse, door: 
     signal: abort.signal,
     body,
   }
-  try {
-    await route.answer(exchange)
-  } catch (error) {
-    // One prompt of a list failed: nobody reads the others any more.
-    abort.abort(error)
-    throw error
-  }
+  await route.answer(exchange)
 }
 
 function parseTarget(target: string): URL {
