@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { systemClock } from '../../lib/actor/clock.js'
 import type { ActorSystem } from '../../lib/actor/actor.js'
+import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import { createActorSystem } from '../../lib/actor/system.js'
 import { attentionOptions, drafterOptions, expertWorkerOptions, routerOptions } from '../../lib/config/options.js'
 import { tracingOptions } from '../../lib/config/run-service.js'
@@ -47,6 +48,7 @@ export async function startLocal({
 }: LocalOptions): Promise<RunningServices> {
   const services: RunningService[] = [] // in the order of their start
   const closers: (() => Promise<void>)[] = []
+  const neighbours: ExpertNeighbours = new Map()
   const connect = (id: string): ServiceDeps => {
     const transport = createLocalTransport({ hub })
     const system = createActorSystem({
@@ -71,6 +73,7 @@ export async function startLocal({
       id,
       incarnation: randomUUID(),
       pid: process.pid,
+      neighbours,
     }
   }
   const leave = async (how: 'drain' | 'stop'): Promise<void> => {

@@ -56,7 +56,7 @@ export async function doctor(flags: Flags): Promise<number> {
 }
 
 async function diagnose(): Promise<Diagnosis> {
-  const device = await probeDevice({ formats: ['f32', 'int8', 'int4'], threads: availableParallelism() })
+  const device = probeDevice({ formats: ['f32', 'int8', 'int4'], threads: availableParallelism() })
   const nats = await findNats()
   const gpus = findGpus()
   return {

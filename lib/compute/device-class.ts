@@ -11,11 +11,11 @@ import type { WeightFormat } from '../model/spec.js'
 import type { HeadGeometry } from './attention-core.js'
 import { probeAttention } from './attention-probe.js'
 import { rotated } from './attention-projection.js'
-import { createExpertFfn } from './expert-ffn.js'
+import { createExpertLayer, packExpert } from './expert-layer.js'
 import { GraphBuilder } from './graph.js'
-import { linear, rmsNorm, type LinearWeights } from './linear.js'
+import { floatWeight, linear, packLinear, rmsNorm, type LinearWeights } from './linear.js'
 import { probeValues, sameBits } from './probe-values.js'
-import { createSession, ENGINE_VERSION, type Matrix, type Session } from './session.js'
+import { createSession, ENGINE_VERSION, type Inputs } from './session.js'
 
 export type Exactness = 'exact' | 'exact-from-two-rows' | 'inexact'
 
@@ -54,26 +54,26 @@ export interface ProbeOptions {
 }
 
 /** Reports by options: the processor of a process does not change, so several workers in one process probe once. */
-const reports = new Map<string, Promise<DeviceReport>>()
+const reports = new Map<string, DeviceReport>()
 
 /** Runs every kernel in use on a fixed probe. Takes well under a second. */
-export function probeDevice(options: ProbeOptions): Promise<DeviceReport> {
+export function probeDevice(options: ProbeOptions): DeviceReport {
   const key = JSON.stringify(options)
   const report = reports.get(key) ?? runProbe(options)
   reports.set(key, report)
   return report
 }
 
-async function runProbe(options: ProbeOptions): Promise<DeviceReport> {
+function runProbe(options: ProbeOptions): DeviceReport {
   const hash = createHash('sha256').update(ENGINE_VERSION)
   const kernels: KernelReport[] = []
   for (const format of ['f32', 'int8', 'int4'] as const) {
-    const report = await probeFfn(format, options.threads ?? 1, hash)
+    const report = probeFfn(format, options.threads ?? 1, hash)
     if (format === 'f32' || options.formats.includes(format)) kernels.push(report)
   }
-  kernels.push(await probeNorm(hash), await probeRotation(hash))
-  for (const geometry of DEFAULT_GEOMETRY) await probeAttention(geometry, hash)
-  for (const geometry of options.geometries ?? DEFAULT_GEOMETRY) kernels.push(await probeAttention(geometry))
+  kernels.push(probeNorm(hash), probeRotation(hash))
+  for (const geometry of DEFAULT_GEOMETRY) probeAttention(geometry, hash)
+  for (const geometry of options.geometries ?? DEFAULT_GEOMETRY) kernels.push(probeAttention(geometry))
   const minRows = kernels.some((kernel) => kernel.exactness === 'exact-from-two-rows') ? 2 : 1
   return { deviceClass: `cpu-${hash.digest('hex').slice(0, 12)}`, engine: ENGINE_VERSION, kernels, minRows }
 }
@@ -93,43 +93,47 @@ function probeLinear(inputs: number, outputs: number, seed: number): LinearWeigh
   return { weights: probeValues(inputs * outputs, seed, 0.2), inputs, outputs }
 }
 
-async function probeFfn(format: WeightFormat, threads: number, hash: Hash): Promise<KernelReport> {
+function probeFfn(format: WeightFormat, threads: number, hash: Hash): KernelReport {
   const found: Exactness[] = []
   for (const [hidden, inner] of [
     [64, 48],
     [192, 192],
     [256, 1024],
   ] as const) {
-    const ffn = await createExpertFfn(
-      {
-        gate: probeLinear(hidden, inner, 11),
-        up: probeLinear(hidden, inner, 12),
-        down: probeLinear(inner, hidden, 13),
-      },
-      format,
-    )
+    const expert = {
+      gate: probeLinear(hidden, inner, 11),
+      up: probeLinear(hidden, inner, 12),
+      down: probeLinear(inner, hidden, 13),
+    }
+    const set = packExpert('0', expert, format)
+    const layer = createExpertLayer({ set, names: ['0'], hidden, minRows: 1, threads })
+    const compute: RowWise = (x, rows) => {
+      const places = Int32Array.from({ length: rows }, (_, row) => row)
+      return layer.compute({ x, counts: Int32Array.of(rows), rows: places, weights: new Float32Array(rows).fill(1) })
+    }
     const wide = new GraphBuilder()
     const x = wide.input('x', ['rows', hidden])
-    wide.output(linear(wide, x, probeLinear(hidden, 3 * hidden, 14), format), 'y', ['rows', 3 * hidden])
-    const product = await createSession(wide.build('probe'), threads)
-    found.push(await rowExactness(ffn, hidden, hash), await rowExactness(product, hidden, hash))
+    const packed = packLinear('wide', probeLinear(hidden, 3 * hidden, 14), format)
+    wide.output(linear(wide, x, packed, 'wide'), 'y', ['rows', 3 * hidden])
+    found.push(rowExactness(compute, hidden, hash), rowExactness(rowWise(wide, hidden, threads), hidden, hash))
+    layer.dispose()
   }
   return { kernel: format === 'f32' ? 'MatMul f32' : `MatMulNBits ${format}`, exactness: worst(found) }
 }
 
-async function probeNorm(hash: Hash): Promise<KernelReport> {
+function probeNorm(hash: Hash): KernelReport {
   const found: Exactness[] = []
   for (const width of [16, 33, 192, 1000]) {
     const graph = new GraphBuilder()
     const x = graph.input('x', ['rows', width])
-    graph.output(rmsNorm(graph, x, probeValues(width, 5), 1e-6), 'y', ['rows', width])
-    found.push(await rowExactness(await createSession(graph.build('probe')), width, hash))
+    graph.output(rmsNorm(graph, x, floatWeight(probeValues(width, 5), [width]), 1e-6), 'y', ['rows', width])
+    found.push(rowExactness(rowWise(graph, width), width, hash))
   }
   return { kernel: 'RMS norm', exactness: worst(found) }
 }
 
 /** Two heads of width 32, every row with tables of its own. */
-async function probeRotation(hash: Hash): Promise<KernelReport> {
+function probeRotation(hash: Hash): KernelReport {
   const half = 16
   const graph = new GraphBuilder()
   const x = graph.input('x', ['rows', 4 * half])
@@ -138,41 +142,46 @@ async function probeRotation(hash: Hash): Promise<KernelReport> {
   const places = graph.input('places', [1, 'rows'], 'int64')
   graph.output(rotated(graph, x, 4 * half, { cos, sin, places }), 'y', ['rows', 4 * half])
   const [cosines, sines] = [probeValues(ROWS * half, 21, 2), probeValues(ROWS * half, 22, 2)]
-  const tables = (first: number, count: number): Record<string, Matrix> => ({
+  const tables = (first: number, count: number): Inputs => ({
     cos: { data: cosines.subarray(first * half, (first + count) * half), dims: [count, half] },
     sin: { data: sines.subarray(first * half, (first + count) * half), dims: [count, half] },
     places: { data: BigInt64Array.from({ length: count }, (_, i) => BigInt(i)), dims: [1, count] },
   })
-  const exactness = await rowExactness(await createSession(graph.build('probe')), 4 * half, hash, tables)
-  return { kernel: 'rotary embedding', exactness }
+  return { kernel: 'rotary embedding', exactness: rowExactness(rowWise(graph, 4 * half, 1, tables), 4 * half, hash) }
 }
 
 const worst = (found: readonly Exactness[]): Exactness =>
   found.includes('inexact') ? 'inexact' : found.includes('exact-from-two-rows') ? 'exact-from-two-rows' : 'exact'
 
-/** Compares the bits of rows run alone and in company; disposes the session. */
-async function rowExactness(
-  session: Session,
+/** Computes rows of x: [rows, width] → [rows, outputs]; `first` is the place of the first in the probe's batch. */
+type RowWise = (x: Float32Array, rows: number, first: number) => Float32Array
+
+/** A graph from x to y as a function; its session lives as long as the process. */
+function rowWise(
+  graph: GraphBuilder,
   width: number,
-  hash: Hash,
-  more: (first: number, count: number) => Readonly<Record<string, Matrix>> = () => ({}),
-): Promise<Exactness> {
-  const x = probeValues(ROWS * width, 7, 4)
-  const run = async (first: number, count: number): Promise<Float32Array> => {
-    const { y } = await session.run({
-      x: { data: x.subarray(first * width, (first + count) * width), dims: [count, width] },
-      ...more(first, count),
-    })
+  threads = 1,
+  more: (first: number, count: number) => Inputs = () => ({}),
+): RowWise {
+  const session = createSession(graph.build('probe'), threads)
+  return (data, rows, first) => {
+    const { y } = session.run({ x: { data, dims: [rows, width] }, ...more(first, rows) })
     return y ?? new Float32Array(0)
   }
-  const all = await run(0, ROWS)
+}
+
+/** Compares the bits of rows run alone and in company. */
+function rowExactness(compute: RowWise, width: number, hash: Hash): Exactness {
+  const x = probeValues(ROWS * width, 7, 4)
+  const run = (first: number, count: number): Float32Array =>
+    compute(x.subarray(first * width, (first + count) * width), count, first)
+  const all = run(0, ROWS)
   const outputs = all.length / ROWS
   hash.update(new Uint8Array(all.buffer, all.byteOffset, all.byteLength))
   let result: Exactness = 'exact'
   for (const [first, count] of SUBSETS) {
-    if (sameBits(await run(first, count), all.subarray(first * outputs, (first + count) * outputs))) continue
+    if (sameBits(run(first, count), all.subarray(first * outputs, (first + count) * outputs))) continue
     result = worst([result, count === 1 ? 'exact-from-two-rows' : 'inexact'])
   }
-  await session.dispose()
   return result
 }

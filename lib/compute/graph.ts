@@ -1,15 +1,38 @@
-// Builds an ONNX graph in memory. Every Banyan graph is a short straight line of nodes over [rows, width] tensors.
+// Builds an ONNX graph. Its weights stay in the files of a weight folder where they have one (`weight-store.ts`), so
+// that the model's bytes are small and the engine reads each weight once.
 
+import { ClusterError } from '../errors.js'
 import { ATTRIBUTE, ELEMENT, encodeModel } from './onnx-schema.js'
 
 export type Dim = number | string // a string names a dimension that varies from run to run
 export type AttributeValue = number | readonly number[] | { readonly float: number }
+
+/** A constant of a graph: its values, or the place in a file of the weight folder that holds them. */
+export interface WeightTensor {
+  readonly element: 'float' | 'uint8'
+  readonly dims: readonly number[]
+  readonly source: Float32Array | Uint8Array | WeightPlace
+}
+
+export interface WeightPlace {
+  readonly folder: string
+  readonly file: string
+  readonly offset: number // bytes
+  readonly length: number
+}
+
+export interface BuiltGraph {
+  readonly model: Uint8Array
+  readonly weightFolder: string | undefined
+}
 
 export interface NodeOptions {
   readonly attributes?: Readonly<Record<string, AttributeValue>>
   readonly domain?: 'com.microsoft'
   readonly outputs?: number
 }
+
+const EXTERNAL = 1 // TensorProto.DataLocation
 
 const bytes = (data: ArrayBufferView): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
 
@@ -30,7 +53,14 @@ export class GraphBuilder {
   private readonly initializers: Record<string, unknown>[] = []
   private readonly inputs: Record<string, unknown>[] = []
   private readonly outputs: Record<string, unknown>[] = []
-  private numValues = 0
+  private readonly names: { count: number }
+  private readonly folders: Set<string>
+
+  /** A branch of `If` shares the names and the weight folder of the graph around it. */
+  constructor(outer?: GraphBuilder) {
+    this.names = outer?.names ?? { count: 0 }
+    this.folders = outer?.folders ?? new Set()
+  }
 
   input(name: string, dims: readonly Dim[], element: keyof typeof ELEMENT = 'float'): string {
     this.inputs.push(valueInfo(name, ELEMENT[element], dims))
@@ -42,8 +72,15 @@ export class GraphBuilder {
     return this.initializer(ELEMENT.float, bytes(data), dims)
   }
 
-  constantUint8(data: Uint8Array, dims: readonly number[]): string {
-    return this.initializer(ELEMENT.uint8, data, dims)
+  /** A weight, by value or by its place in a file. */
+  weight({ element, dims, source }: WeightTensor): string {
+    if (!('folder' in source)) return this.initializer(ELEMENT[element], bytes(source), dims)
+    this.folders.add(source.folder)
+    const name = this.fresh()
+    const places = { location: source.file, offset: String(source.offset), length: String(source.length) }
+    const externalData = Object.entries(places).map(([key, value]) => ({ key, value }))
+    this.initializers.push({ name, dataType: ELEMENT[element], dims: [...dims], dataLocation: EXTERNAL, externalData })
+    return name
   }
 
   constantInt64(values: readonly number[]): string {
@@ -69,29 +106,52 @@ export class GraphBuilder {
     return output
   }
 
+  /** Appends `If`: the value of one of two branches, [rows, width], by a condition of one boolean. */
+  branch(condition: string, yes: (inner: GraphBuilder) => string, no: (inner: GraphBuilder) => string): string {
+    const output = this.fresh()
+    const graphOf = (build: (inner: GraphBuilder) => string): Record<string, unknown> => {
+      const inner = new GraphBuilder(this)
+      inner.output(build(inner), this.fresh(), ['branchRows', 'branchWidth'])
+      return inner.proto(this.fresh())
+    }
+    this.nodes.push({
+      opType: 'If',
+      input: [condition],
+      output: [output],
+      name: `If_${output}`,
+      attribute: [
+        { name: 'then_branch', type: ATTRIBUTE.graph, g: graphOf(yes) },
+        { name: 'else_branch', type: ATTRIBUTE.graph, g: graphOf(no) },
+      ],
+    })
+    return output
+  }
+
   /** Marks a value as a float32 graph output under the name `as`. */
   output(value: string, as: string, dims: readonly Dim[]): void {
     this.nodes.push({ opType: 'Identity', input: [value], output: [as], name: `out_${as}` })
     this.outputs.push(valueInfo(as, ELEMENT.float, dims))
   }
 
-  /** The model's bytes: opset 21, `com.microsoft` 1. */
-  build(name: string): Uint8Array {
-    return encodeModel({
+  /** The model's bytes: opset 21, `com.microsoft` 1. Throws `internal` where weights lie in two folders. */
+  build(name: string): BuiltGraph {
+    const [weightFolder, other] = this.folders
+    if (other !== undefined) throw new ClusterError('internal', `graph ${name}: want one weight folder, got two`)
+    const model = encodeModel({
       irVersion: 9,
       producerName: 'banyan',
       opsetImport: [
         { domain: '', version: 21 },
         { domain: 'com.microsoft', version: 1 },
       ],
-      graph: {
-        name,
-        node: this.nodes,
-        initializer: this.initializers,
-        input: this.inputs,
-        output: this.outputs,
-      },
+      graph: this.proto(name),
     })
+    return { model, weightFolder }
+  }
+
+  private proto(name: string): Record<string, unknown> {
+    const { nodes: node, initializers: initializer, inputs: input, outputs: output } = this
+    return { name, node, initializer, input, output }
   }
 
   private initializer(dataType: number, rawData: Uint8Array, dims: readonly number[]): string {
@@ -101,7 +161,7 @@ export class GraphBuilder {
   }
 
   private fresh(): string {
-    this.numValues += 1
-    return `_${this.numValues}`
+    this.names.count += 1
+    return `_${this.names.count}`
   }
 }

@@ -1,9 +1,11 @@
 // A linear layer inside a graph: float32 `MatMul`, or `MatMulNBits` over block-scaled integers. Which one is decided
 // per matrix: a width that no block fits stays float32.
 
+import { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
-import type { GraphBuilder } from './graph.js'
+import type { GraphBuilder, WeightTensor } from './graph.js'
 import { BLOCK_SIZE, isQuantisable, quantise } from './quantise.js'
+import type { WeightSet } from './weight-store.js'
 
 /** Weights [outputs, inputs] row-major, bias [outputs]. */
 export interface LinearWeights {
@@ -13,26 +15,61 @@ export interface LinearWeights {
   readonly bias?: Float32Array | undefined
 }
 
-/** Appends x · Wᵀ + b for x [rows, inputs]; returns the value [rows, outputs]. */
-export function linear(graph: GraphBuilder, x: string, layer: LinearWeights, format: WeightFormat): string {
+/** Packs a layer as the weights `name.weights`, `name.scales` and `name.bias` that `linear` finds again. */
+export function packLinear(name: string, layer: LinearWeights, format: WeightFormat): WeightSet {
   const useFloat = format === 'f32' || !isQuantisable(layer.inputs)
-  const product = useFloat ? floatProduct(graph, x, layer) : blockProduct(graph, x, layer, format === 'int8' ? 8 : 4)
-  if (layer.bias === undefined) return product
-  return graph.node('Add', [product, graph.constant(layer.bias, [layer.outputs])])
+  const bias = layer.bias && { [`${name}.bias`]: floatWeight(layer.bias, [layer.outputs]) }
+  return { ...(useFloat ? packFloat(name, layer) : packBlocks(name, layer, format === 'int8' ? 8 : 4)), ...bias }
 }
 
-function floatProduct(graph: GraphBuilder, x: string, { weights, inputs, outputs }: LinearWeights): string {
-  return graph.node('MatMul', [x, graph.constant(transpose(weights, outputs, inputs), [inputs, outputs])])
+/** A float32 tensor as a weight. */
+export const floatWeight = (source: Float32Array, dims: readonly number[]): WeightTensor => ({
+  element: 'float',
+  dims,
+  source,
+})
+
+function packFloat(name: string, { weights, inputs, outputs }: LinearWeights): WeightSet {
+  return { [`${name}.weights`]: floatWeight(transpose(weights, outputs, inputs), [inputs, outputs]) }
 }
 
-function blockProduct(graph: GraphBuilder, x: string, layer: LinearWeights, bits: 4 | 8): string {
-  const { data, scales } = quantise(layer.weights, bits)
-  const numBlocks = layer.inputs / BLOCK_SIZE
-  const packed = graph.constantUint8(data, [layer.outputs, numBlocks, (BLOCK_SIZE * bits) / 8])
-  const scale = graph.constant(scales, [layer.outputs * numBlocks])
-  return graph.node('MatMulNBits', [x, packed, scale], {
+function packBlocks(name: string, { weights, inputs, outputs }: LinearWeights, bits: 4 | 8): WeightSet {
+  const { data, scales } = quantise(weights, bits)
+  const numBlocks = inputs / BLOCK_SIZE
+  return {
+    [`${name}.weights`]: { element: 'uint8', dims: [outputs, numBlocks, (BLOCK_SIZE * bits) / 8], source: data },
+    [`${name}.scales`]: floatWeight(scales, [outputs * numBlocks]),
+  }
+}
+
+/** The weight of that name. Throws `internal` where the set lacks it. */
+export function weightOf(set: WeightSet, name: string): WeightTensor {
+  const tensor = set[name]
+  if (tensor === undefined) throw new ClusterError('internal', `weights: want ${name}, got ${Object.keys(set).join()}`)
+  return tensor
+}
+
+/** Appends x · Wᵀ + b for x [rows, inputs] and a layer packed by `packLinear`; returns the value [rows, outputs]. */
+export function linear(graph: GraphBuilder, x: string, set: WeightSet, name: string): string {
+  const product = productOf(graph, x, set, name)
+  const bias = set[`${name}.bias`]
+  return bias === undefined ? product : graph.node('Add', [product, graph.weight(bias)])
+}
+
+function productOf(graph: GraphBuilder, x: string, set: WeightSet, name: string): string {
+  const weights = weightOf(set, `${name}.weights`)
+  if (weights.element === 'float') return graph.node('MatMul', [x, graph.weight(weights)])
+  const [outputs = 0, numBlocks = 0, blockBytes = 0] = weights.dims
+  const scales = graph.weight(weightOf(set, `${name}.scales`))
+  return graph.node('MatMulNBits', [x, graph.weight(weights), scales], {
     domain: 'com.microsoft',
-    attributes: { K: layer.inputs, N: layer.outputs, bits, block_size: BLOCK_SIZE, accuracy_level: 4 },
+    attributes: {
+      K: numBlocks * BLOCK_SIZE,
+      N: outputs,
+      bits: (blockBytes * 8) / BLOCK_SIZE,
+      block_size: BLOCK_SIZE,
+      accuracy_level: 4,
+    },
   })
 }
 
@@ -69,8 +106,8 @@ function concat(parts: readonly Float32Array[]): Float32Array {
 }
 
 /** Appends an RMS norm over the last axis (ONNX Runtime's fused operator: exact per row at every width). */
-export function rmsNorm(graph: GraphBuilder, x: string, weight: Float32Array, epsilon: number): string {
-  return graph.node('SimplifiedLayerNormalization', [x, graph.constant(weight, [weight.length])], {
+export function rmsNorm(graph: GraphBuilder, x: string, weight: WeightTensor, epsilon: number): string {
+  return graph.node('SimplifiedLayerNormalization', [x, graph.weight(weight)], {
     attributes: { axis: -1, epsilon: { float: epsilon }, stash_type: 1 },
   })
 }

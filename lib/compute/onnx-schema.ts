@@ -39,6 +39,7 @@ const MESSAGES: Record<string, Fields> = {
     name: one(1, 'string'),
     f: one(2, 'float'),
     i: one(3, 'int64'),
+    g: one(6, 'GraphProto'),
     ints: many(8, 'int64'),
     type: one(20, 'int32'),
   },
@@ -47,7 +48,10 @@ const MESSAGES: Record<string, Fields> = {
     dataType: one(2, 'int32'),
     name: one(8, 'string'),
     rawData: one(9, 'bytes'),
+    externalData: many(13, 'StringStringEntryProto'),
+    dataLocation: one(14, 'int32'),
   },
+  StringStringEntryProto: { key: one(1, 'string'), value: one(2, 'string') },
   ValueInfoProto: { name: one(1, 'string'), type: one(2, 'TypeProto') },
   TypeProto: { tensorType: one(1, 'TypeProtoTensor') },
   TypeProtoTensor: { elemType: one(1, 'int32'), shape: one(2, 'TensorShapeProto') },
@@ -61,9 +65,9 @@ const root = protobuf.Root.fromJSON({
 const modelType = root.lookupType('ModelProto')
 
 /** ONNX element types by their specification numbers. */
-export const ELEMENT = { float: 1, uint8: 2, int64: 7 } as const
+export const ELEMENT = { float: 1, uint8: 2, int64: 7, bool: 9 } as const
 
-export const ATTRIBUTE = { float: 1, int: 2, ints: 7 } as const
+export const ATTRIBUTE = { float: 1, int: 2, graph: 5, ints: 7 } as const
 
 /** Bytes of a ModelProto given in protobufjs' plain form. */
 export function encodeModel(model: Record<string, unknown>): Uint8Array {

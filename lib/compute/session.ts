@@ -1,60 +1,75 @@
-// The only module that imports the compute engine. A session computes synchronously inside one event-loop turn; between
-// two runs the loop turns, so that messages are answered while a step is under way.
+// The only module that imports the compute engine. A run is synchronous: it returns when the graph has computed.
 //
 // Invariants
 //   C1  A row's bits do not depend on the rows beside it: a kernel that needs two rows for that gets them (`minRows`).
 //   C2  Intra-op threads of a session are fixed at its creation; attention over run-time tensors always has one.
 
 import * as ort from 'onnxruntime-node'
+import { binding, initOrt } from 'onnxruntime-node/dist/binding.js'
 import { ClusterError } from '../errors.js'
+import type { BuiltGraph } from './graph.js'
 
 export const ENGINE_VERSION = `onnxruntime-${ort.env.versions.node ?? ort.env.versions.common}`
 
 export interface Matrix {
-  readonly data: Float32Array | BigInt64Array
+  readonly data: Float32Array | BigInt64Array | Uint8Array // an Uint8Array holds booleans
   readonly dims: readonly number[]
 }
 
+export type Inputs = Readonly<Record<string, Matrix>>
+export type Outputs = Readonly<Record<string, Float32Array>>
+
 export interface Session {
-  /** Runs the graph; outputs are fresh float32 arrays, keyed by output name. */
-  run(inputs: Readonly<Record<string, Matrix>>): Promise<Readonly<Record<string, Float32Array>>>
-  /** Frees the weights once the runs under way have ended. */
-  dispose(): Promise<void>
+  /** Runs the graph; outputs are fresh float32 arrays, keyed by output name. Throws `internal` where the engine fails. */
+  run(inputs: Inputs): Outputs
+  /** Frees the weights. */
+  dispose(): void
 }
 
-/** Loads a model from its bytes on the CPU. Throws `internal` with the engine's words where it refuses the graph. */
-export async function createSession(model: Uint8Array, threads = 1): Promise<Session> {
-  const session = await ort.InferenceSession.create(model, {
+/** Loads a graph on the CPU. Throws `internal` with the engine's words where it refuses the graph. */
+export function createSession({ model, weightFolder }: BuiltGraph, threads = 1): Session {
+  initOrt()
+  const session = new binding.InferenceSession()
+  const options = {
     executionProviders: ['cpu'],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     enableCpuMemArena: false,
     logSeverityLevel: 3,
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
-  }).catch((error: unknown) => {
-    throw new ClusterError('internal', `compute engine refused a graph: ${String(error)}`, { cause: error })
-  })
-  let lastRun: Promise<unknown> = Promise.resolve()
+    extra: { session: { ...external(weightFolder), intra_op: { allow_spinning: '0' } } },
+  }
+  inEngine('refused a graph', () => session.loadModel(model.buffer, model.byteOffset, model.byteLength, options))
+  const fetches = Object.fromEntries(session.outputMetadata.map(({ name }) => [name, null]))
   return {
-    run: async (inputs) => {
-      const feeds = Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, toTensor(value)]))
-      const running = session.run(feeds)
-      lastRun = running.catch(() => undefined) // its caller hears of it
-      const results = await running
-      return Object.fromEntries(Object.entries(results).map(([name, value]) => [name, floats(value)]))
+    run: (inputs) => {
+      const feeds: Record<string, ort.Tensor> = {}
+      for (const name in inputs) feeds[name] = toTensor(inputs[name]!)
+      const results = inEngine('failed', () => session.run(feeds, fetches, {}))
+      const outputs: Record<string, Float32Array> = {}
+      for (const name in results) outputs[name] = floats(results[name]!)
+      return outputs
     },
-    dispose: async () => {
-      await lastRun // runs end in the order of their calls
-      await session.release()
-    },
+    dispose: () => session.dispose(),
+  }
+}
+
+const external = (folder: string | undefined): object =>
+  folder === undefined ? {} : { model_external_initializers_file_folder_path: folder }
+
+function inEngine<T>(what: string, call: () => T): T {
+  try {
+    return call()
+  } catch (error) {
+    throw new ClusterError('internal', `compute engine ${what}: ${String(error)}`, { cause: error })
   }
 }
 
 function toTensor({ data, dims }: Matrix): ort.Tensor {
-  return data instanceof Float32Array ? new ort.Tensor('float32', data, dims) : new ort.Tensor('int64', data, dims)
+  if (data instanceof Float32Array) return new ort.Tensor('float32', data, dims)
+  return data instanceof Uint8Array ? new ort.Tensor('bool', data, dims) : new ort.Tensor('int64', data, dims)
 }
 
-function floats(value: ort.OnnxValue): Float32Array {
+function floats(value: ort.Tensor): Float32Array {
   if (value.data instanceof Float32Array) return value.data
   throw new ClusterError('internal', `compute engine output: want float32, got ${value.type}`)
 }

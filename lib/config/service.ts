@@ -1,6 +1,7 @@
 // What a service is started with: everything that differs between a test, a laptop and a cluster is a parameter.
 
 import type { ActorSystem } from '../actor/actor.js'
+import type { ExpertNeighbours } from '../compute/expert-call.js'
 import type { WeightFormat } from '../model/spec.js'
 import type { Tracer } from '@opentelemetry/api'
 import type { Transport } from '../transport/transport.js'
@@ -22,11 +23,13 @@ export interface ServiceDeps {
   readonly id: string // e.g. 'expert-worker-0', unique in the cluster
   readonly incarnation: string // new at every start of the process
   readonly pid: number
+  readonly neighbours?: ExpertNeighbours | undefined // of services that share a process
 }
 
 export interface ModelOptions {
   readonly path: string
   readonly weights: WeightFormat
+  readonly weightCache?: string | undefined // folder where packed weights are kept; absent: packed at every start
 }
 
 export interface AttentionOptions {
@@ -57,6 +60,8 @@ export interface RouterOptions {
   readonly maxTreeNodes: number
   readonly tokenBudget: number // rows per step
   readonly prefillChunk: number // rows of one prompt per step
+  readonly stepTargetMs?: number | undefined // of a step with prefill while others decode; absent: by the decode step
+  readonly costModelFile?: string | undefined // where measured step costs are kept
   readonly maxRunning: number // sequences per attention worker
   readonly maxWaiting: number // sequences, all workers
 }

@@ -1,6 +1,7 @@
 // Names what an answer is a function of. Equal fingerprint, request and seed: equal tokens (invariant I1).
 
 import { createHash } from 'node:crypto'
+import { join } from 'node:path'
 import { SAMPLER_VERSION } from '../sampling/sampler.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { WeightFormat } from './spec.js'
@@ -9,6 +10,10 @@ import type { WeightFormat } from './spec.js'
 export function modelFingerprint(checkpoint: Checkpoint, format: WeightFormat): string {
   return `${checkpoint.fingerprint}-${format}`
 }
+
+/** The folder of a model's packed weights inside the weight cache, if there is one. */
+export const weightFolder = (options: { readonly weightCache?: string | undefined }, fingerprint: string): string | undefined =>
+  options.weightCache === undefined ? undefined : join(options.weightCache, fingerprint)
 
 export const KV_FORMAT = 'f32'
 

@@ -7,13 +7,16 @@ import { dispatch, type DispatchContext } from './dispatch.js'
 import { route } from './gate.js'
 import { tailMask, type SequenceState } from './sequence-state.js'
 
+/** How long runs may follow one another before messages (cancels, pings) are answered. */
+const MAX_BUSY_MS = 5
+
 /** Rows of one sequence inside the step's batch. */
 interface Span {
   readonly state: SequenceState
   readonly firstRow: number
   readonly rows: number
   readonly mask: Float32Array
-  readonly slots: number
+  readonly numPages: number
 }
 
 interface Batch {
@@ -32,21 +35,28 @@ export async function forward(
   const { hidden } = model.spec
   let x = model.embed(states.flatMap((state) => [...state.tail.tokens]))
   let delta: Float32Array | undefined
+  let turned = performance.now()
   for (const [index, layer] of model.layers.entries()) {
     const dims = [batch.rows, hidden]
     const inputs = { x: { data: x, dims }, ...(delta && { delta: { data: delta, dims } }), ...batch.rotation }
-    const { h = x, q, k, v } = await layer.project.run(inputs)
-    const attended = await attendBatch(layer, index, batch, { q: need(q), k: need(k), v: need(v) })
-    const after = await layer.output.run({
+    const { h = x, q, k, v } = layer.project.run(inputs)
+    const attended = attendBatch(layer, index, batch, { q: need(q), k: need(k), v: need(v) })
+    const after = layer.output.run({
       a: { data: attended, dims: [batch.rows, attended.length / batch.rows] },
       h_in: { data: h, dims },
     })
     x = need(after.h)
     const routes = route(layer.spec.ffn, batch.rows, after.gate)
     delta = await dispatch(context, index, need(after.n), routes)
+    if (performance.now() - turned > MAX_BUSY_MS) {
+      await turnOfTheLoop()
+      turned = performance.now()
+    }
   }
   return add(x, delta)
 }
+
+const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 const need = (value: Float32Array | undefined): Float32Array => value ?? new Float32Array(0)
 
@@ -69,27 +79,24 @@ function layOutBatch(model: AttentionModel, states: readonly SequenceState[]): B
   }
 }
 
-async function attendBatch(
+function attendBatch(
   layer: AttentionLayer,
   index: number,
   batch: Batch,
   { q, k, v }: { q: Float32Array; k: Float32Array; v: Float32Array },
-): Promise<Float32Array> {
+): Float32Array {
   const width = q.length / batch.rows
   const result = new Float32Array(q.length)
-  const runs = batch.spans.map(async ({ state, firstRow, rows, mask, slots }) => {
+  for (const { state, firstRow, rows, mask, numPages } of batch.spans) {
     state.cache.write(index, state.tail.slots, { k, v, firstRow })
-    const attended = await layer.core.attend({
+    const attended = layer.core.attend({
       rows,
-      slots,
       mask,
       q: q.subarray(firstRow * width, (firstRow + rows) * width),
-      keys: state.cache.layerKeys(index),
-      values: state.cache.layerValues(index),
+      pages: state.cache.layerPages(index, numPages),
     })
     result.set(attended, firstRow * width)
-  })
-  await Promise.all(runs)
+  }
   return result
 }
 

@@ -7,6 +7,7 @@
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import { askWhileAlive } from '../../lib/actor/ask-while-alive.js'
+import type { ExpertCall, ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { ShardPlan } from '../../lib/model/expert-shards.js'
 import { packF32, packI32, readF32 } from '../../lib/wire/tensor.js'
@@ -14,6 +15,7 @@ import type { Routes } from './gate.js'
 
 export interface DispatchContext {
   readonly system: ActorSystem
+  readonly neighbours: ExpertNeighbours // expert workers in this process
   readonly step: string
   readonly replicas: readonly (readonly string[])[] // shard → expert workers, the first is this step's choice
   readonly plan: ShardPlan
@@ -22,13 +24,6 @@ export interface DispatchContext {
   readonly traceparent?: string | undefined
   readonly failed: Set<string> // workers that did not answer in this step
   readonly used: Set<string> // workers that were asked in this step
-}
-
-interface ExpertCall {
-  readonly shard: number
-  readonly expert: number
-  readonly rows: readonly number[] // ascending
-  readonly weights: readonly number[]
 }
 
 /** Partial sums of one shard: row → its place in `data`. */
@@ -80,7 +75,10 @@ async function askWorkers(context: DispatchContext, layer: number, work: Work): 
     const worker = chooseWorker(context, layer, call)
     byWorker.set(worker, [...(byWorker.get(worker) ?? []), call])
   }
-  const asked = [...byWorker].map(([worker, calls]) => askOrFailOver(context, layer, worker, { ...work, calls }))
+  // A worker of this process computes when it is asked: the frames to the others are under way by then.
+  const isNear = (worker: string): number => (context.neighbours.has(worker) ? 1 : 0)
+  const inOrder = [...byWorker].sort(([a], [b]) => isNear(a) - isNear(b))
+  const asked = inOrder.map(([worker, calls]) => askOrFailOver(context, layer, worker, { ...work, calls }))
   return (await Promise.all(asked)).flat()
 }
 
@@ -120,21 +118,23 @@ async function askOrFailOver(context: DispatchContext, layer: number, worker: st
 }
 
 async function askWorker(context: DispatchContext, layer: number, worker: string, work: Work): Promise<Partial[]> {
-  const union = [...new Set(work.calls.flatMap((call) => call.rows))].sort((a, b) => a - b)
+  context.used.add(worker)
+  const compute = context.neighbours.get(worker)
+  if (compute !== undefined) return splitPartials(compute({ layer, hidden: work.n, calls: work.calls }), work)
+  const union = [...new Set(work.calls.flatMap((call) => Array.from(call.rows)))].sort((a, b) => a - b)
   const placeOf = new Map(union.map((row, place) => [row, place]))
   const hidden = new Float32Array(union.length * work.hidden)
   union.forEach((row, place) =>
     hidden.set(work.n.subarray(row * work.hidden, (row + 1) * work.hidden), place * work.hidden),
   )
-  context.used.add(worker)
   const body = {
     step: context.step,
     layer,
     hidden: packF32(hidden, [union.length, work.hidden]),
     experts: packI32(work.calls.map((call) => call.expert)),
     counts: packI32(work.calls.map((call) => call.rows.length)),
-    rows: packI32(work.calls.flatMap((call) => call.rows.map((row) => placeOf.get(row) ?? 0))),
-    weights: packF32(Float32Array.from(work.calls.flatMap((call) => call.weights))),
+    rows: packI32(work.calls.flatMap((call) => Array.from(call.rows, (row) => placeOf.get(row) ?? 0))),
+    weights: packF32(Float32Array.from(work.calls.flatMap((call) => Array.from(call.weights)))),
   }
   const answer = await askWhileAlive(
     context.system,
@@ -155,7 +155,7 @@ function splitPartials(data: Float32Array, { calls, hidden }: Work): Partial[] {
   for (const call of calls) {
     const rows = rowsOfShard.get(call.shard) ?? new Set()
     rowsOfShard.set(call.shard, rows)
-    for (const row of call.rows) rows.add(row)
+    for (let i = 0; i < call.rows.length; i++) rows.add(call.rows[i]!)
   }
   const numRows = [...rowsOfShard.values()].reduce((sum, rows) => sum + rows.size, 0)
   if (data.length !== numRows * hidden) {

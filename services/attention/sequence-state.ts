@@ -6,6 +6,7 @@
 //   S2  The tail is laid out by `tailSlots`, so a row's slot lies in the exact block of its position.
 
 import { ClusterError } from '../../lib/errors.js'
+import { PAGE_SLOTS } from '../../lib/compute/attention-core.js'
 import { createSampler, type Sampler } from '../../lib/sampling/sampler.js'
 import type { SamplingParams } from '../../lib/sampling/params.js'
 import { tailSlots } from '../../lib/speculative/tail-layout.js'
@@ -72,7 +73,7 @@ export function advance(state: SequenceState, entry: StepEntry, limits: Limits):
   commit(state, accepted)
   state.tail = tail
   state.epoch = entry.epoch
-  state.cache.reserve(Math.max(...state.tail.slots) + 1)
+  state.cache.reserve(highest(state.tail.slots) + 1)
 }
 
 function commit(state: SequenceState, accepted: Int32Array): void {
@@ -119,11 +120,14 @@ function checkRows(
   for (const node of sampled) if (node < 0 || node >= tokens.length) fail(`sampled node ${node} is not in the tree`)
 }
 
-/** The attention mask of the tail, [nodes, slots]: committed slots and a node's own ancestors are visible. */
-export function tailMask(state: SequenceState): { readonly mask: Float32Array; readonly slots: number } {
+const highest = (slots: Int32Array): number => slots.reduce((most, slot) => Math.max(most, slot), 0)
+
+/** The attention mask of the tail, [nodes, pages * PAGE_SLOTS]: committed slots and a node's own ancestors are visible. */
+export function tailMask(state: SequenceState): { readonly mask: Float32Array; readonly numPages: number } {
   const { parents, slots } = state.tail
   const base = state.cache.length
-  const numSlots = Math.max(...slots) + 1
+  const numPages = Math.ceil((highest(slots) + 1) / PAGE_SLOTS)
+  const numSlots = numPages * PAGE_SLOTS
   const mask = new Float32Array(parents.length * numSlots).fill(-Infinity)
   for (let node = 0; node < parents.length; node++) {
     const row = node * numSlots
@@ -132,7 +136,7 @@ export function tailMask(state: SequenceState): { readonly mask: Float32Array; r
     else mask.fill(0, row, row + base)
     mask[row + slots[node]!] = 0
   }
-  return { mask, slots: numSlots }
+  return { mask, numPages }
 }
 
 /** Committed tokens and the path to a node: what the next token is sampled after. */

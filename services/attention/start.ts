@@ -4,7 +4,8 @@ import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
 import type { AttentionOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { startHeartbeat } from '../../lib/actor/heartbeat.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
-import { modelFingerprint } from '../../lib/model/fingerprint.js'
+import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
+import { createWeightStore } from '../../lib/compute/weight-store.js'
 import { subjects } from '../../lib/wire/subjects.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import { controlActor, stepActor } from './attention-actor.js'
@@ -19,7 +20,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const { system, tracer, id } = deps
   const checkpoint = openCheckpoint(options.model.path)
   const format = options.model.weights
-  const report = await probeDevice({
+  const report = probeDevice({
     formats: [format],
     geometries: [geometryOf(checkpoint.spec)],
     threads: options.threads,
@@ -44,8 +45,20 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     }),
     HEARTBEAT_MS,
   )
-  const model = await loadAttentionModel(checkpoint, { format, minRows: report.minRows, threads: options.threads })
-  const runner = createStepRunner({ model, system, kvTokens: options.kvTokens, expertTimeoutMs: EXPERT_TIMEOUT_MS })
+  const fingerprint = modelFingerprint(checkpoint, format)
+  const model = await loadAttentionModel(checkpoint, {
+    format,
+    minRows: report.minRows,
+    threads: options.threads,
+    weights: createWeightStore(weightFolder(options.model, fingerprint)),
+  })
+  const runner = createStepRunner({
+    model,
+    system,
+    kvTokens: options.kvTokens,
+    expertTimeoutMs: EXPERT_TIMEOUT_MS,
+    neighbours: deps.neighbours ?? new Map(),
+  })
   const counted: typeof runner = {
     ...runner,
     run: async (step, stepOptions) => {
@@ -65,7 +78,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     heartbeat.beat()
     heartbeat.stop()
     await Promise.all(actors.map((actor) => actor.stop()))
-    await model.dispose()
+    model.dispose()
     checkpoint.close()
   }
   return { address: id, drain: stop, stop }

@@ -5,6 +5,7 @@
 //   R2  An entry that cannot run (gap, bad tree, no KV room) fails alone; the others go on.
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
+import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import { linkedSignal, type LinkedSignal } from '../../lib/actor/linked-signal.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Body, MessageOf, StepEntry } from '../../lib/wire/messages.js'
@@ -48,9 +49,11 @@ export interface StepRunnerOptions {
   readonly system: ActorSystem
   readonly kvTokens: number
   readonly expertTimeoutMs: number
+  readonly neighbours: ExpertNeighbours
 }
 
-export function createStepRunner({ model, system, kvTokens, expertTimeoutMs }: StepRunnerOptions): StepRunner {
+export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
+  const { model, system, kvTokens, expertTimeoutMs, neighbours } = runnerOptions
   const sequences = new Map<string, SequenceState>()
   const geometry = { numLayers: model.layers.length, ...geometryOf(model.spec) }
   const limits = { vocabSize: model.spec.vocabSize, maxPositions: model.spec.maxPositions }
@@ -90,6 +93,7 @@ export function createStepRunner({ model, system, kvTokens, expertTimeoutMs }: S
     const abort = linkedSignal([options.signal])
     const context: DispatchContext = {
       system,
+      neighbours,
       step: step.step,
       replicas: step.replicas,
       plan: model.plan,

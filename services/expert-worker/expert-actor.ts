@@ -36,7 +36,8 @@ function computeActor({ address, store, tracer, load }: ExpertActorOptions, canc
         inSpan(tracer, 'expert.compute', context.traceparent, async (_, span) => {
           span.setAttribute('banyan.layer', message.layer)
           const started = performance.now()
-          const partials = await computeExperts(store, message, () => cancelled.has(message.step))
+          if (cancelled.has(message.step)) throw new ClusterError('cancelled', `step ${message.step} was cancelled`)
+          const partials = computeExperts(store, message)
           load.calls = (load.calls ?? 0) + 1
           load.rows = (load.rows ?? 0) + (message.hidden.shape[0] ?? 0)
           return {

@@ -4,10 +4,12 @@ import { startHeartbeat } from '../../lib/actor/heartbeat.js'
 import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
 import type { ExpertWorkerOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
-import { modelFingerprint } from '../../lib/model/fingerprint.js'
+import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
+import { createWeightStore } from '../../lib/compute/weight-store.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import { subjects } from '../../lib/wire/subjects.js'
 import { expertActors } from './expert-actor.js'
+import { computeLayer } from './compute.js'
 import { createExpertStore } from './expert-store.js'
 
 const HEARTBEAT_MS = 500
@@ -17,10 +19,16 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   const { system, id, tracer } = deps
   const { path, weights: format } = options.model
   const checkpoint = openCheckpoint(path)
-  const report = await probeDevice({ formats: [format], geometries: [], threads: options.threads })
+  const report = probeDevice({ formats: [format], geometries: [], threads: options.threads })
   requireExact(report)
   const fingerprint = modelFingerprint(checkpoint, format)
-  const store = createExpertStore({ checkpoint, format, minRows: report.minRows })
+  const store = createExpertStore({
+    checkpoint,
+    format,
+    minRows: report.minRows,
+    threads: options.threads,
+    weights: createWeightStore(weightFolder(options.model, fingerprint)),
+  })
   const load: Record<string, number> = { calls: 0, rows: 0, cancelledSteps: 0 }
   let state: Heartbeat['state'] = 'ready'
   const heartbeat = startHeartbeat(
@@ -42,7 +50,13 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   )
   const definitions = expertActors({ address: id, store, fingerprint, tracer, load, onPlaced: () => heartbeat.beat() })
   const actors = definitions.map((definition) => system.spawn(definition))
+  deps.neighbours?.set(id, (call) => {
+    load.calls = (load.calls ?? 0) + 1
+    load.rows = (load.rows ?? 0) + call.hidden.length / store.hidden
+    return computeLayer(store, call)
+  })
   const stop = async (): Promise<void> => {
+    deps.neighbours?.delete(id)
     state = 'stopped'
     heartbeat.beat()
     heartbeat.stop()

@@ -5,6 +5,7 @@ import { trace } from '@opentelemetry/api'
 import { randomUUID } from 'node:crypto'
 import { createActorSystem } from '../../lib/actor/system.js'
 import { systemClock } from '../../lib/actor/clock.js'
+import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { Logger, RouterOptions, RunningRouter, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
@@ -26,6 +27,7 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly experts?: number
   readonly drafters?: number
   readonly kvTokens?: number
+  readonly neighbours?: boolean // false: frames between services of one process too
 }
 
 export interface TestCluster {
@@ -43,6 +45,7 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
   const name = `test-${randomUUID().slice(0, 8)}`
   const hub = createLocalHub()
   const closers: (() => Promise<void>)[] = []
+  const neighbours: ExpertNeighbours | undefined = shape.neighbours === false ? undefined : new Map()
 
   const connect = async (id: string): Promise<ServiceDeps> => {
     const transport: Transport =
@@ -63,6 +66,7 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
       id,
       incarnation: randomUUID(),
       pid: process.pid,
+      ...(shape.nats === undefined && { neighbours }),
     }
   }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { PAGE_SLOTS } from '../../../lib/compute/attention-core.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { packI32 } from '../../../lib/wire/tensor.js'
 import type { FfnLayerSpec } from '../../../lib/model/spec.js'
@@ -80,8 +81,9 @@ describe('KvCache', () => {
     write(cache, [2, 3, 4, 5], [20, 21, 22, 23])
     cache.commit([2, 4, 5])
     assert.equal(cache.length, 5)
-    assert.deepEqual([...(cache.layerKeys(0)[0] ?? [])].slice(0, 5), [10, 11, 20, 22, 23])
-    assert.deepEqual([...(cache.layerValues(0)[0] ?? [])].slice(0, 10), [10, 1, 11, 1, 20, 1, 22, 1, 23, 1])
+    const [page] = cache.layerPages(0, 1)
+    assert.deepEqual([...(page?.keys ?? [])].slice(0, 5), [10, 11, 20, 22, 23])
+    assert.deepEqual([...(page?.values ?? [])].slice(0, 10), [10, 1, 11, 1, 20, 1, 22, 1, 23, 1])
   })
 })
 
@@ -149,7 +151,8 @@ describe('sequence state', () => {
     const state = open()
     advance(state, entry({ epoch: 0, base: 0, tokens: [5, 6] }), limits)
     advance(state, entry({ epoch: 1, base: 2, accepted: [0, 1], tokens: [7, 8, 9, 1], parents: [-1, 0, 0, 1] }), limits)
-    const { mask, slots } = tailMask(state)
+    const { mask, numPages } = tailMask(state)
+    const slots = numPages * PAGE_SLOTS
     const seen = (node: number): number[] =>
       Array.from({ length: slots }, (_, slot) => slot).filter((slot) => mask[node * slots + slot] === 0)
     assert.deepEqual([0, 1, 2, 3].map(seen), [

@@ -28,6 +28,7 @@ describe('dispatch', () => {
   function contextFor(system: ExpertWorkers['system'], replicas: readonly (readonly string[])[]): DispatchContext {
     return {
       system,
+      neighbours: new Map(),
       replicas,
       step: 'step',
       plan: shardPlan(checkpoint.spec),

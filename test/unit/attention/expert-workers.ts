@@ -5,6 +5,7 @@ import { createActorSystem } from '../../../lib/actor/system.js'
 import { systemClock } from '../../../lib/actor/clock.js'
 import type { ActorSystem } from '../../../lib/actor/actor.js'
 import type { Checkpoint } from '../../../lib/model/checkpoint.js'
+import { createWeightStore } from '../../../lib/compute/weight-store.js'
 import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
 import { expertActors } from '../../../services/expert-worker/expert-actor.js'
 import { createExpertStore } from '../../../services/expert-worker/expert-store.js'
@@ -35,7 +36,13 @@ export async function startExpertWorkers(
     return system
   }
   for (const [id, shards] of Object.entries(holdings)) {
-    const store = createExpertStore({ checkpoint, format: 'f32', minRows: 1 })
+    const store = createExpertStore({
+      checkpoint,
+      format: 'f32',
+      minRows: 1,
+      threads: 1,
+      weights: createWeightStore(undefined),
+    })
     await store.place(shards)
     const load: Record<string, number> = {}
     loads.set(id, load)

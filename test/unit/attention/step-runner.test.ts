@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { ClusterError } from '../../../lib/errors.js'
+import { createWeightStore } from '../../../lib/compute/weight-store.js'
 import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
 import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import type { MessageOf, StepEntry } from '../../../lib/wire/messages.js'
@@ -58,15 +59,21 @@ describe('step runner', () => {
 
   before(async () => {
     checkpoint = openCheckpoint(goldenModel('qwen3-moe'))
-    model = await loadAttentionModel(checkpoint, { format: 'f32', minRows: 1, threads: 1 })
+    model = await loadAttentionModel(checkpoint, {
+      format: 'f32',
+      minRows: 1,
+      threads: 1,
+      weights: createWeightStore(undefined),
+    })
     experts = await startExpertWorkers(checkpoint, { a: every })
   })
   beforeEach(() => {
-    runner = createStepRunner({ model, system: experts.system, kvTokens: 64, expertTimeoutMs: 5000 })
+    const neighbours = new Map()
+    runner = createStepRunner({ model, system: experts.system, kvTokens: 64, expertTimeoutMs: 5000, neighbours })
   })
   after(async () => {
     await experts.stop()
-    await model.dispose()
+    model.dispose()
     checkpoint.close()
   })
 

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { createAttentionCore, type AttentionCore, type HeadGeometry } from '../../../lib/compute/attention-core.js'
 import { GraphBuilder } from '../../../lib/compute/graph.js'
-import { linear } from '../../../lib/compute/linear.js'
+import { linear, packLinear } from '../../../lib/compute/linear.js'
+import { maskOf, pagesOf } from '../../../lib/compute/probe-pages.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
 import { createSession } from '../../../lib/compute/session.js'
 import { withMinRows } from '../../../lib/compute/two-rows.js'
@@ -21,22 +22,23 @@ describe('linear, row by row', () => {
     first: fc.nat(20),
   } as const)
 
-  it('a batch of any size gives a row the same bits', async () => {
-    await fc.assert(
-      fc.asyncProperty(shape, async ({ format, inputs, outputs, threads, rows, first }) => {
+  it('a batch of any size gives a row the same bits', () => {
+    fc.assert(
+      fc.property(shape, ({ format, inputs, outputs, threads, rows, first }) => {
         const graph = new GraphBuilder()
         const x = graph.input('x', ['rows', inputs])
         const weights = probeValues(inputs * outputs, 3)
-        graph.output(linear(graph, x, { weights, inputs, outputs }, format), 'y', ['rows', outputs])
-        const session = withMinRows(await createSession(graph.build('test'), threads), 2)
+        const packed = packLinear('w', { weights, inputs, outputs }, format)
+        graph.output(linear(graph, x, packed, 'w'), 'y', ['rows', outputs])
+        const session = withMinRows(createSession(graph.build('test'), threads), 2)
         const data = probeValues((first + rows + 5) * inputs, 7, 4)
-        const run = async (from: number, count: number): Promise<Float32Array> => {
+        const run = (from: number, count: number): Float32Array => {
           const part = data.subarray(from * inputs, (from + count) * inputs)
-          return (await session.run({ x: { data: part, dims: [count, inputs] } })).y ?? assert.fail()
+          return session.run({ x: { data: part, dims: [count, inputs] } }).y ?? assert.fail()
         }
-        const all = await run(0, first + rows + 5)
-        assert.deepEqual(await run(first, rows), all.subarray(first * outputs, (first + rows) * outputs))
-        await session.dispose()
+        const all = run(0, first + rows + 5)
+        assert.deepEqual(run(first, rows), all.subarray(first * outputs, (first + rows) * outputs))
+        session.dispose()
       }),
       { numRuns: 60 },
     )
@@ -62,60 +64,52 @@ describe('tree attention', () => {
 
   for (const geometry of geometries) {
     const { numHeads, numKvHeads, headDim } = geometry
-    it(`${numHeads} heads on ${numKvHeads}: a node has the bits of plain decoding (K1, K3)`, async () => {
-      const core = await createAttentionCore(geometry)
-      await fc.assert(
-        fc.asyncProperty(tree, base, async (drawn, committed) => {
+    it(`${numHeads} heads on ${numKvHeads}: a node has the bits of plain decoding (K1, K3)`, () => {
+      const core = createAttentionCore(geometry)
+      fc.assert(
+        fc.property(tree, base, (drawn, committed) => {
           const fitted = fitTree(drawn, committed, 10_000)
           const cache = drawCache(geometry, committed, fitted)
-          const all = await cache.attendTree(core)
+          const all = cache.attendTree(core)
           for (let node = 0; node < fitted.tokens.length; node++) {
             const width = numHeads * headDim
-            assert.deepEqual(await cache.attendPath(core, node), all.subarray(node * width, (node + 1) * width))
+            assert.deepEqual(cache.attendPath(core, node), all.subarray(node * width, (node + 1) * width))
           }
         }),
         { numRuns: 25 },
       )
-      await core.dispose()
+      core.dispose()
     })
   }
 })
 
 /** Random keys and values of `committed` tokens and a tree's rows, laid out as a tail or gathered along one path. */
-function drawCache({ numHeads, numKvHeads, headDim }: HeadGeometry, committed: number, tree: TokenTree) {
+function drawCache(geometry: HeadGeometry, committed: number, tree: TokenTree) {
+  const { numHeads, numKvHeads, headDim } = geometry
   const numNodes = tree.tokens.length
   const slots = tailSlots(committed, depths(tree))
   const numSlots = Math.max(...slots) + 1
   const width = numHeads * headDim
   const q = probeValues(numNodes * width, 91, 4)
-  const draw = (columns: number, seed: number): Float32Array[] =>
-    Array.from({ length: numKvHeads }, (_, head) => probeValues(numSlots * columns, seed + head, 2))
-  const keys = draw(headDim, 31)
-  const values = draw(headDim + 1, 57)
-  for (const value of values) for (let slot = 0; slot < numSlots; slot++) value[slot * (headDim + 1) + headDim] = 1
-  const pathSlots = (node: number): number[] => ancestors(tree, node).map((step) => slots[step] ?? assert.fail())
-
+  const rows = {
+    keys: probeValues(numSlots * numKvHeads * headDim, 31, 2),
+    values: probeValues(numSlots * numKvHeads * headDim, 57, 2),
+  }
+  const upTo = (length: number): number[] => Array.from({ length }, (_, slot) => slot)
+  const seen = (node: number): number[] => [
+    ...upTo(committed),
+    ...ancestors(tree, node).map((step) => slots[step] ?? assert.fail()),
+  ]
   return {
-    attendTree: (core: AttentionCore): Promise<Float32Array> => {
-      const mask = new Float32Array(numNodes * numSlots).fill(-Infinity)
-      for (let node = 0; node < numNodes; node++) {
-        mask.fill(0, node * numSlots, node * numSlots + committed)
-        for (const slot of pathSlots(node)) mask[node * numSlots + slot] = 0
-      }
-      return core.attend({ rows: numNodes, slots: numSlots, q, mask, keys, values })
+    attendTree: (core: AttentionCore): Float32Array => {
+      const pages = pagesOf(geometry, rows, upTo(numSlots))
+      const mask = maskOf(pages.length, upTo(numNodes).map(seen))
+      return core.attend({ rows: numNodes, q, mask, pages })
     },
-    attendPath: (core: AttentionCore, node: number): Promise<Float32Array> => {
-      const order = [...Array.from({ length: committed }, (_, slot) => slot), ...pathSlots(node)]
-      const gather = (source: Float32Array, columns: number): Float32Array =>
-        Float32Array.from(order.flatMap((slot) => [...source.subarray(slot * columns, (slot + 1) * columns)]))
-      return core.attend({
-        rows: 1,
-        slots: order.length,
-        q: q.subarray(node * width, (node + 1) * width),
-        mask: new Float32Array(order.length),
-        keys: keys.map((key) => gather(key, headDim)),
-        values: values.map((value) => gather(value, headDim + 1)),
-      })
+    attendPath: (core: AttentionCore, node: number): Float32Array => {
+      const pages = pagesOf(geometry, rows, seen(node))
+      const mask = maskOf(pages.length, [upTo(seen(node).length)])
+      return core.attend({ rows: 1, q: q.subarray(node * width, (node + 1) * width), mask, pages })
     },
   }
 }

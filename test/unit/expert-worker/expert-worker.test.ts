@@ -1,6 +1,7 @@
 // X1 and X2 of an expert call, what it refuses, and that placing shards never breaks a call under way.
 
 import assert from 'node:assert/strict'
+import { createWeightStore } from '../../../lib/compute/weight-store.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
@@ -25,7 +26,13 @@ describe('expert worker', () => {
     checkpoint = openCheckpoint(goldenModel('mixtral'))
   })
   beforeEach(async () => {
-    store = createExpertStore({ checkpoint, format: 'f32', minRows: 1 })
+    store = createExpertStore({
+      checkpoint,
+      format: 'f32',
+      minRows: 1,
+      threads: 1,
+      weights: createWeightStore(undefined),
+    })
     await store.place(Array.from({ length: store.plan.numShards }, (_, shard) => shard))
   })
   afterEach(() => store.dispose())
@@ -43,8 +50,8 @@ describe('expert worker', () => {
       weights: packF32(Float32Array.from(calls.flatMap(({ weights }) => weights))),
     }
   }
-  const compute = async (request: MessageOf<'expert.compute'>): Promise<Float32Array> =>
-    readF32(await computeExperts(store, request, () => false), 'partials')
+  const compute = (request: MessageOf<'expert.compute'>): Float32Array =>
+    readF32(computeExperts(store, request), 'partials')
   const isCode = (code: string, words: RegExp) => (error: unknown) =>
     error instanceof ClusterError && error.code === code && words.test(error.message)
 
@@ -54,19 +61,19 @@ describe('expert worker', () => {
   ]
 
   it('answers the weighted rows of every shard, shards and rows ascending', async () => {
-    const y = await compute(message(calls))
-    const [zero, one] = [await compute(message(calls.slice(0, 1))), await compute(message(calls.slice(1)))]
+    const y = compute(message(calls))
+    const [zero, one] = [compute(message(calls.slice(0, 1))), compute(message(calls.slice(1)))]
     assert.notEqual(store.plan.shardOf(layer, 0), store.plan.shardOf(layer, 1))
     assert.deepEqual(y, Float32Array.of(...zero, ...one))
   })
 
   it('does not depend on the order of the calls in the message (X1, X2)', async () => {
-    assert.deepEqual(await compute(message([...calls].reverse())), await compute(message(calls)))
+    assert.deepEqual(compute(message([...calls].reverse())), compute(message(calls)))
   })
 
   it('gives a row the same bits alone and in company (I1)', async () => {
-    const company = await compute(message(calls.slice(1)))
-    const alone = await compute(message([{ expert: 1, rows: [2], weights: [0.75] }]))
+    const company = compute(message(calls.slice(1)))
+    const alone = compute(message([{ expert: 1, rows: [2], weights: [0.75] }]))
     assert.deepEqual(alone, company.subarray(store.hidden, 2 * store.hidden))
   })
 
@@ -81,21 +88,12 @@ describe('expert worker', () => {
     ],
   ]
   for (const [title, request, words] of bad) {
-    it(`refuses ${title}`, () => assert.rejects(compute(request()), isCode('invalid_argument', words)))
+    it(`refuses ${title}`, () => assert.throws(() => compute(request()), isCode('invalid_argument', words)))
   }
 
   it('refuses an expert whose shard is not loaded, naming layer, expert and shard', async () => {
     await store.place([0])
-    await assert.rejects(
-      compute(message(calls)),
-      isCode('failed_precondition', /layer 0, expert 1: shard \d is not loaded/),
-    )
-  })
-
-  it('stops between two experts when its step is cancelled', async () => {
-    let asked = 0
-    const second = (): boolean => (asked += 1) > 1
-    await assert.rejects(computeExperts(store, message(calls), second), isCode('cancelled', /step was cancelled/))
+    assert.throws(() => compute(message(calls)), isCode('failed_precondition', /layer 0: shard \d is not loaded/))
   })
 
   it('loads what is missing, drops what is not wanted, and repeats without effect', async () => {
@@ -105,9 +103,8 @@ describe('expert worker', () => {
     }
   })
 
-  it('a shard that is dropped during a call answers that call first', async () => {
-    const running = compute(message(calls.slice(0, 1)))
-    await store.place([])
-    assert.equal((await running).length, 2 * store.hidden)
+  it('places one after the other: the last one wins whatever it had to load', async () => {
+    await Promise.all([store.place([1]), store.place([0, 2]), store.place([2])])
+    assert.deepEqual(store.shards, [2])
   })
 })
