@@ -2,10 +2,11 @@
 
 import type { Command } from 'commander'
 import { availableParallelism } from 'node:os'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { describeConfig, printConfig } from '../lib/config/print.js'
 import { resolveConfig, type ResolvedConfig } from '../lib/config/resolve.js'
 import { kebab, SETTING_NAMES, SETTINGS } from '../lib/config/schema.js'
+import { cacheFolder } from './cluster/choose-transport.js'
 import { demoModelPath } from './package-root.js'
 import { print, printJson } from './terminal.js'
 
@@ -32,7 +33,11 @@ export function addClusterFlags(command: Command): Command {
 
 /** Throws `invalid_argument` that names every bad setting at once. */
 export function loadConfig({ config: file, ...flags }: Flags): ResolvedConfig {
-  const machine = { model: demoModelPath(), cores: availableParallelism() }
+  const machine = {
+    model: demoModelPath(),
+    cores: availableParallelism(),
+    costModelFile: join(cacheFolder(process.env), 'cost-model.json'),
+  }
   const resolved = resolveConfig({
     flags,
     env: process.env,

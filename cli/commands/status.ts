@@ -26,6 +26,15 @@ const statusSchema = z.object({
     }),
   ),
   requests: z.object({ running: z.number(), waiting: z.number() }),
+  stepCost: z
+    .object({
+      predictions: z.number(),
+      errorMedian: z.number().nullable(),
+      errorP90: z.number().nullable(),
+      baselineErrorMedian: z.number().nullable(),
+      terms: z.record(z.string(), z.number()),
+    })
+    .optional(),
 })
 type Status = z.infer<typeof statusSchema>
 

@@ -1,10 +1,13 @@
-// Attention over one sequence's pages of keys and values, made of parts whose bits do not depend on the number of rows:
-// per page q · kᵀ, then mask → max → exp over all pages, per page p · [v | 1], the pages added in order, divide. The
+// Attention over pages of keys and values, made of parts whose bits do not depend on the number of rows: per page
+// q · kᵀ, then mask → max → exp over all pages of a sequence, per page p · [v | 1], the pages added in order, divide. The
 // column of ones makes the same product reduce numerator and denominator, so masked slots add exact zeros to both.
 //
+// Two graphs give the same bits: one for many rows of one sequence (prefill, trees), one for single rows of many
+// sequences (decoding), so that a batch costs one run.
+//
 // Invariants
-//   K1  Inside a page the engine reduces p · v in blocks of EXACT_BLOCK slots (or a multiple): a row's slot must lie in
-//       the block of its position (`lib/speculative/tail-layout`), else plain and tree decoding round differently.
+//   K1  A page is one block of the engine's sum over p · v, or several: a row's slot must lie in the EXACT_BLOCK of its
+//       position (`lib/speculative/tail-layout`), else plain and tree decoding round differently.
 //   K2  One thread: with more the engine cuts the product differently from size to size.
 //   K3  At least two query rows per KV head: one row takes another kernel.
 //   K4  Every page has PAGE_SLOTS slots, used or not: the shape of a page's products never changes.
@@ -13,7 +16,10 @@ import { GraphBuilder, type BuiltGraph } from './graph.js'
 import { createSession, type Matrix, type Session } from './session.js'
 
 /** Slots of a page of the KV cache: a multiple of EXACT_BLOCK. */
-export const PAGE_SLOTS = 256
+export const PAGE_SLOTS = 128
+
+/** Pages that one run takes at most for single rows: bounds the number of graphs and of their inputs. */
+const MAX_BATCH_PAGES = 32
 
 export interface HeadGeometry {
   readonly numHeads: number
@@ -27,6 +33,7 @@ export interface KvPage {
   readonly values: Float32Array // [kvHeads, PAGE_SLOTS, headDim + 1]
 }
 
+/** Rows of one sequence. */
 export interface AttentionCall {
   readonly rows: number
   readonly q: Float32Array // [rows, heads * headDim]
@@ -35,39 +42,73 @@ export interface AttentionCall {
 }
 
 export interface AttentionCore {
-  /** Returns [rows, heads * headDim]. */
-  attend(call: AttentionCall): Float32Array
+  /** Returns the rows of all calls, one call after another: [rows, heads * headDim]. */
+  attend(calls: readonly AttentionCall[]): Float32Array
   dispose(): void
 }
 
-/** Sessions over run-time pages, one per number of pages; they hold no weights, so all layers of a geometry share them. */
+/** Sessions over run-time pages, by shape; they hold no weights, so all layers of a geometry share them. */
 export function createAttentionCore(geometry: HeadGeometry): AttentionCore {
   const sessions = new Map<string, Session>()
-  const group = geometry.numHeads / geometry.numKvHeads
-  const sessionFor = (numPages: number, isSingle: boolean): Session => {
-    const key = `${numPages}/${isSingle}`
-    const session = sessions.get(key) ?? createSession(buildCore(geometry, numPages, isSingle))
+  const sessionOf = (key: string, build: () => BuiltGraph): Session => {
+    const session = sessions.get(key) ?? createSession(build())
     sessions.set(key, session)
     return session
   }
-  const attend = (call: AttentionCall): Float32Array => {
-    const { y } = sessionFor(call.pages.length, call.rows === 1).run(inputsOf(geometry, call))
+  const isWide = geometry.numHeads / geometry.numKvHeads >= 2 // else a single row is run as two (K3)
+  const attendRows = (call: AttentionCall): Float32Array => {
+    const numPages = call.pages.length
+    const session = sessionOf(`rows/${numPages}`, () => buildRows(geometry, numPages))
+    const { y } = session.run(rowsInputs(geometry, call))
     return y ?? new Float32Array(0)
   }
+  const attendSingles = (calls: readonly AttentionCall[]): Float32Array => {
+    const numPages = calls[0]?.pages.length ?? 0
+    const session = sessionOf(`singles/${calls.length}/${numPages}`, () =>
+      buildSingles(geometry, calls.length, numPages),
+    )
+    const { y } = session.run(singlesInputs(geometry, calls))
+    return y ?? new Float32Array(0)
+  }
+  const attendOne = (call: AttentionCall): Float32Array =>
+    call.rows === 1 ? firstHalf(attendRows(twice(call))) : attendRows(call)
   return {
-    attend: (call) => (call.rows * group < 2 ? firstHalf(attend(twice(call))) : attend(call)),
+    attend: (calls) => {
+      const parts: Float32Array[] = []
+      for (let i = 0; i < calls.length;) {
+        const call = calls[i]!
+        const batch = isWide && call.rows === 1 ? batchFrom(calls, i) : undefined
+        parts.push(batch === undefined ? attendOne(call) : attendSingles(batch))
+        i += batch?.length ?? 1
+      }
+      return joined(parts)
+    },
     dispose: () => {
       for (const session of sessions.values()) session.dispose()
     },
   }
 }
 
-function inputsOf({ numHeads, numKvHeads, headDim }: HeadGeometry, call: AttentionCall): Record<string, Matrix> {
-  const { rows, pages } = call
-  const isSingle = rows === 1
+/** The longest run of single rows over equally many pages from `first`, cut to a power of two: few shapes, few graphs. */
+function batchFrom(calls: readonly AttentionCall[], first: number): readonly AttentionCall[] {
+  const numPages = calls[first]?.pages.length ?? 0
+  const most = Math.max(1, Math.floor(MAX_BATCH_PAGES / numPages))
+  let size = 1
+  const isAlike = (call: AttentionCall | undefined): boolean => call?.rows === 1 && call.pages.length === numPages
+  while (
+    size * 2 <= most &&
+    calls.slice(first + size, first + size * 2).every(isAlike) &&
+    first + size * 2 <= calls.length
+  ) {
+    size *= 2
+  }
+  return calls.slice(first, first + size)
+}
+
+function rowsInputs({ numHeads, numKvHeads, headDim }: HeadGeometry, { rows, q, mask, pages }: AttentionCall) {
   const inputs: Record<string, Matrix> = {
-    q: { data: call.q, dims: isSingle ? [numKvHeads, numHeads / numKvHeads, headDim] : [rows, numHeads * headDim] },
-    mask: { data: call.mask, dims: [rows, 1, pages.length * PAGE_SLOTS] },
+    q: { data: q, dims: [rows, numHeads * headDim] },
+    mask: { data: mask, dims: [rows, 1, pages.length * PAGE_SLOTS] },
   }
   pages.forEach(({ keys, values }, page) => {
     inputs[`k${page}`] = { data: keys, dims: [numKvHeads, PAGE_SLOTS, headDim] }
@@ -76,39 +117,94 @@ function inputsOf({ numHeads, numKvHeads, headDim }: HeadGeometry, call: Attenti
   return inputs
 }
 
-function twice(call: AttentionCall): AttentionCall {
-  const doubled = (row: Float32Array): Float32Array => {
-    const result = new Float32Array(row.length * 2)
-    result.set(row)
-    result.set(row, row.length)
-    return result
+function singlesInputs({ numHeads, numKvHeads, headDim }: HeadGeometry, calls: readonly AttentionCall[]) {
+  const numPages = calls[0]?.pages.length ?? 0
+  const inputs: Record<string, Matrix> = {
+    q: { data: joined(calls.map(({ q }) => q)), dims: [calls.length, numKvHeads, numHeads / numKvHeads, headDim] },
+    mask: { data: joined(calls.map(({ mask }) => mask)), dims: [calls.length, numPages, 1, 1, PAGE_SLOTS] },
   }
-  return { ...call, rows: 2, q: doubled(call.q), mask: doubled(call.mask) }
+  calls.forEach(({ pages }, call) => {
+    pages.forEach(({ keys, values }, page) => {
+      inputs[`k${call * numPages + page}`] = { data: keys, dims: [1, numKvHeads, PAGE_SLOTS, headDim] }
+      inputs[`v${call * numPages + page}`] = { data: values, dims: [1, numKvHeads, PAGE_SLOTS, headDim + 1] }
+    })
+  })
+  return inputs
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const [first = new Float32Array(0)] = parts
+  if (parts.length === 1) return first
+  const result = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let offset = 0
+  for (const part of parts) {
+    result.set(part, offset)
+    offset += part.length
+  }
+  return result
+}
+
+function twice(call: AttentionCall): AttentionCall {
+  return { ...call, rows: 2, q: joined([call.q, call.q]), mask: joined([call.mask, call.mask]) }
 }
 
 const firstHalf = (both: Float32Array): Float32Array => both.subarray(0, both.length / 2)
 
-function buildCore(geometry: HeadGeometry, numPages: number, isSingle: boolean): BuiltGraph {
+/** Many rows of one sequence. */
+function buildRows(geometry: HeadGeometry, numPages: number): BuiltGraph {
   const { numHeads, numKvHeads, headDim } = geometry
   const graph = new GraphBuilder()
   const group = numHeads / numKvHeads
-  const width = numHeads * headDim
-  const given = graph.input('q', isSingle ? [numKvHeads, group, headDim] : ['rows', width])
-  const q = isSingle ? given : headsFirst(graph, given, geometry)
-  const mask = graph.input('mask', [isSingle ? 1 : 'rows', 1, numPages * PAGE_SLOTS])
-  const scores = scoresOf(graph, { q, numPages, geometry })
-  const weights = isSingle ? softWeights(graph, scores, mask) : maskedByRow(graph, { scores, mask, geometry, numPages })
-  const sums = sumsOf(graph, { weights, numPages, geometry })
-  const [numerator = '', denominator = ''] = graph.nodeWith('Split', [sums, graph.constantInt64([headDim, 1])], {
-    attributes: { axis: 2 },
-    outputs: 2,
-  })
-  const y = graph.node('Div', [numerator, denominator])
-  graph.output(
-    isSingle ? y : rowsFirst(graph, y, geometry),
-    'y',
-    isSingle ? [numKvHeads, group, headDim] : ['rows', width],
+  const slots = numPages * PAGE_SLOTS
+  const q = headsFirst(graph, graph.input('q', ['rows', numHeads * headDim]), geometry)
+  const mask = graph.input('mask', ['rows', 1, slots])
+  const perPage = Array.from({ length: numPages }, (_, page) =>
+    scoresOf(graph, q, graph.input(`k${page}`, [numKvHeads, PAGE_SLOTS, headDim]), headDim),
   )
+  const scores = graph.node('Reshape', [concat(graph, perPage, 2), graph.constantInt64([numKvHeads, -1, group, slots])])
+  const weights = graph.node('Reshape', [
+    softWeights(graph, scores, mask, [3]),
+    graph.constantInt64([numKvHeads, -1, slots]),
+  ])
+  const products = cutEvenly(graph, weights, { axis: 2, size: PAGE_SLOTS, count: numPages }).map((part, page) =>
+    graph.node('MatMul', [part, graph.input(`v${page}`, [numKvHeads, PAGE_SLOTS, headDim + 1])]),
+  )
+  const y = divided(graph, sumOf(graph, products), headDim, 2)
+  graph.output(rowsFirst(graph, y, geometry), 'y', ['rows', numHeads * headDim])
+  return graph.build('attention')
+}
+
+/** One row each of `numCalls` sequences over `numPages` pages each. */
+function buildSingles({ numHeads, numKvHeads, headDim }: HeadGeometry, numCalls: number, numPages: number): BuiltGraph {
+  const graph = new GraphBuilder()
+  const group = numHeads / numKvHeads
+  const all = numCalls * numPages
+  const q = cutEvenly(graph, graph.input('q', [numCalls, numKvHeads, group, headDim]), {
+    axis: 0,
+    size: 1,
+    count: numCalls,
+  })
+  const mask = graph.input('mask', [numCalls, numPages, 1, 1, PAGE_SLOTS])
+  const perPage = Array.from({ length: all }, (_, page) =>
+    scoresOf(
+      graph,
+      q[Math.floor(page / numPages)] ?? '',
+      graph.input(`k${page}`, [1, numKvHeads, PAGE_SLOTS, headDim]),
+      headDim,
+    ),
+  )
+  const byCall = graph.constantInt64([numCalls, numPages, numKvHeads, group, PAGE_SLOTS])
+  const scores = graph.node('Reshape', [concat(graph, perPage, 0), byCall])
+  const byPage = graph.constantInt64([all, numKvHeads, group, PAGE_SLOTS])
+  const weights = graph.node('Reshape', [softWeights(graph, scores, mask, [1, 4]), byPage])
+  const products = cutEvenly(graph, weights, { axis: 0, size: 1, count: all }).map((part, page) =>
+    graph.node('MatMul', [part, graph.input(`v${page}`, [1, numKvHeads, PAGE_SLOTS, headDim + 1])]),
+  )
+  const perCall = Array.from({ length: numCalls }, (_, call) =>
+    sumOf(graph, products.slice(call * numPages, (call + 1) * numPages)),
+  )
+  const y = divided(graph, concat(graph, perCall, 0), headDim, 3)
+  graph.output(y, 'y', [numCalls, numKvHeads, group, headDim])
   return graph.build('attention')
 }
 
@@ -126,56 +222,43 @@ function rowsFirst(graph: GraphBuilder, y: string, { numHeads, numKvHeads, headD
   return graph.node('Reshape', [turned, graph.constantInt64([-1, numHeads * headDim])])
 }
 
-/** q · kᵀ / √headDim over all pages: [kvHeads, rows * group, pages * PAGE_SLOTS]. */
-function scoresOf(
-  graph: GraphBuilder,
-  { q, numPages, geometry }: { q: string; numPages: number; geometry: HeadGeometry },
-) {
-  const { numKvHeads, headDim } = geometry
-  const perPage = Array.from({ length: numPages }, (_, page) =>
-    graph.node('FusedMatMul', [q, graph.input(`k${page}`, [numKvHeads, PAGE_SLOTS, headDim])], {
-      domain: 'com.microsoft',
-      attributes: { alpha: { float: 1 / Math.sqrt(headDim) }, transB: 1 },
-    }),
-  )
-  return numPages === 1 ? (perPage[0] ?? '') : graph.node('Concat', perPage, { attributes: { axis: 2 } })
-}
+/** q · kᵀ / √headDim of one page. */
+const scoresOf = (graph: GraphBuilder, q: string, k: string, headDim: number): string =>
+  graph.node('FusedMatMul', [q, k], {
+    domain: 'com.microsoft',
+    attributes: { alpha: { float: 1 / Math.sqrt(headDim) }, transB: 1 },
+  })
 
-/** exp(scores + mask - max) along the last axis. */
-function softWeights(graph: GraphBuilder, scores: string, mask: string): string {
+/** exp(scores + mask - max), the maximum over `axes`. */
+function softWeights(graph: GraphBuilder, scores: string, mask: string, axes: readonly number[]): string {
   const masked = graph.node('Add', [scores, mask])
-  const best = graph.node('ReduceMax', [masked, graph.constantInt64([-1])], { attributes: { keepdims: 1 } })
+  const best = graph.node('ReduceMax', [masked, graph.constantInt64(axes)], { attributes: { keepdims: 1 } })
   return graph.node('Exp', [graph.node('Sub', [masked, best])])
 }
 
-interface Scores {
-  readonly scores: string
-  readonly mask: string
-  readonly geometry: HeadGeometry
-  readonly numPages: number
+/** Numerator over denominator: [… , headDim + 1] → [… , headDim]. */
+function divided(graph: GraphBuilder, sums: string, headDim: number, axis: number): string {
+  const [numerator = '', denominator = ''] = graph.nodeWith('Split', [sums, graph.constantInt64([headDim, 1])], {
+    attributes: { axis },
+    outputs: 2,
+  })
+  return graph.node('Div', [numerator, denominator])
 }
 
-/** The same where every row has a mask of its own, for all query heads of a group. */
-function maskedByRow(graph: GraphBuilder, { scores, mask, geometry, numPages }: Scores): string {
-  const { numHeads, numKvHeads } = geometry
-  const slots = numPages * PAGE_SLOTS
-  const byRow = graph.node('Reshape', [scores, graph.constantInt64([numKvHeads, -1, numHeads / numKvHeads, slots])])
-  return graph.node('Reshape', [softWeights(graph, byRow, mask), graph.constantInt64([numKvHeads, -1, slots])])
+const sumOf = (graph: GraphBuilder, parts: readonly string[]): string =>
+  parts.reduce((sum, part) => graph.node('Add', [sum, part]))
+
+const concat = (graph: GraphBuilder, parts: readonly string[], axis: number): string =>
+  parts.length === 1 ? (parts[0] ?? '') : graph.node('Concat', parts, { attributes: { axis } })
+
+interface Cut {
+  readonly axis: number
+  readonly size: number
+  readonly count: number
 }
 
-/** Σ over pages, in their order, of p · [v | 1]: [kvHeads, rows * group, headDim + 1]. */
-function sumsOf(
-  graph: GraphBuilder,
-  { weights, numPages, geometry }: { weights: string; numPages: number; geometry: HeadGeometry },
-) {
-  const { numKvHeads, headDim } = geometry
-  const sizes = graph.constantInt64(Array<number>(numPages).fill(PAGE_SLOTS))
-  const parts =
-    numPages === 1
-      ? [weights]
-      : graph.nodeWith('Split', [weights, sizes], { attributes: { axis: 2 }, outputs: numPages })
-  const products = parts.map((part, page) =>
-    graph.node('MatMul', [part, graph.input(`v${page}`, [numKvHeads, PAGE_SLOTS, headDim + 1])]),
-  )
-  return products.reduce((sum, product) => graph.node('Add', [sum, product]))
+function cutEvenly(graph: GraphBuilder, value: string, { axis, size, count }: Cut): readonly string[] {
+  if (count === 1) return [value]
+  const sizes = graph.constantInt64(Array<number>(count).fill(size))
+  return graph.nodeWith('Split', [value, sizes], { attributes: { axis }, outputs: count })
 }

@@ -50,18 +50,15 @@ function createAttentionProbe(core: AttentionCore, geometry: HeadGeometry, base:
   return (): { tree: Float32Array; paths: Float32Array } => {
     const pages = pagesOf(geometry, rows, upTo(numSlots))
     const seen = TREE_PARENTS.map((_, node) => [...upTo(base), ...pathOf(node).map((step) => slots[step] ?? 0)])
-    const tree = core.attend({ rows: TREE_PARENTS.length, q, mask: maskOf(pages.length, seen), pages })
-    const paths = new Float32Array(tree.length)
-    TREE_PARENTS.forEach((_, node) => {
+    const tree = core.attend([{ rows: TREE_PARENTS.length, q, mask: maskOf(pages.length, seen), pages }])
+    const alone = TREE_PARENTS.map((_, node) => {
       const plain = pagesOf(geometry, rows, seen[node] ?? [])
-      const alone = core.attend({
-        rows: 1,
-        q: q.subarray(node * width, (node + 1) * width),
-        mask: maskOf(plain.length, [upTo(seen[node]?.length ?? 0)]),
-        pages: plain,
-      })
-      paths.set(alone, node * width)
+      const mask = maskOf(plain.length, [upTo(seen[node]?.length ?? 0)])
+      return { rows: 1, q: q.subarray(node * width, (node + 1) * width), mask, pages: plain }
     })
+    const paths = new Float32Array(tree.length)
+    alone.forEach((call, node) => paths.set(core.attend([call]), node * width))
+    if (!sameBits(core.attend(alone), paths)) paths.fill(NaN) // a batch of sequences must give each its own bits
     return { tree, paths }
   }
 }

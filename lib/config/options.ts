@@ -31,6 +31,8 @@ export const routerOptions = (config: ClusterConfig): RouterOptions => ({
   maxTreeNodes: config.maxTreeNodes,
   tokenBudget: config.tokenBudget,
   prefillChunk: config.prefillChunk,
+  stepTargetMs: config.stepTargetMs,
+  costModelFile: config.costModelFile === 'off' ? undefined : config.costModelFile,
   maxRunning: config.maxRunning,
   maxWaiting: config.maxWaiting,
 })

@@ -3,21 +3,18 @@
 import { readFileSync, statSync } from 'node:fs'
 import { parse } from 'yaml'
 import { ClusterError } from '../errors.js'
-import {
-  configSchema,
-  defaultsFor,
-  kebab,
-  SETTING_NAMES,
-  SETTINGS,
-  type ClusterConfig,
-  type SettingName,
-} from './schema.js'
+import { defaultsFor } from './defaults.js'
+import { configSchema, kebab, SETTING_NAMES, SETTINGS, type ClusterConfig, type SettingName } from './schema.js'
 
 export interface ConfigSources {
   readonly flags?: Readonly<Record<string, unknown>> // by setting name; undefined: not given
   readonly env: Readonly<Record<string, string | undefined>>
   readonly file?: string | undefined // --config FILE.yaml
-  readonly machine: { readonly model?: string | undefined; readonly cores: number }
+  readonly machine: {
+    readonly model?: string | undefined
+    readonly cores: number
+    readonly costModelFile?: string | undefined
+  }
 }
 
 export interface ResolvedConfig {

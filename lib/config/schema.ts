@@ -53,6 +53,8 @@ export const configSchema = z.object({
   kvTokens: whole(32, 1_000_000_000),
   tokenBudget: whole(1, 1_000_000),
   prefillChunk: whole(1, 1_000_000),
+  stepTargetMs: whole(1, 600_000).optional(),
+  costModelFile: text.optional(),
   maxRunning: whole(1, 4096),
   maxWaiting: whole(1, 1_000_000),
   traceDir: text.optional(),
@@ -190,6 +192,18 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     value: 'N',
     env: 'BANYAN_PREFILL_CHUNK',
   },
+  stepTargetMs: {
+    wants: count(1, 600_000),
+    help: 'time of a step with prefill while others decode, in ms (default: 8 decode steps, at least 50)',
+    value: 'N',
+    env: 'BANYAN_STEP_TARGET_MS',
+  },
+  costModelFile: {
+    wants: 'the path of a file, or off',
+    help: 'keep measured step costs in FILE (up: in the cache folder), or off',
+    value: 'FILE',
+    env: 'BANYAN_COST_MODEL_FILE',
+  },
   maxRunning: {
     wants: count(1, 4096),
     help: 'sequences that run at once on an attention worker',
@@ -247,38 +261,3 @@ export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[] // 
 
 /** 'kvTokens' → 'kv-tokens'. */
 export const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-
-/** What a setting is without flag, environment and file; the model and the cores are the machine's and passed in. */
-export function defaultsFor(machine: {
-  readonly model?: string | undefined
-  readonly cores: number
-}): Readonly<Record<string, unknown>> {
-  return {
-    ...(machine.model === undefined ? {} : { model: machine.model }),
-    weights: 'int8',
-    device: 'auto',
-    threads: machine.cores,
-    routers: 1,
-    attention: 1,
-    experts: 2,
-    replicas: 1,
-    drafters: 1,
-    transport: 'auto',
-    cluster: 'main',
-    host: '127.0.0.1',
-    http: 8000,
-    grpc: 50_051,
-    apiKey: [],
-    draft: 'auto',
-    maxTreeNodes: 16,
-    kvTokens: 65_536,
-    tokenBudget: 512,
-    prefillChunk: 256,
-    maxRunning: 64,
-    maxWaiting: 1024,
-    logLevel: 'info',
-    otelServiceName: 'banyan',
-    otelSampler: 'parentbased_always_on',
-    otelSamplerArg: 1,
-  }
-}

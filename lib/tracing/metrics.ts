@@ -19,8 +19,20 @@ export interface RouterMetrics {
   /** One verified tree of more than one node. */
   speculated(numDrafted: number, numAccepted: number): void
   gauges(now: { readonly running: number; readonly waiting: number; readonly kvUsage: number }): void
+  /** How well step times are predicted, and from which costs. */
+  stepCost(now: {
+    readonly error: PredictionError
+    readonly baseline: PredictionError
+    readonly terms: Readonly<Record<string, number>> // milliseconds each
+  }): void
   /** Prometheus text. */
   text(): Promise<string>
+}
+
+export interface PredictionError {
+  readonly median: number // |error| / actual
+  readonly p90: number
+  readonly count: number
 }
 
 const SHORT_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5]
@@ -59,6 +71,19 @@ export function createRouterMetrics(modelName: string): RouterMetrics {
   const stepSequences = counter('banyan:step_sequences_total', 'Sequences of these steps.')
   const stepEmitted = counter('banyan:step_emitted_tokens_total', 'Tokens that these steps yielded.')
   const stepSeconds = histogram('banyan:step_seconds', 'Duration of a step as the router sees it.', SHORT_SECONDS)
+  const predictionError = new Gauge({
+    name: 'banyan:step_prediction_error_ratio',
+    help: '|predicted - actual| / actual of step times over the last steps; predictor last_similar is the baseline.',
+    labelNames: ['predictor', 'quantile'],
+    registers,
+  })
+  const predictions = gauge('banyan:step_predictions', 'Steps whose time was predicted and compared.')
+  const costSeconds = new Gauge({
+    name: 'banyan:step_cost_seconds',
+    help: 'What the cost model holds one unit of each term to cost.',
+    labelNames: ['term'],
+    registers,
+  })
 
   return {
     requestAccepted: (numTokens) => promptTokens.inc(numTokens),
@@ -87,6 +112,15 @@ export function createRouterMetrics(modelName: string): RouterMetrics {
       running.set(now.running)
       waiting.set(now.waiting)
       kvUsage.set(now.kvUsage)
+    },
+    stepCost: ({ error, baseline, terms }) => {
+      for (const [predictor, { median, p90, count }] of Object.entries({ cost_model: error, last_similar: baseline })) {
+        if (count === 0) continue // nothing to tell yet
+        predictionError.set({ predictor, quantile: '0.5' }, median)
+        predictionError.set({ predictor, quantile: '0.9' }, p90)
+      }
+      predictions.set(error.count)
+      for (const [term, ms] of Object.entries(terms)) costSeconds.set({ term }, ms / MS_PER_SECOND)
     },
     text: () => registry.metrics(),
   }

@@ -34,7 +34,14 @@ const stepEntry = z.object({
   tokens: tensor, // i32 [nodes]
   parents: tensor, // i32 [nodes], -1 for node 0, a parent before its children
   sampled: tensor, // i32: the nodes at which to sample, ascending
-  start: z.object({ promptLength: count, choice: count, sampling: samplingSchema }).optional(), // with epoch 0
+  start: z
+    .object({
+      promptLength: count,
+      choice: count,
+      sampling: samplingSchema,
+      prefix: z.object({ sequence: id, tokens: tensor }).optional(), // committed tokens to share with a sequence held there
+    })
+    .optional(), // with epoch 0
 })
 
 const logprobs = z.object({
@@ -67,6 +74,7 @@ export const MESSAGE_SCHEMAS = {
     ),
     logits: tensor.optional(), // f32 [rows of all entries, vocab]
     expertCalls: count,
+    distinctExperts: count.optional(), // (layer, expert) pairs that the step touched, for the router's cost model
     expertWaitMs: z.number(),
     computeMs: z.number(),
   }),

@@ -5,7 +5,7 @@ import type { Matrix } from '../../lib/compute/session.js'
 import type { AttentionLayer, AttentionModel } from './attention-model.js'
 import { dispatch, type DispatchContext } from './dispatch.js'
 import { route } from './gate.js'
-import { tailMask, type SequenceState } from './sequence-state.js'
+import { rowBlocks, type RowBlock, type SequenceState } from './sequence-state.js'
 
 /** How long runs may follow one another before messages (cancels, pings) are answered. */
 const MAX_BUSY_MS = 5
@@ -14,9 +14,7 @@ const MAX_BUSY_MS = 5
 interface Span {
   readonly state: SequenceState
   readonly firstRow: number
-  readonly rows: number
-  readonly mask: Float32Array
-  readonly numPages: number
+  readonly blocks: readonly RowBlock[]
 }
 
 interface Batch {
@@ -65,7 +63,7 @@ function layOutBatch(model: AttentionModel, states: readonly SequenceState[]): B
   let rows = 0
   for (const state of states) {
     const numRows = state.tail.tokens.length
-    spans.push({ state, firstRow: rows, rows: numRows, ...tailMask(state) })
+    spans.push({ state, firstRow: rows, blocks: rowBlocks(state) })
     rows += numRows
   }
   const positions = states.flatMap((state) => [...state.tail.positions])
@@ -86,18 +84,15 @@ function attendBatch(
   { q, k, v }: { q: Float32Array; k: Float32Array; v: Float32Array },
 ): Float32Array {
   const width = q.length / batch.rows
-  const result = new Float32Array(q.length)
-  for (const { state, firstRow, rows, mask, numPages } of batch.spans) {
+  const calls = batch.spans.flatMap(({ state, firstRow, blocks }) => {
     state.cache.write(index, state.tail.slots, { k, v, firstRow })
-    const attended = layer.core.attend({
-      rows,
-      mask,
-      q: q.subarray(firstRow * width, (firstRow + rows) * width),
-      pages: state.cache.layerPages(index, numPages),
+    return blocks.map(({ firstNode, rows, mask, numPages }) => {
+      const from = firstRow + firstNode
+      const pages = state.cache.layerPages(index, numPages)
+      return { rows, mask, pages, q: q.subarray(from * width, (from + rows) * width) }
     })
-    result.set(attended, firstRow * width)
-  }
-  return result
+  })
+  return layer.core.attend(calls)
 }
 
 function add(x: Float32Array, delta: Float32Array | undefined): Float32Array {

@@ -24,6 +24,7 @@ export interface DispatchContext {
   readonly traceparent?: string | undefined
   readonly failed: Set<string> // workers that did not answer in this step
   readonly used: Set<string> // workers that were asked in this step
+  readonly counters: { distinctExperts: number } // (layer, expert) pairs touched in this step
 }
 
 /** Partial sums of one shard: row → its place in `data`. */
@@ -42,6 +43,7 @@ export async function dispatch(
 ): Promise<Float32Array> {
   const numRows = routes.experts.length / routes.width
   const calls = groupCalls(routes, numRows, (expert) => context.plan.shardOf(layer, expert))
+  context.counters.distinctExperts += calls.length
   const partials = await askWorkers(context, layer, { n, hidden: n.length / numRows, calls })
   return combine(partials, numRows, n.length / numRows)
 }

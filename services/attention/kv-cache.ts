@@ -70,9 +70,12 @@ export class KvCache {
     this.committed = 0
   }
 
-  /** Numbers of slots held, a page of several owners counted in parts. */
-  get heldSlots(): number {
-    return this.pages.reduce((sum, { owners }) => sum + PAGE_SLOTS / owners, 0)
+  /** Committed tokens held, those of a shared page in equal parts by its owners. */
+  get heldTokens(): number {
+    return this.pages.reduce((sum, { owners }, index) => {
+      const used = Math.min(PAGE_SLOTS, Math.max(0, this.committed - index * PAGE_SLOTS))
+      return sum + used / owners
+    }, 0)
   }
 
   /** Writes rows to the given slots of a layer. */

@@ -55,6 +55,14 @@ export function openSequence(start: NonNullable<StepEntry['start']>, geometry: C
   }
 }
 
+/** Takes over the KV of a prefix that another sequence has committed. Throws `failed_precondition` where it has not. */
+export function sharePrefix(state: SequenceState, source: SequenceState | undefined, tokens: Int32Array): void {
+  const isHeld = source !== undefined && tokens.every((token, i) => source.tokens[i] === token)
+  if (!isHeld) throw new ClusterError('failed_precondition', `prefix of ${tokens.length} tokens: not held here`)
+  state.cache.sharePrefix(source.cache, tokens.length)
+  state.tokens = [...tokens]
+}
+
 /** Commits what the entry says was accepted and lays out its rows as the new tail. Throws on a gap or a bad tree. */
 export function advance(state: SequenceState, entry: StepEntry, limits: Limits): void {
   const isNext = entry.epoch === state.epoch + 1
@@ -122,21 +130,37 @@ function checkRows(
 
 const highest = (slots: Int32Array): number => slots.reduce((most, slot) => Math.max(most, slot), 0)
 
-/** The attention mask of the tail, [nodes, pages * PAGE_SLOTS]: committed slots and a node's own ancestors are visible. */
-export function tailMask(state: SequenceState): { readonly mask: Float32Array; readonly numPages: number } {
+/** Rows of a tail that attend in one run, with the pages that they see. */
+export interface RowBlock {
+  readonly firstNode: number
+  readonly rows: number
+  readonly mask: Float32Array // [rows, numPages * PAGE_SLOTS]: committed slots and a node's own ancestors are visible
+  readonly numPages: number
+}
+
+/** Rows in one block: what they score fits the processor's cache, and a prefill's early rows skip its late pages. */
+const BLOCK_ROWS = 64
+
+/** The tail, cut into row blocks in order. */
+export function rowBlocks(state: SequenceState): RowBlock[] {
+  const numNodes = state.tail.tokens.length
+  return Array.from({ length: Math.ceil(numNodes / BLOCK_ROWS) }, (_, block) => {
+    const firstNode = block * BLOCK_ROWS
+    return blockOf(state, firstNode, Math.min(BLOCK_ROWS, numNodes - firstNode))
+  })
+}
+
+function blockOf(state: SequenceState, firstNode: number, rows: number): RowBlock {
   const { parents, slots } = state.tail
-  const base = state.cache.length
-  const numPages = Math.ceil((highest(slots) + 1) / PAGE_SLOTS)
+  const last = highest(slots.subarray(firstNode, firstNode + rows)) // slots rise along a path (L3)
+  const numPages = Math.ceil((last + 1) / PAGE_SLOTS)
   const numSlots = numPages * PAGE_SLOTS
-  const mask = new Float32Array(parents.length * numSlots).fill(-Infinity)
-  for (let node = 0; node < parents.length; node++) {
-    const row = node * numSlots
-    const parent = parents[node]!
-    if (parent >= 0) mask.copyWithin(row, parent * numSlots, (parent + 1) * numSlots)
-    else mask.fill(0, row, row + base)
-    mask[row + slots[node]!] = 0
+  const mask = new Float32Array(rows * numSlots).fill(-Infinity)
+  for (let row = 0; row < rows; row++) {
+    mask.fill(0, row * numSlots, row * numSlots + state.cache.length)
+    for (let node = firstNode + row; node >= 0; node = parents[node]!) mask[row * numSlots + slots[node]!] = 0
   }
-  return { mask, numPages }
+  return { firstNode, rows, mask, numPages }
 }
 
 /** Committed tokens and the path to a node: what the next token is sampled after. */

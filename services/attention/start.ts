@@ -57,7 +57,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     system,
     kvTokens: options.kvTokens,
     expertTimeoutMs: EXPERT_TIMEOUT_MS,
-    neighbours: deps.neighbours ?? new Map(),
+    neighbours: deps.neighbours ?? new Map<string, never>(),
   })
   const counted: typeof runner = {
     ...runner,

@@ -9,12 +9,12 @@ import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import { linkedSignal, type LinkedSignal } from '../../lib/actor/linked-signal.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Body, MessageOf, StepEntry } from '../../lib/wire/messages.js'
-import { packF32, packI32 } from '../../lib/wire/tensor.js'
+import { packF32, packI32, readI32 } from '../../lib/wire/tensor.js'
 import type { AttentionModel } from './attention-model.js'
 import { geometryOf } from './attention-model.js'
 import { forward } from './decoder.js'
 import type { DispatchContext } from './dispatch.js'
-import { advance, openSequence, pathTokens, type SequenceState } from './sequence-state.js'
+import { advance, openSequence, pathTokens, sharePrefix, type SequenceState } from './sequence-state.js'
 
 type Result = Body<'attention.sampled'>['entries'][number]
 
@@ -59,10 +59,34 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
   const limits = { vocabSize: model.spec.vocabSize, maxPositions: model.spec.maxPositions }
   let running: RunningStep | undefined
 
-  const numTokens = (): number => [...sequences.values()].reduce((sum, { cache }) => sum + cache.length, 0)
+  const numTokens = (): number => [...sequences.values()].reduce((sum, { cache }) => sum + cache.heldTokens, 0)
+
+  let forgotten: SequenceState[] = [] // by a cancel in the middle of a step, which still writes to its pages
+
+  const forget = (sequence: string): void => {
+    const state = sequences.get(sequence)
+    sequences.delete(sequence)
+    if (state === undefined) return
+    if (running === undefined) state.cache.release()
+    else forgotten.push(state)
+  }
+
+  const endStep = (): void => {
+    running = undefined
+    for (const { cache } of forgotten) cache.release()
+    forgotten = []
+  }
+
+  const open = (sequence: string, start: NonNullable<StepEntry['start']>): SequenceState => {
+    forget(sequence) // a start that is tried again begins anew
+    const state = openSequence(start, geometry)
+    const { prefix } = start
+    if (prefix) sharePrefix(state, sequences.get(prefix.sequence), readI32(prefix.tokens, 'prefix'))
+    return state
+  }
 
   const prepare = (entry: StepEntry): SequenceState => {
-    const state = entry.start && entry.epoch === 0 ? openSequence(entry.start, geometry) : sequences.get(entry.sequence)
+    const state = entry.start && entry.epoch === 0 ? open(entry.sequence, entry.start) : sequences.get(entry.sequence)
     if (state === undefined) {
       throw new ClusterError('failed_precondition', `sequence ${entry.sequence}: not held here; start it at epoch 0`)
     }
@@ -78,7 +102,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
   }
 
   const run: StepRunner['run'] = async (step, options) => {
-    for (const sequence of step.release) sequences.delete(sequence)
+    for (const sequence of step.release) forget(sequence)
     const results: Result[] = []
     const ready: { state: SequenceState; result: Result }[] = []
     for (const entry of step.entries) {
@@ -102,6 +126,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       traceparent: options.traceparent,
       failed: new Set(),
       used: new Set(),
+      counters: { distinctExperts: 0 },
     }
     running = {
       id: step.step,
@@ -120,17 +145,18 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
         expertCalls: context.used.size,
         expertWaitMs: 0,
         computeMs,
+        distinctExperts: context.counters.distinctExperts,
         ...(logits && { logits }),
       }
     } finally {
       abort.release()
-      running = undefined
+      endStep()
     }
   }
 
   const cancel: StepRunner['cancel'] = (cancelled) => {
     for (const sequence of cancelled) {
-      sequences.delete(sequence)
+      forget(sequence)
       running?.waiting.delete(sequence)
     }
     if (running === undefined || running.waiting.size > 0 || running.abort.signal.aborted) return undefined
@@ -170,7 +196,7 @@ async function sampleAll(
   if (rows.length === 0) return undefined
   const x = new Float32Array(rows.length * hidden)
   rows.forEach((row, i) => x.set(last.subarray(row * hidden, (row + 1) * hidden), i * hidden))
-  const { logits = new Float32Array(0) } = await model.head.run({ x: { data: x, dims: [rows.length, hidden] } })
+  const { logits = new Float32Array(0) } = model.head.run({ x: { data: x, dims: [rows.length, hidden] } })
   if (withLogits) return packF32(logits, [rows.length, vocabSize])
   let next = 0
   for (const { state, result } of ready) {

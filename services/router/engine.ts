@@ -133,6 +133,16 @@ export interface ClusterStatus {
   readonly epoch: number
   readonly processes: readonly ProcessStatus[]
   readonly requests: { readonly running: number; readonly waiting: number }
+  readonly stepCost?: StepCostStatus | undefined // absent before the first attention worker came
+}
+
+/** How well step times are predicted: |error| / actual over the last 512 steps; null before the first. */
+export interface StepCostStatus {
+  readonly predictions: number
+  readonly errorMedian: number | null
+  readonly errorP90: number | null
+  readonly baselineErrorMedian: number | null // of saying what the last step of this size took
+  readonly terms: Readonly<Record<string, number>> // milliseconds each
 }
 
 export interface RequestState {

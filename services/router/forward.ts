@@ -37,14 +37,24 @@ export interface Forward {
   readonly isGivenUp: () => boolean // the sequences run elsewhere meanwhile: no further try
 }
 
+export interface ForwardResult {
+  readonly entries: readonly { readonly rows: Rows; readonly result: EntryResult }[]
+  readonly durationMs: number // of the try that succeeded
+  readonly distinctExperts: number | undefined // (layer, expert) pairs touched, where the worker reports them
+}
+
 /** Sends the step and waits for the samples; lost experts and a lost broker are waited for, within a bound. */
-export async function forward(options: ForwardOptions, { id, rows, released, traceparent, isGivenUp }: Forward) {
+export async function forward(
+  options: ForwardOptions,
+  { id, rows, released, traceparent, isGivenUp }: Forward,
+): Promise<ForwardResult> {
   const giveUpMs = options.clock.now() + RECOVERY_MS
   const entries = rows.map(stepEntry)
   for (;;) {
     const { placement, membership, system } = options
     const replicas = chooseReplicas(placement.table, (worker) => membership.isLive(worker))
     const body = { step: id, tableEpoch: placement.epoch, replicas, entries, release: [...released], withLogits: false }
+    const startedMs = performance.now()
     try {
       const sampled = await askWhileAlive(
         system,
@@ -52,10 +62,12 @@ export async function forward(options: ForwardOptions, { id, rows, released, tra
         { kind: 'attention.step', body, replyKind: 'attention.sampled' },
         { timeoutMs: STEP_TIMEOUT_MS, ...(traceparent === undefined ? {} : { traceparent }) },
       )
-      return rows.flatMap((planned, i) => {
+      const durationMs = performance.now() - startedMs
+      const answered = rows.flatMap((planned, i) => {
         const result = sampled.entries[i]
         return result === undefined ? [] : [{ rows: planned, result }]
       })
+      return { entries: answered, durationMs, distinctExperts: sampled.distinctExperts }
     } catch (error) {
       const { reason, shard } = ClusterError.from(error).details
       const isLostExpert = reason === 'EXPERT_UNAVAILABLE'

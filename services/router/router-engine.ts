@@ -10,6 +10,8 @@ import { createDetokenizer } from '../../lib/model/detokenizer.js'
 import { systemFingerprint } from '../../lib/model/fingerprint.js'
 import { traceparentOf } from '../../lib/tracing/spans.js'
 import type { RouterMetrics } from '../../lib/tracing/metrics.js'
+import type { CostSummary } from './cost-model.js'
+import { describeCost } from './cost-status.js'
 import { createEmitter } from './emitter.js'
 import type { GenerateEvent, GenerateInput, InferenceEngine } from './engine.js'
 import type { Membership } from './membership.js'
@@ -34,6 +36,7 @@ export interface RouterEngineOptions {
   readonly placement: PlacementManager
   readonly workers: AttentionWorkers
   readonly metrics: RouterMetrics
+  readonly stepCost: () => CostSummary | undefined
 }
 
 export interface RouterEngine extends InferenceEngine {
@@ -211,6 +214,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
       epoch: placement.epoch,
       processes: membership.processes(),
       requests: { running: workers.numRunning, waiting: workers.numWaiting },
+      stepCost: describeCost(options.stepCost()),
     }),
     isReady,
     tokenize: (text) => promptTokens(checkpoint, { kind: 'text', text }),
@@ -220,6 +224,8 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     },
     metrics: () => {
       metrics.gauges({ running: workers.numRunning, waiting: workers.numWaiting, kvUsage: workers.kvUsage })
+      const cost = options.stepCost()
+      if (cost !== undefined) metrics.stepCost(cost)
       return metrics.text()
     },
     drain: async (timeoutMs) => {

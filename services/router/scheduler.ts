@@ -4,10 +4,13 @@
 //   Z1  Decoding sequences come before prefill; prefill is cut into chunks that fit the token budget.
 //   Z2  No step is planned that the KV capacity cannot hold: the youngest sequence is preempted (recomputed later).
 //   Z3  Waiting sequences are admitted in order of arrival; a preempted one goes to the front.
+//   Z4  Where more decode than the token budget allows, they take turns.
 
 import { ClusterError } from '../../lib/errors.js'
 import { BLOCK_TOKENS, blocksFor, createKvBlocks, type KvBlocks } from './kv-blocks.js'
+import { UNPACED, type Pace } from './pace.js'
 import { isDecoding, prefillRows, restart, rootOnly, decodeRows, type Rows, type Sequence } from './sequence.js'
+import { shapeOf } from './step-shape.js'
 
 export interface SchedulerLimits {
   readonly kvTokens: number
@@ -39,12 +42,15 @@ export interface Scheduler {
   takeReleased(): string[]
 }
 
-export function createScheduler(limits: SchedulerLimits): Scheduler {
+/** `pace` sizes prefill chunks below the limits. */
+export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED): Scheduler {
   const blocks = createKvBlocks(limits.kvTokens)
   let running: Sequence[] = []
   let waiting: Sequence[] = []
   let released: string[] = []
   let preemptions = 0
+  const lastTurn = new WeakMap<Sequence, number>() // to decode, where not all can at once
+  let numTurns = 0
 
   const free = (sequence: Sequence): void => {
     blocks.release(sequence.id)
@@ -80,28 +86,42 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
     }
   }
 
-  const schedule = (): Rows[] => {
-    admit()
+  /** The sequences that decode in this step: all, or those that wait longest for their turn (Z4). */
+  const decodingInTurn = (): Sequence[] => {
+    const decoding = running.filter(isDecoding)
+    if (decoding.length <= limits.tokenBudget) return decoding
+    const turn = (sequence: Sequence): number => lastTurn.get(sequence) ?? 0
+    const chosen = [...decoding].sort((a, b) => turn(a) - turn(b)).slice(0, limits.tokenBudget)
+    for (const sequence of chosen) lastTurn.set(sequence, (numTurns += 1))
+    return chosen
+  }
+
+  const scheduleDecodes = (): Rows[] => {
     const rows: Rows[] = []
-    let budget = limits.tokenBudget
-    for (const sequence of running.filter(isDecoding)) {
-      if (budget < 1 || !running.includes(sequence)) continue
-      if (makeRoom(sequence, sequence.tokens.length)) {
-        rows.push(decodeRows(sequence, rootOnly(sequence)))
-        budget -= 1
-      } else {
+    for (const sequence of decodingInTurn()) {
+      if (!running.includes(sequence)) continue // preempted for one before it
+      if (makeRoom(sequence, sequence.tokens.length)) rows.push(decodeRows(sequence, rootOnly(sequence)))
+      else {
         requeue(sequence)
         preemptions += 1
       }
     }
-    for (const sequence of running.filter((candidate) => !isDecoding(candidate))) {
-      const chunk = Math.min(limits.prefillChunk, budget)
-      if (chunk < 1) break
-      const planned = prefillRows(sequence, chunk)
-      rows.push(planned)
-      budget -= planned.tree.tokens.length
-    }
     return rows.filter((planned) => running.includes(planned.sequence))
+  }
+
+  const schedule = (): Rows[] => {
+    admit()
+    const rows = scheduleDecodes()
+    const chunkSize = pace.begin(shapeOf(rows))
+    let budget = limits.tokenBudget - rows.length
+    for (const sequence of running.filter((candidate) => !isDecoding(candidate))) {
+      const missing = sequence.tokens.length - sequence.base
+      const chunk = chunkSize(sequence.base, Math.min(limits.prefillChunk, budget, missing))
+      if (chunk < 1) break
+      rows.push(prefillRows(sequence, chunk))
+      budget -= chunk
+    }
+    return rows
   }
 
   return {

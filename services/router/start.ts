@@ -13,6 +13,9 @@ import { readI32 } from '../../lib/wire/tensor.js'
 import { startGrpcServer } from './grpc-server.js'
 import { startHttpServer } from './http/http-server.js'
 import { promptLogits } from './logits.js'
+import { costKey, createCostStore } from './cost-store.js'
+import type { CostModel } from './cost-model.js'
+import { expertShapeOf } from './expert-spread.js'
 import { createMembership } from './membership.js'
 import { modelInfo } from './model-info.js'
 import { createPlacementManager } from './placement-manager.js'
@@ -58,12 +61,26 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
     timeoutMs: PROPOSE_TIMEOUT_MS,
   })
   const metrics = createRouterMetrics(modelInfo(checkpoint, options.model).id)
+  const costs = createCostStore({
+    file: options.costModelFile,
+    writer: deps.incarnation,
+    clock: system.clock,
+    logger,
+  })
+  let cost: CostModel | undefined // one: workers of another device class are not accepted
+  const openCostModel = ({ deviceClass: kind }: Heartbeat): CostModel => {
+    const { numAttention, numExperts, model } = options
+    const transport = deps.transport.kind
+    const key = costKey({ deviceClass: kind, fingerprint, weights: model.weights, transport, numAttention, numExperts })
+    return (cost = costs.open(key, expertShapeOf(checkpoint.spec)))
+  }
   const workers = createAttentionWorkers({
     ...deps,
     membership,
     placement,
     proposer,
     limits: options,
+    costModel: openCostModel,
     accepts: deviceClass.accepts,
     newStepId,
     onStep: (report) => {
@@ -81,6 +98,7 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
     placement,
     workers,
     metrics,
+    stepCost: () => cost?.summary(),
   })
 
   const stopListening = system.listen(subjects.health(cluster), 'worker.heartbeat', (heartbeat) => {
@@ -137,6 +155,7 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
     state = 'stopped'
     heartbeat.beat()
     engine.stop()
+    costs.close()
     placement.stop()
     stopTicking()
     stopListening()

@@ -14,11 +14,12 @@ import type { Tracer } from '@opentelemetry/api'
 import { ClusterError } from '../../lib/errors.js'
 import { inSpan } from '../../lib/tracing/spans.js'
 import { readI32 } from '../../lib/wire/tensor.js'
+import type { CostModel } from './cost-model.js'
 import { forward, type EntryResult, type ForwardOptions } from './forward.js'
 import type { Proposer } from './proposer.js'
 import type { Scheduler } from './scheduler.js'
 import { isDecoding, numOutput, type Rows, type Sequence } from './sequence.js'
-import { createStepCost, type StepCost } from './step-cost.js'
+import { shapeOf } from './step-shape.js'
 import { verify } from './verify.js'
 
 const MAX_RESTARTS = 20
@@ -26,6 +27,7 @@ const MAX_RESTARTS = 20
 export interface StepLoopOptions extends ForwardOptions {
   readonly scheduler: Scheduler
   readonly proposer: Proposer
+  readonly cost: CostModel
   readonly tracer: Tracer
   readonly newStepId: () => string
   /** The worker is lost: its sequences must go elsewhere. */
@@ -56,8 +58,7 @@ interface Verified {
 }
 
 export function createStepLoop(options: StepLoopOptions): StepLoop {
-  const { scheduler, proposer } = options
-  const cost = createStepCost()
+  const { scheduler, proposer, cost } = options
   let isRunning = false
   let isKicked = false // work came while the loop was looking for some
   let isStopped = false
@@ -72,16 +73,21 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
     await inSpan(options.tracer, 'router.step', parent, async (traceparent, span) => {
       const started = performance.now()
       const id = options.newStepId()
-      const rows = await propose({ ...options, cost }, id, planned)
+      const rows = await propose(options, id, planned)
       if (isStopped) return // as below: a step of sequences that run elsewhere must not reach the worker
+      const shape = shapeOf(rows)
+      const predictedMs = cost.predict(shape)
       const sampled = await forward(options, { id, rows, released, traceparent, isGivenUp: () => isStopped })
       if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
-      const verified = sampled.flatMap((entry) => verifyEntry(options, entry.rows, entry.result))
+      const verified = sampled.entries.flatMap((entry) => verifyEntry(options, entry.rows, entry.result))
       verified.forEach(commit)
       const emitted = verified.reduce((sum, entry) => sum + emit(options, entry), 0)
       const report = describeStep(rows, verified, { emitted, durationMs: performance.now() - started })
       span.setAttributes({ 'banyan.step.sequences': report.sequences, 'banyan.step.rows': report.rows })
-      if (rows.length > 0 && rows.every(({ sampled: nodes }) => nodes.length > 0)) cost.observe(report)
+      const { durationMs, distinctExperts } = sampled
+      const isWhole = sampled.entries.every(({ result }) => result.error === undefined) // refused entries took no time
+      const tokensPerSequence = yieldOf(verified, emitted)
+      if (isWhole) cost.observe({ shape, predictedMs, durationMs, distinctExperts, tokensPerSequence })
       options.onStep(report)
     })
     return true
@@ -125,13 +131,19 @@ function describeStep(rows: readonly Rows[], verified: readonly Verified[], outc
   }
 }
 
+/** Tokens per sequence that sampled; undefined where none did. */
+function yieldOf(verified: readonly Verified[], emitted: number): number | undefined {
+  const numSampled = verified.filter(({ tokens }) => tokens.length > 0).length
+  return numSampled === 0 ? undefined : emitted / numSampled
+}
+
 async function propose(
-  { scheduler, proposer, cost }: StepLoopOptions & { readonly cost: StepCost },
+  { scheduler, proposer, cost }: StepLoopOptions,
   id: string,
   planned: readonly Rows[],
 ): Promise<Rows[]> {
   const decoding = planned.filter(({ sequence }) => isDecoding(sequence)).map(({ sequence }) => sequence)
-  const budget = { maxNodes: scheduler.treeBudget(planned), price: cost.price(decoding.length) }
+  const budget = { maxNodes: scheduler.treeBudget(planned), price: cost.price(shapeOf(planned)) }
   const trees = await proposer.propose(id, decoding, budget)
   return planned
     .filter(({ sequence }) => !sequence.emitter.isClosed)

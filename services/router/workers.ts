@@ -6,8 +6,10 @@ import { controlAddress } from '../../lib/actor/ask-while-alive.js'
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { Logger, RouterOptions } from '../../lib/config/service.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
+import type { CostModel } from './cost-model.js'
 import { BLOCK_TOKENS } from './kv-blocks.js'
 import type { Membership } from './membership.js'
+import { createPace } from './pace.js'
 import type { PlacementManager } from './placement-manager.js'
 import type { Proposer } from './proposer.js'
 import { createScheduler, type Scheduler } from './scheduler.js'
@@ -44,6 +46,7 @@ export interface WorkersOptions {
   readonly placement: PlacementManager
   readonly proposer: Proposer
   readonly limits: RouterOptions
+  readonly costModel: (worker: Heartbeat) => CostModel
   readonly accepts: (worker: Heartbeat) => boolean
   readonly newStepId: () => string
   readonly onStep: (report: StepReport) => void
@@ -60,17 +63,20 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
   }
 
   const join = (heartbeat: Heartbeat): void => {
-    const scheduler = createScheduler({
+    const cost = options.costModel(heartbeat)
+    const schedulerLimits = {
       kvTokens: kvShare(heartbeat),
       maxRunning: limits.maxRunning,
       tokenBudget: limits.tokenBudget,
       prefillChunk: limits.prefillChunk,
       maxTreeNodes: limits.maxTreeNodes,
-    })
+    }
+    const scheduler = createScheduler(schedulerLimits, createPace(cost, limits.stepTargetMs))
     const loop = createStepLoop({
       ...options,
       worker: heartbeat.id,
       scheduler,
+      cost,
       clock: system.clock,
       onWorkerLost: () => leave(heartbeat.id),
     })

@@ -7,7 +7,7 @@ import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import type { StepEntry } from '../../../lib/wire/messages.js'
 import { route } from '../../../services/attention/gate.js'
 import { KvCache } from '../../../services/attention/kv-cache.js'
-import { advance, openSequence, pathTokens, tailMask } from '../../../services/attention/sequence-state.js'
+import { advance, openSequence, pathTokens, rowBlocks } from '../../../services/attention/sequence-state.js'
 
 const linear = { weight: { name: 'w', shape: [1, 1] } }
 const ffn = { intermediate: 1, gate: linear, up: linear, down: linear }
@@ -151,8 +151,9 @@ describe('sequence state', () => {
     const state = open()
     advance(state, entry({ epoch: 0, base: 0, tokens: [5, 6] }), limits)
     advance(state, entry({ epoch: 1, base: 2, accepted: [0, 1], tokens: [7, 8, 9, 1], parents: [-1, 0, 0, 1] }), limits)
-    const { mask, numPages } = tailMask(state)
-    const slots = numPages * PAGE_SLOTS
+    const [block] = rowBlocks(state)
+    const mask = block?.mask ?? assert.fail()
+    const slots = PAGE_SLOTS
     const seen = (node: number): number[] =>
       Array.from({ length: slots }, (_, slot) => slot).filter((slot) => mask[node * slots + slot] === 0)
     assert.deepEqual([0, 1, 2, 3].map(seen), [

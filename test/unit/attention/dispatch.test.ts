@@ -36,6 +36,7 @@ describe('dispatch', () => {
       signal: new AbortController().signal,
       failed: new Set(),
       used: new Set(),
+      counters: { distinctExperts: 0 },
     }
   }
 

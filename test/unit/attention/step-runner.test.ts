@@ -68,7 +68,7 @@ describe('step runner', () => {
     experts = await startExpertWorkers(checkpoint, { a: every })
   })
   beforeEach(() => {
-    const neighbours = new Map()
+    const neighbours = new Map<string, never>()
     runner = createStepRunner({ model, system: experts.system, kvTokens: 64, expertTimeoutMs: 5000, neighbours })
   })
   after(async () => {

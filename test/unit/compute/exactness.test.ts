@@ -2,7 +2,12 @@
 
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { createAttentionCore, type AttentionCore, type HeadGeometry } from '../../../lib/compute/attention-core.js'
+import {
+  createAttentionCore,
+  type AttentionCall,
+  type AttentionCore,
+  type HeadGeometry,
+} from '../../../lib/compute/attention-core.js'
 import { GraphBuilder } from '../../../lib/compute/graph.js'
 import { linear, packLinear } from '../../../lib/compute/linear.js'
 import { maskOf, pagesOf } from '../../../lib/compute/probe-pages.js'
@@ -71,10 +76,12 @@ describe('tree attention', () => {
           const fitted = fitTree(drawn, committed, 10_000)
           const cache = drawCache(geometry, committed, fitted)
           const all = cache.attendTree(core)
-          for (let node = 0; node < fitted.tokens.length; node++) {
-            const width = numHeads * headDim
-            assert.deepEqual(cache.attendPath(core, node), all.subarray(node * width, (node + 1) * width))
-          }
+          const alone = Array.from(fitted.tokens, (_, node) => cache.pathCall(node))
+          const width = numHeads * headDim
+          alone.forEach((call, node) => {
+            assert.deepEqual(core.attend([call]), all.subarray(node * width, (node + 1) * width))
+          })
+          assert.deepEqual(core.attend(alone), all) // decoded side by side
         }),
         { numRuns: 25 },
       )
@@ -104,12 +111,12 @@ function drawCache(geometry: HeadGeometry, committed: number, tree: TokenTree) {
     attendTree: (core: AttentionCore): Float32Array => {
       const pages = pagesOf(geometry, rows, upTo(numSlots))
       const mask = maskOf(pages.length, upTo(numNodes).map(seen))
-      return core.attend({ rows: numNodes, q, mask, pages })
+      return core.attend([{ rows: numNodes, q, mask, pages }])
     },
-    attendPath: (core: AttentionCore, node: number): Float32Array => {
+    pathCall: (node: number): AttentionCall => {
       const pages = pagesOf(geometry, rows, seen(node))
       const mask = maskOf(pages.length, [upTo(seen(node).length)])
-      return core.attend({ rows: 1, q: q.subarray(node * width, (node + 1) * width), mask, pages })
+      return { rows: 1, q: q.subarray(node * width, (node + 1) * width), mask, pages }
     },
   }
 }

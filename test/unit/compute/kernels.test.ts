@@ -103,7 +103,7 @@ describe('attention core', () => {
         1,
         upTo(rows).map((row) => upTo(slots).filter((slot) => isVisible(row, slot))),
       )
-      const y = core.attend({ rows, q, mask, pages })
+      const y = core.attend([{ rows, q, mask, pages }])
       for (let row = 0; row < rows; row++) {
         for (let head = 0; head < numHeads; head++) {
           const kv = Math.floor((head * numKvHeads) / numHeads)

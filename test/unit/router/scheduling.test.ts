@@ -3,12 +3,12 @@ import fc from 'fast-check'
 import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import type { Heartbeat } from '../../../lib/wire/messages.js'
 import { createKvBlocks } from '../../../services/router/kv-blocks.js'
+import type { Pace } from '../../../services/router/pace.js'
 import { createMembership, DEAD_AFTER_MS, SUSPECT_AFTER_MS } from '../../../services/router/membership.js'
 import { chooseReplicas, place, type Placement } from '../../../services/router/placement.js'
 import { createRequestLog } from '../../../services/router/request-log.js'
 import { createScheduler } from '../../../services/router/scheduler.js'
 import { isDecoding, type Sequence } from '../../../services/router/sequence.js'
-import { createStepCost } from '../../../services/router/step-cost.js'
 
 function sequence(id: string, promptLength: number): Sequence {
   const emitter = { push: () => undefined, finish: () => undefined, fail: () => undefined, isClosed: false }
@@ -70,6 +70,48 @@ describe('createScheduler', () => {
       finishStep(rows)
     }
     assert.deepEqual(sampled, [[], [3]])
+  })
+
+  it('decoding sequences take turns where the token budget is below their number (Z4)', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 2, max: 9 }), fc.integer({ min: 1, max: 8 }), (count, tokenBudget) => {
+        const scheduler = createScheduler({ ...limits, tokenBudget, maxRunning: count })
+        const all = Array.from({ length: count }, (_, i) => sequence(`s${i}`, 1)) // one token: decodes at once
+        for (const each of all) scheduler.enqueue(each)
+        for (let step = 0; step < 30; step++) {
+          const rows = scheduler.schedule()
+          assert.equal(rows.length, Math.min(count, tokenBudget))
+          finishStep(rows)
+          const steps = all.map(({ epoch }) => epoch)
+          assert.ok(Math.max(...steps) - Math.min(...steps) <= 1, steps.join())
+        }
+      }),
+    )
+  })
+
+  it('a prefill chunk is as large as the pace allows beside what decodes, counting what it granted', () => {
+    const asked: [number, number, number][] = []
+    const pace: Pace = {
+      begin:
+        ({ decoding }) =>
+        (base, most) => {
+          asked.push([decoding, base, most])
+          return Math.min(most, asked.length === 1 ? 16 : 3)
+        },
+    }
+    const scheduler = createScheduler(limits, pace)
+    const [a, b] = [sequence('a', 1), sequence('b', 50)]
+    for (const next of [a, b]) scheduler.enqueue(next)
+    finishStep(scheduler.schedule())
+    const rows = scheduler.schedule().map(({ sequence: { id }, tree }) => [id, tree.tokens.length])
+    assert.deepEqual(rows, [
+      ['a', 1],
+      ['b', 3],
+    ])
+    assert.deepEqual(asked, [
+      [1, 0, 16],
+      [1, 16, 16],
+    ])
   })
 
   it('preempts the youngest where the KV cache is full, and runs it again later (Z2, Z3)', () => {
@@ -255,17 +297,5 @@ describe('createRequestLog', () => {
     assert.equal(isAbandoned, false)
     await second.return(undefined)
     assert.equal(isAbandoned, true)
-  })
-})
-
-describe('createStepCost', () => {
-  it('learns what a row costs, and asks more of a draft in a full batch', () => {
-    const cost = createStepCost()
-    for (let i = 0; i < 200; i++) {
-      const rows = 1 + (i % 16)
-      cost.observe({ rows, durationMs: 4 + 0.5 * rows, sequences: 1, emitted: 1 })
-    }
-    assert.ok(Math.abs(cost.perRowMs - 0.5) < 0.01 && Math.abs(cost.fixedMs - 4) < 0.1)
-    assert.ok(cost.price(1) < 0.15 && cost.price(16) > 0.6)
   })
 })

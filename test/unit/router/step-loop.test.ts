@@ -9,6 +9,7 @@ import { ClusterError } from '../../../lib/errors.js'
 import { fitTree } from '../../../lib/speculative/tail-layout.js'
 import type { TokenTree } from '../../../lib/speculative/token-tree.js'
 import { readI32 } from '../../../lib/wire/tensor.js'
+import { createCostModel } from '../../../services/router/cost-model.js'
 import { createMembership } from '../../../services/router/membership.js'
 import type { PlacementManager } from '../../../services/router/placement-manager.js'
 import type { Proposer } from '../../../services/router/proposer.js'
@@ -63,13 +64,16 @@ describe('step loop', () => {
     await attention?.stop()
   })
 
+  let cost = createCostModel({ layers: 0, experts: 0, topK: 0 })
   function start(options: { faults?: ToyFaults; proposer?: Proposer; onWorkerLost?: () => void }): Scheduler {
     const scheduler = createScheduler(limits)
     const worker = startToyAttention('attention', options.faults)
     let numSteps = 0
     attention = worker
+    cost = createCostModel({ layers: 0, experts: 0, topK: 0 })
     loop = createStepLoop({
       scheduler,
+      cost,
       placement,
       worker: 'attention',
       proposer: options.proposer ?? noDrafts,
@@ -166,6 +170,18 @@ describe('step loop', () => {
     await eventually(() => bad.emitter.isClosed && good.emitter.isClosed, 'both ended')
     assert.deepEqual([good.emitted, bad.emitted], [plainTokens(promptOf(4), 5), []])
     assert.ok(bad.failures[0] instanceof ClusterError)
+  })
+
+  it('learns what a step costs, from steps without a refused entry', async () => {
+    const scheduler = start({ faults: { refuse: ({ sequence, epoch }) => sequence === 'bad' && epoch === 0 } })
+    const [bad, good] = [createTestSequence('bad', promptOf(4), 5), createTestSequence('good', promptOf(4), 30)]
+    for (const sequence of [bad, good]) scheduler.enqueue(sequence)
+    loop?.kick()
+    await eventually(() => bad.emitter.isClosed && good.emitter.isClosed, 'both ended')
+    const numPure = (attention?.steps ?? []).filter(({ entries }) =>
+      entries.every(({ sequence }) => sequence === 'good'),
+    )
+    assert.equal(cost.snapshot().fit.numObserved, numPure.filter(({ entries }) => entries.length > 0).length)
   })
 
   it('reports a worker that is gone, and fails nobody', async () => {

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { trace } from '@opentelemetry/api'
 import type { Heartbeat } from '../../../lib/wire/messages.js'
 import { ClusterError } from '../../../lib/errors.js'
+import { createCostModel } from '../../../services/router/cost-model.js'
 import { createMembership } from '../../../services/router/membership.js'
 import { createScheduler } from '../../../services/router/scheduler.js'
 import { createAttentionWorkers } from '../../../services/router/workers.js'
@@ -64,6 +65,7 @@ describe('attention workers', () => {
         model: { path: '', weights: 'f32' },
       },
       accepts: () => true,
+      costModel: () => createCostModel({ layers: 0, experts: 0, topK: 0 }),
       newStepId: () => 'step',
       onStep: () => undefined,
     })

@@ -45,6 +45,19 @@ describe('createRouterMetrics', () => {
     assert.equal(valueOf(text, /^vllm:request_success_total{finished_reason="length"/), 1)
   })
 
+  it('tells how well step times are predicted, beside the baseline, once there was a prediction', async () => {
+    const metrics = createRouterMetrics('demo')
+    const error = { median: 0.1, p90: 0.4, count: 7 }
+    metrics.stepCost({ error, baseline: { median: NaN, p90: NaN, count: 0 }, terms: { row: 0.25 } })
+    const text = await metrics.text()
+    const ratio = 'banyan:step_prediction_error_ratio'
+    assert.equal(valueOf(text, new RegExp(`^${ratio}{predictor="cost_model",quantile="0.5"`)), 0.1)
+    assert.equal(valueOf(text, new RegExp(`^${ratio}{predictor="cost_model",quantile="0.9"`)), 0.4)
+    assert.doesNotMatch(text, /predictor="last_similar"/)
+    assert.equal(valueOf(text, /^banyan:step_predictions/), 7)
+    assert.equal(valueOf(text, /^banyan:step_cost_seconds{term="row"/), 0.00025)
+  })
+
   it('counts a cancelled request as vLLM does', async () => {
     const metrics = createRouterMetrics('demo')
     metrics.requestFinished('cancelled', 1)

@@ -1,0 +1,38 @@
+// What every setting is where nobody says otherwise.
+
+/** What a setting is without flag, environment and file; the model and the cores are the machine's and passed in. */
+export function defaultsFor(machine: {
+  readonly model?: string | undefined
+  readonly cores: number
+  readonly costModelFile?: string | undefined
+}): Readonly<Record<string, unknown>> {
+  return {
+    ...(machine.model === undefined ? {} : { model: machine.model }),
+    ...(machine.costModelFile === undefined ? {} : { costModelFile: machine.costModelFile }),
+    weights: 'int8',
+    device: 'auto',
+    threads: machine.cores,
+    routers: 1,
+    attention: 1,
+    experts: 2,
+    replicas: 1,
+    drafters: 1,
+    transport: 'auto',
+    cluster: 'main',
+    host: '127.0.0.1',
+    http: 8000,
+    grpc: 50_051,
+    apiKey: [],
+    draft: 'auto',
+    maxTreeNodes: 16,
+    kvTokens: 65_536,
+    tokenBudget: 512,
+    prefillChunk: 256,
+    maxRunning: 64,
+    maxWaiting: 1024,
+    logLevel: 'info',
+    otelServiceName: 'banyan',
+    otelSampler: 'parentbased_always_on',
+    otelSamplerArg: 1,
+  }
+}

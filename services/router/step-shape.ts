@@ -1,0 +1,61 @@
+// What a step holds that costs time, known before it runs: what the cost model reads and the scheduler adds up.
+
+import { isDecoding, type Rows } from './sequence.js'
+
+export interface StepShape {
+  readonly sequences: number
+  readonly decoding: number // of these, the ones that decode
+  readonly rows: number
+  readonly sampled: number // rows at which a token is sampled
+  readonly drawn: number // of these, the ones that are sampled with temperature
+  readonly contextSlots: number // KV slots that the rows attend to, summed
+}
+
+export const EMPTY_STEP: StepShape = { sequences: 0, decoding: 0, rows: 0, sampled: 0, drawn: 0, contextSlots: 0 }
+
+/** Rows that follow `base` committed tokens, each attending to all before it; a tree is counted like a chain. */
+const contextOf = (base: number, rows: number): number => rows * (base + (rows + 1) / 2)
+
+/** A prefill chunk of so many rows, before its end. */
+export const chunkShape = (base: number, rows: number): StepShape => ({
+  ...EMPTY_STEP,
+  sequences: 1,
+  rows,
+  contextSlots: contextOf(base, rows),
+})
+
+export function shapeOf(planned: readonly Rows[]): StepShape {
+  return planned.reduce((sum, { sequence, tree, sampled }) => {
+    const rows = tree.tokens.length
+    return addShapes(sum, {
+      sequences: 1,
+      decoding: isDecoding(sequence) ? 1 : 0,
+      rows,
+      sampled: sampled.length,
+      drawn: sequence.sampling.temperature > 0 ? sampled.length : 0,
+      contextSlots: contextOf(sequence.base, rows),
+    })
+  }, EMPTY_STEP)
+}
+
+export const addShapes = (a: StepShape, b: StepShape): StepShape => ({
+  sequences: a.sequences + b.sequences,
+  decoding: a.decoding + b.decoding,
+  rows: a.rows + b.rows,
+  sampled: a.sampled + b.sampled,
+  drawn: a.drawn + b.drawn,
+  contextSlots: a.contextSlots + b.contextSlots,
+})
+
+/** The step with so many drafted nodes more in each decoding sequence, which are like the rows that are there. */
+export function widenShape(shape: StepShape, nodes: number): StepShape {
+  const added = shape.decoding * nodes
+  const share = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole)
+  return {
+    ...shape,
+    rows: shape.rows + added,
+    sampled: shape.sampled + added,
+    drawn: shape.drawn + added * share(shape.drawn, shape.sampled),
+    contextSlots: shape.contextSlots + added * share(shape.contextSlots, shape.rows),
+  }
+}
