@@ -37,6 +37,7 @@ export function loadConfig({ config: file, ...flags }: Flags): ResolvedConfig {
     model: demoModelPath(),
     cores: availableParallelism(),
     costModelFile: join(cacheFolder(process.env), 'cost-model.json'),
+    weightCache: join(cacheFolder(process.env), 'weights'),
   }
   const resolved = resolveConfig({
     flags,

@@ -5,11 +5,14 @@ export function defaultsFor(machine: {
   readonly model?: string | undefined
   readonly cores: number
   readonly costModelFile?: string | undefined
+  readonly weightCache?: string | undefined
 }): Readonly<Record<string, unknown>> {
   return {
     ...(machine.model === undefined ? {} : { model: machine.model }),
     ...(machine.costModelFile === undefined ? {} : { costModelFile: machine.costModelFile }),
+    ...(machine.weightCache === undefined ? {} : { weightCache: machine.weightCache }),
     weights: 'int8',
+    prefixCache: 'on',
     device: 'auto',
     threads: machine.cores,
     routers: 1,

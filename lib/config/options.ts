@@ -3,7 +3,11 @@
 import type { AttentionOptions, DrafterOptions, ExpertWorkerOptions, ModelOptions, RouterOptions } from './service.js'
 import type { ClusterConfig } from './schema.js'
 
-const modelOptions = (config: ClusterConfig): ModelOptions => ({ path: config.model, weights: config.weights })
+const modelOptions = (config: ClusterConfig): ModelOptions => ({
+  path: config.model,
+  weights: config.weights,
+  weightCache: config.weightCache === 'off' ? undefined : config.weightCache,
+})
 
 export const attentionOptions = (config: ClusterConfig): AttentionOptions => ({
   model: modelOptions(config),
@@ -33,6 +37,7 @@ export const routerOptions = (config: ClusterConfig): RouterOptions => ({
   prefillChunk: config.prefillChunk,
   stepTargetMs: config.stepTargetMs,
   costModelFile: config.costModelFile === 'off' ? undefined : config.costModelFile,
+  prefixCache: config.prefixCache === 'on',
   maxRunning: config.maxRunning,
   maxWaiting: config.maxWaiting,
 })

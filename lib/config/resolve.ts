@@ -14,6 +14,7 @@ export interface ConfigSources {
     readonly model?: string | undefined
     readonly cores: number
     readonly costModelFile?: string | undefined
+    readonly weightCache?: string | undefined
   }
 }
 

@@ -55,6 +55,8 @@ export const configSchema = z.object({
   prefillChunk: whole(1, 1_000_000),
   stepTargetMs: whole(1, 600_000).optional(),
   costModelFile: text.optional(),
+  prefixCache: z.enum(['on', 'off']),
+  weightCache: text.optional(),
   maxRunning: whole(1, 4096),
   maxWaiting: whole(1, 1_000_000),
   traceDir: text.optional(),
@@ -203,6 +205,18 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     help: 'keep measured step costs in FILE (up: in the cache folder), or off',
     value: 'FILE',
     env: 'BANYAN_COST_MODEL_FILE',
+  },
+  prefixCache: {
+    wants: 'on or off',
+    help: 'keep the KV of ended sequences for requests with the same beginning: on (default), off',
+    value: 'WHEN',
+    env: 'BANYAN_PREFIX_CACHE',
+  },
+  weightCache: {
+    wants: 'the path of a folder, or off',
+    help: 'keep packed weights in DIR (up: in the cache folder), or off',
+    value: 'DIR',
+    env: 'BANYAN_WEIGHT_CACHE',
   },
   maxRunning: {
     wants: count(1, 4096),

@@ -62,6 +62,7 @@ export interface RouterOptions {
   readonly prefillChunk: number // rows of one prompt per step
   readonly stepTargetMs?: number | undefined // of a step with prefill while others decode; absent: by the decode step
   readonly costModelFile?: string | undefined // where measured step costs are kept
+  readonly prefixCache: boolean
   readonly maxRunning: number // sequences per attention worker
   readonly maxWaiting: number // sequences, all workers
 }

@@ -37,30 +37,57 @@ export interface Limits {
   readonly maxPositions: number
 }
 
-const samplingOf = (sampling: NonNullable<StepEntry['start']>['sampling']): SamplingParams => ({
+type Start = NonNullable<StepEntry['start']>
+
+const samplingOf = (sampling: Start['sampling']): SamplingParams => ({
   ...sampling,
   seed: BigInt(sampling.seed),
 })
 
-/** A fresh sequence from an entry with `start`. */
-export function openSequence(start: NonNullable<StepEntry['start']>, geometry: CacheGeometry): SequenceState {
+type Sequences = ReadonlyMap<string, SequenceState>
+
+/**
+ * A sequence from an entry with `start`, with the KV of a prefix where it names a sequence that holds it. Throws
+ * `failed_precondition` where that one does not.
+ */
+export function openSequence(
+  { promptLength, choice, sampling, prefix }: Start,
+  geometry: CacheGeometry,
+  others: Sequences,
+) {
   const none = new Int32Array(0)
-  return {
+  const state: SequenceState = {
     cache: new KvCache(geometry),
-    promptLength: start.promptLength,
-    sampler: createSampler(samplingOf(start.sampling), start.choice),
+    promptLength,
+    sampler: createSampler(samplingOf(sampling), choice),
     epoch: -1,
     tokens: [],
     tail: { tokens: none, parents: none, positions: none, slots: none, sampled: none },
   }
+  if (prefix !== undefined) sharePrefix(state, others.get(prefix.sequence), readI32(prefix.tokens, 'prefix'))
+  return state
 }
 
-/** Takes over the KV of a prefix that another sequence has committed. Throws `failed_precondition` where it has not. */
-export function sharePrefix(state: SequenceState, source: SequenceState | undefined, tokens: Int32Array): void {
-  const isHeld = source !== undefined && tokens.every((token, i) => source.tokens[i] === token)
-  if (!isHeld) throw new ClusterError('failed_precondition', `prefix of ${tokens.length} tokens: not held here`)
+function sharePrefix(state: SequenceState, source: SequenceState | undefined, tokens: Int32Array): void {
+  const held = source === undefined ? [] : heldTokens(source)
+  if (source === undefined || !tokens.every((token, i) => held[i] === token)) {
+    throw new ClusterError('failed_precondition', `prefix of ${tokens.length} tokens: not held here`)
+  }
   state.cache.sharePrefix(source.cache, tokens.length)
   state.tokens = [...tokens]
+}
+
+/** Tokens whose KV lies in position order: the committed ones, and the chain that the tail begins with. */
+function heldTokens({ tokens, tail, cache }: SequenceState): number[] {
+  let chain = 0
+  while (
+    chain < tail.tokens.length &&
+    tail.parents[chain] === chain - 1 &&
+    tail.slots[chain] === cache.length + chain
+  ) {
+    chain += 1
+  }
+  return [...tokens, ...tail.tokens.subarray(0, chain)]
 }
 
 /** Commits what the entry says was accepted and lays out its rows as the new tail. Throws on a gap or a bad tree. */

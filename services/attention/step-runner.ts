@@ -9,12 +9,12 @@ import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import { linkedSignal, type LinkedSignal } from '../../lib/actor/linked-signal.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Body, MessageOf, StepEntry } from '../../lib/wire/messages.js'
-import { packF32, packI32, readI32 } from '../../lib/wire/tensor.js'
+import { packF32, packI32 } from '../../lib/wire/tensor.js'
 import type { AttentionModel } from './attention-model.js'
 import { geometryOf } from './attention-model.js'
 import { forward } from './decoder.js'
 import type { DispatchContext } from './dispatch.js'
-import { advance, openSequence, pathTokens, sharePrefix, type SequenceState } from './sequence-state.js'
+import { advance, openSequence, pathTokens, type SequenceState } from './sequence-state.js'
 
 type Result = Body<'attention.sampled'>['entries'][number]
 
@@ -79,10 +79,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
 
   const open = (sequence: string, start: NonNullable<StepEntry['start']>): SequenceState => {
     forget(sequence) // a start that is tried again begins anew
-    const state = openSequence(start, geometry)
-    const { prefix } = start
-    if (prefix) sharePrefix(state, sequences.get(prefix.sequence), readI32(prefix.tokens, 'prefix'))
-    return state
+    return openSequence(start, geometry, sequences)
   }
 
   const prepare = (entry: StepEntry): SequenceState => {

@@ -114,10 +114,10 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
 
   return {
     push,
-    finish: (ending, stats) => {
+    finish: (ending, stats, cachedTokens) => {
       if (isClosed) return
       isClosed = true
-      const usage = { promptTokens: options.promptTokens, cachedTokens: 0, completionTokens: numTokens }
+      const usage = { promptTokens: options.promptTokens, cachedTokens, completionTokens: numTokens }
       log.append({
         kind: 'finished',
         choice,

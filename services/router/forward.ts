@@ -83,8 +83,9 @@ export async function forward(
 }
 
 function stepEntry({ sequence, tree, sampled }: Rows): StepEntry {
-  const { promptLength, choice, sampling } = sequence
-  const start = { promptLength, choice, sampling: samplingMessage(sampling) }
+  const { promptLength, choice, sampling, prefix, tokens } = sequence
+  const taken = prefix && { sequence: prefix.sequence, tokens: packI32(tokens.slice(0, prefix.length)) }
+  const start = { promptLength, choice, sampling: samplingMessage(sampling), ...(taken && { prefix: taken }) }
   return {
     sequence: sequence.id,
     epoch: sequence.epoch,

@@ -173,6 +173,8 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
       base: 0,
       epoch: 0,
       accepted: [],
+      prefix: undefined,
+      cachedTokens: 0,
       restarts: 0,
       draftedUpTo: 0,
       draftSkips: 0,

@@ -5,11 +5,22 @@
 //   Z2  No step is planned that the KV capacity cannot hold: the youngest sequence is preempted (recomputed later).
 //   Z3  Waiting sequences are admitted in order of arrival; a preempted one goes to the front.
 //   Z4  Where more decode than the token budget allows, they take turns.
+//   Z5  Sequences that ended are kept for their prefixes as long as nobody needs the room, in half of it at most.
 
 import { ClusterError } from '../../lib/errors.js'
 import { BLOCK_TOKENS, blocksFor, createKvBlocks, type KvBlocks } from './kv-blocks.js'
 import { UNPACED, type Pace } from './pace.js'
-import { isDecoding, prefillRows, restart, rootOnly, decodeRows, type Rows, type Sequence } from './sequence.js'
+import { createPrefixCache, NO_PREFIXES } from './prefix-cache.js'
+import {
+  decodeRows,
+  isDecoding,
+  prefillRows,
+  restart,
+  rootOnly,
+  startFrom,
+  type Rows,
+  type Sequence,
+} from './sequence.js'
 import { shapeOf } from './step-shape.js'
 
 export interface SchedulerLimits {
@@ -18,6 +29,7 @@ export interface SchedulerLimits {
   readonly tokenBudget: number // rows a step
   readonly prefillChunk: number // rows of one prompt a step
   readonly maxTreeNodes: number
+  readonly prefixCache: boolean
 }
 
 export interface Scheduler {
@@ -32,14 +44,24 @@ export interface Scheduler {
   treeBudget(rows: readonly Rows[]): number
   /** Replaces a decoding sequence's single row by a tree where the KV has room for it. */
   widen(rows: Rows, tree: Rows['tree']): Rows
-  /** Takes a sequence out for good. */
+  /** Takes a sequence out for good, and its KV with it. */
   remove(sequence: Sequence): void
+  /** The worker holds the KV of the sequence's first `length` tokens. */
+  note(sequence: Sequence, length: number): void
+  /** Takes a sequence out that has ended well: its KV is kept where it may serve others. */
+  retire(sequence: Sequence): void
+  /** Tokens of a prompt whose KV is here. */
+  cached(tokens: readonly number[]): number
   /** Takes the KV of a sequence away and puts it at the front of the queue. */
   requeue(sequence: Sequence): void
+  /** The same after the worker refused its rows: the prefix that it was to take over is not trusted again. */
+  refuse(sequence: Sequence): void
   /** Everything, for moving to another worker. */
   takeAll(): Sequence[]
   /** Sequences whose KV the worker may drop, since the last call. */
   takeReleased(): string[]
+  /** Sequences that run no more, since the last call. */
+  takeEnded(): string[]
 }
 
 /** `pace` sizes prefill chunks below the limits. */
@@ -47,15 +69,60 @@ export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED): 
   const blocks = createKvBlocks(limits.kvTokens)
   let running: Sequence[] = []
   let waiting: Sequence[] = []
+  const prefixes = limits.prefixCache ? createPrefixCache() : NO_PREFIXES
   let released: string[] = []
+  let ended: string[] = []
   let preemptions = 0
   const lastTurn = new WeakMap<Sequence, number>() // to decode, where not all can at once
   let numTurns = 0
 
+  const drop = (id: string): void => {
+    blocks.release(id)
+    prefixes.forget(id)
+    released.push(id)
+  }
+
   const free = (sequence: Sequence): void => {
-    blocks.release(sequence.id)
     running = running.filter((other) => other !== sequence)
-    released.push(sequence.id)
+    drop(sequence.id)
+    ended.push(sequence.id)
+  }
+
+  /** Room for a sequence, at the cost of kept ones (Z5). */
+  const reserve = (id: string, tokens: number, except?: string): boolean => {
+    while (!blocks.reserve(id, tokens)) {
+      const oldest = prefixes.oldest(except)
+      if (oldest === undefined) return false
+      drop(oldest)
+    }
+    return true
+  }
+
+  const retire = (sequence: Sequence): void => {
+    if (!running.includes(sequence)) return
+    if (!prefixes.keep(sequence.id)) {
+      free(sequence)
+      return
+    }
+    running = running.filter((other) => other !== sequence)
+    blocks.keep(sequence.id)
+    ended.push(sequence.id)
+    for (let oldest = prefixes.oldest(); oldest && blocks.kept > blocks.capacity / 2; oldest = prefixes.oldest()) {
+      drop(oldest)
+    }
+  }
+
+  /** A place among the running for the next sequence, with the KV of its prefix where somebody holds it. */
+  const take = (next: Sequence, needed: number): boolean => {
+    const prefix = prefixes.find(next.tokens)
+    if (prefix === undefined) return reserve(next.id, needed)
+    blocks.share(prefix.sequence, next.id, prefix.length)
+    if (reserve(next.id, needed, prefix.sequence)) {
+      startFrom(next, prefix)
+      return true
+    }
+    blocks.release(next.id)
+    return reserve(next.id, needed) // there is room only where the prefix itself is given up
   }
 
   const requeue = (sequence: Sequence): void => {
@@ -66,7 +133,7 @@ export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED): 
 
   /** Room for a running sequence's next rows; takes it from the youngest others where needed. */
   const makeRoom = (sequence: Sequence, tokens: number): boolean => {
-    while (!blocks.reserve(sequence.id, tokens)) {
+    while (!reserve(sequence.id, tokens)) {
       const youngest = running.at(-1)
       if (youngest === undefined || youngest === sequence) return false
       requeue(youngest)
@@ -79,7 +146,7 @@ export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED): 
     for (let next = waiting[0]; next !== undefined && running.length < limits.maxRunning; next = waiting[0]) {
       const needed = next.tokens.length + 1
       const canEverFit = blocksFor(needed) <= blocks.capacity
-      if (canEverFit && !blocks.reserve(next.id, needed)) return
+      if (canEverFit && !take(next, needed)) return
       waiting = waiting.slice(1)
       if (canEverFit) running.push(next)
       else next.emitter.fail(tooLarge(needed, blocks.capacity)) // it came from a larger worker; nothing behind it may wait
@@ -146,14 +213,25 @@ export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED): 
       return Math.min(limits.maxTreeNodes, 1 + Math.floor((limits.tokenBudget - used) / decoding))
     },
     widen: (rows, tree) => {
-      const hasRoom = blocks.reserve(rows.sequence.id, rows.sequence.tokens.length + tree.tokens.length)
+      const hasRoom = reserve(rows.sequence.id, rows.sequence.tokens.length + tree.tokens.length)
       return hasRoom ? decodeRows(rows.sequence, tree) : rows
     },
     remove: (sequence) => {
       waiting = waiting.filter((other) => other !== sequence)
       if (running.includes(sequence)) free(sequence)
     },
+    note: (sequence, length) => {
+      if (running.includes(sequence)) prefixes.note(sequence.id, sequence.tokens, length)
+    },
+    retire,
+    cached: (tokens) => prefixes.peek(tokens),
     requeue,
+    refuse: (sequence) => {
+      const holder = sequence.epoch === 0 ? sequence.prefix?.sequence : undefined
+      if (holder !== undefined && prefixes.kept.includes(holder)) drop(holder)
+      else if (holder !== undefined) prefixes.forget(holder)
+      requeue(sequence)
+    },
     takeAll: () => {
       const all = [...running, ...waiting]
       for (const sequence of [...running]) {
@@ -161,11 +239,17 @@ export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED): 
         restart(sequence)
       }
       waiting = []
+      for (const id of prefixes.kept) drop(id)
       return all
     },
     takeReleased: () => {
       const ids = released
       released = []
+      return ids
+    },
+    takeEnded: () => {
+      const ids = ended
+      ended = []
       return ids
     },
   }

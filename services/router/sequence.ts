@@ -4,6 +4,7 @@
 //   Q1  `tokens` = prompt + output; the KV of the first `base` of them exists on `worker` once `accepted` is committed.
 //   Q2  `restart` loses no token: the sequence is prefilled again from its tokens, and I1 makes the rest the same.
 
+import type { Prefix } from './prefix-cache.js'
 import type { SamplingParams } from '../../lib/sampling/params.js'
 import type { TokenTree } from '../../lib/speculative/token-tree.js'
 
@@ -25,6 +26,8 @@ export interface Sequence {
   base: number
   epoch: number // of the next step
   accepted: readonly number[] // nodes of the last step, to be committed by the next
+  prefix: Prefix | undefined // whose KV it takes over with its first step
+  cachedTokens: number // of the prompt, taken over at the last start
   restarts: number // after refused entries, since the last token
   draftedUpTo: number // tokens the drafter holds
   draftSkips: number // steps to go without a draft
@@ -41,7 +44,7 @@ export interface SequenceStats {
 /** Where a sequence's tokens go. `push` returns why the sequence ended, if it did. */
 export interface SequenceEmitter {
   push(tokens: readonly number[], logprobs: readonly unknown[]): Ending | undefined
-  finish(ending: Ending, stats: SequenceStats): void
+  finish(ending: Ending, stats: SequenceStats, cachedTokens: number): void
   fail(error: unknown): void
   readonly isClosed: boolean
 }
@@ -61,6 +64,15 @@ export function restart(sequence: Sequence): void {
   sequence.base = 0
   sequence.epoch = 0
   sequence.accepted = []
+  sequence.prefix = undefined
+  sequence.cachedTokens = 0
+}
+
+/** The first step takes over the KV of a prefix instead of computing it. */
+export function startFrom(sequence: Sequence, prefix: Prefix): void {
+  sequence.base = prefix.length
+  sequence.prefix = prefix
+  sequence.cachedTokens = Math.min(prefix.length, sequence.promptLength)
 }
 
 /** The rows of a sequence in a step. */

@@ -66,8 +66,8 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
   const step = async (): Promise<boolean> => {
     const planned = scheduler.schedule()
     const released = scheduler.takeReleased()
+    proposer.forget(scheduler.takeEnded())
     if (planned.length === 0 && released.length === 0) return false
-    proposer.forget(released)
     // A step serves many requests: its span hangs under the first one's.
     const parent = planned[0]?.sequence.traceparent
     await inSpan(options.tracer, 'router.step', parent, async (traceparent, span) => {
@@ -80,7 +80,7 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       const sampled = await forward(options, { id, rows, released, traceparent, isGivenUp: () => isStopped })
       if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
       const verified = sampled.entries.flatMap((entry) => verifyEntry(options, entry.rows, entry.result))
-      verified.forEach(commit)
+      for (const entry of verified) commit(scheduler, entry)
       const emitted = verified.reduce((sum, entry) => sum + emit(options, entry), 0)
       const report = describeStep(rows, verified, { emitted, durationMs: performance.now() - started })
       span.setAttributes({ 'banyan.step.sequences': report.sequences, 'banyan.step.rows': report.rows })
@@ -162,7 +162,7 @@ function verifyEntry({ scheduler }: StepLoopOptions, rows: Rows, result: EntryRe
   }
   if (result.error !== undefined) {
     sequence.restarts += 1
-    if (sequence.restarts <= MAX_RESTARTS) scheduler.requeue(sequence)
+    if (sequence.restarts <= MAX_RESTARTS) scheduler.refuse(sequence)
     else fail(scheduler, sequence, new ClusterError('internal', result.error.message))
     return []
   }
@@ -177,7 +177,9 @@ function verifyEntry({ scheduler }: StepLoopOptions, rows: Rows, result: EntryRe
 }
 
 /** The accepted path is committed on the worker by the next step's frame; here it is only noted. */
-function commit({ rows: { sequence }, acceptedNodes }: Verified): void {
+function commit(scheduler: Scheduler, { rows: { sequence, tree }, acceptedNodes }: Verified): void {
+  // Rows that are certainly part of the sequence: a prefill's all, of a tree its root. Their KV can be shared from now on.
+  scheduler.note(sequence, sequence.base + (isDecoding(sequence) ? 1 : tree.tokens.length))
   sequence.base += acceptedNodes.length
   sequence.accepted = acceptedNodes
   sequence.epoch += 1
@@ -197,8 +199,8 @@ function emit({ scheduler }: StepLoopOptions, { rows, acceptedNodes, tokens, log
   sequence.tokens.push(...kept)
   const ending = sequence.emitter.push(kept, logprobs.slice(0, room))
   if (ending !== undefined) {
-    scheduler.remove(sequence)
-    sequence.emitter.finish(ending, sequence.stats)
+    scheduler.retire(sequence)
+    sequence.emitter.finish(ending, sequence.stats, sequence.cachedTokens)
   }
   return kept.length
 }

@@ -70,6 +70,7 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
       tokenBudget: limits.tokenBudget,
       prefillChunk: limits.prefillChunk,
       maxTreeNodes: limits.maxTreeNodes,
+      prefixCache: limits.prefixCache,
     }
     const scheduler = createScheduler(schedulerLimits, createPace(cost, limits.stepTargetMs))
     const loop = createStepLoop({
@@ -107,8 +108,12 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
     for (const heartbeat of live) if (!workers.has(heartbeat.id)) join(heartbeat)
   }
 
-  const lightest = (): Worker | undefined => {
-    const load = ({ scheduler }: Worker): number => scheduler.running.length + scheduler.waiting.length
+  /** The worker with the least to do: its sequences, and what it would have to prefill of the tokens, in chunks. */
+  const lightest = (tokens: readonly number[] = []): Worker | undefined => {
+    const load = ({ scheduler }: Worker): number =>
+      scheduler.running.length +
+      scheduler.waiting.length +
+      (tokens.length - scheduler.cached(tokens)) / limits.prefillChunk
     return [...workers.values()].reduce<Worker | undefined>(
       (best, worker) => (best === undefined || load(worker) < load(best) ? worker : best),
       undefined,
@@ -117,7 +122,7 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
 
   const submit = (sequences: readonly Sequence[]): void => {
     for (const sequence of sequences) {
-      const worker = lightest()
+      const worker = lightest(sequence.tokens)
       if (worker === undefined) homeless.push(sequence)
       else worker.scheduler.enqueue(sequence)
     }

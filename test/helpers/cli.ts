@@ -33,7 +33,7 @@ export function startCli(words: readonly string[], { env = {}, input }: CliOptio
     ([name]) => !/^(BANYAN_(?!NATS_SERVER|CACHE)|NATS_|OTEL_|LOG_LEVEL)/.test(name),
   )
   const child = spawn(process.execPath, [...process.execArgv, MAIN, ...words], {
-    env: { ...Object.fromEntries(inherited), BANYAN_COST_MODEL_FILE: 'off', ...env }, // nothing into the user's cache
+    env: { ...Object.fromEntries(inherited), BANYAN_COST_MODEL_FILE: 'off', BANYAN_WEIGHT_CACHE: 'off', ...env }, // nothing into the user's cache
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,
   })

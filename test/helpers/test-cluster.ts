@@ -117,6 +117,7 @@ const routerDefaults = {
   maxTreeNodes: 16,
   tokenBudget: 512,
   prefillChunk: 256,
+  prefixCache: true,
   maxRunning: 64,
   maxWaiting: 1024,
 }

@@ -31,7 +31,13 @@ const jobs: readonly Job[] = [
 ]
 
 const SHAPES: readonly (ClusterShape & { readonly title: string; readonly isNats?: boolean })[] = [
-  { title: 'local, 5 experts, 2 replicas, lookup drafts, chunks of 7', experts: 5, replicas: 2, prefillChunk: 7 },
+  {
+    title: 'local with frames between all, 5 experts, 2 replicas, lookup drafts, chunks of 7',
+    experts: 5,
+    replicas: 2,
+    prefillChunk: 7,
+    neighbours: false,
+  },
   { title: 'local, 2 experts, KV for a few sequences only (preemption)', kvTokens: 1_600, maxRunning: 32 },
   { title: 'nats, 1 expert, no drafts', isNats: true, experts: 1, draft: [] },
   {
@@ -51,7 +57,7 @@ describe('the same answer from every shape of cluster', function () {
 
   before(async () => {
     nats = await startNatsForTest()
-    const cluster = await startTestCluster({ experts: 1, draft: [], drafters: 0 })
+    const cluster = await startTestCluster({ experts: 1, draft: [], drafters: 0, prefixCache: false })
     plain = await generateAll(cluster.router.grpc, jobs, 'alone')
     await cluster.stop()
   })

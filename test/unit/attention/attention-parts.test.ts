@@ -90,7 +90,8 @@ describe('KvCache', () => {
 describe('sequence state', () => {
   const sampling = { ...NEUTRAL_SAMPLING, logitBias: [], endTokenIds: [], seed: '1' }
   const limits = { vocabSize: 100, maxPositions: 64 }
-  const open = () => openSequence({ promptLength: 2, choice: 0, sampling }, { numLayers: 1, numKvHeads: 1, headDim: 2 })
+  const open = () =>
+    openSequence({ promptLength: 2, choice: 0, sampling }, { numLayers: 1, numKvHeads: 1, headDim: 2 }, new Map())
 
   const entry = (fields: {
     epoch: number

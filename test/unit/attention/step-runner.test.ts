@@ -135,6 +135,36 @@ describe('step runner', () => {
     }
   })
 
+  it('a sequence that takes over a prefix samples what one that computed it does (I1)', async () => {
+    const long = Array.from({ length: 20 }, (_, i) => 3 + (i % 9))
+    const rest = [4, 5]
+    await run([entry({ sequence: 'source', epoch: 0, base: 0, tokens: long })])
+    const [plain] = await tokensOf([
+      entry({ sequence: 'plain', epoch: 0, base: 0, tokens: [...long.slice(0, 16), ...rest] }),
+    ])
+    const first = entry({ sequence: 'sharer', epoch: 0, base: 16, tokens: rest })
+    const prefix = { sequence: 'source', tokens: packI32(long.slice(0, 16)) }
+    const start = { promptLength: 18, choice: 0, sampling, prefix }
+    assert.deepEqual((await tokensOf([{ ...first, start }]))[0], plain?.slice(-2))
+    const goesOn = entry({ sequence: 'source', epoch: 1, base: 20, accepted: long.map((_, i) => i), tokens: [9] })
+    const before = await tokensOf([goesOn]) // the source writes into a page that it shares: a copy of its own (KV4)
+    await run([], { release: ['sharer'] })
+    assert.deepEqual(await tokensOf([goesOn]), before)
+  })
+
+  it('refuses a prefix that it does not hold', async () => {
+    await run([entry({ sequence: 'source', epoch: 0, base: 0, tokens: prompt })])
+    for (const [sequence, tokens] of [
+      ['nobody', prompt.slice(0, 2)],
+      ['source', [5, 9]],
+      ['source', [...prompt, 1]],
+    ] as const) {
+      const start = { promptLength: 4, choice: 0, sampling, prefix: { sequence, tokens: packI32(tokens) } }
+      const first = { ...entry({ sequence: 'sharer', epoch: 0, base: tokens.length, tokens: [3] }), start }
+      assert.deepEqual(await errorsOf([first]), ['failed_precondition'])
+    }
+  })
+
   it('lets a bad entry fail alone (R2)', async () => {
     const good = entry({ sequence: 'good', epoch: 0, base: 0, tokens: prompt })
     const unknown = entry({ sequence: 'unknown', epoch: 4, base: 9, tokens: [1] })

@@ -131,8 +131,8 @@ describe('emitter', () => {
   it('finishes once, and says nothing after that (O3)', () => {
     const { emitter, log, ended } = start()
     emitter.push([1, 2, 3], [])
-    emitter.finish({ reason: 'cancelled' }, stats)
-    emitter.finish({ reason: 'stop' }, stats)
+    emitter.finish({ reason: 'cancelled' }, stats, 2)
+    emitter.finish({ reason: 'stop' }, stats, 2)
     emitter.push([4], [])
     emitter.fail(new Error('late'))
     assert.deepEqual(
@@ -146,10 +146,10 @@ describe('emitter', () => {
     const { emitter, log } = start() // the clock moves 10 ms at each look: made at 110, tokens at 120 and 130
     emitter.push([1], [])
     emitter.push([2, 3], [])
-    emitter.finish({ reason: 'stop' }, stats)
+    emitter.finish({ reason: 'stop' }, stats, 2)
     const last = log.events.at(-1)
     assert.equal(last?.kind, 'finished')
-    assert.deepEqual(last.usage, { promptTokens: 5, cachedTokens: 0, completionTokens: 3 })
+    assert.deepEqual(last.usage, { promptTokens: 5, cachedTokens: 2, completionTokens: 3 })
     assert.deepEqual([last.stats.ttftMs, last.stats.tpotMs, last.stats.tokensPerSecond], [10, 5, 150])
   })
 
@@ -157,7 +157,7 @@ describe('emitter', () => {
     const { emitter, log, ended } = start()
     emitter.fail('a')
     emitter.fail('b')
-    emitter.finish({ reason: 'stop' }, stats)
+    emitter.finish({ reason: 'stop' }, stats, 2)
     assert.deepEqual([ended, log.events], [['a'], []])
   })
 })

@@ -26,6 +26,8 @@ function sequence(id: string, promptLength: number): Sequence {
     base: 0,
     epoch: 0,
     accepted: [],
+    prefix: undefined,
+    cachedTokens: 0,
     restarts: 0,
     draftedUpTo: 0,
     draftSkips: 0,
@@ -34,7 +36,7 @@ function sequence(id: string, promptLength: number): Sequence {
   }
 }
 
-const limits = { kvTokens: 640, maxRunning: 8, tokenBudget: 32, prefillChunk: 16, maxTreeNodes: 8 }
+const limits = { kvTokens: 640, maxRunning: 8, tokenBudget: 32, prefillChunk: 16, maxTreeNodes: 8, prefixCache: true }
 
 /** What a step does to a sequence: commit its rows, and one token more while decoding. */
 function finishStep(rows: ReturnType<ReturnType<typeof createScheduler>['schedule']>): void {
@@ -142,10 +144,13 @@ describe('createScheduler', () => {
         for (let rows = scheduler.schedule(); rows.length > 0; rows = scheduler.schedule()) {
           assert.ok((steps += 1) < 20_000, 'it ends')
           assert.ok(scheduler.blocks.used <= scheduler.blocks.capacity)
+          for (const { sequence: s, tree } of rows) scheduler.note(s, s.base + tree.tokens.length)
           finishStep(rows)
           for (const ran of [...scheduler.running])
-            if (isDecoding(ran) && ran.tokens.length >= (wanted.get(ran.id) ?? 0)) scheduler.remove(ran)
+            if (isDecoding(ran) && ran.tokens.length >= (wanted.get(ran.id) ?? 0)) scheduler.retire(ran)
+          assert.ok(scheduler.blocks.used + scheduler.blocks.kept <= scheduler.blocks.capacity)
         }
+        assert.ok(scheduler.blocks.kept <= scheduler.blocks.capacity / 2, 'half of the room at most is kept (Z5)')
         assert.deepEqual([scheduler.blocks.used, scheduler.running.length, scheduler.waiting.length], [0, 0, 0])
       }),
       { numRuns: 100 },
@@ -153,7 +158,91 @@ describe('createScheduler', () => {
   })
 })
 
+describe('the scheduler with prefixes', () => {
+  const room = { ...limits, tokenBudget: 256, prefillChunk: 256 }
+  const ended = (scheduler: ReturnType<typeof createScheduler>, id: string, promptLength: number): void => {
+    const first = sequence(id, promptLength)
+    scheduler.enqueue(first)
+    for (const rows of [scheduler.schedule(), scheduler.schedule()]) {
+      for (const planned of rows) scheduler.note(planned.sequence, planned.sequence.base + planned.tree.tokens.length)
+      finishStep(rows)
+    }
+    scheduler.retire(first)
+  }
+
+  it('starts behind what an ended sequence has computed, and computes one row at least (P1)', () => {
+    const scheduler = createScheduler(room)
+    ended(scheduler, 'a', 200)
+    const [same] = [sequence('b', 200)]
+    scheduler.enqueue(same)
+    const [rows] = scheduler.schedule()
+    assert.deepEqual(rows?.sequence.prefix, { sequence: 'a', length: 192 })
+    assert.deepEqual([rows.tree.tokens.length, same.cachedTokens], [8, 192])
+  })
+
+  it('counts a shared page once, and gives kept ones up for room', () => {
+    const scheduler = createScheduler({ ...room, kvTokens: 512 }) // 32 blocks
+    ended(scheduler, 'a', 200)
+    assert.deepEqual([scheduler.blocks.used, scheduler.blocks.kept], [0, 13])
+    scheduler.enqueue(sequence('b', 200))
+    scheduler.schedule()
+    assert.deepEqual([scheduler.blocks.used, scheduler.blocks.kept], [13, 5]) // one page of eight is the same
+    const other = sequence('c', 290)
+    other.tokens.reverse()
+    scheduler.enqueue(other)
+    scheduler.schedule()
+    assert.deepEqual([scheduler.takeReleased(), scheduler.blocks.used, scheduler.blocks.kept], [['a'], 32, 0])
+  })
+
+  it('does not trust a prefix again that the worker refused', () => {
+    const scheduler = createScheduler(room)
+    ended(scheduler, 'a', 64)
+    const next = sequence('b', 64)
+    scheduler.enqueue(next)
+    scheduler.schedule()
+    scheduler.refuse(next)
+    const [rows] = scheduler.schedule()
+    assert.deepEqual([rows?.sequence.prefix, rows?.tree.tokens.length], [undefined, 64])
+  })
+})
+
 describe('createKvBlocks', () => {
+  it('counts shared and kept blocks once, and ends at nothing (B1, B2)', () => {
+    const action = fc.record({
+      what: fc.constantFrom('reserve', 'share', 'keep', 'release'),
+      id: fc.nat(5),
+      other: fc.nat(5),
+      tokens: fc.integer({ min: 1, max: 400 }),
+    } as const)
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 80 }), (actions) => {
+        const blocks = createKvBlocks(1600)
+        const held = new Map<string, { tokens: number; isKept: boolean }>()
+        for (const { what, id, other, tokens } of actions) {
+          const [name, from] = [String(id), String(other)]
+          const share = held.get(name)
+          if (what === 'release') {
+            blocks.release(name)
+            held.delete(name)
+          } else if (what === 'keep') {
+            blocks.keep(name)
+            if (share) share.isKept = true
+          } else if (what === 'reserve' && share?.isKept !== true) {
+            if (blocks.reserve(name, tokens))
+              held.set(name, { tokens: Math.max(tokens, share?.tokens ?? 0), isKept: false })
+          } else if (what === 'share' && share === undefined && held.has(from)) {
+            const length = Math.min(tokens, held.get(from)?.tokens ?? 0)
+            blocks.share(from, name, length)
+            held.set(name, { tokens: length, isKept: false })
+          }
+          assert.ok(blocks.used >= 0 && blocks.kept >= 0 && blocks.used + blocks.kept <= blocks.capacity)
+        }
+        for (let id = 0; id <= 5; id++) blocks.release(String(id))
+        assert.deepEqual([blocks.used, blocks.kept], [0, 0])
+      }),
+    )
+  })
+
   it('never holds more than its capacity, and gives back once (B1, B2)', () => {
     const action = fc.tuple(fc.nat(4), fc.nat(300), fc.boolean())
     fc.assert(

@@ -40,6 +40,8 @@ export function createTestSequence(id: string, prompt: readonly number[], maxTok
     base: 0,
     epoch: 0,
     accepted: [],
+    prefix: undefined,
+    cachedTokens: 0,
     restarts: 0,
     draftedUpTo: 0,
     draftSkips: 0,

@@ -56,7 +56,7 @@ function draftTree(sequence: Sequence, draw: (below: number) => number, maxNodes
 }
 
 describe('step loop', () => {
-  const limits = { kvTokens: 96, maxRunning: 6, tokenBudget: 24, prefillChunk: 7, maxTreeNodes: 8 }
+  const limits = { kvTokens: 96, maxRunning: 6, tokenBudget: 24, prefillChunk: 7, maxTreeNodes: 8, prefixCache: true }
   let attention: ToyAttention | undefined
   let loop: StepLoop | undefined
   afterEach(async () => {
@@ -113,6 +113,8 @@ describe('step loop', () => {
         for (const sequence of sequences) scheduler.enqueue(sequence)
         loop?.kick()
         await eventually(() => sequences.every(({ emitter }) => emitter.isClosed), 'every sequence ended')
+        scheduler.takeAll() // and what was kept for its prefixes
+        loop?.kick()
         await eventually(() => attention?.held.size === 0, 'the worker holds nothing')
         assert.deepEqual([scheduler.blocks.used, scheduler.running, scheduler.waiting], [0, [], []])
         for (const [i, { prompt, output }] of jobs.entries()) {

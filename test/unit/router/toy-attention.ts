@@ -56,7 +56,7 @@ export function startToyAttention(address: string, faults: ToyFaults = {}): ToyA
     const result = { sequence: entry.sequence, epoch: entry.epoch, tokens: packI32([]), logprobs: [] }
     try {
       if (faults.refuse?.(entry) === true) throw new ClusterError('failed_precondition', 'refused by the test')
-      const state = entry.start ? openSequence(entry.start, geometry) : held.get(entry.sequence)
+      const state = entry.start ? openSequence(entry.start, geometry, held) : held.get(entry.sequence)
       if (state === undefined) throw new ClusterError('failed_precondition', 'not held here')
       advance(state, entry, limits)
       held.set(entry.sequence, state)

@@ -13,7 +13,7 @@ import { eventually } from '../../helpers/eventually.js'
 import { createTestSequence, promptOf } from './sequences.js'
 import { plainTokens, startToyAttention, type ToyAttention } from './toy-attention.js'
 
-const limits = { kvTokens: 64, maxRunning: 8, tokenBudget: 64, prefillChunk: 16, maxTreeNodes: 4 }
+const limits = { kvTokens: 64, maxRunning: 8, tokenBudget: 64, prefillChunk: 16, maxTreeNodes: 4, prefixCache: true }
 
 const beat = (fields: Partial<Heartbeat> & Pick<Heartbeat, 'role' | 'id'>): Heartbeat => ({
   kind: 'worker.heartbeat',
