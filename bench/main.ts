@@ -3,14 +3,12 @@
 //
 // Not measured here: other systems, other models, GPUs, networks between machines.
 
-import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { describeMachine, machineLine, type Machine } from './machine.js'
+import { table, writeSection } from './report.js'
+import { formatNumber, formatSummary, median, ratios, summarise } from './statistics.js'
 import { runStreams, type Measurement } from './streams.js'
 import { startUp, type UpProcess } from './up-process.js'
-import { packageRoot } from '../cli/package-root.js'
 
 const CLUSTERS: Readonly<Record<string, readonly string[]>> = {
   local: ['--transport', 'local', '--draft', 'off'],
@@ -37,12 +35,13 @@ const { values: flags } = parseArgs({
 })
 
 async function main(): Promise<void> {
+  const machine = describeMachine() // before: its load is the others’
   const clusters = new Map<string, UpProcess>()
   try {
     for (const [name, words] of Object.entries(CLUSTERS)) clusters.set(name, await startUp(words))
     const rows = await measureAll(clusters)
     if (flags.json) console.log(JSON.stringify(rows))
-    else report(rows)
+    else report(rows, machine)
   } finally {
     for (const cluster of clusters.values()) await cluster.stop()
   }
@@ -64,40 +63,34 @@ async function measureAll(clusters: ReadonlyMap<string, UpProcess>): Promise<Row
   return rows
 }
 
-const sorted = (values: readonly number[]): number[] => [...values].sort((a, b) => a - b)
-const median = (values: readonly number[]): number => sorted(values)[Math.floor(values.length / 2)] ?? NaN
-const spread = (values: readonly number[]): string =>
-  `${median(values).toFixed(1)} (${Math.min(...values).toFixed(1)} – ${Math.max(...values).toFixed(1)})`
-
-function line({ cluster, streams, measured }: Row, rows: readonly Row[]): string {
+function cells({ cluster, streams, measured }: Row, rows: readonly Row[]): string[] {
   const baseline = rows.find((row) => row.cluster === BASELINE && row.streams === streams)?.measured ?? []
-  const ratios = measured.map((m, i) => m.tokensPerSecond / (baseline[i]?.tokensPerSecond ?? NaN))
-  const speed = spread(measured.map((m) => m.tokensPerSecond))
-  const ttft = spread(measured.map((m) => m.ttftMs))
-  return `| ${cluster} | ${streams} | ${speed} | ${median(ratios).toFixed(2)} | ${ttft} |`
+  const speeds = measured.map((m) => m.tokensPerSecond)
+  const speedUps = ratios(
+    speeds,
+    baseline.map((m) => m.tokensPerSecond),
+  )
+  const ttft = formatSummary(summarise(measured.map((m) => m.ttftMs)))
+  return [cluster, `${streams}`, formatSummary(summarise(speeds)), formatNumber(median(speedUps)), ttft]
 }
 
-function report(rows: readonly Row[]): void {
-  const text = [
-    '# Results',
+function report(rows: readonly Row[], machine: Machine): void {
+  const section = [
+    '## One process and NATS',
     '',
     `\`npm run bench\`: ${flags.rounds} rounds after a warm-up, the clusters side by side and measured in turn; greedy, ${flags.tokens} tokens a stream, demonstration model in int8.`,
-    `${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores, Node ${process.version}, commit ${commit()}, ${new Date().toISOString().slice(0, 10)}.`,
+    machineLine(machine),
     'Median (minimum – maximum). `local`: all services in one process; `nats`: router, attention, two expert workers, drafter and nats-server as processes of their own. The ratio is to `local` without drafts in the same round.',
     '',
-    '| cluster | streams | tokens/s | ratio | time to first token, ms |',
-    '|---|---|---|---|---|',
-    ...rows.map((row) => line(row, rows)),
+    table(
+      ['cluster', 'streams', 'tokens/s', 'ratio', 'time to first token, ms'],
+      rows.map((row) => cells(row, rows)),
+    ),
     '',
-    'Not measured: other systems, other models, sampled text (drafts hit less often there), GPUs, more than one machine.',
-    '',
+    'Not measured: sampled text (drafts hit less often there), other models, GPUs, more than one machine.',
   ].join('\n')
-  writeFileSync(join(packageRoot(), 'bench', 'RESULTS.md'), text)
-  console.log(text)
-}
-
-function commit(): string {
-  return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: packageRoot(), encoding: 'utf8' }).trim()
+  writeSection('cluster', section)
+  console.log(section)
 }
 
 if (flags.help) {

@@ -12,8 +12,10 @@ export function modelFingerprint(checkpoint: Checkpoint, format: WeightFormat): 
 }
 
 /** The folder of a model's packed weights inside the weight cache, if there is one. */
-export const weightFolder = (options: { readonly weightCache?: string | undefined }, fingerprint: string): string | undefined =>
-  options.weightCache === undefined ? undefined : join(options.weightCache, fingerprint)
+export const weightFolder = (
+  options: { readonly weightCache?: string | undefined },
+  fingerprint: string,
+): string | undefined => (options.weightCache === undefined ? undefined : join(options.weightCache, fingerprint))
 
 export const KV_FORMAT = 'f32'
 

@@ -39,23 +39,24 @@ export function route(ffn: FfnLayerSpec, rows: number, logits: Float32Array | un
 
 /** Ids of the k largest logits, ascending by id. */
 function best(scores: Float32Array, numExperts: number, k: number): number[] {
-  const chosen: number[] = []
-  for (let pick = 0; pick < k; pick++) {
-    let top = -1
-    for (let expert = 0; expert < numExperts; expert++) {
-      if (!chosen.includes(expert) && (top < 0 || scores[expert]! > scores[top]!)) top = expert
-    }
-    chosen.push(top)
+  const chosen: number[] = [] // by falling score, ties by rising id
+  for (let expert = 0; expert < numExperts; expert++) {
+    const score = scores[expert]!
+    if (chosen.length === k && score <= scores[chosen[k - 1]!]!) continue
+    if (chosen.length === k) chosen.pop()
+    let place = chosen.length
+    while (place > 0 && scores[chosen[place - 1]!]! < score) place -= 1
+    chosen.splice(place, 0, expert)
   }
   return chosen.sort((a, b) => a - b)
 }
 
 function weigh(scores: Float32Array, chosen: readonly number[], gate: NonNullable<FfnLayerSpec['gate']>): number[] {
-  const max = scores.reduce((most, score) => Math.max(most, score), -Infinity)
+  let max = -Infinity
+  for (let i = 0; i < scores.length; i++) max = Math.max(max, scores[i]!)
   const exps = chosen.map((expert) => Math.exp(scores[expert]! - max))
-  const isOverChosen = gate.softmaxOver === 'chosen' || gate.renormalise
-  const denominator = isOverChosen
-    ? exps.reduce((sum, value) => sum + value, 0)
-    : scores.reduce((sum, score) => sum + Math.exp(score - max), 0)
+  let denominator = 0
+  if (gate.softmaxOver === 'chosen' || gate.renormalise) for (const value of exps) denominator += value
+  else for (let i = 0; i < scores.length; i++) denominator += Math.exp(scores[i]! - max)
   return exps.map((value) => value / denominator)
 }
