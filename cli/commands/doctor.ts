@@ -41,7 +41,6 @@ interface Diagnosis {
   readonly processor: { readonly model: string; readonly cores: number; readonly features: readonly string[] }
   readonly engine: string
   readonly deviceClass: string
-  readonly minRows: number
   readonly kernels: DeviceReport['kernels']
   readonly nats: { readonly where: string; readonly version: string }
   readonly gpus: readonly string[]
@@ -66,7 +65,6 @@ async function diagnose(): Promise<Diagnosis> {
     processor: { model: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), features: processorFeatures() },
     engine: device.engine,
     deviceClass: device.deviceClass,
-    minRows: device.minRows,
     kernels: device.kernels,
     nats: { where: nats.where, version: nats.version },
     gpus,

@@ -1,29 +1,34 @@
-// Checks that attention gives a tree node the bits of plain decoding of its path.
+// Checks that a layer's attention gives a tree node the bits of plain decoding of its path.
 
 import type { Hash } from 'node:crypto'
-import { EXACT_BLOCK, tailSlots } from '../speculative/tail-layout.js'
-import { depths } from '../speculative/token-tree.js'
-import { createAttentionCore, type AttentionCore, type HeadGeometry } from './attention-core.js'
+import { tailSlots } from '../speculative/tail-layout.js'
+import { ancestors, depths, type TokenTree } from '../speculative/token-tree.js'
+import { layOutBatch } from './attention-batch.js'
+import { createAttentionLayer, layerBytes, packAttention, PAGE_SLOTS, type HeadGeometry } from './attention-layer.js'
 import type { KernelReport } from './device-class.js'
-import { maskOf, pagesOf } from './probe-pages.js'
+import type { Kernels } from './kernels.js'
 import { probeValues, sameBits } from './probe-values.js'
+import { createRoom } from './room.js'
 
-// A chain of five, then branches: siblings lie between the nodes of every path, and from the bases just below a block
-// boundary the chain fills the block and the branches start in the next.
-const TREE_PARENTS = [-1, 0, 1, 2, 3, 4, 4, 5, 5, 6, 7, 7, 8]
-const PROBE_BASES = [1, 40, EXACT_BLOCK - 5, 2 * EXACT_BLOCK - 5, 3 * EXACT_BLOCK]
+/** Rows of hidden states that the probe's layer maps to rows of the same width. */
+const HIDDEN = 64
+const LONGEST = 600 // positions that have embeddings and tables
 
-/** Every node of a tree against plain decoding of its path, around block boundaries and in short contexts. */
-export function probeAttention(geometry: HeadGeometry, hash?: Hash): KernelReport {
-  const core = createAttentionCore(geometry)
+// A chain of five, then branches: siblings lie between the nodes of every path, and from the bases just below a page
+// boundary the chain fills the page and the branches start in the next.
+const TREE: TokenTree = { parents: [-1, 0, 1, 2, 3, 4, 4, 5, 5, 6, 7, 7, 8], tokens: Array<number>(13).fill(0) }
+const PROBE_BASES = [1, 40, PAGE_SLOTS - 5, 2 * PAGE_SLOTS - 5]
+
+/** Every node of a tree against plain decoding of its path, around page boundaries and in short contexts. */
+export function probeAttention(kernels: Kernels, geometry: HeadGeometry, hash?: Hash): KernelReport {
+  const probe = createAttentionProbe(kernels, geometry)
   let isExact = true
   for (const base of PROBE_BASES) {
-    const probe = createAttentionProbe(core, geometry, base)
-    const { tree, paths } = probe()
-    hash?.update(new Uint8Array(tree.buffer, tree.byteOffset, tree.byteLength))
-    isExact &&= sameBits(tree, paths)
+    const rows = probe.attendTree(base, TREE)
+    for (const row of rows) hash?.update(new Uint8Array(row.buffer, row.byteOffset, row.byteLength))
+    isExact = rows.every((row, node) => sameBits(probe.attendPath(base, TREE, node), row)) && isExact
   }
-  core.dispose()
+  probe.dispose()
   const { numHeads, numKvHeads, headDim } = geometry
   return {
     kernel: `tree attention, ${numHeads} heads on ${numKvHeads} of width ${headDim}`,
@@ -31,34 +36,110 @@ export function probeAttention(geometry: HeadGeometry, hash?: Hash): KernelRepor
   }
 }
 
-/** A node's key and value, [kvHeads, headDim] each, are the same wherever they are stored. */
-function createAttentionProbe(core: AttentionCore, geometry: HeadGeometry, base: number) {
+export interface AttentionProbe {
+  /** The layer's normed output for every node of a tree after `base` tokens. */
+  attendTree(base: number, tree: TokenTree): readonly Float32Array[]
+  /** The same for one node where the tokens of its path come one by one. */
+  attendPath(base: number, tree: TokenTree, node: number): Float32Array
+  dispose(): void
+}
+
+const rowOf = (rows: Float32Array, row: number): Float32Array => rows.subarray(row * HIDDEN, (row + 1) * HIDDEN)
+
+/** One row: its place in the probe's embeddings, its position, its slot, what it sees. */
+interface ProbeRow {
+  readonly id: number
+  readonly position: number
+  readonly slot: number
+  readonly sees: readonly number[] // slots, rising, its own last
+}
+
+/** A layer with made-up weights and room for a few hundred tokens. */
+export function createAttentionProbe(kernels: Kernels, geometry: HeadGeometry): AttentionProbe {
   const { numHeads, numKvHeads, headDim } = geometry
-  const nodeDepths = depths({ tokens: TREE_PARENTS.map((_, i) => i), parents: TREE_PARENTS })
-  const slots = tailSlots(base, nodeDepths)
-  const numSlots = Math.max(...slots) + 1
-  const rows = {
-    keys: probeValues(numSlots * numKvHeads * headDim, 31, 2),
-    values: probeValues(numSlots * numKvHeads * headDim, 57, 2),
+  const linear = (inputs: number, outputs: number, seed: number) => {
+    return { weights: probeValues(inputs * outputs, seed, 0.4), inputs, outputs }
   }
-  const width = numHeads * headDim
-  const q = probeValues(TREE_PARENTS.length * width, 91, 4)
-  const pathOf = (node: number): number[] => (node < 0 ? [] : [...pathOf(TREE_PARENTS[node] ?? -1), node])
+  const weights = {
+    norm: probeValues(HIDDEN, 1),
+    q: linear(HIDDEN, numHeads * headDim, 2),
+    k: linear(HIDDEN, numKvHeads * headDim, 3),
+    v: linear(HIDDEN, numKvHeads * headDim, 4),
+    o: linear(numHeads * headDim, HIDDEN, 5),
+    ffnNorm: probeValues(HIDDEN, 6),
+  }
+  const set = packAttention(weights, 'int8')
+  const layer = createAttentionLayer(kernels, set, { ...geometry, hidden: HIDDEN, epsilon: 1e-6, pageOffset: 0 })
+  const room = createRoom(kernels)
+  const embeddings = probeValues(2 * LONGEST * HIDDEN, 31, 2)
+  const angles = probeValues(LONGEST * headDim, 57, 2)
+  const pages = Array.from({ length: Math.ceil(LONGEST / PAGE_SLOTS) }, () => {
+    const address = kernels.allocate(layerBytes(geometry) + 32)
+    kernels.floats(address, layerBytes(geometry) / 4).fill(0)
+    return address
+  })
+
+  /** Normed rows after the layer: [rows, HIDDEN]. */
+  const run = (rows: readonly ProbeRow[]): readonly Float32Array[] => {
+    const views = rows.map(({ sees }) => {
+      const gap = sees.findIndex((slot, i) => slot !== i)
+      const prefix = gap === -1 ? sees.length : gap
+      return { prefix, more: sees.slice(prefix) }
+    })
+    const batch = layOutBatch(
+      kernels,
+      room,
+      { ...geometry, hidden: HIDDEN, gateWidth: 0 },
+      {
+        spans: [{ views, slots: rows.map(({ slot }) => slot), pages }],
+        x: joined(rows.map(({ id }) => rowOf(embeddings, id))),
+        tables: joined(rows.map(({ position }) => angles.subarray(position * headDim, (position + 1) * headDim))),
+      },
+    )
+    layer.run(batch, false)
+    const n = kernels.floats(batch.n, rows.length * HIDDEN).slice()
+    return rows.map((_, row) => rowOf(n, row))
+  }
 
   const upTo = (length: number): number[] => Array.from({ length }, (_, i) => i)
-
-  return (): { tree: Float32Array; paths: Float32Array } => {
-    const pages = pagesOf(geometry, rows, upTo(numSlots))
-    const seen = TREE_PARENTS.map((_, node) => [...upTo(base), ...pathOf(node).map((step) => slots[step] ?? 0)])
-    const tree = core.attend([{ rows: TREE_PARENTS.length, q, mask: maskOf(pages.length, seen), pages }])
-    const alone = TREE_PARENTS.map((_, node) => {
-      const plain = pagesOf(geometry, rows, seen[node] ?? [])
-      const mask = maskOf(plain.length, [upTo(seen[node]?.length ?? 0)])
-      return { rows: 1, q: q.subarray(node * width, (node + 1) * width), mask, pages: plain }
-    })
-    const paths = new Float32Array(tree.length)
-    alone.forEach((call, node) => paths.set(core.attend([call]), node * width))
-    if (!sameBits(core.attend(alone), paths)) paths.fill(NaN) // a batch of sequences must give each its own bits
-    return { tree, paths }
+  const plain = (id: number, position: number): ProbeRow => {
+    return { id, position, slot: position, sees: upTo(position + 1) }
   }
+  const prefill = (base: number): void => {
+    if (base > 0) run(upTo(base).map((position) => plain(position, position)))
+  }
+  const idOf = (node: number): number => LONGEST + node
+
+  return {
+    attendTree: (base, tree) => {
+      const nodeDepths = depths(tree)
+      const slots = tailSlots(base, nodeDepths)
+      prefill(base)
+      return run(
+        Array.from(slots, (slot, node) => ({
+          id: idOf(node),
+          position: base + nodeDepths[node]!,
+          slot,
+          sees: [...upTo(base), ...ancestors(tree, node).map((step) => slots[step]!)],
+        })),
+      )
+    },
+    attendPath: (base, tree, node) => {
+      prefill(base)
+      const rows = ancestors(tree, node).map((step, depth) => plain(idOf(step), base + depth))
+      return rows.map((row) => run([row])).at(-1)?.[0] ?? new Float32Array(0)
+    },
+    dispose: () => {
+      layer.dispose()
+      room.dispose()
+      pages.forEach((page) => kernels.release(page))
+    },
+  }
+}
+
+function joined(rows: readonly Float32Array[]): Float32Array {
+  const width = rows[0]?.length ?? 0
+  const all = new Float32Array(rows.length * width)
+  rows.forEach((row, i) => all.set(row, i * width))
+  return all
 }

@@ -3,23 +3,10 @@
 
 import { ClusterError } from '../errors.js'
 import { ATTRIBUTE, ELEMENT, encodeModel } from './onnx-schema.js'
+import type { WeightTensor } from './weight-store.js'
 
 export type Dim = number | string // a string names a dimension that varies from run to run
 export type AttributeValue = number | readonly number[] | { readonly float: number }
-
-/** A constant of a graph: its values, or the place in a file of the weight folder that holds them. */
-export interface WeightTensor {
-  readonly element: 'float' | 'uint8'
-  readonly dims: readonly number[]
-  readonly source: Float32Array | Uint8Array | WeightPlace
-}
-
-export interface WeightPlace {
-  readonly folder: string
-  readonly file: string
-  readonly offset: number // bytes
-  readonly length: number
-}
 
 export interface BuiltGraph {
   readonly model: Uint8Array

@@ -1,19 +1,11 @@
 // A linear layer inside a graph: float32 `MatMul`, or `MatMulNBits` over block-scaled integers. Which one is decided
 // per matrix: a width that no block fits stays float32.
 
-import { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
-import type { GraphBuilder, WeightTensor } from './graph.js'
+import type { GraphBuilder } from './graph.js'
+import type { LinearWeights } from './linear-weights.js'
 import { BLOCK_SIZE, isQuantisable, quantise } from './quantise.js'
-import type { WeightSet } from './weight-store.js'
-
-/** Weights [outputs, inputs] row-major, bias [outputs]. */
-export interface LinearWeights {
-  readonly weights: Float32Array
-  readonly inputs: number
-  readonly outputs: number
-  readonly bias?: Float32Array | undefined
-}
+import { floatWeight, weightOf, type WeightSet, type WeightTensor } from './weight-store.js'
 
 /** Packs a layer as the weights `name.weights`, `name.scales` and `name.bias` that `linear` finds again. */
 export function packLinear(name: string, layer: LinearWeights, format: WeightFormat): WeightSet {
@@ -21,13 +13,6 @@ export function packLinear(name: string, layer: LinearWeights, format: WeightFor
   const bias = layer.bias && { [`${name}.bias`]: floatWeight(layer.bias, [layer.outputs]) }
   return { ...(useFloat ? packFloat(name, layer) : packBlocks(name, layer, format === 'int8' ? 8 : 4)), ...bias }
 }
-
-/** A float32 tensor as a weight. */
-export const floatWeight = (source: Float32Array, dims: readonly number[]): WeightTensor => ({
-  element: 'float',
-  dims,
-  source,
-})
 
 function packFloat(name: string, { weights, inputs, outputs }: LinearWeights): WeightSet {
   return { [`${name}.weights`]: floatWeight(transpose(weights, outputs, inputs), [inputs, outputs]) }
@@ -40,13 +25,6 @@ function packBlocks(name: string, { weights, inputs, outputs }: LinearWeights, b
     [`${name}.weights`]: { element: 'uint8', dims: [outputs, numBlocks, (BLOCK_SIZE * bits) / 8], source: data },
     [`${name}.scales`]: floatWeight(scales, [outputs * numBlocks]),
   }
-}
-
-/** The weight of that name. Throws `internal` where the set lacks it. */
-export function weightOf(set: WeightSet, name: string): WeightTensor {
-  const tensor = set[name]
-  if (tensor === undefined) throw new ClusterError('internal', `weights: want ${name}, got ${Object.keys(set).join()}`)
-  return tensor
 }
 
 /** Appends x · Wᵀ + b for x [rows, inputs] and a layer packed by `packLinear`; returns the value [rows, outputs]. */
@@ -77,30 +55,6 @@ function transpose(matrix: Float32Array, rows: number, columns: number): Float32
   const result = new Float32Array(matrix.length)
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) result[column * rows + row] = matrix[row * columns + column]!
-  }
-  return result
-}
-
-/** Linear layers over the same input as one: outputs are concatenated in order. */
-export function stack(layers: readonly LinearWeights[]): LinearWeights {
-  const outputs = layers.reduce((sum, layer) => sum + layer.outputs, 0)
-  const inputs = layers[0]?.inputs ?? 0
-  const hasBias = layers.some((layer) => layer.bias !== undefined)
-  const biases = layers.map((layer) => layer.bias ?? new Float32Array(layer.outputs))
-  return {
-    weights: concat(layers.map((layer) => layer.weights)),
-    inputs,
-    outputs,
-    bias: hasBias ? concat(biases) : undefined,
-  }
-}
-
-function concat(parts: readonly Float32Array[]): Float32Array {
-  const result = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let offset = 0
-  for (const part of parts) {
-    result.set(part, offset)
-    offset += part.length
   }
   return result
 }

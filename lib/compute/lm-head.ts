@@ -1,10 +1,13 @@
 // Final norm and LM head for the rows that are sampled.
 
-import { GraphBuilder } from './graph.js'
-import { floatWeight, linear, packLinear, rmsNorm, weightOf, type LinearWeights } from './linear.js'
-import { createSession, type Session } from './session.js'
-import type { WeightSet } from './weight-store.js'
 import type { WeightFormat } from '../model/spec.js'
+import type { Kernels } from './kernels.js'
+import type { LinearWeights } from './linear-weights.js'
+import { normTasks } from './norm-tasks.js'
+import { linearTasks, placeLinear } from './placed-linear.js'
+import { placeWeight } from './placed-weight.js'
+import { packTiles, TILE } from './tiles.js'
+import { floatWeight, weightOf, type WeightSet } from './weight-store.js'
 
 export interface HeadWeights {
   readonly norm: Float32Array // [hidden]
@@ -17,16 +20,54 @@ export interface HeadShape {
   readonly epsilon: number
 }
 
-/** The weights `norm` and `head`. */
-export function packLmHead({ norm, head }: HeadWeights, format: WeightFormat): WeightSet {
-  return { norm: floatWeight(norm, [norm.length]), ...packLinear('head', head, format) }
+export interface LmHead {
+  /** Logits of rows of x [numRows, hidden]: one array [vocab] per row, to be read before the engine's next run. */
+  run(x: Float32Array, rows: readonly number[]): readonly Float32Array[]
+  dispose(): void
 }
 
-/** Input x [rows, hidden]; outputs hidden [rows, hidden] (after the final norm) and logits [rows, vocab]. */
-export function createLmHead(set: WeightSet, { hidden, vocabSize, epsilon }: HeadShape, threads: number): Session {
-  const graph = new GraphBuilder()
-  const n = rmsNorm(graph, graph.input('x', ['rows', hidden]), weightOf(set, 'norm'), epsilon)
-  graph.output(n, 'hidden', ['rows', hidden])
-  graph.output(linear(graph, n, set, 'head'), 'logits', ['rows', vocabSize])
-  return createSession(graph.build('lm-head'), threads)
+/** The weights `norm` and `head`. */
+export function packLmHead({ norm, head }: HeadWeights, format: WeightFormat): WeightSet {
+  return { norm: floatWeight(norm, [norm.length]), ...packTiles('head', head, format) }
+}
+
+/** Pieces of the product for each thread: rows of logits are long, and the threads not equally fast. */
+const PIECES_PER_THREAD = 16
+
+/** The head packed by `packLmHead`, in the engine's memory. */
+export function createLmHead(kernels: Kernels, set: WeightSet, { hidden, vocabSize, epsilon }: HeadShape): LmHead {
+  const norm = placeWeight(kernels, weightOf(set, 'norm'))
+  const head = placeLinear(kernels, set, 'head')
+  return {
+    run: (x, rows) => {
+      const { scratch, threads } = kernels
+      scratch.reset()
+      const count = rows.length
+      const h = scratch.take(count * hidden * 4)
+      rows.forEach((row, i) =>
+        kernels.floats(h + i * hidden * 4, hidden).set(x.subarray(row * hidden, (row + 1) * hidden)),
+      )
+      const n = scratch.take(count * hidden * 4)
+      const rounded = head.blocks > 0 ? scratch.take(count * head.rowBytes) : 0
+      const inOrder = scratch.take(count * 4)
+      kernels.ints(inOrder, count).set([...rows.keys()])
+      const logits = scratch.take(count * head.outputBytes)
+      kernels.run([
+        normTasks(
+          { x: h, rows: count, width: hidden, weight: norm.address, epsilon, n, reader: head, rounded },
+          threads,
+        ),
+        linearTasks(
+          head,
+          { x: head.blocks > 0 ? rounded : n, rowList: inOrder, rows: count, y: logits },
+          threads * PIECES_PER_THREAD,
+        ),
+      ])
+      return rows.map((_, i) => kernels.floats(logits + i * head.tiles * TILE * 4, vocabSize))
+    },
+    dispose: () => {
+      norm.dispose()
+      head.dispose()
+    },
+  }
 }

@@ -4,8 +4,8 @@
 import type { RopeSpec } from '../model/spec.js'
 
 export interface RopeTables {
-  /** cos and sin, each [positions.length, headDim / 2], for these absolute positions. */
-  rows(positions: ArrayLike<number>): { readonly cos: Float32Array; readonly sin: Float32Array }
+  /** [positions.length, headDim]: headDim / 2 cosines, then as many sines, for these absolute positions. */
+  rows(positions: ArrayLike<number>): Float32Array
 }
 
 /** Inverse frequencies [headDim / 2]; `llama3` stretches the low ones (Llama 3.1's published rule). */
@@ -49,14 +49,9 @@ export function createRopeTables(rope: RopeSpec, headDim: number): RopeTables {
 
   return {
     rows: (positions) => {
-      const cos = new Float32Array(positions.length * half)
-      const sin = new Float32Array(positions.length * half)
-      for (let i = 0; i < positions.length; i++) {
-        const values = row(positions[i]!)
-        cos.set(values.subarray(0, half), i * half)
-        sin.set(values.subarray(half), i * half)
-      }
-      return { cos, sin }
+      const tables = new Float32Array(positions.length * headDim)
+      for (let i = 0; i < positions.length; i++) tables.set(row(positions[i]!), i * headDim)
+      return tables
     },
   }
 }

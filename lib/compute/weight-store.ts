@@ -1,19 +1,46 @@
-// Packed weights in files that the engine reads by itself: graphs name a place in a file instead of holding a copy, and
-// a second start finds what the first one packed.
+// Packed weights in files: the engine reads them straight into its memory, and a second start finds what the first one
+// packed.
 //
 // Invariants
 //   W1  A file is complete or absent: it is written under a temporary name, its index last, both by rename.
 //   W2  A damaged or foreign index is packed again, never trusted.
-//   W3  Where no file can be written the weights are kept in the graph: slower to start, twice the memory, same bits.
+//   W3  Where no file can be written the weights pass through memory: same bits.
 
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { ClusterError } from '../errors.js'
-import type { WeightTensor } from './graph.js'
+
+/** A packed tensor: its values, or the place in a file of the weight folder that holds them. */
+export interface WeightTensor {
+  readonly element: 'float' | 'uint8'
+  readonly dims: readonly number[]
+  readonly source: Float32Array | Uint8Array | WeightPlace
+}
+
+export interface WeightPlace {
+  readonly folder: string
+  readonly file: string
+  readonly offset: number // bytes
+  readonly length: number
+}
 
 export type WeightSet = Readonly<Record<string, WeightTensor>>
+
+/** A float32 tensor as a weight. */
+export const floatWeight = (source: Float32Array, dims: readonly number[]): WeightTensor => ({
+  element: 'float',
+  dims,
+  source,
+})
+
+/** The weight of that name. Throws `internal` where the set lacks it. */
+export function weightOf(set: WeightSet, name: string): WeightTensor {
+  const tensor = set[name]
+  if (tensor === undefined) throw new ClusterError('internal', `weights: want ${name}, got ${Object.keys(set).join()}`)
+  return tensor
+}
 
 export interface WeightStore {
   /** The set named `key`, packed by `make` where it is not in the folder yet. */
@@ -23,7 +50,7 @@ export interface WeightStore {
 }
 
 const ALIGNMENT = 4096 // the engine maps pages
-const VERSION = 1 // of the packing: block size, order of nibbles, transposition
+const VERSION = 2 // of the packing: tiles, block size, order of nibbles
 
 const indexSchema = z.object({
   version: z.literal(VERSION),

@@ -1,6 +1,6 @@
 // Weight matrices of a checkpoint in the form that the compute graphs take.
 
-import type { LinearWeights } from '../compute/linear.js'
+import type { LinearWeights } from '../compute/linear-weights.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { LinearRef } from './spec.js'
 

@@ -1,32 +1,32 @@
-// The attention worker's share of the checkpoint as compute sessions: per layer projection and output, one attention
-// core for every layer of a head geometry, the LM head, and embedding rows read on demand.
+// The attention worker's share of the checkpoint in the engine's memory: the attention layers, the LM head, and
+// embedding rows read on demand.
 
-import { createAttentionCore, type AttentionCore, type HeadGeometry } from '../../lib/compute/attention-core.js'
-import { createOutput, packOutput } from '../../lib/compute/attention-output.js'
-import { createProjection, packProjection } from '../../lib/compute/attention-projection.js'
-import type { LinearWeights } from '../../lib/compute/linear.js'
-import { createLmHead, packLmHead } from '../../lib/compute/lm-head.js'
+import {
+  createAttentionLayer,
+  layerBytes,
+  packAttention,
+  type AttentionLayer,
+  type HeadGeometry,
+} from '../../lib/compute/attention-layer.js'
+import type { Kernels } from '../../lib/compute/kernels.js'
+import type { LinearWeights } from '../../lib/compute/linear-weights.js'
+import { createLmHead, packLmHead, type LmHead } from '../../lib/compute/lm-head.js'
+import { createRoom, type Room } from '../../lib/compute/room.js'
 import { createRopeTables, type RopeTables } from '../../lib/compute/rope-tables.js'
-import type { Session } from '../../lib/compute/session.js'
-import { withMinRows } from '../../lib/compute/two-rows.js'
 import type { WeightStore } from '../../lib/compute/weight-store.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import { linearOf } from '../../lib/model/weights.js'
 import type { FfnLayerSpec, LayerSpec, ModelSpec, WeightFormat } from '../../lib/model/spec.js'
 import { shardPlan, type ShardPlan } from '../../lib/model/expert-shards.js'
 
-export interface AttentionLayer {
-  readonly spec: LayerSpec
-  readonly project: Session
-  readonly core: AttentionCore
-  readonly output: Session
-}
-
 export interface AttentionModel {
   readonly spec: ModelSpec
   readonly plan: ShardPlan
+  readonly kernels: Kernels
+  /** The operands of the running step. */
+  readonly room: Room
   readonly layers: readonly AttentionLayer[]
-  readonly head: Session
+  readonly head: LmHead
   readonly rope: RopeTables
   /** Embeddings [tokens, hidden]. */
   embed(tokens: ArrayLike<number>): Float32Array
@@ -35,42 +35,42 @@ export interface AttentionModel {
 
 export interface LoadOptions {
   readonly format: WeightFormat
-  readonly minRows: 1 | 2
-  readonly threads: number
+  readonly kernels: Kernels
   readonly weights: WeightStore
 }
 
-/** Packs the attention side's weights (or finds them packed) and builds its sessions. */
+/** Packs the attention side's weights (or finds them packed) and places them in the engine's memory. */
 export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOptions): Promise<AttentionModel> {
   const { spec } = checkpoint
-  const core = createAttentionCore(geometryOf(spec))
   const layers: AttentionLayer[] = []
   for (const index of spec.layers.keys()) {
-    layers.push({ ...loadLayer(checkpoint, index, options), core })
+    layers.push(loadLayer(checkpoint, index, options))
     await turnOfTheLoop() // heartbeats go out while the weights are loaded
   }
   const head = loadHead(checkpoint, options)
+  const room = createRoom(options.kernels)
   options.weights.loaded()
   return {
     spec,
     plan: shardPlan(spec),
+    kernels: options.kernels,
+    room,
     layers,
     head,
     rope: createRopeTables(spec.rope, geometryOf(spec).headDim),
     embed: (tokens) => embed(checkpoint, tokens),
     dispose: () => {
-      for (const session of [core, head, ...layers.flatMap((l) => [l.project, l.output])]) session.dispose()
+      for (const part of [head, room, ...layers]) part.dispose()
     },
   }
 }
 
-function loadHead(checkpoint: Checkpoint, { format, minRows, threads, weights }: LoadOptions): Session {
+function loadHead(checkpoint: Checkpoint, { format, kernels, weights }: LoadOptions): LmHead {
   const { spec } = checkpoint
   const set = weights.open('lm-head', () =>
     packLmHead({ norm: checkpoint.tensor(spec.finalNorm), head: linearOf(checkpoint, spec.lmHead) }, format),
   )
-  const shape = { hidden: spec.hidden, vocabSize: spec.vocabSize, epsilon: spec.normEpsilon }
-  return withMinRows(createLmHead(set, shape, threads), minRows)
+  return createLmHead(kernels, set, { hidden: spec.hidden, vocabSize: spec.vocabSize, epsilon: spec.normEpsilon })
 }
 
 /** The head geometry that every layer of the supported families shares. */
@@ -79,20 +79,14 @@ export function geometryOf(spec: ModelSpec): HeadGeometry {
   return { numHeads, numKvHeads, headDim }
 }
 
-function loadLayer(checkpoint: Checkpoint, index: number, { format, minRows, threads, weights }: LoadOptions) {
+function loadLayer(checkpoint: Checkpoint, index: number, { format, kernels, weights }: LoadOptions): AttentionLayer {
   const { hidden, normEpsilon: epsilon, layers } = checkpoint.spec
   const layer = layers[index]!
-  const { attention, ffn } = layer
+  const { numHeads, numKvHeads, headDim, clip, qkNorm } = layer.attention
+  const geometry = { numHeads, numKvHeads, headDim }
   const set = weights.open(`attention-${index}`, () => packLayer(checkpoint, layer, format))
-  const { numHeads, numKvHeads, headDim, clip } = attention
-  const project = createProjection(
-    set,
-    { hidden, numHeads, numKvHeads, headDim, epsilon, qkNorm: attention.qkNorm?.over, clip, addsDelta: index > 0 },
-    threads,
-  )
-  const gateWidth = (ffn.gate === undefined ? 0 : ffn.experts.length) + (ffn.always?.sigmoidGate === undefined ? 0 : 1)
-  const output = createOutput(set, { hidden, attended: numHeads * headDim, epsilon, gateWidth }, threads)
-  return { spec: layer, project: withMinRows(project, minRows), output: withMinRows(output, minRows) }
+  const pageOffset = index * layerBytes(geometry)
+  return createAttentionLayer(kernels, set, { ...geometry, hidden, epsilon, qkNorm: qkNorm?.over, clip, pageOffset })
 }
 
 function packLayer(
@@ -101,26 +95,19 @@ function packLayer(
   format: WeightFormat,
 ) {
   const { qkNorm } = attention
-  return {
-    ...packProjection(
-      {
-        norm: checkpoint.tensor(attentionNorm),
-        q: linearOf(checkpoint, attention.q),
-        k: linearOf(checkpoint, attention.k),
-        v: linearOf(checkpoint, attention.v),
-        qkNorm: qkNorm && { q: checkpoint.tensor(qkNorm.q), k: checkpoint.tensor(qkNorm.k) },
-      },
-      format,
-    ),
-    ...packOutput(
-      {
-        o: linearOf(checkpoint, attention.o),
-        ffnNorm: checkpoint.tensor(ffnNorm),
-        gate: gateWeights(checkpoint, ffn),
-      },
-      format,
-    ),
-  }
+  return packAttention(
+    {
+      norm: checkpoint.tensor(attentionNorm),
+      q: linearOf(checkpoint, attention.q),
+      k: linearOf(checkpoint, attention.k),
+      v: linearOf(checkpoint, attention.v),
+      qkNorm: qkNorm && { q: checkpoint.tensor(qkNorm.q), k: checkpoint.tensor(qkNorm.k) },
+      o: linearOf(checkpoint, attention.o),
+      ffnNorm: checkpoint.tensor(ffnNorm),
+      gate: gateWeights(checkpoint, ffn),
+    },
+    format,
+  )
 }
 
 /** Gate rows and, below them, the shared expert's sigmoid gate: [routed + 0 or 1, hidden]. */

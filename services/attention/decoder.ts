@@ -1,27 +1,14 @@
-// One step through the layers: embed → per layer (project, attend, output, experts) → the rows that are sampled.
-// A prefill chunk is a chain, decoding a tree of one node, speculation a tree: one path for all three.
+// One step through the layers: embed → per layer (attention, experts) → the rows that are sampled. A prefill chunk is a
+// chain, decoding a tree of one node, speculation a tree: one path for all three.
 
-import type { Matrix } from '../../lib/compute/session.js'
-import type { AttentionLayer, AttentionModel } from './attention-model.js'
+import { layOutBatch } from '../../lib/compute/attention-batch.js'
+import { geometryOf, type AttentionModel } from './attention-model.js'
 import { dispatch, type DispatchContext } from './dispatch.js'
-import { route } from './gate.js'
-import { rowBlocks, type RowBlock, type SequenceState } from './sequence-state.js'
+import { gateWidth, route } from './gate.js'
+import { attentionSpans, type SequenceState } from './sequence-state.js'
 
 /** How long runs may follow one another before messages (cancels, pings) are answered. */
 const MAX_BUSY_MS = 5
-
-/** Rows of one sequence inside the step's batch. */
-interface Span {
-  readonly state: SequenceState
-  readonly firstRow: number
-  readonly blocks: readonly RowBlock[]
-}
-
-interface Batch {
-  readonly spans: readonly Span[]
-  readonly rows: number
-  readonly rotation: Readonly<Record<'cos' | 'sin' | 'places', Matrix>>
-}
 
 /** Runs the tails of all sequences; returns the last hidden state [rows, hidden] before the final norm. */
 export async function forward(
@@ -29,75 +16,37 @@ export async function forward(
   states: readonly SequenceState[],
   context: DispatchContext,
 ): Promise<Float32Array> {
-  const batch = layOutBatch(model, states)
-  const { hidden } = model.spec
-  let x = model.embed(states.flatMap((state) => [...state.tail.tokens]))
-  let delta: Float32Array | undefined
+  const { kernels, spec } = model
+  const batch = layOut(model, states)
+  const numValues = batch.rows * spec.hidden
+  const [h, n] = [kernels.floats(batch.h, numValues), kernels.floats(batch.n, numValues)]
+  const delta = kernels.floats(batch.delta, numValues)
   let turned = performance.now()
   for (const [index, layer] of model.layers.entries()) {
-    const dims = [batch.rows, hidden]
-    const inputs = { x: { data: x, dims }, ...(delta && { delta: { data: delta, dims } }), ...batch.rotation }
-    const { h = x, q, k, v } = layer.project.run(inputs)
-    const attended = attendBatch(layer, index, batch, { q: need(q), k: need(k), v: need(v) })
-    const after = layer.output.run({
-      a: { data: attended, dims: [batch.rows, attended.length / batch.rows] },
-      h_in: { data: h, dims },
-    })
-    x = need(after.h)
-    const routes = route(layer.spec.ffn, batch.rows, after.gate)
-    delta = await dispatch(context, index, need(after.n), routes)
+    const { ffn } = spec.layers[index]!
+    layer.run(batch, index > 0)
+    const logits = kernels.floats(batch.gate, batch.rows * layer.gateStride)
+    delta.set(await dispatch(context, index, n, route(ffn, batch.rows, logits, layer.gateStride)))
     if (performance.now() - turned > MAX_BUSY_MS) {
       await turnOfTheLoop()
       turned = performance.now()
     }
   }
-  return add(x, delta)
+  return h.map((value, i) => value + delta[i]!)
 }
 
 const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-const need = (value: Float32Array | undefined): Float32Array => value ?? new Float32Array(0)
-
-function layOutBatch(model: AttentionModel, states: readonly SequenceState[]): Batch {
-  const spans: Span[] = []
-  let rows = 0
-  for (const state of states) {
-    const numRows = state.tail.tokens.length
-    spans.push({ state, firstRow: rows, blocks: rowBlocks(state) })
-    rows += numRows
+function layOut(model: AttentionModel, states: readonly SequenceState[]) {
+  const { spec } = model
+  const shape = {
+    ...geometryOf(spec),
+    hidden: spec.hidden,
+    gateWidth: spec.layers.reduce((widest, { ffn }) => Math.max(widest, gateWidth(ffn)), 0),
   }
-  const positions = states.flatMap((state) => [...state.tail.positions])
-  const { cos, sin } = model.rope.rows(positions)
-  const places = BigInt64Array.from(positions, (_, row) => BigInt(row))
-  const dims = [rows, cos.length / rows]
-  return {
-    spans,
-    rows,
-    rotation: { cos: { data: cos, dims }, sin: { data: sin, dims }, places: { data: places, dims: [1, rows] } },
-  }
-}
-
-function attendBatch(
-  layer: AttentionLayer,
-  index: number,
-  batch: Batch,
-  { q, k, v }: { q: Float32Array; k: Float32Array; v: Float32Array },
-): Float32Array {
-  const width = q.length / batch.rows
-  const calls = batch.spans.flatMap(({ state, firstRow, blocks }) => {
-    state.cache.write(index, state.tail.slots, { k, v, firstRow })
-    return blocks.map(({ firstNode, rows, mask, numPages }) => {
-      const from = firstRow + firstNode
-      const pages = state.cache.layerPages(index, numPages)
-      return { rows, mask, pages, q: q.subarray(from * width, (from + rows) * width) }
-    })
+  return layOutBatch(model.kernels, model.room, shape, {
+    spans: states.flatMap(attentionSpans),
+    x: model.embed(states.flatMap(({ tail }) => [...tail.tokens])),
+    tables: model.rope.rows(states.flatMap(({ tail }) => [...tail.positions])),
   })
-  return layer.core.attend(calls)
-}
-
-function add(x: Float32Array, delta: Float32Array | undefined): Float32Array {
-  if (delta === undefined) return x
-  const sum = new Float32Array(x.length)
-  for (let i = 0; i < x.length; i++) sum[i] = x[i]! + delta[i]!
-  return sum
 }

@@ -13,16 +13,22 @@ export interface Routes {
   readonly weights: Float32Array
 }
 
-/** Chooses experts from gate logits [rows, routed + (sigmoid gate ? 1 : 0)]; `logits` is absent for a dense layer. */
-export function route(ffn: FfnLayerSpec, rows: number, logits: Float32Array | undefined): Routes {
+/** Columns of the gate's logits: routed experts, then the shared expert's sigmoid gate. */
+export const gateWidth = (ffn: FfnLayerSpec): number =>
+  (ffn.gate === undefined ? 0 : ffn.experts.length) + (ffn.always?.sigmoidGate === undefined ? 0 : 1)
+
+/**
+ * Chooses experts from gate logits [rows, routed + (sigmoid gate ? 1 : 0)], `stride` floats from row to row; `logits` is
+ * absent for a dense layer.
+ */
+export function route(ffn: FfnLayerSpec, rows: number, logits?: Float32Array, stride = gateWidth(ffn)): Routes {
   const numRouted = ffn.experts.length
   const topK = ffn.gate?.topK ?? 0
   const width = topK + (ffn.always === undefined ? 0 : 1)
   const experts = new Int32Array(rows * width)
   const weights = new Float32Array(rows * width)
-  const columns = numRouted + (ffn.always?.sigmoidGate === undefined ? 0 : 1)
   for (let row = 0; row < rows; row++) {
-    const scores = logits?.subarray(row * columns, (row + 1) * columns) ?? new Float32Array(0)
+    const scores = logits?.subarray(row * stride, (row + 1) * stride) ?? new Float32Array(0)
     if (ffn.gate !== undefined) {
       const chosen = best(scores, numRouted, topK)
       const shares = weigh(scores.subarray(0, numRouted), chosen, ffn.gate)
@@ -31,7 +37,7 @@ export function route(ffn: FfnLayerSpec, rows: number, logits: Float32Array | un
     }
     if (ffn.always !== undefined) {
       experts[row * width + topK] = numRouted
-      weights[row * width + topK] = columns > numRouted ? 1 / (1 + Math.exp(-scores[numRouted]!)) : 1
+      weights[row * width + topK] = ffn.always.sigmoidGate !== undefined ? 1 / (1 + Math.exp(-scores[numRouted]!)) : 1
     }
   }
   return { width, experts, weights }

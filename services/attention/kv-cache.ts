@@ -1,56 +1,59 @@
-// The keys and values of one sequence, in pages of PAGE_SLOTS slots. A page may belong to several sequences that share a
-// prefix: it is copied by the first one that writes to it.
+// The keys and values of one sequence, in pages of PAGE_SLOTS slots in the engine's memory. A page may belong to several
+// sequences that share a prefix: it is copied by the first one that writes to it.
 //
 // Invariants
 //   KV1  Slots below `length` hold the committed tokens in position order.
 //   KV2  The tail (slots from `length`) holds the rows of the last step; commit moves the accepted ones down in
 //        ascending order, so no source is overwritten before it is read, and no key is rotated again.
-//   KV3  Unused slots hold finite numbers: a masked slot contributes an exact zero.
-//   KV4  A page with more than one owner is never written.
+//   KV3  Unused slots hold finite numbers: what a row does not see contributes an exact zero.
+//   KV4  A page with more than one owner is never written; one without an owner goes back to the pool.
 
-import { PAGE_SLOTS, type KvPage } from '../../lib/compute/attention-core.js'
+import { layerBytes, PAGE_SLOTS, type HeadGeometry } from '../../lib/compute/attention-layer.js'
+import type { Kernels } from '../../lib/compute/kernels.js'
 
-export interface CacheGeometry {
+export interface CacheGeometry extends HeadGeometry {
   readonly numLayers: number
-  readonly numKvHeads: number
-  readonly headDim: number
+}
+
+/** Makes pages for the sequences of a worker. */
+export interface PagePool {
+  readonly kernels: Kernels
+  readonly geometry: CacheGeometry
 }
 
 /** One page: PAGE_SLOTS slots of every layer. */
 interface SharedPage {
-  readonly layers: readonly KvPage[]
+  readonly address: number
   owners: number
-}
-
-/** Rows of k and v [rows, numKvHeads * headDim]; the sequence's rows begin at `firstRow`. */
-export interface NewRows {
-  readonly k: Float32Array
-  readonly v: Float32Array
-  readonly firstRow: number
 }
 
 /** KV pages of one sequence; they are added as it grows. */
 export class KvCache {
-  private readonly geometry: CacheGeometry
+  private readonly pool: PagePool
   private readonly pages: SharedPage[] = []
   private committed = 0
 
-  constructor(geometry: CacheGeometry) {
-    this.geometry = geometry
+  constructor(pool: PagePool) {
+    this.pool = pool
   }
 
   get length(): number {
     return this.committed
   }
 
-  /** Makes room for `slots` slots. */
+  /** Makes room for `slots` slots. Throws `resource_exhausted` where the engine's memory is full. */
   reserve(slots: number): void {
-    while (this.pages.length * PAGE_SLOTS < slots) this.pages.push(newPage(this.geometry))
+    while (this.pages.length * PAGE_SLOTS < slots) this.pages.push(newPage(this.pool))
   }
 
-  /** A layer's first pages. */
-  layerPages(layer: number, numPages: number): KvPage[] {
-    return this.pages.slice(0, numPages).map(({ layers }) => layers[layer]!)
+  /** Addresses of all pages. */
+  get addresses(): number[] {
+    return this.pages.map(({ address }) => address)
+  }
+
+  /** Makes the pages of these slots this sequence's own, so that rows can be written there (KV4). */
+  own(slots: ArrayLike<number>): void {
+    for (const page of new Set(Array.from(slots, (slot) => slot >> PAGE_SHIFT))) this.ownPage(page)
   }
 
   /** Takes the first `slots` committed slots of another sequence: whole pages shared, the rest copied when written. */
@@ -65,7 +68,7 @@ export class KvCache {
 
   /** Gives the pages up; the sequence is not used again. */
   release(): void {
-    for (const page of this.pages) page.owners -= 1
+    for (const page of this.pages) leave(this.pool, page)
     this.pages.length = 0
     this.committed = 0
   }
@@ -76,24 +79,6 @@ export class KvCache {
       const used = Math.min(PAGE_SLOTS, Math.max(0, this.committed - index * PAGE_SLOTS))
       return sum + used / owners
     }, 0)
-  }
-
-  /** Writes rows to the given slots of a layer. */
-  write(layer: number, slots: Int32Array, { k, v, firstRow }: NewRows): void {
-    const { numKvHeads, headDim } = this.geometry
-    for (let i = 0; i < slots.length; i++) {
-      const { keys, values } = this.ownPage(slots[i]! >> PAGE_SHIFT).layers[layer]!
-      const offset = slots[i]! % PAGE_SLOTS
-      for (let head = 0; head < numKvHeads; head++) {
-        const source = ((firstRow + i) * numKvHeads + head) * headDim
-        const target = head * PAGE_SLOTS + offset
-        for (let j = 0; j < headDim; j++) {
-          keys[target * headDim + j] = k[source + j]!
-          values[target * (headDim + 1) + j] = v[source + j]!
-        }
-        values[target * (headDim + 1) + headDim] = 1
-      }
-    }
   }
 
   /** Moves the accepted tail slots (ascending) to the end of the committed ones. */
@@ -107,27 +92,27 @@ export class KvCache {
   }
 
   private moveSlot(from: number, to: number): void {
-    const { numKvHeads, headDim } = this.geometry
-    const source = this.pages[from >> PAGE_SHIFT]!
-    const target = this.ownPage(to >> PAGE_SHIFT)
-    target.layers.forEach(({ keys, values }, layer) => {
-      const old = source.layers[layer]!
-      for (let head = 0; head < numKvHeads; head++) {
-        const at = head * PAGE_SLOTS + (from % PAGE_SLOTS)
-        const place = head * PAGE_SLOTS + (to % PAGE_SLOTS)
-        keys.set(old.keys.subarray(at * headDim, (at + 1) * headDim), place * headDim)
-        values.set(old.values.subarray(at * (headDim + 1), (at + 1) * (headDim + 1)), place * (headDim + 1))
+    const { numLayers, numKvHeads, headDim } = this.pool.geometry
+    const target = floatsOf(this.pool, this.ownPage(to >> PAGE_SHIFT))
+    const source = floatsOf(this.pool, this.pages[from >> PAGE_SHIFT]!)
+    const [old, place] = [from % PAGE_SLOTS, to % PAGE_SLOTS]
+    const half = numKvHeads * headDim * PAGE_SLOTS
+    for (let layer = 0; layer < numLayers; layer++) {
+      const keys = layer * 2 * half
+      for (let at = keys; at < keys + half; at += PAGE_SLOTS) target[at + place] = source[at + old]!
+      for (let at = keys + half; at < keys + 2 * half; at += PAGE_SLOTS * headDim) {
+        target.set(source.subarray(at + old * headDim, at + (old + 1) * headDim), at + place * headDim)
       }
-    })
+    }
   }
 
   /** The page, copied first where others own it too (KV4). */
   private ownPage(index: number): SharedPage {
     const page = this.pages[index]!
     if (page.owners === 1) return page
-    page.owners -= 1
-    const layers = page.layers.map(({ keys, values }) => ({ keys: keys.slice(), values: values.slice() }))
-    const copy = { layers, owners: 1 }
+    const copy = newPage(this.pool)
+    floatsOf(this.pool, copy).set(floatsOf(this.pool, page))
+    leave(this.pool, page)
     this.pages[index] = copy
     return copy
   }
@@ -135,11 +120,19 @@ export class KvCache {
 
 const PAGE_SHIFT = Math.log2(PAGE_SLOTS)
 
-function newPage({ numLayers, numKvHeads, headDim }: CacheGeometry): SharedPage {
-  // The system hands out the memory of a slot when it is first written, so an unused part of a page costs nothing.
-  const layers = Array.from({ length: numLayers }, () => ({
-    keys: new Float32Array(numKvHeads * PAGE_SLOTS * headDim),
-    values: new Float32Array(numKvHeads * PAGE_SLOTS * (headDim + 1)),
-  }))
-  return { layers, owners: 1 }
+const pageBytes = (geometry: CacheGeometry): number => geometry.numLayers * layerBytes(geometry)
+const SLACK_BYTES = 32 // a vector may reach over the end of the last value
+
+const floatsOf = ({ kernels, geometry }: PagePool, { address }: SharedPage): Float32Array =>
+  kernels.floats(address, pageBytes(geometry) / 4)
+
+function newPage(pool: PagePool): SharedPage {
+  const page = { address: pool.kernels.allocate(pageBytes(pool.geometry) + SLACK_BYTES), owners: 1 }
+  floatsOf(pool, page).fill(0) // KV3: the memory may have been used before
+  return page
+}
+
+function leave({ kernels }: PagePool, page: SharedPage): void {
+  page.owners -= 1
+  if (page.owners === 0) kernels.release(page.address)
 }

@@ -6,14 +6,14 @@
 //   S2  The tail is laid out by `tailSlots`, so a row's slot lies in the exact block of its position.
 
 import { ClusterError } from '../../lib/errors.js'
-import { PAGE_SLOTS } from '../../lib/compute/attention-core.js'
+import type { AttentionSpan, RowView } from '../../lib/compute/attention-batch.js'
 import { createSampler, type Sampler } from '../../lib/sampling/sampler.js'
 import type { SamplingParams } from '../../lib/sampling/params.js'
 import { tailSlots } from '../../lib/speculative/tail-layout.js'
 import { depths } from '../../lib/speculative/token-tree.js'
 import type { StepEntry } from '../../lib/wire/messages.js'
 import { readI32 } from '../../lib/wire/tensor.js'
-import { KvCache, type CacheGeometry } from './kv-cache.js'
+import { KvCache, type PagePool } from './kv-cache.js'
 
 export interface SequenceState {
   readonly cache: KvCache
@@ -50,14 +50,10 @@ type Sequences = ReadonlyMap<string, SequenceState>
  * A sequence from an entry with `start`, with the KV of a prefix where it names a sequence that holds it. Throws
  * `failed_precondition` where that one does not.
  */
-export function openSequence(
-  { promptLength, choice, sampling, prefix }: Start,
-  geometry: CacheGeometry,
-  others: Sequences,
-) {
+export function openSequence({ promptLength, choice, sampling, prefix }: Start, pool: PagePool, others: Sequences) {
   const none = new Int32Array(0)
   const state: SequenceState = {
-    cache: new KvCache(geometry),
+    cache: new KvCache(pool),
     promptLength,
     sampler: createSampler(samplingOf(sampling), choice),
     epoch: -1,
@@ -157,37 +153,30 @@ function checkRows(
 
 const highest = (slots: Int32Array): number => slots.reduce((most, slot) => Math.max(most, slot), 0)
 
-/** Rows of a tail that attend in one run, with the pages that they see. */
-export interface RowBlock {
-  readonly firstNode: number
-  readonly rows: number
-  readonly mask: Float32Array // [rows, numPages * PAGE_SLOTS]: committed slots and a node's own ancestors are visible
-  readonly numPages: number
-}
+/** Rows that attend together: few enough that a prefill's early rows do not score its late slots. */
+const SPAN_ROWS = 64
 
-/** Rows in one block: what they score fits the processor's cache, and a prefill's early rows skip its late pages. */
-const BLOCK_ROWS = 64
-
-/** The tail, cut into row blocks in order. */
-export function rowBlocks(state: SequenceState): RowBlock[] {
-  const numNodes = state.tail.tokens.length
-  return Array.from({ length: Math.ceil(numNodes / BLOCK_ROWS) }, (_, block) => {
-    const firstNode = block * BLOCK_ROWS
-    return blockOf(state, firstNode, Math.min(BLOCK_ROWS, numNodes - firstNode))
+/** The tail's rows as spans, in order; their pages are this sequence's own from here on. */
+export function attentionSpans({ cache, tail }: SequenceState): AttentionSpan[] {
+  cache.own(tail.slots)
+  const views = rowViews(cache.length, tail)
+  const pages = cache.addresses
+  return Array.from({ length: Math.ceil(views.length / SPAN_ROWS) }, (_, span) => {
+    const [from, to] = [span * SPAN_ROWS, (span + 1) * SPAN_ROWS]
+    return { views: views.slice(from, to), slots: tail.slots.subarray(from, to), pages }
   })
 }
 
-function blockOf(state: SequenceState, firstNode: number, rows: number): RowBlock {
-  const { parents, slots } = state.tail
-  const last = highest(slots.subarray(firstNode, firstNode + rows)) // slots rise along a path (L3)
-  const numPages = Math.ceil((last + 1) / PAGE_SLOTS)
-  const numSlots = numPages * PAGE_SLOTS
-  const mask = new Float32Array(rows * numSlots).fill(-Infinity)
-  for (let row = 0; row < rows; row++) {
-    mask.fill(0, row * numSlots, row * numSlots + state.cache.length)
-    for (let node = firstNode + row; node >= 0; node = parents[node]!) mask[row * numSlots + slots[node]!] = 0
+/** Each node sees the committed slots, its ancestors' and its own; slots rise along a path (L3). */
+function rowViews(committed: number, { parents, slots }: Tail): RowView[] {
+  const views: RowView[] = []
+  for (let node = 0; node < slots.length; node++) {
+    const { prefix, more } = views[parents[node]!] ?? { prefix: committed, more: [] }
+    const slot = slots[node]!
+    const isNext = more.length === 0 && slot === prefix
+    views.push(isNext ? { prefix: prefix + 1, more } : { prefix, more: [...more, slot] })
   }
-  return { firstNode, rows, mask, numPages }
+  return views
 }
 
 /** Committed tokens and the path to a node: what the next token is sampled after. */

@@ -5,6 +5,7 @@ import type { AttentionOptions, RunningService, ServiceDeps } from '../../lib/co
 import { startHeartbeat } from '../../lib/actor/heartbeat.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
+import { sharedKernels } from '../../lib/compute/kernels.js'
 import { createWeightStore } from '../../lib/compute/weight-store.js'
 import { subjects } from '../../lib/wire/subjects.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
@@ -48,8 +49,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const fingerprint = modelFingerprint(checkpoint, format)
   const model = await loadAttentionModel(checkpoint, {
     format,
-    minRows: report.minRows,
-    threads: options.threads,
+    kernels: sharedKernels(options.threads),
     weights: createWeightStore(weightFolder(options.model, fingerprint)),
   })
   const runner = createStepRunner({

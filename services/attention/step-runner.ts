@@ -55,7 +55,7 @@ export interface StepRunnerOptions {
 export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
   const { model, system, kvTokens, expertTimeoutMs, neighbours } = runnerOptions
   const sequences = new Map<string, SequenceState>()
-  const geometry = { numLayers: model.layers.length, ...geometryOf(model.spec) }
+  const pool = { kernels: model.kernels, geometry: { numLayers: model.layers.length, ...geometryOf(model.spec) } }
   const limits = { vocabSize: model.spec.vocabSize, maxPositions: model.spec.maxPositions }
   let running: RunningStep | undefined
 
@@ -79,7 +79,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
 
   const open = (sequence: string, start: NonNullable<StepEntry['start']>): SequenceState => {
     forget(sequence) // a start that is tried again begins anew
-    return openSequence(start, geometry, sequences)
+    return openSequence(start, pool, sequences)
   }
 
   const prepare = (entry: StepEntry): SequenceState => {
@@ -186,21 +186,21 @@ async function sampleAll(
   ready: readonly { state: SequenceState; result: Result }[],
   { context, withLogits }: { context: DispatchContext; withLogits: boolean },
 ) {
-  const { hidden, vocabSize } = model.spec
+  const { vocabSize } = model.spec
   const states = ready.map(({ state }) => state)
   const last = await forward(model, states, context)
   const rows = sampledRows(states, withLogits)
   if (rows.length === 0) return undefined
-  const x = new Float32Array(rows.length * hidden)
-  rows.forEach((row, i) => x.set(last.subarray(row * hidden, (row + 1) * hidden), i * hidden))
-  const { logits = new Float32Array(0) } = model.head.run({ x: { data: x, dims: [rows.length, hidden] } })
-  if (withLogits) return packF32(logits, [rows.length, vocabSize])
+  const logits = model.head.run(last, rows)
+  if (withLogits) return packF32(joined(logits), [rows.length, vocabSize])
   let next = 0
   for (const { state, result } of ready) {
     const tokens: number[] = []
     for (const node of state.tail.sampled) {
-      const row = logits.subarray(next * vocabSize, (next + 1) * vocabSize)
-      const sample = state.sampler.sample(row, { tokens: pathTokens(state, node), promptLength: state.promptLength })
+      const sample = state.sampler.sample(logits[next]!, {
+        tokens: pathTokens(state, node),
+        promptLength: state.promptLength,
+      })
       tokens.push(sample.token)
       if (sample.logprobs !== undefined) result.logprobs.push({ ...sample.logprobs, top: [...sample.logprobs.top] })
       next += 1
@@ -208,6 +208,13 @@ async function sampleAll(
     result.tokens = packI32(tokens)
   }
   return undefined
+}
+
+function joined(rows: readonly Float32Array[]): Float32Array {
+  const width = rows[0]?.length ?? 0
+  const all = new Float32Array(rows.length * width)
+  rows.forEach((row, i) => all.set(row, i * width))
+  return all
 }
 
 function sampledRows(states: readonly SequenceState[], all: boolean): number[] {

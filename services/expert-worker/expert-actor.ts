@@ -5,7 +5,7 @@ import type { ActorDefinition } from '../../lib/actor/actor.js'
 import { controlAddress } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
 import { inSpan } from '../../lib/tracing/spans.js'
-import { computeExperts } from './compute.js'
+import { answerCompute } from './compute.js'
 import type { ExpertStore } from './expert-store.js'
 
 /** Cancelled steps are remembered until their calls have drained: the last few are enough. */
@@ -37,7 +37,7 @@ function computeActor({ address, store, tracer, load }: ExpertActorOptions, canc
           span.setAttribute('banyan.layer', message.layer)
           const started = performance.now()
           if (cancelled.has(message.step)) throw new ClusterError('cancelled', `step ${message.step} was cancelled`)
-          const partials = computeExperts(store, message)
+          const partials = answerCompute(store, message)
           load.calls = (load.calls ?? 0) + 1
           load.rows = (load.rows ?? 0) + (message.hidden.shape[0] ?? 0)
           return {

@@ -1,7 +1,7 @@
-// The experts that are loaded here. Shards placed together are one unit: one graph per layer. Loading and dropping are
-// idempotent; a unit serves until the one that replaces it is complete.
+// The experts that are loaded here, shard by shard. Loading and dropping are idempotent; what is kept serves meanwhile.
 
-import { createExpertLayer, packExpert, type ExpertLayer } from '../../lib/compute/expert-layer.js'
+import { packExpert, placeExpert, type PlacedExpert } from '../../lib/compute/expert-layer.js'
+import type { Kernels } from '../../lib/compute/kernels.js'
 import type { WeightSet, WeightStore } from '../../lib/compute/weight-store.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
@@ -9,100 +9,87 @@ import { shardPlan, type ShardPlan } from '../../lib/model/expert-shards.js'
 import type { FfnSpec, WeightFormat } from '../../lib/model/spec.js'
 import { linearOf } from '../../lib/model/weights.js'
 
-/** The loaded experts of one layer in one unit; ids ascend within each shard. */
-export interface LoadedLayer {
-  readonly experts: readonly number[]
-  readonly compute: ExpertLayer['compute']
-}
-
 export interface ExpertStore {
   readonly plan: ShardPlan
+  readonly kernels: Kernels
   readonly hidden: number
   readonly shards: readonly number[] // loaded, ascending
   /** Loads what is missing, then drops what is not wanted. */
   place(shards: readonly number[]): Promise<void>
-  /** The unit that holds a shard, as it is in a layer; throws `failed_precondition` naming them otherwise. */
-  layer(layer: number, shard: number): LoadedLayer
+  /** An expert of a loaded shard; throws `failed_precondition` naming layer and shard where it is not loaded. */
+  expert(layer: number, shard: number, expert: number): PlacedExpert
   dispose(): Promise<void>
 }
 
 export interface ExpertStoreOptions {
   readonly checkpoint: Checkpoint
   readonly format: WeightFormat
-  readonly minRows: 1 | 2
-  readonly threads: number
+  readonly kernels: Kernels
   readonly weights: WeightStore
 }
 
-interface Unit {
-  readonly shards: readonly number[]
-  readonly layers: ReadonlyMap<number, LoadedLayer & { dispose(): void }>
-}
+/** Experts of a shard by layer, then id. */
+type Shard = ReadonlyMap<number, ReadonlyMap<number, PlacedExpert>>
 
 export function createExpertStore(options: ExpertStoreOptions): ExpertStore {
   const plan = shardPlan(options.checkpoint.spec)
-  let units: Unit[] = []
+  const loaded = new Map<number, Shard>()
 
-  const unitOf = (shard: number): Unit | undefined => units.find(({ shards }) => shards.includes(shard))
+  const drop = (shard: number): void => {
+    for (const experts of loaded.get(shard)?.values() ?? []) for (const expert of experts.values()) expert.dispose()
+    loaded.delete(shard)
+  }
 
-  /** Loads the shards that no unit has, and those of units that hold too much. */
-  const place = async (wanted: readonly number[]): Promise<void> => {
-    const kept = units.filter(({ shards }) => shards.every((shard) => wanted.includes(shard)))
-    const missing = wanted.filter((shard) => !kept.some(({ shards }) => shards.includes(shard)))
-    const added = missing.length === 0 ? [] : [await loadUnit(options, plan, ascending(missing))]
-    const dropped = units.filter((unit) => !kept.includes(unit))
-    units = [...kept, ...added]
-    dropped.forEach(disposeUnit)
+  const place = async (wanted: ReadonlySet<number>): Promise<void> => {
+    for (const shard of wanted) if (!loaded.has(shard)) loaded.set(shard, await loadShard(options, plan, shard))
+    options.weights.loaded()
+    for (const shard of [...loaded.keys()]) if (!wanted.has(shard)) drop(shard)
   }
 
   let placing: Promise<void> = Promise.resolve() // one at a time: each starts from what the one before left
   return {
     plan,
+    kernels: options.kernels,
     hidden: options.checkpoint.spec.hidden,
     get shards() {
-      return ascending(units.flatMap(({ shards }) => shards))
+      return [...loaded.keys()].sort((a, b) => a - b)
     },
     place: (wanted) => {
-      const next = placing.then(() => place([...new Set(wanted)]))
+      const next = placing.then(() => place(new Set(wanted)))
       placing = next.catch(() => undefined) // its caller hears of it
       return next
     },
-    layer: (layer, shard) => {
-      const loaded = unitOf(shard)?.layers.get(layer)
-      if (loaded !== undefined) return loaded
+    expert: (layer, shard, expert) => {
+      const found = loaded.get(shard)?.get(layer)?.get(expert)
+      if (found !== undefined) return found
       throw new ClusterError('failed_precondition', `layer ${layer}: shard ${shard} is not loaded here`)
     },
     dispose: async () => {
       await placing
-      units.forEach(disposeUnit)
-      units = []
+      for (const shard of [...loaded.keys()]) drop(shard)
     },
   }
 }
 
-const ascending = (shards: readonly number[]): number[] => [...shards].sort((a, b) => a - b)
-
-function disposeUnit({ layers }: Unit): void {
-  for (const layer of layers.values()) layer.dispose()
-}
-
-async function loadUnit(options: ExpertStoreOptions, plan: ShardPlan, shards: readonly number[]): Promise<Unit> {
-  const { checkpoint, weights, minRows, threads } = options
-  const layers = new Map<number, LoadedLayer & { dispose(): void }>()
-  for (const layer of checkpoint.spec.layers.keys()) {
-    const experts = shards.flatMap((shard) => plan.expertsOf(layer, shard))
-    if (experts.length === 0) continue
-    const sets = shards.map((shard) =>
-      weights.open(`experts-${layer}-${shard}`, () => packShard(options, plan, layer, shard)),
-    )
-    const set = Object.assign({}, ...sets) as WeightSet // names of experts differ
-    const names = experts.map(String)
-    const loaded = createExpertLayer({ set, names, hidden: checkpoint.spec.hidden, minRows, threads })
-    layers.set(layer, { experts, ...loaded })
-    await turnOfTheLoop() // other layers' calls are answered meanwhile
+/** Loads a shard whole or not at all. */
+async function loadShard(options: ExpertStoreOptions, plan: ShardPlan, shard: number): Promise<Shard> {
+  const { checkpoint, kernels, weights } = options
+  const layers = new Map<number, Map<number, PlacedExpert>>()
+  try {
+    for (const layer of checkpoint.spec.layers.keys()) {
+      const ids = plan.expertsOf(layer, shard)
+      if (ids.length === 0) continue
+      const set = weights.open(`experts-${layer}-${shard}`, () => packShard(options, plan, layer, shard))
+      const experts = new Map<number, PlacedExpert>()
+      layers.set(layer, experts)
+      for (const id of ids) experts.set(id, placeExpert(kernels, set, String(id)))
+      await turnOfTheLoop() // calls are answered meanwhile
+    }
+  } catch (error) {
+    for (const experts of layers.values()) for (const expert of experts.values()) expert.dispose()
+    throw error
   }
-  weights.loaded()
-  return { shards, layers }
+  return layers
 }
 
 const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

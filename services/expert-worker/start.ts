@@ -5,6 +5,7 @@ import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
 import type { ExpertWorkerOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
+import { sharedKernels } from '../../lib/compute/kernels.js'
 import { createWeightStore } from '../../lib/compute/weight-store.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import { subjects } from '../../lib/wire/subjects.js'
@@ -25,8 +26,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   const store = createExpertStore({
     checkpoint,
     format,
-    minRows: report.minRows,
-    threads: options.threads,
+    kernels: sharedKernels(options.threads),
     weights: createWeightStore(weightFolder(options.model, fingerprint)),
   })
   const load: Record<string, number> = { calls: 0, rows: 0, cancelledSteps: 0 }

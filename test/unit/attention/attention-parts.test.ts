@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { PAGE_SLOTS } from '../../../lib/compute/attention-core.js'
+import { PAGE_SLOTS } from '../../../lib/compute/attention-layer.js'
+import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { packI32 } from '../../../lib/wire/tensor.js'
 import type { FfnLayerSpec } from '../../../lib/model/spec.js'
@@ -7,7 +8,7 @@ import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import type { StepEntry } from '../../../lib/wire/messages.js'
 import { route } from '../../../services/attention/gate.js'
 import { KvCache } from '../../../services/attention/kv-cache.js'
-import { advance, openSequence, pathTokens, rowBlocks } from '../../../services/attention/sequence-state.js'
+import { advance, attentionSpans, openSequence, pathTokens } from '../../../services/attention/sequence-state.js'
 
 const linear = { weight: { name: 'w', shape: [1, 1] } }
 const ffn = { intermediate: 1, gate: linear, up: linear, down: linear }
@@ -68,30 +69,78 @@ describe('route', () => {
   })
 })
 
+const pool = { kernels: sharedKernels(1), geometry: { numLayers: 2, numHeads: 1, numKvHeads: 2, headDim: 8 } }
+
 describe('KvCache', () => {
+  const { numLayers, numKvHeads, headDim } = pool.geometry
+  const half = numKvHeads * headDim * PAGE_SLOTS
+
+  /** What a slot holds: one key and one value column of every layer and head. */
+  const floats = (cache: KvCache): Float32Array => pool.kernels.floats(cache.addresses[0] ?? 0, numLayers * 2 * half)
+  const places = (slot: number): number[] => {
+    const found: number[] = []
+    for (let layer = 0; layer < numLayers; layer++) {
+      for (let head = 0; head < numKvHeads; head++) {
+        for (let i = 0; i < headDim; i++) {
+          found.push(layer * 2 * half + (head * headDim + i) * PAGE_SLOTS + slot)
+          found.push(layer * 2 * half + half + (head * PAGE_SLOTS + slot) * headDim + i)
+        }
+      }
+    }
+    return found
+  }
   const write = (cache: KvCache, slots: number[], values: number[]): void => {
     cache.reserve(Math.max(...slots) + 1)
-    cache.write(0, Int32Array.from(slots), { k: Float32Array.from(values), v: Float32Array.from(values), firstRow: 0 })
+    cache.own(slots)
+    slots.forEach((slot, i) => places(slot).forEach((place, part) => (floats(cache)[place] = values[i]! + part / 1000)))
   }
+  const read = (cache: KvCache, slot: number): number[] => places(slot).map((place) => floats(cache)[place]!)
+  const wanted = (value: number): number[] => places(0).map((_, part) => Math.fround(value + part / 1000))
 
-  it('moves the accepted rows down in order, and marks value rows with a one (KV1, KV2)', () => {
-    const cache = new KvCache({ numLayers: 1, numKvHeads: 1, headDim: 1 })
+  it('moves the accepted rows down in order, in every layer (KV1, KV2)', () => {
+    const cache = new KvCache(pool)
     write(cache, [0, 1], [10, 11])
     cache.commit([0, 1])
     write(cache, [2, 3, 4, 5], [20, 21, 22, 23])
     cache.commit([2, 4, 5])
     assert.equal(cache.length, 5)
-    const [page] = cache.layerPages(0, 1)
-    assert.deepEqual([...(page?.keys ?? [])].slice(0, 5), [10, 11, 20, 22, 23])
-    assert.deepEqual([...(page?.values ?? [])].slice(0, 10), [10, 1, 11, 1, 20, 1, 22, 1, 23, 1])
+    assert.deepEqual(
+      [0, 1, 2, 3, 4].map((slot) => read(cache, slot)),
+      [10, 11, 20, 22, 23].map(wanted),
+    )
+    cache.release()
+  })
+
+  it('gives fresh pages as zeros, whatever the memory held before (KV3)', () => {
+    const first = new KvCache(pool)
+    write(first, [0], [NaN])
+    first.release()
+    const second = new KvCache(pool)
+    second.reserve(1)
+    assert.ok(floats(second).every((value) => value === 0))
+    second.release()
+  })
+
+  it('copies a shared page when one owner writes to it, and gives it back once (KV4)', () => {
+    const used = pool.kernels.usedBytes
+    const first = new KvCache(pool)
+    write(first, [0, 1], [10, 11])
+    first.commit([0, 1])
+    const second = new KvCache(pool)
+    second.sharePrefix(first, 2)
+    assert.deepEqual(second.addresses, first.addresses)
+    write(second, [2], [30])
+    assert.deepEqual([read(first, 2), read(second, 1), read(second, 2)], [wanted(0).fill(0), wanted(11), wanted(30)])
+    first.release()
+    second.release()
+    assert.equal(pool.kernels.usedBytes, used)
   })
 })
 
 describe('sequence state', () => {
   const sampling = { ...NEUTRAL_SAMPLING, logitBias: [], endTokenIds: [], seed: '1' }
   const limits = { vocabSize: 100, maxPositions: 64 }
-  const open = () =>
-    openSequence({ promptLength: 2, choice: 0, sampling }, { numLayers: 1, numKvHeads: 1, headDim: 2 }, new Map())
+  const open = () => openSequence({ promptLength: 2, choice: 0, sampling }, pool, new Map())
 
   const entry = (fields: {
     epoch: number
@@ -152,11 +201,12 @@ describe('sequence state', () => {
     const state = open()
     advance(state, entry({ epoch: 0, base: 0, tokens: [5, 6] }), limits)
     advance(state, entry({ epoch: 1, base: 2, accepted: [0, 1], tokens: [7, 8, 9, 1], parents: [-1, 0, 0, 1] }), limits)
-    const [block] = rowBlocks(state)
-    const mask = block?.mask ?? assert.fail()
-    const slots = PAGE_SLOTS
-    const seen = (node: number): number[] =>
-      Array.from({ length: slots }, (_, slot) => slot).filter((slot) => mask[node * slots + slot] === 0)
+    const [span] = attentionSpans(state)
+    const views = span?.views ?? assert.fail()
+    const seen = (node: number): number[] => {
+      const { prefix, more } = views[node] ?? assert.fail()
+      return [...Array(prefix).keys(), ...more]
+    }
     assert.deepEqual([0, 1, 2, 3].map(seen), [
       [0, 1, 2],
       [0, 1, 2, 3],

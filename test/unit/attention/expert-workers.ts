@@ -5,6 +5,7 @@ import { createActorSystem } from '../../../lib/actor/system.js'
 import { systemClock } from '../../../lib/actor/clock.js'
 import type { ActorSystem } from '../../../lib/actor/actor.js'
 import type { Checkpoint } from '../../../lib/model/checkpoint.js'
+import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { createWeightStore } from '../../../lib/compute/weight-store.js'
 import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
 import { expertActors } from '../../../services/expert-worker/expert-actor.js'
@@ -39,8 +40,7 @@ export async function startExpertWorkers(
     const store = createExpertStore({
       checkpoint,
       format: 'f32',
-      minRows: 1,
-      threads: 1,
+      kernels: sharedKernels(1),
       weights: createWeightStore(undefined),
     })
     await store.place(shards)

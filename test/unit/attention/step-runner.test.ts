@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { ClusterError } from '../../../lib/errors.js'
+import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { createWeightStore } from '../../../lib/compute/weight-store.js'
 import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
 import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
@@ -61,8 +62,7 @@ describe('step runner', () => {
     checkpoint = openCheckpoint(goldenModel('qwen3-moe'))
     model = await loadAttentionModel(checkpoint, {
       format: 'f32',
-      minRows: 1,
-      threads: 1,
+      kernels: sharedKernels(1),
       weights: createWeightStore(undefined),
     })
     experts = await startExpertWorkers(checkpoint, { a: every })

@@ -1,142 +1,195 @@
+// The kernels against plain float64 arithmetic, and the engine's promises: phases in order, the same bits on any number
+// of threads, memory that comes back.
+
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
-import { createAttentionCore } from '../../../lib/compute/attention-core.js'
+import { createAttentionProbe } from '../../../lib/compute/attention-probe.js'
 import { probeDevice, requireExact } from '../../../lib/compute/device-class.js'
-import { maskOf, pagesOf } from '../../../lib/compute/probe-pages.js'
+import { computeExperts, packExpert, placeExpert } from '../../../lib/compute/expert-layer.js'
+import { createKernels, sharedKernels } from '../../../lib/compute/kernels.js'
+import { normTasks } from '../../../lib/compute/norm-tasks.js'
+import { linearTasks, placeLinear, roundingTasks } from '../../../lib/compute/placed-linear.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
-import { GraphBuilder } from '../../../lib/compute/graph.js'
-import { linear, packLinear } from '../../../lib/compute/linear.js'
-import { BLOCK_SIZE, isQuantisable, quantise } from '../../../lib/compute/quantise.js'
-import { createSession, type Session } from '../../../lib/compute/session.js'
-import { withMinRows } from '../../../lib/compute/two-rows.js'
-import type { WeightFormat } from '../../../lib/model/spec.js'
+import { packTiles } from '../../../lib/compute/tiles.js'
+import { biasOf, product, weightsOf, type Product } from './product.js'
 
-describe('quantise', () => {
-  const block = fc.float32Array({ minLength: BLOCK_SIZE, maxLength: BLOCK_SIZE, noNaN: true, min: -100, max: 100 })
-
-  it('int8 is off by at most half a step', () => {
-    fc.assert(
-      fc.property(block, (weights) => {
-        const { data, scales } = quantise(weights, 8)
-        const step = scales[0] ?? 0
-        weights.forEach((weight, i) =>
-          assert.ok(Math.abs(((data[i] ?? 0) - 128) * step - weight) <= step * 0.5001 + 1e-30),
-        )
-      }),
-    )
-  })
-
-  it('int4 packs the lower index into the lower nibble', () => {
-    const weights = new Float32Array(BLOCK_SIZE)
-    weights[0] = -8
-    weights[1] = 4
-    const { data, scales } = quantise(weights, 4)
-    assert.deepEqual([scales[0], data[0]], [1, 0 | (12 << 4)])
-  })
-
-  it('a block of zeros stays zero', () => {
-    const { data, scales } = quantise(new Float32Array(BLOCK_SIZE), 8)
-    assert.deepEqual([scales[0], ...new Set(data)], [0, 128])
-  })
-
-  it('takes whole blocks only', () => assert.deepEqual([isQuantisable(64), isQuantisable(40)], [true, false]))
-})
-
-function product(format: WeightFormat, inputs: number, outputs: number): { session: Session; weights: Float32Array } {
-  const weights = probeValues(inputs * outputs, 3)
-  const graph = new GraphBuilder()
-  const x = graph.input('x', ['rows', inputs])
-  graph.output(linear(graph, x, packLinear('w', { weights, inputs, outputs }, format), 'w'), 'y', ['rows', outputs])
-  return { session: createSession(graph.build('test')), weights }
+/** The same in float64, over the weights as they were before packing. */
+function productInFloat64(shape: Product, x: Float32Array): number[] {
+  const { inputs, outputs, hasBias = false } = shape
+  const [weights, bias] = [weightsOf(shape), biasOf(shape)]
+  const y: number[] = []
+  for (let row = 0; row < x.length / inputs; row++) {
+    for (let out = 0; out < outputs; out++) {
+      let sum = hasBias ? bias[out]! : 0
+      for (let i = 0; i < inputs; i++) sum += x[row * inputs + i]! * weights[out * inputs + i]!
+      y.push(sum)
+    }
+  }
+  return y
 }
 
-describe('linear', () => {
+const isClose = (actual: Float32Array, wanted: readonly number[], tolerance: number): void => {
+  assert.equal(actual.length, wanted.length)
+  wanted.forEach((value, i) =>
+    assert.ok(Math.abs(value - actual[i]!) <= tolerance, `${i}: want ${value}, got ${actual[i]!}`),
+  )
+}
+
+describe('products', () => {
   for (const [format, inputs, tolerance] of [
     ['f32', 40, 1e-5],
     ['int8', 64, 0.05],
     ['int8', 40, 1e-5], // no block fits: stays float32
     ['int4', 64, 0.8],
   ] as const) {
-    it(`${format}, ${inputs} inputs: close to the product in float64`, () => {
-      const { session, weights } = product(format, inputs, 24)
-      const x = probeValues(3 * inputs, 5, 2)
-      const { y = new Float32Array(0) } = session.run({ x: { data: x, dims: [3, inputs] } })
-      for (let row = 0; row < 3; row++) {
-        for (let out = 0; out < 24; out++) {
-          let sum = 0
-          for (let i = 0; i < inputs; i++) sum += Number(x[row * inputs + i]) * Number(weights[out * inputs + i])
-          assert.ok(Math.abs(sum - Number(y[row * 24 + out])) < tolerance, `row ${row}, output ${out}`)
-        }
-      }
-      session.dispose()
+    it(`${format}, ${inputs} inputs: close to the product in float64, for one row, four, and what is left`, () => {
+      const shape = { format, inputs, outputs: 24, hasBias: true }
+      const x = probeValues(7 * inputs, 5, 2)
+      isClose(product(sharedKernels(1), shape, x), productInFloat64(shape, x), tolerance)
     })
   }
 
-  it('the two-row rule gives a single row the bits it has in company', () => {
-    const { session } = product('int4', 64, 24)
-    const x = probeValues(2 * 64, 5, 2)
-    const both = session.run({ x: { data: x, dims: [2, 64] } })
-    const alone = withMinRows(session, 2).run({ x: { data: x.subarray(0, 64), dims: [1, 64] } })
-    assert.deepEqual(alone.y, both.y?.subarray(0, 24))
-    session.dispose()
+  it('int8 and int4 are exact where weights and rows are whole numbers', () => {
+    const kernels = sharedKernels(1)
+    for (const [format, most] of [
+      ['int8', 127],
+      ['int4', 8],
+    ] as const) {
+      // One weight per block of the largest magnitude makes every scale 1 (-1 for int4: its extreme is the level -8).
+      const weights = Float32Array.from({ length: 20 * 64 }, (_, i) => (i % 32 === 0 ? -most : ((i * 7) % 13) - 6))
+      const x = Float32Array.from({ length: 5 * 64 }, (_, i) => (i % 32 === 1 ? 32767 : (i * 31) % 1000))
+      const linear = placeLinear(kernels, packTiles('w', { weights, inputs: 64, outputs: 20 }, format), 'w')
+      const { scratch } = kernels
+      scratch.reset()
+      const [floats, rounded] = [scratch.take(x.byteLength), scratch.take(5 * linear.rowBytes)]
+      const [rowList, y] = [scratch.take(20), scratch.take(5 * linear.outputBytes)]
+      kernels.floats(floats, x.length).set(x)
+      kernels.ints(rowList, 5).set([0, 1, 2, 3, 4])
+      kernels.run([
+        roundingTasks(linear, { x: floats, stride: 256, rows: 5, y: rounded }, 2),
+        linearTasks(linear, { x: rounded, rowList, rows: 5, y }, 2),
+      ])
+      for (let row = 0; row < 5; row++) {
+        for (let out = 0; out < 20; out++) {
+          let sum = 0
+          for (let i = 0; i < 64; i++) sum += x[row * 64 + i]! * weights[out * 64 + i]!
+          assert.equal(kernels.floats(y + row * linear.outputBytes, 20)[out], sum, `${format} ${row} ${out}`)
+        }
+      }
+      linear.dispose()
+    }
   })
 })
 
-describe('attention core', () => {
-  for (const [numHeads, numKvHeads] of [
-    [2, 2],
-    [4, 2],
-    [3, 1],
-  ] as const) {
-    it(`${numHeads} heads on ${numKvHeads}: close to softmax attention in float64, masks respected`, () => {
-      const headDim = 8
-      const [rows, slots] = [3, 7]
-      const geometry = { numHeads, numKvHeads, headDim }
-      const core = createAttentionCore(geometry)
-      const q = probeValues(rows * numHeads * headDim, 1, 4)
-      const keys = probeValues(slots * numKvHeads * headDim, 10, 2)
-      const values = probeValues(slots * numKvHeads * headDim, 20, 2)
-      const upTo = (length: number): number[] => Array.from({ length }, (_, i) => i)
-      const isVisible = (row: number, slot: number): boolean => slot === 0 || (slot + row) % 3 !== 0
-      const pages = pagesOf(geometry, { keys, values }, upTo(slots))
-      const mask = maskOf(
-        1,
-        upTo(rows).map((row) => upTo(slots).filter((slot) => isVisible(row, slot))),
-      )
-      const y = core.attend([{ rows, q, mask, pages }])
-      for (let row = 0; row < rows; row++) {
-        for (let head = 0; head < numHeads; head++) {
-          const kv = Math.floor((head * numKvHeads) / numHeads)
-          const at = (row * numHeads + head) * headDim
-          const scores = Array.from({ length: slots }, (_, slot) => {
-            if (!isVisible(row, slot)) return -Infinity
-            let sum = 0
-            for (let i = 0; i < headDim; i++)
-              sum += Number(q[at + i]) * Number(keys[(slot * numKvHeads + kv) * headDim + i])
-            return sum / Math.sqrt(headDim)
-          })
-          const exps = scores.map((score) => Math.exp(score - Math.max(...scores)))
-          const total = exps.reduce((sum, value) => sum + value, 0)
-          for (let i = 0; i < headDim; i++) {
-            const wanted = exps.reduce(
-              (sum, e, slot) => sum + (e / total) * Number(values[(slot * numKvHeads + kv) * headDim + i]),
-              0,
-            )
-            assert.ok(Math.abs(wanted - Number(y[at + i])) < 1e-5)
-          }
-        }
+describe('experts', () => {
+  it('weighs down(silu(gate) · up), and adds entries in the order of the list', () => {
+    const kernels = sharedKernels(2)
+    const [hidden, inner] = [32, 24]
+    const linear = (inputs: number, outputs: number, seed: number) => {
+      return { weights: probeValues(inputs * outputs, seed, 0.5), inputs, outputs }
+    }
+    const make = (seed: number) => {
+      return {
+        gate: linear(hidden, inner, seed),
+        up: linear(hidden, inner, seed + 1),
+        down: linear(inner, hidden, seed + 2),
       }
-      core.dispose()
+    }
+    const sources = [make(20), make(30)]
+    const experts = sources.map((source) => placeExpert(kernels, packExpert('e', source, 'f32'), 'e'))
+    const x = probeValues(3 * hidden, 6, 2)
+    const calls = [
+      { expert: experts[0]!, rows: [0, 2], weights: [0.5, 2] },
+      { expert: experts[1]!, rows: [2], weights: [0.25] },
+    ]
+    const y = computeExperts(kernels, { x, hidden, calls, sums: [[0], [1, 2]] })
+    const ffn = (source: (typeof sources)[number], row: number): number[] => {
+      const input = Array.from(x.subarray(row * hidden, (row + 1) * hidden))
+      const times = ({ weights, outputs }: typeof source.gate, values: readonly number[]): number[] =>
+        Array.from({ length: outputs }, (_, out) =>
+          values.reduce((sum, value, i) => sum + value * weights[out * values.length + i]!, 0),
+        )
+      const up = times(source.up, input)
+      const active = times(source.gate, input).map((gate, i) => (gate / (1 + Math.exp(-gate))) * up[i]!)
+      return times(source.down, active)
+    }
+    const [first, second, third] = [ffn(sources[0]!, 0), ffn(sources[0]!, 2), ffn(sources[1]!, 2)]
+    isClose(y, [...first.map((value) => 0.5 * value), ...second.map((value, i) => 2 * value + 0.25 * third[i]!)], 1e-4)
+    experts.forEach((expert) => expert.dispose())
+  })
+})
+
+describe('norm', () => {
+  it('adds the residual, keeps it, and divides by the root mean square', () => {
+    const kernels = sharedKernels(1)
+    const [rows, width] = [2, 19] // not a whole number of vectors
+    const [x, delta, weight] = [probeValues(rows * width, 1, 3), probeValues(rows * width, 2, 3), probeValues(width, 3)]
+    const { scratch } = kernels
+    scratch.reset()
+    const places = [x, delta, weight].map((values) => {
+      const address = scratch.take(values.byteLength)
+      kernels.floats(address, values.length).set(values)
+      return address
     })
-  }
+    const [h = 0, d = 0, w = 0] = places
+    const n = scratch.take(rows * width * 4)
+    kernels.run([normTasks({ x: h, residual: { delta: d, h }, rows, width, weight: w, epsilon: 1e-3, n }, 1)])
+    const sums = Array.from(x, (value, i) => value + delta[i]!)
+    isClose(kernels.floats(h, rows * width), sums, 1e-6)
+    const wanted = sums.map((value, i) => {
+      const row = sums.slice(Math.floor(i / width) * width, (Math.floor(i / width) + 1) * width)
+      const mean = row.reduce((sum, one) => sum + one * one, 0) / width
+      return (value / Math.sqrt(mean + 1e-3)) * weight[i % width]!
+    })
+    isClose(kernels.floats(n, rows * width), wanted, 1e-5)
+  })
+})
+
+describe('engine', () => {
+  it('gives the same bits on one thread, two and three', async () => {
+    const shape = { format: 'int8', inputs: 96, outputs: 200, pieces: 8 } as const
+    const x = probeValues(9 * 96, 4, 3)
+    const wanted = product(sharedKernels(1), shape, x)
+    for (const threads of [2, 3]) {
+      const kernels = createKernels(threads)
+      for (let i = 0; i < 20; i++) assert.deepEqual(product(kernels, shape, x), wanted)
+      await kernels.dispose()
+    }
+  })
+
+  it('runs more tasks than the ring holds, phase after phase', () => {
+    const kernels = sharedKernels(2)
+    const shape = { format: 'f32', inputs: 8, outputs: 16 * 3000, pieces: 3000 } as const
+    const x = probeValues(8, 4, 3)
+    isClose(product(kernels, shape, x), productInFloat64(shape, x), 1e-5)
+  })
+
+  it('gives back what a layer took', () => {
+    const kernels = sharedKernels(1)
+    const shape = { format: 'int8', inputs: 64, outputs: 64 } as const
+    product(kernels, shape, probeValues(64, 1))
+    const used = kernels.usedBytes
+    product(kernels, shape, probeValues(64, 1))
+    assert.equal(kernels.usedBytes, used)
+  })
+})
+
+describe('attention', () => {
+  it('is soft attention over what a row sees, in float64 (one token: its own value)', () => {
+    const probe = createAttentionProbe(sharedKernels(1), { numHeads: 2, numKvHeads: 1, headDim: 8 })
+    const one = probe.attendTree(0, { tokens: [0], parents: [-1] })
+    const two = probe.attendTree(0, { tokens: [0, 0], parents: [-1, 0] })
+    assert.deepEqual(one[0], two[0])
+    assert.notDeepEqual(one[0], two[1])
+    probe.dispose()
+  })
 })
 
 describe('probeDevice', () => {
-  it('finds every kernel exact here, or exact from two rows', () => {
+  it('finds every kernel exact', () => {
     requireExact(probeDevice({ formats: ['f32', 'int8', 'int4'] }))
   })
 
-  it('names the class by the processor, not by threads or formats (D2)', () => {
+  it('names the class by the arithmetic: one name for every processor, thread count and format (D2)', () => {
     const one = probeDevice({ formats: ['f32'], threads: 1 })
     const two = probeDevice({ formats: ['int8'], threads: 2, geometries: [] })
     assert.equal(one.deviceClass, two.deviceClass)

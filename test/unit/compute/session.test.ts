@@ -1,10 +1,9 @@
-// What a session promises around its runs: C1's two-row rule and typed refusals.
+// What a session promises around its runs: typed refusals.
 
 import assert from 'node:assert/strict'
 import { ClusterError } from '../../../lib/errors.js'
 import { GraphBuilder } from '../../../lib/compute/graph.js'
 import { createSession, type Matrix, type Session } from '../../../lib/compute/session.js'
-import { withMinRows } from '../../../lib/compute/two-rows.js'
 
 const one: Matrix = { data: Float32Array.of(1, -2), dims: [1, 2] }
 
@@ -31,11 +30,5 @@ describe('session', () => {
   it('refuses a broken graph with the engine’s words', () => {
     const broken = { model: Uint8Array.of(1, 2, 3), weightFolder: undefined }
     assert.throws(() => createSession(broken), isInternal(/refused a graph/))
-  })
-
-  it('two rows at least: a single row comes back alone', () => {
-    const session = withMinRows(twice(), 2)
-    assert.deepEqual(session.run({ x: one }).y, Float32Array.of(2, -4))
-    session.dispose()
   })
 })

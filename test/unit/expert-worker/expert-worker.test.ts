@@ -1,13 +1,14 @@
 // X1 and X2 of an expert call, what it refuses, and that placing shards never breaks a call under way.
 
 import assert from 'node:assert/strict'
+import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { createWeightStore } from '../../../lib/compute/weight-store.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
 import type { MessageOf } from '../../../lib/wire/messages.js'
 import { packF32, packI32, readF32 } from '../../../lib/wire/tensor.js'
-import { computeExperts } from '../../../services/expert-worker/compute.js'
+import { answerCompute } from '../../../services/expert-worker/compute.js'
 import { createExpertStore, type ExpertStore } from '../../../services/expert-worker/expert-store.js'
 import { goldenModel } from '../../helpers/paths.js'
 
@@ -29,8 +30,7 @@ describe('expert worker', () => {
     store = createExpertStore({
       checkpoint,
       format: 'f32',
-      minRows: 1,
-      threads: 1,
+      kernels: sharedKernels(1),
       weights: createWeightStore(undefined),
     })
     await store.place(Array.from({ length: store.plan.numShards }, (_, shard) => shard))
@@ -51,7 +51,7 @@ describe('expert worker', () => {
     }
   }
   const compute = (request: MessageOf<'expert.compute'>): Float32Array =>
-    readF32(computeExperts(store, request), 'partials')
+    readF32(answerCompute(store, request), 'partials')
   const isCode = (code: string, words: RegExp) => (error: unknown) =>
     error instanceof ClusterError && error.code === code && words.test(error.message)
 

@@ -5,6 +5,7 @@ import { createActorSystem } from '../../../lib/actor/system.js'
 import { systemClock } from '../../../lib/actor/clock.js'
 import { controlAddress } from '../../../lib/actor/ask-while-alive.js'
 import type { ActorSystem } from '../../../lib/actor/actor.js'
+import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
 import type { MessageOf, StepEntry } from '../../../lib/wire/messages.js'
@@ -50,13 +51,13 @@ export function startToyAttention(address: string, faults: ToyFaults = {}): ToyA
   const held = new Map<string, SequenceState>()
   const steps: MessageOf<'attention.step'>[] = []
   const limits = { vocabSize: VOCAB, maxPositions: 10_000 }
-  const geometry = { numLayers: 1, numKvHeads: 1, headDim: 2 }
+  const pool = { kernels: sharedKernels(1), geometry: { numLayers: 1, numHeads: 1, numKvHeads: 1, headDim: 8 } }
 
   const answer = (entry: StepEntry) => {
     const result = { sequence: entry.sequence, epoch: entry.epoch, tokens: packI32([]), logprobs: [] }
     try {
       if (faults.refuse?.(entry) === true) throw new ClusterError('failed_precondition', 'refused by the test')
-      const state = entry.start ? openSequence(entry.start, geometry, held) : held.get(entry.sequence)
+      const state = entry.start ? openSequence(entry.start, pool, held) : held.get(entry.sequence)
       if (state === undefined) throw new ClusterError('failed_precondition', 'not held here')
       advance(state, entry, limits)
       held.set(entry.sequence, state)

@@ -1,0 +1,313 @@
+// Attention over pages of keys and values. A page holds PAGE_SLOTS slots of one layer: keys [kvHeads, headDim, slots],
+// then values [kvHeads, slots, headDim], float32.
+//
+// A row sees the slots below its `prefix` and those of its list, which rise. What it does not see weighs exactly zero.
+//
+// Invariants
+//   A1  Scores, maximum, weights, their sum and the sum of values each have one order: ascending slot. A row's result is
+//       a function of the keys and values that it sees, in their order: not of the slots that hold them, of the slots
+//       between them, or of the rows beside it.
+//   A2  Slots that nobody sees hold finite numbers.
+
+import { exp } from './math'
+import { normRow } from './rows'
+
+const PAGE_SLOTS_LOG2: usize = 7
+const PAGE_SLOTS: i32 = 128
+
+/** Norms and rotates queries and keys in place; queries are scaled by 1 / √headDim, keys and values go to their slots. */
+@unmanaged
+export class Rotation {
+  op: i32
+  x: usize // rows of [q | k | v]
+  xStride: usize
+  rows: i32
+  tables: usize // per row headDim / 2 cosines, then as many sines
+  places: usize // per row: address of the page, slot in it
+  numHeads: i32
+  numKvHeads: i32
+  headDim: i32 // even
+  normed: i32 // what the q and k norms span. 0: there are none, 1: a head, 2: the whole projection
+  qNorm: usize
+  kNorm: usize
+  epsilon: f32
+  clip: f32 // Infinity: none
+  pageOffset: usize // from a page's address to this layer's part
+}
+
+/** Attention of all query heads of one KV head for rows of one sequence. */
+@unmanaged
+export class Attention {
+  op: i32
+  q: usize // rows of queries: this KV head's group
+  qStride: usize
+  rows: i32
+  group: i32 // query heads
+  headDim: i32
+  keys: usize // from a page's address to this head's keys in this layer
+  values: usize
+  pages: usize // address of each page
+  numSlots: i32 // that some row sees, rounded up to 8
+  views: usize // per row: prefix, first entry and number of entries of its list
+  list: usize
+  scratch: usize // [4, numSlots] float32
+  y: usize
+  yStride: usize
+}
+
+// @ts-ignore: decorator
+@inline
+function clipRow(x: usize, width: usize, clip: f32): void {
+  for (let i: usize = 0; i < width; i += 4) store<f32>(x + i, max(min(load<f32>(x + i), clip), -clip))
+}
+
+/** (a, b) → (a·cos - b·sin, b·cos + a·sin) of the two halves of each head. */
+function rotateHeads(x: usize, heads: i32, half: usize, tables: usize, scale: f32): void {
+  const factor = f32x4.splat(scale)
+  for (let head = 0; head < heads; head++) {
+    const whole = half & ~15
+    for (let i: usize = 0; i < whole; i += 16) {
+      const cos = v128.load(tables + i)
+      const sin = v128.load(tables + half + i)
+      const a = v128.load(x + i)
+      const b = v128.load(x + half + i)
+      v128.store(x + i, f32x4.mul(factor, f32x4.sub(f32x4.mul(a, cos), f32x4.mul(b, sin))))
+      v128.store(x + half + i, f32x4.mul(factor, f32x4.add(f32x4.mul(b, cos), f32x4.mul(a, sin))))
+    }
+    for (let i = whole; i < half; i += 4) {
+      const cos = load<f32>(tables + i)
+      const sin = load<f32>(tables + half + i)
+      const a = load<f32>(x + i)
+      const b = load<f32>(x + half + i)
+      store<f32>(x + i, scale * (a * cos - b * sin))
+      store<f32>(x + half + i, scale * (b * cos + a * sin))
+    }
+    x += half << 1
+  }
+}
+
+function normHeads(p: Rotation, x: usize, heads: i32, weight: usize): void {
+  if (p.normed == 2) normRow(x, heads * p.headDim, weight, p.epsilon, x)
+  if (p.normed != 1) return
+  for (let head = 0; head < heads; head++) {
+    normRow(x, p.headDim, weight, p.epsilon, x)
+    x += <usize>p.headDim << 2
+  }
+}
+
+/** A row's key and value into its slot. */
+function keep(k: usize, v: usize, heads: usize, headDim: usize, page: usize, slot: usize): void {
+  let key = page + (slot << 2)
+  for (const end = k + ((heads * headDim) << 2); k < end; k += 4) {
+    store<f32>(key, load<f32>(k))
+    key += PAGE_SLOTS << 2
+  }
+  let value = page + ((heads * headDim) << (PAGE_SLOTS_LOG2 + 2)) + ((slot * headDim) << 2)
+  for (let head: usize = 0; head < heads; head++) {
+    memory.copy(value, v, headDim << 2)
+    v += headDim << 2
+    value += headDim << (PAGE_SLOTS_LOG2 + 2)
+  }
+}
+
+export function rotate(p: Rotation): void {
+  const width = <usize>p.headDim << 2
+  const scale: f32 = <f32>1 / <f32>Mathf.sqrt(<f32>p.headDim)
+  for (let row: usize = 0; row < <usize>p.rows; row++) {
+    const q = p.x + row * p.xStride
+    const k = q + <usize>p.numHeads * width
+    const v = k + <usize>p.numKvHeads * width
+    normHeads(p, q, p.numHeads, p.qNorm)
+    normHeads(p, k, p.numKvHeads, p.kNorm)
+    if (p.clip < Infinity) clipRow(q, v + <usize>p.numKvHeads * width - q, p.clip)
+    const tables = p.tables + row * width
+    rotateHeads(q, p.numHeads, width >> 1, tables, scale)
+    rotateHeads(k, p.numKvHeads, width >> 1, tables, 1)
+    const place = p.places + (row << 3)
+    keep(k, v, <usize>p.numKvHeads, <usize>p.headDim, <usize>load<i32>(place) + p.pageOffset, <usize>load<i32>(place, 4))
+  }
+}
+
+/** Address of query i: row by row, head by head. */
+// @ts-ignore: decorator
+@inline
+function queryAt(p: Attention, i: i32): usize {
+  return p.q + <usize>(i / p.group) * p.qStride + ((<usize>(i % p.group) * <usize>p.headDim) << 2)
+}
+
+// @ts-ignore: decorator
+@inline
+function pageAt(p: Attention, slot: i32): usize {
+  return <usize>load<i32>(p.pages + ((<usize>slot >> PAGE_SLOTS_LOG2) << 2))
+}
+
+/** Scores of four queries (or one) with all slots, eight slots at a time. */
+// @ts-ignore: decorator
+@inline
+function score(p: Attention, first: i32, isFour: bool): void {
+  const row = <usize>p.numSlots << 2
+  const qa = queryAt(p, first)
+  const qb = isFour ? queryAt(p, first + 1) : 0
+  const qc = isFour ? queryAt(p, first + 2) : 0
+  const qd = isFour ? queryAt(p, first + 3) : 0
+  const end = <usize>p.headDim << 2
+  for (let slot = 0; slot < p.numSlots; slot += 8) {
+    let k = pageAt(p, slot) + p.keys + (<usize>(slot & (PAGE_SLOTS - 1)) << 2)
+    let a0 = f32x4.splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0
+    for (let i: usize = 0; i < end; i += 4) {
+      const k0 = v128.load(k), k1 = v128.load(k, 16)
+      let v = v128.load_splat<f32>(qa + i)
+      a0 = f32x4.add(a0, f32x4.mul(k0, v))
+      a1 = f32x4.add(a1, f32x4.mul(k1, v))
+      if (isFour) {
+        v = v128.load_splat<f32>(qb + i)
+        b0 = f32x4.add(b0, f32x4.mul(k0, v))
+        b1 = f32x4.add(b1, f32x4.mul(k1, v))
+        v = v128.load_splat<f32>(qc + i)
+        c0 = f32x4.add(c0, f32x4.mul(k0, v))
+        c1 = f32x4.add(c1, f32x4.mul(k1, v))
+        v = v128.load_splat<f32>(qd + i)
+        d0 = f32x4.add(d0, f32x4.mul(k0, v))
+        d1 = f32x4.add(d1, f32x4.mul(k1, v))
+      }
+      k += PAGE_SLOTS << 2
+    }
+    let s = p.scratch + (<usize>slot << 2)
+    v128.store(s, a0)
+    v128.store(s, a1, 16)
+    if (isFour) {
+      s += row
+      v128.store(s, b0)
+      v128.store(s, b1, 16)
+      s += row
+      v128.store(s, c0)
+      v128.store(s, c1, 16)
+      s += row
+      v128.store(s, d0)
+      v128.store(s, d1, 16)
+    }
+  }
+}
+
+/** Scores → weights exp(score - maximum), zero where the row does not see; returns their sum. */
+function soften(p: Attention, s: usize, row: usize): f32 {
+  const view = p.views + row * 12
+  const prefix = <usize>load<i32>(view) << 2
+  const list = p.list + (<usize>load<i32>(view, 4) << 2)
+  const entries = <usize>load<i32>(view, 8) << 2
+  const whole = prefix & ~15
+  let best: f32 = -Infinity
+  let bests = f32x4.splat(-Infinity)
+  for (let i: usize = 0; i < whole; i += 16) bests = f32x4.max(bests, v128.load(s + i))
+  best = max(max(f32x4.extract_lane(bests, 0), f32x4.extract_lane(bests, 1)), max(f32x4.extract_lane(bests, 2), f32x4.extract_lane(bests, 3)))
+  for (let i = whole; i < prefix; i += 4) best = max(best, load<f32>(s + i))
+  for (let i: usize = 0; i < entries; i += 4) best = max(best, load<f32>(s + (<usize>load<i32>(list + i) << 2)))
+  hide(p, s, prefix, list, entries)
+  const end = <usize>p.numSlots << 2
+  for (let i: usize = 0; i < end; i += 16) v128.store(s + i, exp(f32x4.sub(v128.load(s + i), f32x4.splat(best))))
+  let sum: f32 = 0
+  for (let i: usize = 0; i < end; i += 4) sum += load<f32>(s + i)
+  return sum
+}
+
+/** Sets the scores that a row does not see to -Infinity. */
+function hide(p: Attention, s: usize, prefix: usize, list: usize, entries: usize): void {
+  let at = prefix
+  for (let i: usize = 0; i < entries; i += 4) {
+    const seen = <usize>load<i32>(list + i) << 2
+    for (; at < seen; at += 4) store<f32>(s + at, -Infinity)
+    at = seen + 4
+  }
+  const end = <usize>p.numSlots << 2
+  for (; at < end; at += 4) store<f32>(s + at, -Infinity)
+}
+
+/** Weighted sums of values for four queries (or one), eight columns at a time, divided by the weights' sums. */
+// @ts-ignore: decorator
+@inline
+function gather(p: Attention, first: i32, isFour: bool, sumA: f32, sumB: f32, sumC: f32, sumD: f32): void {
+  const row = <usize>p.numSlots << 2
+  const stride = <usize>p.headDim << 2
+  for (let column: usize = 0; column < stride; column += 32) {
+    let a0 = f32x4.splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0
+    for (let slot = 0; slot < p.numSlots; slot += PAGE_SLOTS) {
+      let v = pageAt(p, slot) + p.values + column
+      let s = p.scratch + (<usize>slot << 2)
+      const end = s + (<usize>min(PAGE_SLOTS, p.numSlots - slot) << 2)
+      for (; s < end; s += 4) {
+        const v0 = v128.load(v), v1 = v128.load(v, 16)
+        let w = v128.load_splat<f32>(s)
+        a0 = f32x4.add(a0, f32x4.mul(v0, w))
+        a1 = f32x4.add(a1, f32x4.mul(v1, w))
+        if (isFour) {
+          w = v128.load_splat<f32>(s + row)
+          b0 = f32x4.add(b0, f32x4.mul(v0, w))
+          b1 = f32x4.add(b1, f32x4.mul(v1, w))
+          w = v128.load_splat<f32>(s + 2 * row)
+          c0 = f32x4.add(c0, f32x4.mul(v0, w))
+          c1 = f32x4.add(c1, f32x4.mul(v1, w))
+          w = v128.load_splat<f32>(s + 3 * row)
+          d0 = f32x4.add(d0, f32x4.mul(v0, w))
+          d1 = f32x4.add(d1, f32x4.mul(v1, w))
+        }
+        v += stride
+      }
+    }
+    put(p, first, column, a0, a1, sumA)
+    if (isFour) {
+      put(p, first + 1, column, b0, b1, sumB)
+      put(p, first + 2, column, c0, c1, sumC)
+      put(p, first + 3, column, d0, d1, sumD)
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function put(p: Attention, query: i32, column: usize, low: v128, high: v128, sum: f32): void {
+  const y = p.y + <usize>(query / p.group) * p.yStride + ((<usize>(query % p.group) * <usize>p.headDim) << 2) + column
+  low = f32x4.div(low, f32x4.splat(sum))
+  high = f32x4.div(high, f32x4.splat(sum))
+  const left = (<usize>p.headDim << 2) - column
+  if (left >= 32) {
+    v128.store(y, low)
+    v128.store(y, high, 16)
+  } else {
+    putPart(y, left, low, high)
+  }
+}
+
+/** The last columns of a head whose width is no multiple of eight: `left` bytes. */
+function putPart(y: usize, left: usize, low: v128, high: v128): void {
+  if (left >= 16) {
+    v128.store(y, low)
+    y += 16
+    left -= 16
+    low = high
+  }
+  if (left > 0) v128.store_lane<f32>(y, low, 0)
+  if (left > 4) v128.store_lane<f32>(y, low, 1, 4)
+  if (left > 8) v128.store_lane<f32>(y, low, 2, 8)
+}
+
+// @ts-ignore: decorator
+@inline
+function softenOne(p: Attention, query: i32, place: usize): f32 {
+  return soften(p, p.scratch + ((place * <usize>p.numSlots) << 2), <usize>(query / p.group))
+}
+
+export function attend(p: Attention): void {
+  const numQueries = p.rows * p.group
+  let query = 0
+  for (; query + 4 <= numQueries; query += 4) {
+    score(p, query, true)
+    const a = softenOne(p, query, 0), b = softenOne(p, query + 1, 1)
+    const c = softenOne(p, query + 2, 2), d = softenOne(p, query + 3, 3)
+    gather(p, query, true, a, b, c, d)
+  }
+  for (; query < numQueries; query++) {
+    score(p, query, false)
+    const a = softenOne(p, query, 0)
+    gather(p, query, false, a, a, a, a)
+  }
+}

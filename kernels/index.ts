@@ -1,0 +1,80 @@
+// Tasks: what threads take, one after the other, from a ring in shared memory. A task starts when all tasks before its
+// `after` are done, so a list of phases is published at once and runs without a word from JavaScript. Who computes what
+// decides nothing.
+//
+// Invariants
+//   T1  `next` never passes `limit`, both only grow (modulo 2^32): a thread that wakes late finds either a task or nothing.
+//   T2  A task is done when `done` counts it; it is written before `limit` shows it.
+//   T3  `after` never falls from task to task, so `done` reaches it only by tasks before it.
+
+import { Attention, attend, Rotation, rotate } from './attention'
+import { linearFloat, linearInt4, linearInt8, Product } from './linear'
+import { Gated, gated, Norm, norm, Quantise, quantise, Sum, sum } from './rows'
+
+export { fourRowsInt4High, fourRowsInt4Low, fourRowsInt8High, fourRowsInt8Low, oneRowInt4, oneRowInt8 } from './linear' // exported, so that they are not inlined
+
+const LIMIT: usize = 0
+const NEXT: usize = 64 // a cache line each
+const DONE: usize = 128
+const RING: usize = 4096
+const RING_TASKS: u32 = 1024
+const TASK_BYTES_LOG2: usize = 6
+const AFTER: usize = 60 // a task's last word
+
+function compute(task: usize): void {
+  switch (load<i32>(task)) {
+    case 1:
+      linearFloat(changetype<Product>(task))
+      break
+    case 2:
+      linearInt8(changetype<Product>(task))
+      break
+    case 3:
+      linearInt4(changetype<Product>(task))
+      break
+    case 4:
+      quantise(changetype<Quantise>(task))
+      break
+    case 5:
+      gated(changetype<Gated>(task))
+      break
+    case 6:
+      norm(changetype<Norm>(task))
+      break
+    case 7:
+      rotate(changetype<Rotation>(task))
+      break
+    case 8:
+      attend(changetype<Attention>(task))
+      break
+    case 9:
+      sum(changetype<Sum>(task))
+      break
+  }
+}
+
+/** Computes tasks until none is left to take. */
+export function work(): void {
+  while (true) {
+    const next = atomic.load<i32>(NEXT)
+    if (atomic.load<i32>(LIMIT) - next <= 0) return
+    if (atomic.cmpxchg<i32>(NEXT, next, next + 1) != next) continue
+    const task = RING + ((<usize>(<u32>next % RING_TASKS)) << TASK_BYTES_LOG2)
+    const after = load<i32>(task, AFTER)
+    while (atomic.load<i32>(DONE) - after < 0) {} // its threads compute: they need no word from this one
+    compute(task)
+    atomic.add<i32>(DONE, 1)
+  }
+}
+
+/** Waits up to `spins` looks for `limit` to differ from `seen`; returns whether it does. */
+export function spinLimit(seen: i32, spins: i32): bool {
+  for (let i = 0; i < spins; i++) if (atomic.load<i32>(LIMIT) != seen) return true
+  return false
+}
+
+/** Waits up to `spins` looks for `done` to reach `limit`; returns whether it has. */
+export function spinDone(spins: i32): bool {
+  for (let i = 0; i < spins; i++) if (atomic.load<i32>(DONE) == atomic.load<i32>(LIMIT)) return true
+  return false
+}

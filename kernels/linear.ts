@@ -1,0 +1,322 @@
+// Products x · Wᵀ in SIMD. Weights lie in tiles of 16 outputs; a tile holds, per block of 32 inputs, 16 float32 scales and
+// then pairs of inputs: for each pair the 16 outputs' two weights side by side.
+//
+//   int8  a pair takes 32 bytes: output, then input
+//   int4  a pair takes 16 bytes: 16-bit word i holds the levels of (output i/2, +4, +8, +12), input i%2; low nibble first
+//   f32   no blocks, no scales: per input 16 floats
+//
+// Activations are 16-bit integers with a scale per block, so a block's dot product is exact in int32.
+//
+// Invariants
+//   L1  An output is a function of its row and its weights: blocks are added in ascending order, in the same operations
+//       whatever the number of rows, the thread or the processor (WebAssembly has neither fused nor reordered sums).
+//   L2  At most a dozen values live in an inner loop: the compiler hoists loads, and what spills costs twice the time.
+
+export const TILE: usize = 16
+const PAIRS: usize = 16 // of a block
+
+/** Where a product finds its operands; rows are gathered by `rowList`, results lie one after the other. */
+@unmanaged
+export class Product {
+  op: i32
+  weights: usize
+  blocks: i32 // f32: inputs
+  tiles: i32
+  x: usize
+  xStride: usize // bytes of a row
+  rowList: usize // i32 each
+  rows: i32
+  y: usize
+  yStride: usize
+  bias: usize // 0: none; else a float32 per output of these tiles
+  rowWeights: usize // 0: none; else what the bias is multiplied with, per row
+}
+
+// @ts-ignore: decorator
+@inline
+function pairBytes(bits: i32): usize {
+  return bits == 8 ? 32 : 16
+}
+
+// @ts-ignore: decorator
+@inline
+function nibbles(words: v128, part: i32): v128 {
+  if (part == 3) return i16x8.shr_u(words, 12)
+  return v128.and(part == 0 ? words : i16x8.shr_u(words, 4 * part), i16x8.splat(15))
+}
+
+
+// @ts-ignore: decorator
+@inline
+function dot(sum: v128, weights: v128, x: v128): v128 {
+  return i32x4.add(sum, i32x4.dot_i16x8_s(weights, x))
+}
+
+// @ts-ignore: decorator
+@inline
+function scaled(sum: v128, dots: v128, scales: v128, xScale: v128): v128 {
+  return f32x4.add(sum, f32x4.mul(f32x4.convert_i32x4_s(dots), f32x4.mul(scales, xScale)))
+}
+
+// @ts-ignore: decorator
+@inline
+function start(p: Product, tile: i32, part: usize, row: i32): v128 {
+  if (p.bias == 0) return f32x4.splat(0)
+  const bias = v128.load(p.bias + (<usize>tile << 6) + (part << 4))
+  return p.rowWeights == 0 ? bias : f32x4.mul(bias, v128.load_splat<f32>(p.rowWeights + (<usize>row << 2)))
+}
+
+// @ts-ignore: decorator
+@inline
+function rowAt(p: Product, i: i32): usize {
+  return p.x + <usize>load<i32>(p.rowList + (<usize>i << 2)) * p.xStride
+}
+
+/** What every sum of a block starts from: int4 levels are stored with 8 added. */
+// @ts-ignore: decorator
+@inline
+function origin(bits: i32, offsets: usize): v128 {
+  return bits == 8 ? i32x4.splat(0) : v128.load_splat<u32>(offsets)
+}
+
+/** All 16 outputs of a tile for one row. */
+// @ts-ignore: decorator
+@inline
+function oneRow(bits: i32, p: Product, tile: i32, row: i32): void {
+  const blockBytes: usize = 64 + PAIRS * pairBytes(bits)
+  let w = p.weights + <usize>tile * <usize>p.blocks * blockBytes
+  let x = rowAt(p, row)
+  let meta = x + (<usize>p.blocks << 6)
+  const offsets = <usize>p.blocks << 2
+  let f0 = start(p, tile, 0, row), f1 = start(p, tile, 1, row), f2 = start(p, tile, 2, row), f3 = start(p, tile, 3, row)
+  for (let block = 0; block < p.blocks; block++) {
+    let s0 = origin(bits, meta + offsets), s1 = s0, s2 = s0, s3 = s0
+    const end = w + blockBytes
+    let q = w + 64
+    do {
+      const v = v128.load_splat<u32>(x)
+      if (bits == 8) {
+        s0 = dot(s0, v128.load_ext<i8>(q), v)
+        s1 = dot(s1, v128.load_ext<i8>(q, 8), v)
+        s2 = dot(s2, v128.load_ext<i8>(q, 16), v)
+        s3 = dot(s3, v128.load_ext<i8>(q, 24), v)
+      } else {
+        const words = v128.load(q)
+        s0 = dot(s0, nibbles(words, 0), v)
+        s1 = dot(s1, nibbles(words, 1), v)
+        s2 = dot(s2, nibbles(words, 2), v)
+        s3 = dot(s3, nibbles(words, 3), v)
+      }
+      q += pairBytes(bits)
+      x += 4
+    } while (q < end)
+    const scale = v128.load_splat<f32>(meta)
+    f0 = scaled(f0, s0, v128.load(w), scale)
+    f1 = scaled(f1, s1, v128.load(w, 16), scale)
+    f2 = scaled(f2, s2, v128.load(w, 32), scale)
+    f3 = scaled(f3, s3, v128.load(w, 48), scale)
+    meta += 4
+    w = end
+  }
+  const y = p.y + <usize>row * p.yStride + (<usize>tile << 6)
+  v128.store(y, f0)
+  v128.store(y, f1, 16)
+  v128.store(y, f2, 32)
+  v128.store(y, f3, 48)
+}
+
+/** Eight outputs of a tile (the lower or the upper half) for four rows. */
+// @ts-ignore: decorator
+@inline
+function fourRows(bits: i32, p: Product, tile: i32, row: i32, half: usize): void {
+  const blockBytes: usize = 64 + PAIRS * pairBytes(bits)
+  let w = p.weights + <usize>tile * <usize>p.blocks * blockBytes
+  const xa = rowAt(p, row), xb = rowAt(p, row + 1), xc = rowAt(p, row + 2), xd = rowAt(p, row + 3)
+  const part = <i32>half << 1
+  let at: usize = 0
+  let meta = <usize>p.blocks << 6
+  const offsets = <usize>p.blocks << 2
+  let fa0 = start(p, tile, part, row), fa1 = start(p, tile, part + 1, row)
+  let fb0 = start(p, tile, part, row + 1), fb1 = start(p, tile, part + 1, row + 1)
+  let fc0 = start(p, tile, part, row + 2), fc1 = start(p, tile, part + 1, row + 2)
+  let fd0 = start(p, tile, part, row + 3), fd1 = start(p, tile, part + 1, row + 3)
+  for (let block = 0; block < p.blocks; block++) {
+    let a0 = origin(bits, xa + meta + offsets), a1 = a0
+    let b0 = origin(bits, xb + meta + offsets), b1 = b0
+    let c0 = origin(bits, xc + meta + offsets), c1 = c0
+    let d0 = origin(bits, xd + meta + offsets), d1 = d0
+    const end = w + blockBytes
+    let q = w + 64 + (bits == 8 ? half << 4 : 0)
+    do {
+      const words = bits == 8 ? v128.load_ext<i8>(q) : v128.load(q)
+      const w0 = bits == 8 ? words : nibbles(words, part)
+      const w1 = bits == 8 ? v128.load_ext<i8>(q, 8) : nibbles(words, part + 1)
+      let v = v128.load_splat<u32>(xa + at)
+      a0 = dot(a0, w0, v)
+      a1 = dot(a1, w1, v)
+      v = v128.load_splat<u32>(xb + at)
+      b0 = dot(b0, w0, v)
+      b1 = dot(b1, w1, v)
+      v = v128.load_splat<u32>(xc + at)
+      c0 = dot(c0, w0, v)
+      c1 = dot(c1, w1, v)
+      v = v128.load_splat<u32>(xd + at)
+      d0 = dot(d0, w0, v)
+      d1 = dot(d1, w1, v)
+      q += pairBytes(bits)
+      at += 4
+    } while (q < end)
+    const scale0 = v128.load(w + (half << 5)), scale1 = v128.load(w + (half << 5), 16)
+    let scale = v128.load_splat<f32>(xa + meta)
+    fa0 = scaled(fa0, a0, scale0, scale)
+    fa1 = scaled(fa1, a1, scale1, scale)
+    scale = v128.load_splat<f32>(xb + meta)
+    fb0 = scaled(fb0, b0, scale0, scale)
+    fb1 = scaled(fb1, b1, scale1, scale)
+    scale = v128.load_splat<f32>(xc + meta)
+    fc0 = scaled(fc0, c0, scale0, scale)
+    fc1 = scaled(fc1, c1, scale1, scale)
+    scale = v128.load_splat<f32>(xd + meta)
+    fd0 = scaled(fd0, d0, scale0, scale)
+    fd1 = scaled(fd1, d1, scale1, scale)
+    meta += 4
+    w = end
+  }
+  let y = p.y + <usize>row * p.yStride + (<usize>tile << 6) + (half << 5)
+  v128.store(y, fa0)
+  v128.store(y, fa1, 16)
+  y += p.yStride
+  v128.store(y, fb0)
+  v128.store(y, fb1, 16)
+  y += p.yStride
+  v128.store(y, fc0)
+  v128.store(y, fc1, 16)
+  y += p.yStride
+  v128.store(y, fd0)
+  v128.store(y, fd1, 16)
+}
+
+// Each is a function of its own: the compiler keeps the values of an inner loop in registers only where it is alone.
+
+export function oneRowInt8(p: Product, tile: i32, row: i32): void {
+  oneRow(8, p, tile, row)
+}
+
+export function oneRowInt4(p: Product, tile: i32, row: i32): void {
+  oneRow(4, p, tile, row)
+}
+
+export function fourRowsInt8Low(p: Product, tile: i32, row: i32): void {
+  fourRows(8, p, tile, row, 0)
+}
+
+export function fourRowsInt8High(p: Product, tile: i32, row: i32): void {
+  fourRows(8, p, tile, row, 1)
+}
+
+export function fourRowsInt4Low(p: Product, tile: i32, row: i32): void {
+  fourRows(4, p, tile, row, 0)
+}
+
+export function fourRowsInt4High(p: Product, tile: i32, row: i32): void {
+  fourRows(4, p, tile, row, 1)
+}
+
+export function linearInt8(p: Product): void {
+  for (let tile = 0; tile < p.tiles; tile++) {
+    let row = 0
+    for (; row + 4 <= p.rows; row += 4) {
+      fourRowsInt8Low(p, tile, row)
+      fourRowsInt8High(p, tile, row)
+    }
+    for (; row < p.rows; row++) oneRowInt8(p, tile, row)
+  }
+}
+
+export function linearInt4(p: Product): void {
+  for (let tile = 0; tile < p.tiles; tile++) {
+    let row = 0
+    for (; row + 4 <= p.rows; row += 4) {
+      fourRowsInt4Low(p, tile, row)
+      fourRowsInt4High(p, tile, row)
+    }
+    for (; row < p.rows; row++) oneRowInt4(p, tile, row)
+  }
+}
+
+/** Eight outputs of a tile (the lower or the upper half) for four rows. */
+// @ts-ignore: decorator
+@inline
+function fourFloatRows(p: Product, tile: i32, row: i32, half: usize): void {
+  let w = p.weights + ((<usize>tile * <usize>p.blocks) << 6) + (half << 5)
+  const xa = rowAt(p, row), xb = rowAt(p, row + 1), xc = rowAt(p, row + 2), xd = rowAt(p, row + 3)
+  const part = <i32>half << 1
+  let a0 = start(p, tile, part, row), a1 = start(p, tile, part + 1, row)
+  let b0 = start(p, tile, part, row + 1), b1 = start(p, tile, part + 1, row + 1)
+  let c0 = start(p, tile, part, row + 2), c1 = start(p, tile, part + 1, row + 2)
+  let d0 = start(p, tile, part, row + 3), d1 = start(p, tile, part + 1, row + 3)
+  const end = <usize>p.blocks << 2
+  for (let at: usize = 0; at < end; at += 4) {
+    const w0 = v128.load(w), w1 = v128.load(w, 16)
+    let v = v128.load_splat<f32>(xa + at)
+    a0 = f32x4.add(a0, f32x4.mul(w0, v))
+    a1 = f32x4.add(a1, f32x4.mul(w1, v))
+    v = v128.load_splat<f32>(xb + at)
+    b0 = f32x4.add(b0, f32x4.mul(w0, v))
+    b1 = f32x4.add(b1, f32x4.mul(w1, v))
+    v = v128.load_splat<f32>(xc + at)
+    c0 = f32x4.add(c0, f32x4.mul(w0, v))
+    c1 = f32x4.add(c1, f32x4.mul(w1, v))
+    v = v128.load_splat<f32>(xd + at)
+    d0 = f32x4.add(d0, f32x4.mul(w0, v))
+    d1 = f32x4.add(d1, f32x4.mul(w1, v))
+    w += 64
+  }
+  let y = p.y + <usize>row * p.yStride + (<usize>tile << 6) + (half << 5)
+  v128.store(y, a0)
+  v128.store(y, a1, 16)
+  y += p.yStride
+  v128.store(y, b0)
+  v128.store(y, b1, 16)
+  y += p.yStride
+  v128.store(y, c0)
+  v128.store(y, c1, 16)
+  y += p.yStride
+  v128.store(y, d0)
+  v128.store(y, d1, 16)
+}
+
+/** All 16 outputs of a tile for one row. */
+// @ts-ignore: decorator
+@inline
+function oneFloatRow(p: Product, tile: i32, row: i32): void {
+  let w = p.weights + ((<usize>tile * <usize>p.blocks) << 6)
+  let x = rowAt(p, row)
+  const end = x + (<usize>p.blocks << 2)
+  let f0 = start(p, tile, 0, row), f1 = start(p, tile, 1, row), f2 = start(p, tile, 2, row), f3 = start(p, tile, 3, row)
+  for (; x < end; x += 4) {
+    const v = v128.load_splat<f32>(x)
+    f0 = f32x4.add(f0, f32x4.mul(v128.load(w), v))
+    f1 = f32x4.add(f1, f32x4.mul(v128.load(w, 16), v))
+    f2 = f32x4.add(f2, f32x4.mul(v128.load(w, 32), v))
+    f3 = f32x4.add(f3, f32x4.mul(v128.load(w, 48), v))
+    w += 64
+  }
+  const y = p.y + <usize>row * p.yStride + (<usize>tile << 6)
+  v128.store(y, f0)
+  v128.store(y, f1, 16)
+  v128.store(y, f2, 32)
+  v128.store(y, f3, 48)
+}
+
+/** Float weights: here `blocks` counts inputs. */
+export function linearFloat(p: Product): void {
+  for (let tile = 0; tile < p.tiles; tile++) {
+    let row = 0
+    for (; row + 4 <= p.rows; row += 4) {
+      fourFloatRows(p, tile, row, 0)
+      fourFloatRows(p, tile, row, 1)
+    }
+    for (; row < p.rows; row++) oneFloatRow(p, tile, row)
+  }
+}

@@ -1,0 +1,138 @@
+// The operands of a step's attention in the engine's memory: set up once per step, read by every layer.
+
+import { PAGE_SLOTS, type HeadGeometry } from './attention-layer.js'
+import type { Kernels } from './kernels.js'
+import { roundedBytes } from './placed-linear.js'
+import { BLOCK_SIZE } from './quantise.js'
+import type { Room } from './room.js'
+import { TILE } from './tiles.js'
+
+/** What a row sees: the slots below `prefix`, and those of a list above it, rising. */
+export interface RowView {
+  readonly prefix: number
+  readonly more: readonly number[]
+}
+
+/** Rows of one sequence that attend together. */
+export interface AttentionSpan {
+  readonly views: readonly RowView[] // one per row, itself included
+  readonly slots: ArrayLike<number> // where each row's key and value go
+  readonly pages: readonly number[] // addresses; all that a row sees or writes
+}
+
+/** Addresses; all rows of the batch one after the other. */
+export interface AttentionBatch {
+  readonly rows: number
+  readonly h: number // [rows, hidden]
+  readonly delta: number // [rows, hidden]
+  readonly n: number // [rows, hidden]
+  readonly projected: number // [rows, hidden]
+  readonly qkv: number
+  readonly attended: number // [rows, heads * headDim]
+  readonly rounded: number
+  readonly gate: number
+  readonly tables: number // [rows, headDim]: cosines, sines
+  readonly places: number // [rows, 2]: page, slot in it
+  readonly views: number // [rows, 3]
+  readonly list: number
+  readonly inOrder: number // 0, 1, 2, …
+  readonly spans: readonly {
+    readonly firstRow: number
+    readonly rows: number
+    readonly pages: number
+    readonly numSlots: number
+    readonly scores: number
+  }[]
+}
+
+export interface BatchShape extends HeadGeometry {
+  readonly hidden: number
+  readonly gateWidth: number
+}
+
+/** A step's rows, span after span. */
+export interface BatchRows {
+  readonly spans: readonly AttentionSpan[]
+  readonly x: Float32Array // [rows, hidden]: embeddings
+  readonly tables: Float32Array // [rows, headDim]
+}
+
+/** Takes room for a batch and fills in what all layers share; `room` is the step's own, from its start. */
+export function layOutBatch(kernels: Kernels, room: Room, shape: BatchShape, batch: BatchRows): AttentionBatch {
+  const { hidden, numHeads, numKvHeads, headDim, gateWidth } = shape
+  const rows = batch.x.length / hidden
+  const attendedWidth = numHeads * headDim
+  const blocks = Math.ceil(Math.max(hidden, attendedWidth) / BLOCK_SIZE)
+  const floats = (width: number): number => room.take(rows * wholeTiles(width) * 4)
+  room.reset()
+  return {
+    rows,
+    h: placeFloats(kernels, room, batch.x),
+    delta: floats(hidden),
+    n: floats(hidden),
+    projected: floats(hidden),
+    qkv: floats((numHeads + 2 * numKvHeads) * headDim),
+    attended: floats(attendedWidth),
+    rounded: room.take(rows * roundedBytes(blocks)),
+    gate: floats(gateWidth),
+    tables: placeFloats(kernels, room, batch.tables),
+    places: placeInts(
+      kernels,
+      room,
+      batch.spans.flatMap(({ slots, pages }) => placesOf(slots, pages)),
+    ),
+    ...placeViews(kernels, room, batch.spans),
+    inOrder: placeInts(
+      kernels,
+      room,
+      Array.from({ length: rows }, (_, row) => row),
+    ),
+    spans: placeSpans(kernels, room, numKvHeads, batch.spans),
+  }
+}
+
+const wholeTiles = (width: number): number => Math.ceil(width / TILE) * TILE
+
+function placeFloats(kernels: Kernels, room: Room, values: Float32Array): number {
+  const address = room.take(values.byteLength)
+  kernels.floats(address, values.length).set(values)
+  return address
+}
+
+function placeInts(kernels: Kernels, room: Room, values: readonly number[]): number {
+  const address = room.take(values.length * 4)
+  kernels.ints(address, values.length).set(values)
+  return address
+}
+
+const placesOf = (slots: ArrayLike<number>, pages: readonly number[]): number[] =>
+  Array.from(slots).flatMap((slot) => [pages[Math.floor(slot / PAGE_SLOTS)] ?? 0, slot % PAGE_SLOTS])
+
+function placeViews(kernels: Kernels, room: Room, spans: readonly AttentionSpan[]) {
+  const views: number[] = []
+  const list: number[] = []
+  for (const { prefix, more } of spans.flatMap((span) => span.views)) {
+    views.push(prefix, list.length, more.length)
+    list.push(...more)
+  }
+  return { views: placeInts(kernels, room, views), list: placeInts(kernels, room, list) }
+}
+
+const VECTOR_SLOTS = 8 // that the kernel scores at once
+
+function placeSpans(kernels: Kernels, room: Room, numKvHeads: number, spans: readonly AttentionSpan[]) {
+  let firstRow = 0
+  return spans.map(({ views, pages }) => {
+    const end = views.reduce((most, { prefix, more }) => Math.max(most, prefix, (more.at(-1) ?? -1) + 1), 0)
+    const numSlots = Math.ceil(end / VECTOR_SLOTS) * VECTOR_SLOTS
+    const span = {
+      firstRow,
+      rows: views.length,
+      pages: placeInts(kernels, room, pages),
+      numSlots,
+      scores: room.take(numKvHeads * 4 * numSlots * 4), // of four queries per head at a time
+    }
+    firstRow += views.length
+    return span
+  })
+}

@@ -1,0 +1,34 @@
+// The kernels' exports as functions, and what a helper thread is started with.
+
+import { ClusterError } from '../errors.js'
+
+export const LIMIT_WORD = 0
+
+export interface KernelThreadData {
+  readonly module: WebAssembly.Module
+  readonly memory: WebAssembly.Memory
+  readonly spins: number
+}
+
+export interface KernelInstance {
+  /** Computes tasks until none is left. */
+  readonly work: () => void
+  /** Looks up to `spins` times whether the limit differs from `seen`. */
+  readonly spinLimit: (seen: number, spins: number) => boolean
+  /** Looks up to `spins` times whether all tasks are done. */
+  readonly spinDone: (spins: number) => boolean
+}
+
+/** Instantiates the compiled kernels over a memory. Throws `internal` where they are not what this build expects. */
+export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): KernelInstance {
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } })
+  const { work, spinLimit, spinDone } = exports
+  if (work === undefined || spinLimit === undefined || spinDone === undefined) {
+    throw new ClusterError('internal', `kernels: want work, spinLimit and spinDone, got ${Object.keys(exports).join()}`)
+  }
+  return {
+    work: () => void work(),
+    spinLimit: (seen, spins) => spinLimit(seen, spins) === 1,
+    spinDone: (spins) => spinDone(spins) === 1,
+  }
+}

@@ -1,0 +1,172 @@
+// The CPU engine: our own SIMD kernels (`kernels/`, WebAssembly) over one shared memory, and threads that help. A run is
+// a list of phases; the tasks of a phase do not depend on each other, and a phase begins when the one before is done.
+//
+// Invariants
+//   K1  A result is a function of the task's operands: WebAssembly's arithmetic is the same on every processor, and which
+//       thread computes a task decides nothing.
+//   K2  A run ends within its deadline or throws `internal`; helpers sleep between runs and never keep a process alive.
+
+import { readFileSync } from 'node:fs'
+import { setFlagsFromString } from 'node:v8'
+import { Worker } from 'node:worker_threads'
+import { ClusterError } from '../errors.js'
+import { createArena } from './arena.js'
+import { createRoom, type Room } from './room.js'
+import { instantiate, LIMIT_WORD, type KernelThreadData } from './kernel-instance.js'
+
+/** The numbers of one task record, at most 15 integers: see the classes in `kernels/`. */
+export type Task = readonly number[]
+
+/** Tasks that may run at the same time. */
+export type Phase = readonly Task[]
+
+export interface Kernels {
+  readonly threads: number
+  readonly usedBytes: number
+  allocate(numBytes: number): number
+  release(address: number): void
+  /** Room for who computes without waiting for anything: it is theirs until somebody else computes. */
+  readonly scratch: Room
+  bytes(address: number, length: number): Uint8Array
+  floats(address: number, length: number): Float32Array
+  ints(address: number, length: number): Int32Array
+  run(phases: readonly Phase[]): void
+  /** Ends the helpers. */
+  dispose(): Promise<void>
+}
+
+export const OP = {
+  linearFloat: 1,
+  linearInt8: 2,
+  linearInt4: 3,
+  quantise: 4,
+  gated: 5,
+  norm: 6,
+  rotate: 7,
+  attend: 8,
+  sum: 9,
+} as const
+
+const float = new Float32Array(1)
+const floatAsInt = new Int32Array(float.buffer)
+
+/** A float32 as a number of a task record. */
+export function floatBits(value: number): number {
+  float[0] = value
+  return floatAsInt[0]!
+}
+
+const PAGE_BYTES = 65536
+const GROWTH_BYTES = 2 ** 26 // much at a time, so that the system can use its large pages; untouched, it costs nothing
+const MAX_PAGES = 65536 // 4 GB, what a 32-bit memory can be
+const RING_WORD = 1024
+const RING_TASKS = 1024
+const TASK_WORDS = 16
+const AFTER_WORD = 15
+const FIRST_FREE_BYTE = RING_WORD * 4 + RING_TASKS * TASK_WORDS * 4
+const DONE_WORD = 32
+const SPINS = 20_000 // looks, about 50 µs: longer than JavaScript needs between two runs of a step
+const NAP_MS = 2
+const DEADLINE_MS = 60_000
+
+/** Engines by number of threads: those of one process share memory and helpers. */
+const engines = new Map<number, Kernels>()
+
+/** This process's engine with that many threads. */
+export function sharedKernels(threads: number): Kernels {
+  const engine = engines.get(threads) ?? createKernels(threads)
+  engines.set(threads, engine)
+  return engine
+}
+
+/** An engine of its own; `threads` counts the caller. */
+export function createKernels(threads: number): Kernels {
+  const module = compile()
+  const memory = new WebAssembly.Memory({ initial: 16, maximum: MAX_PAGES, shared: true })
+  const { work, spinDone } = instantiate(module, memory)
+  const data: KernelThreadData = { module, memory, spins: SPINS }
+  const helpers = Array.from({ length: threads - 1 }, () => startHelper(data))
+  const words = new Int32Array(memory.buffer)
+  const arena = createArena(FIRST_FREE_BYTE, (end) => growTo(memory, end))
+  let limit = 0
+
+  /** Shows the tasks written so far to all threads, helps, and waits for the last one. */
+  const finish = (): void => {
+    const numTasks = (limit - Atomics.load(words, LIMIT_WORD)) | 0
+    Atomics.store(words, LIMIT_WORD, limit)
+    if (helpers.length > 0 && numTasks > 1) Atomics.notify(words, LIMIT_WORD)
+    work()
+    if (helpers.length > 0 && !spinDone(SPINS)) awaitDone(words, spinDone)
+  }
+
+  const run = (phases: readonly Phase[]): void => {
+    let room = RING_TASKS
+    for (const phase of phases) {
+      const after = limit
+      for (const task of phase) {
+        const at = RING_WORD + ((limit >>> 0) % RING_TASKS) * TASK_WORDS
+        for (let i = 0; i < task.length; i++) words[at + i] = task[i]!
+        words[at + AFTER_WORD] = after
+        limit = (limit + 1) | 0
+        if (--room > 0) continue
+        finish()
+        room = RING_TASKS
+      }
+    }
+    finish()
+  }
+
+  return {
+    threads,
+    get usedBytes() {
+      return arena.usedBytes
+    },
+    allocate: arena.allocate,
+    release: arena.release,
+    scratch: createRoom(arena),
+    bytes: (address, length) => new Uint8Array(memory.buffer, address, length),
+    floats: (address, length) => new Float32Array(memory.buffer, address, length),
+    ints: (address, length) => new Int32Array(memory.buffer, address, length),
+    run,
+    dispose: async () => {
+      await Promise.all(helpers.map((helper) => helper.terminate()))
+    },
+  }
+}
+
+function awaitDone(words: Int32Array, spinDone: (spins: number) => boolean): void {
+  const deadline = performance.now() + DEADLINE_MS
+  while (!spinDone(SPINS)) {
+    if (performance.now() > deadline)
+      throw new ClusterError('internal', 'a compute thread did not end its task in 60 s')
+    Atomics.wait(words, DONE_WORD, Atomics.load(words, DONE_WORD), NAP_MS)
+  }
+}
+
+function startHelper(workerData: KernelThreadData): Worker {
+  const helper = new Worker(new URL('./kernel-thread.js', import.meta.url), { workerData, execArgv: [] })
+  helper.on('error', () => undefined) // one that cannot start takes no task: the caller computes alone
+  helper.unref()
+  return helper
+}
+
+function growTo(memory: WebAssembly.Memory, end: number): void {
+  const pages = Math.min(MAX_PAGES, Math.ceil(end / GROWTH_BYTES) * (GROWTH_BYTES / PAGE_BYTES))
+  if (end > MAX_PAGES * PAGE_BYTES) {
+    throw new ClusterError(
+      'resource_exhausted',
+      `compute memory: want ${end} bytes, one process can hold 4 GB; use more workers`,
+    )
+  }
+  const missing = pages - memory.buffer.byteLength / PAGE_BYTES
+  if (missing > 0) memory.grow(missing)
+}
+
+/** Compiles once per process, by the optimising compiler at once: the baseline one is several times slower. */
+let compiled: WebAssembly.Module | undefined
+function compile(): WebAssembly.Module {
+  if (compiled !== undefined) return compiled
+  setFlagsFromString('--no-liftoff')
+  compiled = new WebAssembly.Module(readFileSync(new URL('../../kernels/kernels.wasm', import.meta.url)))
+  return compiled
+}

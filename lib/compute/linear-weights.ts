@@ -1,0 +1,33 @@
+// Linear layers as they come from a checkpoint.
+
+/** Weights [outputs, inputs] row-major, bias [outputs]. */
+export interface LinearWeights {
+  readonly weights: Float32Array
+  readonly inputs: number
+  readonly outputs: number
+  readonly bias?: Float32Array | undefined
+}
+
+/** Linear layers over the same input as one: outputs are concatenated in order. */
+export function stack(layers: readonly LinearWeights[]): LinearWeights {
+  const outputs = layers.reduce((sum, layer) => sum + layer.outputs, 0)
+  const inputs = layers[0]?.inputs ?? 0
+  const hasBias = layers.some((layer) => layer.bias !== undefined)
+  const biases = layers.map((layer) => layer.bias ?? new Float32Array(layer.outputs))
+  return {
+    weights: concat(layers.map((layer) => layer.weights)),
+    inputs,
+    outputs,
+    bias: hasBias ? concat(biases) : undefined,
+  }
+}
+
+function concat(parts: readonly Float32Array[]): Float32Array {
+  const result = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let offset = 0
+  for (const part of parts) {
+    result.set(part, offset)
+    offset += part.length
+  }
+  return result
+}

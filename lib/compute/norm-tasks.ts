@@ -1,0 +1,41 @@
+// Tasks of an RMS norm over rows, with the residual added before and the rounding that a product wants after.
+
+import { floatBits, OP, type Phase } from './kernels.js'
+import type { PlacedLinear } from './placed-linear.js'
+import { cut } from './room.js'
+
+/** All addresses; rows are `width` float32, one after the other (those of delta may lie further apart). */
+export interface NormRows {
+  readonly x: number
+  /** h = x + delta is normed, and kept at `h`. */
+  readonly residual?: { readonly delta: number; readonly deltaStride?: number; readonly h: number } | undefined
+  readonly rows: number
+  readonly width: number
+  readonly weight: number
+  readonly epsilon: number
+  readonly n: number
+  /** The product that reads n rounded, at `rounded`. */
+  readonly reader?: PlacedLinear | undefined
+  readonly rounded?: number
+}
+
+export function normTasks(norm: NormRows, pieces: number): Phase {
+  const { residual, width, reader } = norm
+  const stride = width * 4
+  const deltaStride = residual?.deltaStride ?? stride
+  return cut(norm.rows, pieces).map(({ first, size }) => [
+    OP.norm,
+    norm.x + first * stride,
+    residual === undefined ? 0 : residual.delta + first * deltaStride,
+    residual === undefined ? 0 : residual.h + first * stride,
+    size,
+    width,
+    norm.weight,
+    floatBits(norm.epsilon),
+    norm.n + first * stride,
+    reader?.blocks ?? 0,
+    (norm.rounded ?? 0) + first * (reader?.rowBytes ?? 0),
+    reader?.rowBytes ?? 0,
+    deltaStride,
+  ])
+}

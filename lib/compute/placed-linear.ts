@@ -1,0 +1,113 @@
+// A linear layer in the engine's memory, and the tasks of its product with rows of activations.
+
+import { ClusterError } from '../errors.js'
+import { OP, type Kernels, type Phase, type Task } from './kernels.js'
+import { placeWeight, type PlacedWeight } from './placed-weight.js'
+import { BLOCK_SIZE } from './quantise.js'
+import { cut } from './room.js'
+import { BLOCK_BYTES, TILE } from './tiles.js'
+import { weightOf, type WeightSet } from './weight-store.js'
+
+export interface PlacedLinear {
+  readonly op: number
+  readonly address: number
+  readonly inputs: number
+  readonly tiles: number
+  readonly tileBytes: number
+  readonly bias: number // address, 0: none
+  /** Blocks of a row that the product reads rounded; 0: it reads float32. */
+  readonly blocks: number
+  /** Bytes of a row of activations as the product reads it. */
+  readonly rowBytes: number
+  /** Bytes of a row of results: whole tiles of float32. */
+  readonly outputBytes: number
+  dispose(): void
+}
+
+/** Rows of activations, gathered by a list, and where the products go. All addresses. */
+export interface LinearRows {
+  readonly x: number
+  readonly xStride?: number // bytes; those of a row as the product reads it, unless given
+  readonly rowList: number
+  readonly rows: number
+  readonly y: number
+  readonly rowWeights?: number // factors of the bias
+}
+
+/** Bytes of a rounded row: 16-bit integers, then a scale and an offset per block. */
+export const roundedBytes = (blocks: number): number => blocks * (BLOCK_SIZE * 2 + 8)
+
+/** Copies a layer packed by `packTiles` into the engine's memory. */
+export function placeLinear(kernels: Kernels, set: WeightSet, name: string): PlacedLinear {
+  const tensor = weightOf(set, `${name}.tiles`)
+  const [tiles = 0, middle = 0, last = 0] = tensor.dims
+  const isFloat = tensor.element === 'float'
+  const inputs = isFloat ? middle : middle * BLOCK_SIZE
+  const blocks = isFloat ? 0 : middle
+  const weights = placeWeight(kernels, tensor)
+  const bias = set[`${name}.bias`] && placeWeight(kernels, weightOf(set, `${name}.bias`))
+  return {
+    op: isFloat ? OP.linearFloat : opOf(last),
+    address: weights.address,
+    inputs,
+    tiles,
+    tileBytes: isFloat ? middle * TILE * 4 : middle * last,
+    bias: bias?.address ?? 0,
+    blocks,
+    rowBytes: isFloat ? inputs * 4 : roundedBytes(blocks),
+    outputBytes: tiles * TILE * 4,
+    dispose: () => [weights, bias].forEach((placed?: PlacedWeight) => placed?.dispose()),
+  }
+}
+
+function opOf(blockBytes: number): number {
+  if (blockBytes === BLOCK_BYTES[8]) return OP.linearInt8
+  if (blockBytes === BLOCK_BYTES[4]) return OP.linearInt4
+  throw new ClusterError(
+    'internal',
+    `weights: want blocks of ${BLOCK_BYTES[8]} or ${BLOCK_BYTES[4]} bytes, got ${blockBytes}`,
+  )
+}
+
+/** The product's tasks, in about `pieces` pieces of whole tiles. */
+export function linearTasks(linear: PlacedLinear, rows: LinearRows, pieces: number): Phase {
+  const size = Math.max(1, Math.ceil(linear.tiles / pieces))
+  const tasks: Task[] = []
+  for (let tile = 0; tile < linear.tiles; tile += size) {
+    tasks.push([
+      linear.op,
+      linear.address + tile * linear.tileBytes,
+      linear.blocks === 0 ? linear.inputs : linear.blocks,
+      Math.min(size, linear.tiles - tile),
+      rows.x,
+      rows.xStride ?? linear.rowBytes,
+      rows.rowList,
+      rows.rows,
+      rows.y + tile * TILE * 4,
+      linear.outputBytes,
+      linear.bias === 0 ? 0 : linear.bias + tile * TILE * 4,
+      rows.rowWeights ?? 0,
+    ])
+  }
+  return tasks
+}
+
+/** Rows of float32 that a product reads rounded, `stride` bytes apart. All addresses. */
+export interface FloatRows {
+  readonly x: number
+  readonly stride: number
+  readonly rows: number
+  readonly y: number
+}
+
+/** Tasks that round rows to what `reader` reads. */
+export const roundingTasks = (reader: PlacedLinear, { x, stride, rows, y }: FloatRows, pieces: number): Phase =>
+  cut(rows, pieces).map(({ first, size }) => [
+    OP.quantise,
+    x + first * stride,
+    stride,
+    reader.blocks,
+    size,
+    y + first * reader.rowBytes,
+    reader.rowBytes,
+  ])

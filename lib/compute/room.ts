@@ -1,0 +1,70 @@
+// Room for the operands of runs: handed out one after the other, taken back all at once.
+
+import type { Arena } from './arena.js'
+
+const ALIGNMENT = 64 // a cache line
+const FIRST_BYTES = 1 << 20
+
+export interface Room {
+  /** Address of that many bytes; they hold anything. Throws `resource_exhausted`. */
+  take(numBytes: number): number
+  /** Takes everything back. */
+  reset(): void
+  /** Gives the memory back; the room can be used again. */
+  dispose(): void
+}
+
+interface Chunk {
+  readonly address: number
+  readonly numBytes: number
+}
+
+/** A room that grows by chunks, and has one that is large enough after the next reset. */
+export function createRoom(arena: Pick<Arena, 'allocate' | 'release'>): Room {
+  let chunks: Chunk[] = []
+  let used = 0 // of the last chunk
+
+  const grow = (numBytes: number): Chunk => {
+    const chunk = { address: arena.allocate(numBytes), numBytes }
+    chunks.push(chunk)
+    used = 0
+    return chunk
+  }
+
+  const dispose = (): void => {
+    for (const { address } of chunks) arena.release(address)
+    chunks = []
+    used = 0
+  }
+
+  return {
+    dispose,
+    take: (numBytes) => {
+      const size = Math.ceil(numBytes / ALIGNMENT) * ALIGNMENT
+      const last = chunks.at(-1)
+      const chunk = last !== undefined && used + size <= last.numBytes ? last : grow(Math.max(size, FIRST_BYTES))
+      used += size
+      return chunk.address + used - size
+    },
+    reset: () => {
+      used = 0
+      if (chunks.length < 2) return
+      const total = chunks.reduce((sum, { numBytes }) => sum + numBytes, 0)
+      dispose()
+      grow(total)
+    },
+  }
+}
+
+export interface Piece {
+  readonly first: number
+  readonly size: number
+}
+
+/** Cuts 0 … count-1 into at most `pieces` pieces of about the same size. */
+export function cut(count: number, pieces: number): readonly Piece[] {
+  const size = Math.max(1, Math.ceil(count / pieces))
+  return Array.from({ length: Math.ceil(count / size) }, (_, i) => {
+    return { first: i * size, size: Math.min(size, count - i * size) }
+  })
+}
