@@ -1,5 +1,5 @@
-// Attention over pages of keys and values. A page holds PAGE_SLOTS slots of one layer: keys [kvHeads, headDim, slots],
-// then values [kvHeads, slots, headDim], float32.
+// Attention over pages of keys and values. A page holds PAGE_SLOTS slots of one layer: keys [kvHeads, slots / 8, headDim,
+// 8], so that eight slots are scored at once over memory that is read in order, then values [kvHeads, slots, headDim].
 //
 // A row sees the slots below its `prefix` and those of its list, which rise. What it does not see weighs exactly zero.
 //
@@ -97,10 +97,13 @@ function normHeads(p: Rotation, x: usize, heads: i32, weight: usize): void {
 
 /** A row's key and value into its slot. */
 function keep(k: usize, v: usize, heads: usize, headDim: usize, page: usize, slot: usize): void {
-  let key = page + (slot << 2)
-  for (const end = k + ((heads * headDim) << 2); k < end; k += 4) {
-    store<f32>(key, load<f32>(k))
-    key += PAGE_SLOTS << 2
+  const inner = (((slot >> 3) * headDim) << 5) + ((slot & 7) << 2)
+  for (let head: usize = 0; head < heads; head++) {
+    let key = page + (head * headDim << (PAGE_SLOTS_LOG2 + 2)) + inner
+    for (const end = k + (headDim << 2); k < end; k += 4) {
+      store<f32>(key, load<f32>(k))
+      key += 32
+    }
   }
   let value = page + ((heads * headDim) << (PAGE_SLOTS_LOG2 + 2)) + ((slot * headDim) << 2)
   for (let head: usize = 0; head < heads; head++) {
@@ -152,7 +155,7 @@ function score(p: Attention, first: i32, isFour: bool): void {
   const qd = isFour ? queryAt(p, first + 3) : 0
   const end = <usize>p.headDim << 2
   for (let slot = 0; slot < p.numSlots; slot += 8) {
-    let k = pageAt(p, slot) + p.keys + (<usize>(slot & (PAGE_SLOTS - 1)) << 2)
+    let k = pageAt(p, slot) + p.keys + <usize>((slot & (PAGE_SLOTS - 1)) >> 3) * (end << 3)
     let a0 = f32x4.splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0
     for (let i: usize = 0; i < end; i += 4) {
       const k0 = v128.load(k), k1 = v128.load(k, 16)
@@ -170,7 +173,7 @@ function score(p: Attention, first: i32, isFour: bool): void {
         d0 = f32x4.add(d0, f32x4.mul(k0, v))
         d1 = f32x4.add(d1, f32x4.mul(k1, v))
       }
-      k += PAGE_SLOTS << 2
+      k += 32
     }
     let s = p.scratch + (<usize>slot << 2)
     v128.store(s, a0)

@@ -21,7 +21,7 @@ export interface HeadGeometry {
   readonly headDim: number // even
 }
 
-/** Bytes of one layer of a page: keys [kvHeads, headDim, slots], then values [kvHeads, slots, headDim], float32. */
+/** Bytes of one layer of a page: keys [kvHeads, slots / 8, headDim, 8], then values [kvHeads, slots, headDim], float32. */
 export const layerBytes = ({ numKvHeads, headDim }: HeadGeometry): number => 2 * numKvHeads * headDim * PAGE_SLOTS * 4
 
 export interface AttentionWeights {

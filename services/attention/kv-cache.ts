@@ -96,12 +96,15 @@ export class KvCache {
     const target = floatsOf(this.pool, this.ownPage(to >> PAGE_SHIFT))
     const source = floatsOf(this.pool, this.pages[from >> PAGE_SHIFT]!)
     const [old, place] = [from % PAGE_SLOTS, to % PAGE_SLOTS]
-    const half = numKvHeads * headDim * PAGE_SLOTS
+    const headSize = headDim * PAGE_SLOTS
     for (let layer = 0; layer < numLayers; layer++) {
-      const keys = layer * 2 * half
-      for (let at = keys; at < keys + half; at += PAGE_SLOTS) target[at + place] = source[at + old]!
-      for (let at = keys + half; at < keys + 2 * half; at += PAGE_SLOTS * headDim) {
-        target.set(source.subarray(at + old * headDim, at + (old + 1) * headDim), at + place * headDim)
+      for (let head = 0; head < numKvHeads; head++) {
+        const keys = (layer * 2 * numKvHeads + head) * headSize
+        const values = keys + numKvHeads * headSize
+        for (let i = 0; i < headDim; i++) {
+          target[keys + keyPlace(place, i, headDim)] = source[keys + keyPlace(old, i, headDim)]!
+          target[values + place * headDim + i] = source[values + old * headDim + i]!
+        }
       }
     }
   }
@@ -117,6 +120,9 @@ export class KvCache {
     return copy
   }
 }
+
+/** Where dimension i of a slot's key lies in a head's keys: [slots / 8, headDim, 8]. */
+const keyPlace = (slot: number, i: number, headDim: number): number => ((slot >> 3) * headDim + i) * 8 + (slot & 7)
 
 const PAGE_SHIFT = Math.log2(PAGE_SLOTS)
 

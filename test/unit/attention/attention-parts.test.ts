@@ -82,7 +82,7 @@ describe('KvCache', () => {
     for (let layer = 0; layer < numLayers; layer++) {
       for (let head = 0; head < numKvHeads; head++) {
         for (let i = 0; i < headDim; i++) {
-          found.push(layer * 2 * half + (head * headDim + i) * PAGE_SLOTS + slot)
+          found.push(layer * 2 * half + head * headDim * PAGE_SLOTS + ((slot >> 3) * headDim + i) * 8 + (slot & 7))
           found.push(layer * 2 * half + half + (head * PAGE_SLOTS + slot) * headDim + i)
         }
       }
