@@ -51,7 +51,10 @@ export class Norm {
   deltaStride: usize
 }
 
-/** Each row of y as the sum of rows of x, in the order of the list; the first is copied. */
+/**
+ * Rows of y as sums of rows of x, in the order of a list of places. An entry with NEXT_GROUP set begins a new group: the
+ * rows of a group are added first, then the groups; the first row of a group is copied, not added to zero.
+ */
 @unmanaged
 export class Sum {
   op: i32
@@ -63,6 +66,8 @@ export class Sum {
   rows: i32
   y: usize
 }
+
+const NEXT_GROUP: i32 = i32.MIN_VALUE
 
 const LARGEST: f32 = 32767
 
@@ -151,18 +156,79 @@ export function norm(p: Norm): void {
   }
 }
 
+/** Sixteen columns at once: the list is short, and read again for each. */
+// @ts-ignore: decorator
+@inline
+function sumColumns(p: Sum, from: usize, end: usize, column: usize, y: usize): void {
+  const none = f32x4.splat(0)
+  let s0 = none, s1 = none, s2 = none, s3 = none
+  let g0 = none, g1 = none, g2 = none, g3 = none
+  let groups = 0
+  for (let at = from; at < end; at += 4) {
+    const entry = load<i32>(at)
+    const x = p.x + <usize>(entry & ~NEXT_GROUP) * p.xStride + column
+    if (at == from || entry < 0) {
+      if (groups == 1) {
+        s0 = g0
+        s1 = g1
+        s2 = g2
+        s3 = g3
+      } else if (groups > 1) {
+        s0 = f32x4.add(s0, g0)
+        s1 = f32x4.add(s1, g1)
+        s2 = f32x4.add(s2, g2)
+        s3 = f32x4.add(s3, g3)
+      }
+      groups++
+      g0 = v128.load(x)
+      g1 = v128.load(x, 16)
+      g2 = v128.load(x, 32)
+      g3 = v128.load(x, 48)
+    } else {
+      g0 = f32x4.add(g0, v128.load(x))
+      g1 = f32x4.add(g1, v128.load(x, 16))
+      g2 = f32x4.add(g2, v128.load(x, 32))
+      g3 = f32x4.add(g3, v128.load(x, 48))
+    }
+  }
+  const isOne = groups == 1
+  v128.store(y, isOne ? g0 : f32x4.add(s0, g0))
+  v128.store(y, isOne ? g1 : f32x4.add(s1, g1), 16)
+  v128.store(y, isOne ? g2 : f32x4.add(s2, g2), 32)
+  v128.store(y, isOne ? g3 : f32x4.add(s3, g3), 48)
+}
+
+/** One column of a width that is no multiple of sixteen. */
+function sumColumn(p: Sum, from: usize, end: usize, column: usize, y: usize): void {
+  let sum: f32 = 0
+  let group: f32 = 0
+  let groups = 0
+  for (let at = from; at < end; at += 4) {
+    const entry = load<i32>(at)
+    const value = load<f32>(p.x + <usize>(entry & ~NEXT_GROUP) * p.xStride + column)
+    if (at == from || entry < 0) {
+      if (groups > 0) sum = groups == 1 ? group : sum + group
+      groups++
+      group = value
+    } else {
+      group += value
+    }
+  }
+  store<f32>(y, groups == 1 ? group : sum + group)
+}
+
 export function sum(p: Sum): void {
-  const stride = (<usize>p.width) << 2
+  const stride = <usize>p.width << 2
+  const whole = stride & ~63
   for (let row: usize = 0; row < <usize>p.rows; row++) {
     const y = p.y + row * stride
-    const from = load<i32>(p.starts + (row << 2))
-    const end = load<i32>(p.starts + (row << 2), 4)
+    const from = p.list + (<usize>load<i32>(p.starts + (row << 2)) << 2)
+    const end = p.list + (<usize>load<i32>(p.starts + (row << 2), 4) << 2)
     if (from == end) {
       memory.fill(y, 0, stride)
       continue
     }
-    memory.copy(y, p.x + <usize>load<i32>(p.list + ((<usize>from) << 2)) * p.xStride, stride)
-    for (let i = from + 1; i < end; i++)
-      addRow(y, p.x + <usize>load<i32>(p.list + ((<usize>i) << 2)) * p.xStride, p.width, y)
+    for (let column: usize = 0; column < whole; column += 64) sumColumns(p, from, end, column, y + column)
+    for (let column = whole; column < stride; column += 4) sumColumn(p, from, end, column, y + column)
   }
 }

@@ -17,7 +17,6 @@ import { startAttention } from '../../services/attention/start.js'
 import { startDrafter } from '../../services/drafter/start.js'
 import { startExpertWorker } from '../../services/expert-worker/start.js'
 import { startRouter } from '../../services/router/start.js'
-import { divideThreads } from './divide-threads.js'
 import { routerPorts } from './router-ports.js'
 import type { RunningServices } from './services.js'
 import type { Doors } from './supervise.js'
@@ -96,16 +95,15 @@ export async function startLocal({
     return started
   }
 
-  const shares = divideThreads(config)
   try {
     const routers: readonly Doors[] = await startEach('router', config.routers, (deps, i) =>
       startRouter(deps, routerOptions({ ...config, ...routerPorts(config, i) })),
     )
     await startEach('expert-worker', config.experts, (deps) =>
-      startExpertWorker(deps, expertWorkerOptions({ ...config, threads: shares.expertWorker })),
+      startExpertWorker(deps, expertWorkerOptions(config)),
     )
     await startEach('attention', config.attention, (deps) =>
-      startAttention(deps, attentionOptions({ ...config, threads: shares.attention })),
+      startAttention(deps, attentionOptions(config)),
     )
     await startEach('drafter', config.drafters, (deps) => startDrafter(deps, drafterOptions(config)))
     return { routers: routers.map(({ http, grpc }) => ({ http, grpc })), leave }

@@ -1,5 +1,8 @@
 // What is asked of the experts of one layer, on the wire (`expert.compute`) and between neighbours in one process.
 
+import type { PlacedExpert } from './expert-layer.js'
+import type { Kernels } from './kernels.js'
+
 /** One expert on some rows; a list of calls ascends by shard, then by expert. */
 export interface ExpertCall {
   readonly shard: number
@@ -14,8 +17,15 @@ export interface LayerCall {
   readonly calls: readonly ExpertCall[]
 }
 
-/**
- * Expert workers in the same process, by address. Attention calls them without a frame: the same function on the same
- * weights. Each returns partials [rows of every touched shard, hidden]: shards ascending, rows ascending.
- */
-export type ExpertNeighbours = Map<string, (call: LayerCall) => Float32Array>
+/** An expert worker in the same process: attention calls it without a frame. */
+export interface ExpertNeighbour {
+  readonly kernels: Kernels
+  /** Partials [rows of every touched shard, hidden]: shards ascending, rows ascending. */
+  readonly compute: (call: LayerCall) => Float32Array
+  /** An expert that is loaded; `undefined` otherwise. Whoever runs it counts the rows. */
+  readonly expert: (layer: number, shard: number, expert: number) => PlacedExpert | undefined
+  readonly count: (calls: number, rows: number) => void
+}
+
+/** Expert workers in the same process, by address. */
+export type ExpertNeighbours = Map<string, ExpertNeighbour>

@@ -2,7 +2,8 @@
 // all touched experts, so that every thread has work and an untouched expert costs nothing.
 //
 // Invariants
-//   E1  A sum adds its terms in the order of its list; the first is copied, not added to zero.
+//   E1  A sum adds the entries of a group in the order of its list, then the groups; a first one is copied, not added to
+//       zero.
 
 import type { WeightFormat } from '../model/spec.js'
 import { OP, type Kernels, type Phase } from './kernels.js'
@@ -59,57 +60,80 @@ export interface ExpertWork {
   readonly sums: readonly (readonly number[])[]
 }
 
+/** Sums over entries of weight · down(silu(gate(x)) · up(x)): [sums.length, hidden]. */
+export function computeExperts(kernels: Kernels, { x, hidden, calls, sums }: ExpertWork): Float32Array {
+  if (sums.length === 0) return new Float32Array(0)
+  kernels.scratch.reset()
+  let start = 0
+  const y = kernels.scratch.take(sums.length * hidden * 4)
+  runExperts(kernels, {
+    x: placeFloats(kernels, x),
+    numRows: x.length / hidden,
+    hidden,
+    calls: calls.map(({ expert, rows }) => ({ expert, count: rows.length })),
+    rows: placeInts(kernels, calls.flatMap(({ rows }) => Array.from(rows))),
+    weights: placeFloats(kernels, Float32Array.from(calls.flatMap(({ weights }) => Array.from(weights)))),
+    list: placeInts(kernels, sums.flat()),
+    starts: placeInts(kernels, [0, ...sums.map(({ length }) => (start += length))]),
+    numSums: sums.length,
+    y,
+  })
+  return kernels.floats(y, sums.length * hidden).slice()
+}
+
+function placeFloats(kernels: Kernels, values: Float32Array): number {
+  const address = kernels.scratch.take(values.byteLength)
+  kernels.floats(address, values.length).set(values)
+  return address
+}
+
+function placeInts(kernels: Kernels, values: readonly number[]): number {
+  const address = kernels.scratch.take(values.length * 4)
+  kernels.ints(address, values.length).set(values)
+  return address
+}
+
+/** Flags the first entry of a further group in a list of sums: groups are added inside first, then to one another. */
+export const NEXT_GROUP = -(2 ** 31)
+
+/** A call whose operands lie in the engine's memory; entries are counted through all calls. All addresses. */
+export interface PlacedWork {
+  readonly x: number // [numRows, hidden]
+  readonly numRows: number
+  readonly hidden: number
+  readonly calls: readonly { readonly expert: PlacedExpert; readonly count: number }[]
+  readonly rows: number // [entries] places in x
+  readonly weights: number // [entries]
+  readonly list: number // entries of sum after sum
+  readonly starts: number // [numSums + 1] where each begins in the list
+  readonly numSums: number
+  readonly y: number // [numSums, hidden]
+}
+
 /** Pieces of a phase for each thread: the last to finish keeps the others waiting for one piece at most. */
 const PIECES_PER_THREAD = 4
 
-/** Sums over entries of weight · down(silu(gate(x)) · up(x)): [sums.length, hidden]. */
-export function computeExperts(kernels: Kernels, work: ExpertWork): Float32Array {
-  if (work.sums.length === 0) return new Float32Array(0)
-  kernels.scratch.reset()
+/** Computes a call in one run. Takes room from the engine's scratch behind what is there. */
+export function runExperts(kernels: Kernels, work: PlacedWork): void {
+  const { threads } = kernels
   const input = placeInput(kernels, work)
-  const terms = placeTerms(kernels, work)
-  const calls = placeCalls(kernels, work.calls, terms)
-  const pieces = Math.ceil((PIECES_PER_THREAD * kernels.threads) / calls.length)
+  const calls = placeCalls(kernels, work)
+  const pieces = Math.ceil((PIECES_PER_THREAD * threads) / calls.length)
   kernels.run([
     input.tasks,
-    calls.flatMap((call) => upTasks(call, input, pieces)),
-    calls.flatMap((call) => activationTasks(call, kernels.threads)),
-    calls.flatMap((call) => downTasks(call, terms, pieces)),
-    sumTasks(kernels, work.sums, terms),
+    calls.flatMap((call) => upTasks(call, work.x, input.rounded, pieces)),
+    calls.flatMap((call) => activationTasks(call, Math.ceil((2 * threads) / calls.length))),
+    calls.flatMap((call) => downTasks(call, pieces)),
+    sumTasks(work, calls, threads),
   ])
-  return terms.read()
 }
 
-/** The rows as they came and, where a product reads them so, rounded. */
-function placeInput(kernels: Kernels, { x, hidden, calls }: ExpertWork) {
-  const { scratch, threads } = kernels
-  const rows = x.length / hidden
-  const floats = scratch.take(x.byteLength)
-  kernels.floats(floats, x.length).set(x)
+/** The rows as products read them, where they read them rounded. */
+function placeInput({ scratch, threads }: Kernels, { x, numRows, hidden, calls }: PlacedWork) {
   const reader = calls.find(({ expert }) => expert.gateUp.blocks > 0)?.expert.gateUp
-  if (reader === undefined) return { floats, rounded: 0, tasks: [] }
-  const rounded = scratch.take(rows * reader.rowBytes)
-  return { floats, rounded, tasks: roundingTasks(reader, { x: floats, stride: hidden * 4, rows, y: rounded }, threads) }
-}
-
-type Input = ReturnType<typeof placeInput>
-type Terms = ReturnType<typeof placeTerms>
-
-/** Room for the results of all entries, and for their sums. */
-function placeTerms(kernels: Kernels, { hidden, calls, sums }: ExpertWork) {
-  const counts = calls.map(({ rows }) => rows.length)
-  const stride = calls[0]!.expert.down.outputBytes
-  const inOrder = kernels.scratch.take(Math.max(...counts) * 4)
-  kernels.ints(inOrder, Math.max(...counts)).forEach((_, i, list) => (list[i] = i))
-  const y = kernels.scratch.take(sums.length * hidden * 4)
-  return {
-    terms: kernels.scratch.take(counts.reduce((sum, count) => sum + count, 0) * stride),
-    y,
-    stride, // of a term: whole tiles
-    width: hidden,
-    inOrder, // 0, 1, 2, …
-    read: (): Float32Array => kernels.floats(y, sums.length * hidden).slice(),
-  }
+  if (reader === undefined) return { rounded: 0, tasks: [] }
+  const rounded = scratch.take(numRows * reader.rowBytes)
+  return { rounded, tasks: roundingTasks(reader, { x, stride: hidden * 4, rows: numRows, y: rounded }, threads) }
 }
 
 /** A call's operands. */
@@ -122,42 +146,44 @@ interface PlacedCall {
   readonly active: number
   readonly activeBytes: number
   readonly rounded: number
+  readonly inOrder: number // 0, 1, 2, …
   readonly terms: number
 }
 
-function placeCalls(kernels: Kernels, calls: readonly ExpertRows[], terms: Terms): PlacedCall[] {
+function placeCalls(kernels: Kernels, { calls, rows, weights }: PlacedWork): PlacedCall[] {
   const { scratch } = kernels
+  const numEntries = calls.reduce((sum, { count }) => sum + count, 0)
+  const most = calls.reduce((longest, { count }) => Math.max(longest, count), 0)
+  const inOrder = scratch.take(most * 4)
+  const order = kernels.ints(inOrder, most)
+  for (let i = 0; i < most; i++) order[i] = i
+  const terms = scratch.take(numEntries * (calls[0]?.expert.down.outputBytes ?? 0))
   let entry = 0
-  return calls.map(({ expert, rows, weights }) => {
-    const count = rows.length
-    const activeBytes = Math.ceil(expert.down.inputs / 4) * 16 // whole vectors of four floats
-    const call = {
+  return calls.map(({ expert, count }) => {
+    const { gateUp, down } = expert
+    const activeBytes = Math.ceil(down.inputs / 4) * 16 // whole vectors of four floats
+    const first = entry
+    entry += count
+    return {
       expert,
       count,
-      rows: scratch.take(count * 4),
-      weights: scratch.take(count * 4),
-      up: scratch.take(count * expert.gateUp.outputBytes + 64), // vectors may reach over the end
+      rows: rows + first * 4,
+      weights: weights + first * 4,
+      up: scratch.take(count * gateUp.outputBytes + 64), // vectors may reach over the end
       active: scratch.take(count * activeBytes),
       activeBytes,
-      rounded: expert.down.blocks > 0 ? scratch.take(count * expert.down.rowBytes) : 0,
-      terms: terms.terms + entry * terms.stride,
+      rounded: down.blocks > 0 ? scratch.take(count * down.rowBytes) : 0,
+      inOrder,
+      terms: terms + first * down.outputBytes,
     }
-    kernels.ints(call.rows, count).set(rows)
-    kernels.floats(call.weights, count).set(weights)
-    entry += count
-    return call
   })
 }
 
-const upTasks = ({ expert: { gateUp }, rows, count, up }: PlacedCall, input: Input, pieces: number): Phase =>
-  linearTasks(
-    gateUp,
-    { x: gateUp.blocks > 0 ? input.rounded : input.floats, rowList: rows, rows: count, y: up },
-    pieces,
-  )
+const upTasks = ({ expert, rows, count, up }: PlacedCall, x: number, rounded: number, pieces: number): Phase =>
+  linearTasks(expert.gateUp, { x: expert.gateUp.blocks > 0 ? rounded : x, rowList: rows, rows: count, y: up }, pieces)
 
-const activationTasks = (call: PlacedCall, threads: number): Phase =>
-  cut(call.count, threads).map(({ first, size }) => [
+const activationTasks = (call: PlacedCall, pieces: number): Phase =>
+  cut(call.count, pieces).map(({ first, size }) => [
     OP.gated,
     call.up + first * call.expert.gateUp.outputBytes,
     call.expert.gateUp.outputBytes,
@@ -171,29 +197,23 @@ const activationTasks = (call: PlacedCall, threads: number): Phase =>
     call.expert.down.rowBytes,
   ])
 
-function downTasks(call: PlacedCall, { inOrder }: Terms, pieces: number): Phase {
+function downTasks(call: PlacedCall, pieces: number): Phase {
   const { down } = call.expert
   const [x, xStride] = down.blocks > 0 ? [call.rounded, down.rowBytes] : [call.active, call.activeBytes]
-  const rows = { x, xStride, rowList: inOrder, rows: call.count, y: call.terms, rowWeights: call.weights }
+  const rows = { x, xStride, rowList: call.inOrder, rows: call.count, y: call.terms, rowWeights: call.weights }
   return linearTasks(down, rows, pieces)
 }
 
-function sumTasks(kernels: Kernels, sums: ExpertWork['sums'], { terms, stride, width, y }: Terms): Phase {
-  const { scratch, threads } = kernels
-  const list = sums.flat()
-  const places = scratch.take(list.length * 4)
-  const starts = scratch.take((sums.length + 1) * 4)
-  kernels.ints(places, list.length).set(list)
-  let start = 0
-  kernels.ints(starts, sums.length + 1).set([0, ...sums.map(({ length }) => (start += length))])
-  return cut(sums.length, threads).map(({ first, size }) => [
+function sumTasks({ hidden, list, starts, numSums, y }: PlacedWork, calls: readonly PlacedCall[], pieces: number): Phase {
+  const { terms = 0, expert } = calls[0] ?? {}
+  return cut(numSums, pieces).map(({ first, size }) => [
     OP.sum,
     terms,
-    stride,
-    width,
-    places,
+    expert?.down.outputBytes ?? 0,
+    hidden,
+    list,
     starts + first * 4,
     size,
-    y + first * width * 4,
+    y + first * hidden * 4,
   ])
 }

@@ -15,13 +15,21 @@ export interface ChatTemplate {
 
 /** The folder's chat template, or undefined where it has none. */
 export function createChatTemplate(folder: string): ChatTemplate | undefined {
-  const configPath = join(folder, 'tokenizer_config.json')
-  const config = existsSync(configPath) ? readJson(configPath) : {}
+  const config = tokenizerConfig(folder)
   const source = templateSource(folder, config)
   if (source === undefined) return undefined
   const template = parse(source, folder)
   const tokens = { bos_token: tokenText(config.bos_token), eos_token: tokenText(config.eos_token) }
   return { render: (messages) => render(template, { messages, ...tokens }) }
+}
+
+/** The chat template's text as published, or undefined where the folder has none. */
+export const chatTemplateSource = (folder: string): string | undefined =>
+  templateSource(folder, tokenizerConfig(folder))
+
+function tokenizerConfig(folder: string): Readonly<Record<string, unknown>> {
+  const path = join(folder, 'tokenizer_config.json')
+  return existsSync(path) ? readJson(path) : {}
 }
 
 function templateSource(folder: string, config: Readonly<Record<string, unknown>>): string | undefined {

@@ -3,7 +3,8 @@
 
 import { layOutBatch } from '../../lib/compute/attention-batch.js'
 import { geometryOf, type AttentionModel } from './attention-model.js'
-import { dispatch, type DispatchContext } from './dispatch.js'
+import type { DispatchContext } from './dispatch-context.js'
+import { dispatch } from './dispatch.js'
 import { gateWidth, route } from './gate.js'
 import { attentionSpans, type SequenceState } from './sequence-state.js'
 
@@ -19,19 +20,19 @@ export async function forward(
   const { kernels, spec } = model
   const batch = layOut(model, states)
   const numValues = batch.rows * spec.hidden
-  const [h, n] = [kernels.floats(batch.h, numValues), kernels.floats(batch.n, numValues)]
-  const delta = kernels.floats(batch.delta, numValues)
+  const operands = { kernels, hidden: spec.hidden, n: batch.n, delta: batch.delta }
   let turned = performance.now()
   for (const [index, layer] of model.layers.entries()) {
     const { ffn } = spec.layers[index]!
     layer.run(batch, index > 0)
     const logits = kernels.floats(batch.gate, batch.rows * layer.gateStride)
-    delta.set(await dispatch(context, index, n, route(ffn, batch.rows, logits, layer.gateStride)))
+    await dispatch(context, index, operands, route(ffn, batch.rows, logits, layer.gateStride))
     if (performance.now() - turned > MAX_BUSY_MS) {
       await turnOfTheLoop()
       turned = performance.now()
     }
   }
+  const [h, delta] = [kernels.floats(batch.h, numValues), kernels.floats(batch.delta, numValues)]
   return h.map((value, i) => value + delta[i]!)
 }
 

@@ -5,27 +5,13 @@
 //   I1  The sum over a row's experts has one shape: inside a shard by ascending expert, then shards by ascending id.
 //   I6  A shard without a live replica fails the step with an error that names layer and shard; nothing is skipped.
 
-import type { ActorSystem } from '../../lib/actor/actor.js'
 import { askWhileAlive } from '../../lib/actor/ask-while-alive.js'
-import type { ExpertCall, ExpertNeighbours } from '../../lib/compute/expert-call.js'
+import type { ExpertCall } from '../../lib/compute/expert-call.js'
 import { ClusterError } from '../../lib/errors.js'
-import type { ShardPlan } from '../../lib/model/expert-shards.js'
 import { packF32, packI32, readF32 } from '../../lib/wire/tensor.js'
+import { liveReplica, type DispatchContext, type ExpertOperands } from './dispatch-context.js'
 import type { Routes } from './gate.js'
-
-export interface DispatchContext {
-  readonly system: ActorSystem
-  readonly neighbours: ExpertNeighbours // expert workers in this process
-  readonly step: string
-  readonly replicas: readonly (readonly string[])[] // shard → expert workers, the first is this step's choice
-  readonly plan: ShardPlan
-  readonly timeoutMs: number
-  readonly signal: AbortSignal
-  readonly traceparent?: string | undefined
-  readonly failed: Set<string> // workers that did not answer in this step
-  readonly used: Set<string> // workers that were asked in this step
-  readonly counters: { distinctExperts: number } // (layer, expert) pairs touched in this step
-}
+import { runNearby } from './nearby-experts.js'
 
 /** Partial sums of one shard: row → its place in `data`. */
 interface Partial {
@@ -34,8 +20,20 @@ interface Partial {
   readonly data: Float32Array // [rows, hidden]
 }
 
-/** n [rows, hidden] through the layer's experts; returns [rows, hidden]. */
+/** n through the layer's experts into delta. */
 export async function dispatch(
+  context: DispatchContext,
+  layer: number,
+  operands: ExpertOperands,
+  routes: Routes,
+): Promise<void> {
+  if (runNearby(context, layer, operands, routes)) return
+  const { kernels, n, delta, hidden } = operands
+  const size = (routes.experts.length / routes.width) * hidden
+  kernels.floats(delta, size).set(await sendOut(context, layer, kernels.floats(n, size), routes))
+}
+
+async function sendOut(
   context: DispatchContext,
   layer: number,
   n: Float32Array,
@@ -85,7 +83,7 @@ async function askWorkers(context: DispatchContext, layer: number, work: Work): 
 }
 
 function chooseWorker(context: DispatchContext, layer: number, call: ExpertCall): string {
-  const worker = context.replicas[call.shard]?.find((candidate) => !context.failed.has(candidate))
+  const worker = liveReplica(context, call.shard)
   if (worker !== undefined) return worker
   throw new ClusterError(
     'unavailable',
@@ -121,8 +119,8 @@ async function askOrFailOver(context: DispatchContext, layer: number, worker: st
 
 async function askWorker(context: DispatchContext, layer: number, worker: string, work: Work): Promise<Partial[]> {
   context.used.add(worker)
-  const compute = context.neighbours.get(worker)
-  if (compute !== undefined) return splitPartials(compute({ layer, hidden: work.n, calls: work.calls }), work)
+  const neighbour = context.neighbours.get(worker)
+  if (neighbour !== undefined) return splitPartials(neighbour.compute({ layer, hidden: work.n, calls: work.calls }), work)
   const union = [...new Set(work.calls.flatMap((call) => Array.from(call.rows)))].sort((a, b) => a - b)
   const placeOf = new Map(union.map((row, place) => [row, place]))
   const hidden = new Float32Array(union.length * work.hidden)

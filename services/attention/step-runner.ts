@@ -13,7 +13,7 @@ import { packF32, packI32 } from '../../lib/wire/tensor.js'
 import type { AttentionModel } from './attention-model.js'
 import { geometryOf } from './attention-model.js'
 import { forward } from './decoder.js'
-import type { DispatchContext } from './dispatch.js'
+import type { DispatchContext } from './dispatch-context.js'
 import { advance, openSequence, pathTokens, type SequenceState } from './sequence-state.js'
 
 type Result = Body<'attention.sampled'>['entries'][number]

@@ -21,8 +21,10 @@ export function answerCompute(store: ExpertStore, message: MessageOf<'expert.com
 
 /** Partials [rows of every touched shard, hidden]. Throws `failed_precondition` where a shard is not loaded. */
 export function computeLayer(store: ExpertStore, { layer, hidden: x, calls }: LayerCall): Float32Array {
-  const experts = calls.map(({ shard, expert, rows, weights }) => {
-    return { expert: store.expert(layer, shard, expert), rows, weights }
+  const experts = calls.map(({ shard, expert: id, rows, weights }) => {
+    const expert = store.expert(layer, shard, id)
+    if (expert !== undefined) return { expert, rows, weights }
+    throw new ClusterError('failed_precondition', `layer ${layer}: shard ${shard} is not loaded here`)
   })
   return computeExperts(store.kernels, { x, hidden: store.hidden, calls: experts, sums: shardSums(calls) })
 }

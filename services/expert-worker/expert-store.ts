@@ -3,7 +3,6 @@
 import { packExpert, placeExpert, type PlacedExpert } from '../../lib/compute/expert-layer.js'
 import type { Kernels } from '../../lib/compute/kernels.js'
 import type { WeightSet, WeightStore } from '../../lib/compute/weight-store.js'
-import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import { shardPlan, type ShardPlan } from '../../lib/model/expert-shards.js'
 import type { FfnSpec, WeightFormat } from '../../lib/model/spec.js'
@@ -16,8 +15,8 @@ export interface ExpertStore {
   readonly shards: readonly number[] // loaded, ascending
   /** Loads what is missing, then drops what is not wanted. */
   place(shards: readonly number[]): Promise<void>
-  /** An expert of a loaded shard; throws `failed_precondition` naming layer and shard where it is not loaded. */
-  expert(layer: number, shard: number, expert: number): PlacedExpert
+  /** An expert, where its shard is loaded. */
+  readonly expert: (layer: number, shard: number, expert: number) => PlacedExpert | undefined
   dispose(): Promise<void>
 }
 
@@ -59,11 +58,7 @@ export function createExpertStore(options: ExpertStoreOptions): ExpertStore {
       placing = next.catch(() => undefined) // its caller hears of it
       return next
     },
-    expert: (layer, shard, expert) => {
-      const found = loaded.get(shard)?.get(layer)?.get(expert)
-      if (found !== undefined) return found
-      throw new ClusterError('failed_precondition', `layer ${layer}: shard ${shard} is not loaded here`)
-    },
+    expert: (layer, shard, expert) => loaded.get(shard)?.get(layer)?.get(expert),
     dispose: async () => {
       await placing
       for (const shard of [...loaded.keys()]) drop(shard)

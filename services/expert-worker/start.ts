@@ -50,10 +50,18 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   )
   const definitions = expertActors({ address: id, store, fingerprint, tracer, load, onPlaced: () => heartbeat.beat() })
   const actors = definitions.map((definition) => system.spawn(definition))
-  deps.neighbours?.set(id, (call) => {
-    load.calls = (load.calls ?? 0) + 1
-    load.rows = (load.rows ?? 0) + call.hidden.length / store.hidden
-    return computeLayer(store, call)
+  const count = (calls: number, rows: number): void => {
+    load.calls = (load.calls ?? 0) + calls
+    load.rows = (load.rows ?? 0) + rows
+  }
+  deps.neighbours?.set(id, {
+    kernels: store.kernels,
+    expert: store.expert,
+    count,
+    compute: (call) => {
+      count(1, call.hidden.length / store.hidden)
+      return computeLayer(store, call)
+    },
   })
   const stop = async (): Promise<void> => {
     deps.neighbours?.delete(id)

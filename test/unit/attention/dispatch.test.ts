@@ -1,17 +1,21 @@
 // I1 and I6 of the dispatch: the sum's bits do not depend on who holds which shard, and no expert is skipped.
 
 import assert from 'node:assert/strict'
+import type { ExpertNeighbours } from '../../../lib/compute/expert-call.js'
+import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
 import { shardPlan } from '../../../lib/model/expert-shards.js'
-import { dispatch, type DispatchContext } from '../../../services/attention/dispatch.js'
+import type { DispatchContext } from '../../../services/attention/dispatch-context.js'
+import { dispatch } from '../../../services/attention/dispatch.js'
 import { route } from '../../../services/attention/gate.js'
 import { goldenModel } from '../../helpers/paths.js'
 import { startExpertWorkers, type ExpertWorkers } from './expert-workers.js'
 
 describe('dispatch', () => {
   const layer = 1
+  const kernels = sharedKernels(1)
   const rows = 5
   let checkpoint: Checkpoint
   let workers: ExpertWorkers | undefined
@@ -44,6 +48,7 @@ describe('dispatch', () => {
   async function run(
     holdings: Readonly<Record<string, readonly number[]>>,
     replicas?: readonly (readonly string[])[],
+    near: (all: ExpertNeighbours) => ExpertNeighbours = () => new Map(),
   ): Promise<{ y: Float32Array; context: DispatchContext }> {
     workers = await startExpertWorkers(checkpoint, holdings)
     const { spec } = checkpoint
@@ -51,9 +56,18 @@ describe('dispatch', () => {
     const table = Array.from({ length: shardPlan(spec).numShards }, (_, shard) =>
       Object.keys(holdings).filter((id) => holdings[id]?.includes(shard)),
     )
-    const context = contextFor(workers.system, replicas ?? table)
+    const context = { ...contextFor(workers.system, replicas ?? table), neighbours: near(workers.neighbours) }
     const routes = route(ffn, rows, probeValues(rows * (ffn.experts.length + 1), 4, 6))
-    return { y: await dispatch(context, layer, probeValues(rows * spec.hidden, 9, 2), routes), context }
+    const size = rows * spec.hidden
+    const [n, delta] = [kernels.allocate(size * 4), kernels.allocate(size * 4)]
+    kernels.floats(n, size).set(probeValues(size, 9, 2))
+    try {
+      await dispatch(context, layer, { kernels, hidden: spec.hidden, n, delta }, routes)
+      return { y: kernels.floats(delta, size).slice(), context }
+    } finally {
+      kernels.release(n)
+      kernels.release(delta)
+    }
   }
 
   const every = [0, 1, 2, 3, 4, 5, 6, 7]
@@ -69,6 +83,21 @@ describe('dispatch', () => {
       const { y } = await run(holdings)
       assert.deepEqual(y, alone)
     }
+  })
+
+  it('gives the same bits in place, in another engine of the process, and over frames (I1)', async () => {
+    const spread = { a: [0, 3, 5], b: [1, 2, 4, 6, 7] }
+    const { y: wanted } = await run(spread)
+    await workers?.stop()
+    const near = await run(spread, undefined, (all) => all)
+    assert.deepEqual([near.y, [...near.context.used], workers?.loads.get('a')?.calls], [wanted, ['a', 'b'], undefined])
+    await workers?.stop()
+    const kernels = sharedKernels(2)
+    const other = await run(spread, undefined, (all) => new Map([...all].map(([id, one]) => [id, { ...one, kernels }])))
+    assert.deepEqual(other.y, wanted)
+    await workers?.stop()
+    const mixed = await run(spread, undefined, (all) => new Map([...all].filter(([id]) => id === 'a')))
+    assert.deepEqual(mixed.y, wanted)
   })
 
   it('sends one frame per touched worker', async () => {

@@ -5,9 +5,11 @@ import { createActorSystem } from '../../../lib/actor/system.js'
 import { systemClock } from '../../../lib/actor/clock.js'
 import type { ActorSystem } from '../../../lib/actor/actor.js'
 import type { Checkpoint } from '../../../lib/model/checkpoint.js'
+import type { ExpertNeighbours } from '../../../lib/compute/expert-call.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { createWeightStore } from '../../../lib/compute/weight-store.js'
 import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
+import { computeLayer } from '../../../services/expert-worker/compute.js'
 import { expertActors } from '../../../services/expert-worker/expert-actor.js'
 import { createExpertStore } from '../../../services/expert-worker/expert-store.js'
 
@@ -16,6 +18,8 @@ export const tracer = trace.getTracer('test')
 export interface ExpertWorkers {
   readonly system: ActorSystem // of whoever asks them
   readonly loads: ReadonlyMap<string, Record<string, number>> // the counters of each worker
+  /** The same workers as those of one process see them. */
+  readonly neighbours: ExpertNeighbours
   stop(): Promise<void>
 }
 
@@ -27,6 +31,7 @@ export async function startExpertWorkers(
   const hub = createLocalHub()
   const closers: (() => Promise<void>)[] = []
   const loads = new Map<string, Record<string, number>>()
+  const neighbours: ExpertNeighbours = new Map()
   const connect = (node: string): ActorSystem => {
     const transport = createLocalTransport({ hub })
     const system = createActorSystem({ transport, clock: systemClock, random: Math.random, cluster: 'test', node })
@@ -44,6 +49,8 @@ export async function startExpertWorkers(
       weights: createWeightStore(undefined),
     })
     await store.place(shards)
+    const counted = { kernels: store.kernels, expert: store.expert, count: () => undefined }
+    neighbours.set(id, { ...counted, compute: (call) => computeLayer(store, call) })
     const load: Record<string, number> = {}
     loads.set(id, load)
     const system = connect(id)
@@ -63,6 +70,7 @@ export async function startExpertWorkers(
   return {
     system,
     loads,
+    neighbours,
     stop: async () => {
       for (const close of closers) await close()
     },

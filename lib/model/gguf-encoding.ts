@@ -1,0 +1,99 @@
+// Number formats of GGUF tensors. Integer blocks hold the levels that our own kernels compute with
+// (`lib/compute/quantise.ts`); only the scale differs, because the format stores it as float16:
+//
+//   Q8_0  32 values: float16 scale, 32 × int8          value = scale · q
+//   Q4_0  32 values: float16 scale, 16 bytes           value = scale · (q - 8); value i is the low half of byte i,
+//                                                      value i + 16 its high half
+//
+// Invariants
+//   GE1  A block's levels are those of `quantise`: chosen with the float32 scale, before it is rounded.
+//   GE2  float16 is rounded to nearest, ties to even; a value beyond its range is refused, never infinity.
+
+import { BLOCK_SIZE, quantise } from '../compute/quantise.js'
+import { ClusterError } from '../errors.js'
+
+export type GgufFormat = 'F32' | 'F16' | 'Q8_0' | 'Q4_0'
+
+/** Number of the format in the file, and the bytes of a block of so many values. */
+export const GGUF_FORMATS: Readonly<
+  Record<GgufFormat, { readonly id: number; readonly values: number; readonly bytes: number }>
+> = {
+  F32: { id: 0, values: 1, bytes: 4 },
+  F16: { id: 1, values: 1, bytes: 2 },
+  Q4_0: { id: 2, values: BLOCK_SIZE, bytes: 2 + BLOCK_SIZE / 2 },
+  Q8_0: { id: 8, values: BLOCK_SIZE, bytes: 2 + BLOCK_SIZE },
+}
+
+export const encodedBytes = (format: GgufFormat, numValues: number): number =>
+  (numValues / GGUF_FORMATS[format].values) * GGUF_FORMATS[format].bytes
+
+/** Values (whole blocks) as the file has them. Throws `invalid_argument` where float16 cannot hold a value or scale. */
+export function encodeValues(format: GgufFormat, values: Float32Array): Uint8Array {
+  switch (format) {
+    case 'F32':
+      return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    case 'F16':
+      return new Uint8Array(toFloat16(values).buffer)
+    case 'Q8_0':
+      return encodeBlocks(values, 8, writeLevels8)
+    case 'Q4_0':
+      return encodeBlocks(values, 4, writeLevels4)
+  }
+}
+
+type WriteLevels = (levels: Uint8Array, block: number, out: Uint8Array, at: number) => void
+
+function encodeBlocks(values: Float32Array, bits: 4 | 8, writeLevels: WriteLevels): Uint8Array {
+  const { data, scales } = quantise(values, bits)
+  const halves = new Uint8Array(toFloat16(scales).buffer)
+  const blockBytes = 2 + (BLOCK_SIZE * bits) / 8
+  const out = new Uint8Array(scales.length * blockBytes)
+  for (let block = 0; block < scales.length; block++) {
+    const at = block * blockBytes
+    out[at] = halves[2 * block]!
+    out[at + 1] = halves[2 * block + 1]!
+    writeLevels(data, block, out, at + 2)
+  }
+  return out
+}
+
+function writeLevels8(levels: Uint8Array, block: number, out: Uint8Array, at: number): void {
+  for (let i = 0; i < BLOCK_SIZE; i++) out[at + i] = levels[block * BLOCK_SIZE + i]! - 128
+}
+
+/** Ours: neighbours share a byte. Theirs: values half a block apart do. */
+function writeLevels4(levels: Uint8Array, block: number, out: Uint8Array, at: number): void {
+  const half = BLOCK_SIZE / 2
+  const first = block * half
+  const level = (i: number): number => (levels[first + (i >> 1)]! >> (i & 1 ? 4 : 0)) & 15
+  for (let i = 0; i < half; i++) out[at + i] = level(i) | (level(i + half) << 4)
+}
+
+/** float32 to float16 bits. */
+export function toFloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length)
+  const halves = new Uint16Array(values.length)
+  for (let i = 0; i < bits.length; i++) {
+    halves[i] = narrow(bits[i]!)
+    if ((halves[i]! & 0x7fff) === 0x7c00 && Number.isFinite(values[i]!))
+      throw new ClusterError('invalid_argument', `want values that float16 holds (up to 65504), got ${values[i]!}`)
+  }
+  return halves
+}
+
+function narrow(bits: number): number {
+  const sign = (bits >>> 16) & 0x8000
+  const magnitude = bits & 0x7fffffff
+  if (magnitude > 0x7f800000) return sign | 0x7e00 // not a number
+  if (magnitude >= 0x47800000) return sign | 0x7c00 // 65536 and more
+  if (magnitude >= 0x38800000) return sign | roundShift(magnitude - 0x38000000, 13) // 2^-14 and more: the same form
+  const shift = 126 - (magnitude >>> 23) // below: a multiple of 2^-24
+  return shift > 24 ? sign : sign | roundShift((magnitude & 0x7fffff) | 0x800000, shift)
+}
+
+/** value / 2^shift to nearest, ties to even. */
+function roundShift(value: number, shift: number): number {
+  const half = 2 ** (shift - 1)
+  const isOdd = (value >>> shift) & 1
+  return (value + half - 1 + isOdd) >>> shift
+}
