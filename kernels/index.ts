@@ -11,7 +11,7 @@ import { Attention, attend, Rotation, rotate } from './attention'
 import { linearFloat, linearInt4, linearInt8, Product } from './linear'
 import { Gated, gated, Norm, norm, Quantise, quantise, Sum, sum } from './rows'
 
-export { fourRowsInt4High, fourRowsInt4Low, fourRowsInt8High, fourRowsInt8Low, oneRowInt4, oneRowInt8 } from './linear' // exported, so that they are not inlined
+export { oneRowInt4, oneRowInt8, twoRowsInt4, twoRowsInt8 } from './linear' // exported, so that they are not inlined
 
 const LIMIT: usize = 0
 const NEXT: usize = 64 // a cache line each

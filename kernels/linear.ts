@@ -1,4 +1,4 @@
-// Products x · Wᵀ in SIMD. Weights lie in tiles of 16 outputs; a tile holds, per block of 32 inputs, 16 float32 scales and
+// Products x · Wᵀ in SIMD. Weights lie in tiles of 16 outputs; a tile holds, per block of 32 inputs, 16 bfloat16 scales and
 // then pairs of inputs: for each pair the 16 outputs' two weights side by side.
 //
 //   int8  a pair takes 32 bytes: output, then input
@@ -14,6 +14,7 @@
 
 export const TILE: usize = 16
 const PAIRS: usize = 16 // of a block
+const SCALE_BYTES: usize = 32
 
 /** Where a product finds its operands; rows are gathered by `rowList`, results lie one after the other. */
 @unmanaged
@@ -58,6 +59,13 @@ function scaled(sum: v128, dots: v128, scales: v128, xScale: v128): v128 {
   return f32x4.add(sum, f32x4.mul(f32x4.convert_i32x4_s(dots), f32x4.mul(scales, xScale)))
 }
 
+/** Four bfloat16 numbers as float32. */
+// @ts-ignore: decorator
+@inline
+function scalesAt(w: usize): v128 {
+  return i32x4.shl(v128.load_ext<u16>(w), 16)
+}
+
 // @ts-ignore: decorator
 @inline
 function start(p: Product, tile: i32, part: usize, row: i32): v128 {
@@ -83,7 +91,7 @@ function origin(bits: i32, offsets: usize): v128 {
 // @ts-ignore: decorator
 @inline
 function oneRow(bits: i32, p: Product, tile: i32, row: i32): void {
-  const blockBytes: usize = 64 + PAIRS * pairBytes(bits)
+  const blockBytes: usize = SCALE_BYTES + PAIRS * pairBytes(bits)
   let w = p.weights + <usize>tile * <usize>p.blocks * blockBytes
   let x = rowAt(p, row)
   let meta = x + (<usize>p.blocks << 6)
@@ -92,7 +100,7 @@ function oneRow(bits: i32, p: Product, tile: i32, row: i32): void {
   for (let block = 0; block < p.blocks; block++) {
     let s0 = origin(bits, meta + offsets), s1 = s0, s2 = s0, s3 = s0
     const end = w + blockBytes
-    let q = w + 64
+    let q = w + SCALE_BYTES
     do {
       const v = v128.load_splat<u32>(x)
       if (bits == 8) {
@@ -111,10 +119,10 @@ function oneRow(bits: i32, p: Product, tile: i32, row: i32): void {
       x += 4
     } while (q < end)
     const scale = v128.load_splat<f32>(meta)
-    f0 = scaled(f0, s0, v128.load(w), scale)
-    f1 = scaled(f1, s1, v128.load(w, 16), scale)
-    f2 = scaled(f2, s2, v128.load(w, 32), scale)
-    f3 = scaled(f3, s3, v128.load(w, 48), scale)
+    f0 = scaled(f0, s0, scalesAt(w), scale)
+    f1 = scaled(f1, s1, scalesAt(w + 8), scale)
+    f2 = scaled(f2, s2, scalesAt(w + 16), scale)
+    f3 = scaled(f3, s3, scalesAt(w + 24), scale)
     meta += 4
     w = end
   }
@@ -125,75 +133,70 @@ function oneRow(bits: i32, p: Product, tile: i32, row: i32): void {
   v128.store(y, f3, 48)
 }
 
-/** Eight outputs of a tile (the lower or the upper half) for four rows. */
+/** All 16 outputs of a tile for two rows. */
 // @ts-ignore: decorator
 @inline
-function fourRows(bits: i32, p: Product, tile: i32, row: i32, half: usize): void {
-  const blockBytes: usize = 64 + PAIRS * pairBytes(bits)
+function twoRows(bits: i32, p: Product, tile: i32, row: i32): void {
+  const blockBytes: usize = SCALE_BYTES + PAIRS * pairBytes(bits)
   let w = p.weights + <usize>tile * <usize>p.blocks * blockBytes
-  const xa = rowAt(p, row), xb = rowAt(p, row + 1), xc = rowAt(p, row + 2), xd = rowAt(p, row + 3)
-  const part = <i32>half << 1
-  let at: usize = 0
-  let meta = <usize>p.blocks << 6
+  let xa = rowAt(p, row), xb = rowAt(p, row + 1)
+  let ma = xa + (<usize>p.blocks << 6), mb = xb + (<usize>p.blocks << 6)
   const offsets = <usize>p.blocks << 2
-  let fa0 = start(p, tile, part, row), fa1 = start(p, tile, part + 1, row)
-  let fb0 = start(p, tile, part, row + 1), fb1 = start(p, tile, part + 1, row + 1)
-  let fc0 = start(p, tile, part, row + 2), fc1 = start(p, tile, part + 1, row + 2)
-  let fd0 = start(p, tile, part, row + 3), fd1 = start(p, tile, part + 1, row + 3)
+  let fa0 = start(p, tile, 0, row), fa1 = start(p, tile, 1, row), fa2 = start(p, tile, 2, row), fa3 = start(p, tile, 3, row)
+  let fb0 = start(p, tile, 0, row + 1), fb1 = start(p, tile, 1, row + 1)
+  let fb2 = start(p, tile, 2, row + 1), fb3 = start(p, tile, 3, row + 1)
   for (let block = 0; block < p.blocks; block++) {
-    let a0 = origin(bits, xa + meta + offsets), a1 = a0
-    let b0 = origin(bits, xb + meta + offsets), b1 = b0
-    let c0 = origin(bits, xc + meta + offsets), c1 = c0
-    let d0 = origin(bits, xd + meta + offsets), d1 = d0
+    let a0 = origin(bits, ma + offsets), a1 = a0, a2 = a0, a3 = a0
+    let b0 = origin(bits, mb + offsets), b1 = b0, b2 = b0, b3 = b0
     const end = w + blockBytes
-    let q = w + 64 + (bits == 8 ? half << 4 : 0)
+    let q = w + SCALE_BYTES
     do {
+      const va = v128.load_splat<u32>(xa)
+      const vb = v128.load_splat<u32>(xb)
       const words = bits == 8 ? v128.load_ext<i8>(q) : v128.load(q)
-      const w0 = bits == 8 ? words : nibbles(words, part)
-      const w1 = bits == 8 ? v128.load_ext<i8>(q, 8) : nibbles(words, part + 1)
-      let v = v128.load_splat<u32>(xa + at)
-      a0 = dot(a0, w0, v)
-      a1 = dot(a1, w1, v)
-      v = v128.load_splat<u32>(xb + at)
-      b0 = dot(b0, w0, v)
-      b1 = dot(b1, w1, v)
-      v = v128.load_splat<u32>(xc + at)
-      c0 = dot(c0, w0, v)
-      c1 = dot(c1, w1, v)
-      v = v128.load_splat<u32>(xd + at)
-      d0 = dot(d0, w0, v)
-      d1 = dot(d1, w1, v)
+      const w0 = bits == 8 ? words : nibbles(words, 0)
+      a0 = dot(a0, w0, va)
+      b0 = dot(b0, w0, vb)
+      const w1 = bits == 8 ? v128.load_ext<i8>(q, 8) : nibbles(words, 1)
+      a1 = dot(a1, w1, va)
+      b1 = dot(b1, w1, vb)
+      const w2 = bits == 8 ? v128.load_ext<i8>(q, 16) : nibbles(words, 2)
+      a2 = dot(a2, w2, va)
+      b2 = dot(b2, w2, vb)
+      const w3 = bits == 8 ? v128.load_ext<i8>(q, 24) : nibbles(words, 3)
+      a3 = dot(a3, w3, va)
+      b3 = dot(b3, w3, vb)
       q += pairBytes(bits)
-      at += 4
+      xa += 4
+      xb += 4
     } while (q < end)
-    const scale0 = v128.load(w + (half << 5)), scale1 = v128.load(w + (half << 5), 16)
-    let scale = v128.load_splat<f32>(xa + meta)
-    fa0 = scaled(fa0, a0, scale0, scale)
-    fa1 = scaled(fa1, a1, scale1, scale)
-    scale = v128.load_splat<f32>(xb + meta)
-    fb0 = scaled(fb0, b0, scale0, scale)
-    fb1 = scaled(fb1, b1, scale1, scale)
-    scale = v128.load_splat<f32>(xc + meta)
-    fc0 = scaled(fc0, c0, scale0, scale)
-    fc1 = scaled(fc1, c1, scale1, scale)
-    scale = v128.load_splat<f32>(xd + meta)
-    fd0 = scaled(fd0, d0, scale0, scale)
-    fd1 = scaled(fd1, d1, scale1, scale)
-    meta += 4
+    const scaleA = v128.load_splat<f32>(ma), scaleB = v128.load_splat<f32>(mb)
+    let scales = scalesAt(w)
+    fa0 = scaled(fa0, a0, scales, scaleA)
+    fb0 = scaled(fb0, b0, scales, scaleB)
+    scales = scalesAt(w + 8)
+    fa1 = scaled(fa1, a1, scales, scaleA)
+    fb1 = scaled(fb1, b1, scales, scaleB)
+    scales = scalesAt(w + 16)
+    fa2 = scaled(fa2, a2, scales, scaleA)
+    fb2 = scaled(fb2, b2, scales, scaleB)
+    scales = scalesAt(w + 24)
+    fa3 = scaled(fa3, a3, scales, scaleA)
+    fb3 = scaled(fb3, b3, scales, scaleB)
+    ma += 4
+    mb += 4
     w = end
   }
-  let y = p.y + <usize>row * p.yStride + (<usize>tile << 6) + (half << 5)
+  let y = p.y + <usize>row * p.yStride + (<usize>tile << 6)
   v128.store(y, fa0)
   v128.store(y, fa1, 16)
+  v128.store(y, fa2, 32)
+  v128.store(y, fa3, 48)
   y += p.yStride
   v128.store(y, fb0)
   v128.store(y, fb1, 16)
-  y += p.yStride
-  v128.store(y, fc0)
-  v128.store(y, fc1, 16)
-  y += p.yStride
-  v128.store(y, fd0)
-  v128.store(y, fd1, 16)
+  v128.store(y, fb2, 32)
+  v128.store(y, fb3, 48)
 }
 
 // Each is a function of its own: the compiler keeps the values of an inner loop in registers only where it is alone.
@@ -206,41 +209,27 @@ export function oneRowInt4(p: Product, tile: i32, row: i32): void {
   oneRow(4, p, tile, row)
 }
 
-export function fourRowsInt8Low(p: Product, tile: i32, row: i32): void {
-  fourRows(8, p, tile, row, 0)
+export function twoRowsInt8(p: Product, tile: i32, row: i32): void {
+  twoRows(8, p, tile, row)
 }
 
-export function fourRowsInt8High(p: Product, tile: i32, row: i32): void {
-  fourRows(8, p, tile, row, 1)
-}
-
-export function fourRowsInt4Low(p: Product, tile: i32, row: i32): void {
-  fourRows(4, p, tile, row, 0)
-}
-
-export function fourRowsInt4High(p: Product, tile: i32, row: i32): void {
-  fourRows(4, p, tile, row, 1)
+export function twoRowsInt4(p: Product, tile: i32, row: i32): void {
+  twoRows(4, p, tile, row)
 }
 
 export function linearInt8(p: Product): void {
   for (let tile = 0; tile < p.tiles; tile++) {
     let row = 0
-    for (; row + 4 <= p.rows; row += 4) {
-      fourRowsInt8Low(p, tile, row)
-      fourRowsInt8High(p, tile, row)
-    }
-    for (; row < p.rows; row++) oneRowInt8(p, tile, row)
+    for (; row + 2 <= p.rows; row += 2) twoRowsInt8(p, tile, row)
+    if (row < p.rows) oneRowInt8(p, tile, row)
   }
 }
 
 export function linearInt4(p: Product): void {
   for (let tile = 0; tile < p.tiles; tile++) {
     let row = 0
-    for (; row + 4 <= p.rows; row += 4) {
-      fourRowsInt4Low(p, tile, row)
-      fourRowsInt4High(p, tile, row)
-    }
-    for (; row < p.rows; row++) oneRowInt4(p, tile, row)
+    for (; row + 2 <= p.rows; row += 2) twoRowsInt4(p, tile, row)
+    if (row < p.rows) oneRowInt4(p, tile, row)
   }
 }
 

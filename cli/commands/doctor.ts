@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { promisify } from 'node:util'
+import { sharedKernels } from '../../lib/compute/kernels.js'
 import { probeDevice, type DeviceReport } from '../../lib/compute/device-class.js'
 import { VERSION } from '../../lib/config/version.js'
 import { ClusterError } from '../../lib/errors.js'
@@ -55,7 +56,7 @@ export async function doctor(flags: Flags): Promise<number> {
 }
 
 async function diagnose(): Promise<Diagnosis> {
-  const device = probeDevice({ formats: ['f32', 'int8', 'int4'], threads: availableParallelism() })
+  const device = probeDevice(sharedKernels(availableParallelism()), { formats: ['f32', 'int8', 'int4'] })
   const nats = await findNats()
   const gpus = findGpus()
   return {

@@ -12,7 +12,7 @@ import type { WeightFormat } from '../model/spec.js'
 import type { HeadGeometry } from './attention-layer.js'
 import { probeAttention } from './attention-probe.js'
 import { computeExperts, packExpert, placeExpert } from './expert-layer.js'
-import { sharedKernels, type Kernels } from './kernels.js'
+import type { Kernels } from './kernels.js'
 import type { LinearWeights } from './linear-weights.js'
 import { createLmHead, packLmHead } from './lm-head.js'
 import { probeValues, sameBits } from './probe-values.js'
@@ -49,22 +49,20 @@ const DEFAULT_GEOMETRY: readonly HeadGeometry[] = [
 export interface ProbeOptions {
   readonly formats: readonly WeightFormat[]
   readonly geometries?: readonly HeadGeometry[]
-  readonly threads?: number
 }
 
 /** Reports by options: the processor of a process does not change, so several workers in one process probe once. */
 const reports = new Map<string, DeviceReport>()
 
 /** Runs every kernel on a fixed probe. Takes well under a second. */
-export function probeDevice(options: ProbeOptions): DeviceReport {
-  const key = JSON.stringify(options)
-  const report = reports.get(key) ?? runProbe(options)
+export function probeDevice(engine: Kernels, options: ProbeOptions): DeviceReport {
+  const key = JSON.stringify({ ...options, threads: engine.threads })
+  const report = reports.get(key) ?? runProbe(engine, options)
   reports.set(key, report)
   return report
 }
 
-function runProbe({ formats, geometries = DEFAULT_GEOMETRY, threads = 1 }: ProbeOptions): DeviceReport {
-  const engine = sharedKernels(threads)
+function runProbe(engine: Kernels, { formats, geometries = DEFAULT_GEOMETRY }: ProbeOptions): DeviceReport {
   const hash = createHash('sha256').update(ENGINE_VERSION)
   const kernels: KernelReport[] = []
   for (const format of ['f32', 'int8', 'int4'] as const) {

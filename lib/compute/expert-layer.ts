@@ -71,7 +71,10 @@ export function computeExperts(kernels: Kernels, { x, hidden, calls, sums }: Exp
     numRows: x.length / hidden,
     hidden,
     calls: calls.map(({ expert, rows }) => ({ expert, count: rows.length })),
-    rows: placeInts(kernels, calls.flatMap(({ rows }) => Array.from(rows))),
+    rows: placeInts(
+      kernels,
+      calls.flatMap(({ rows }) => Array.from(rows)),
+    ),
     weights: placeFloats(kernels, Float32Array.from(calls.flatMap(({ weights }) => Array.from(weights)))),
     list: placeInts(kernels, sums.flat()),
     starts: placeInts(kernels, [0, ...sums.map(({ length }) => (start += length))]),
@@ -204,7 +207,11 @@ function downTasks(call: PlacedCall, pieces: number): Phase {
   return linearTasks(down, rows, pieces)
 }
 
-function sumTasks({ hidden, list, starts, numSums, y }: PlacedWork, calls: readonly PlacedCall[], pieces: number): Phase {
+function sumTasks(
+  { hidden, list, starts, numSums, y }: PlacedWork,
+  calls: readonly PlacedCall[],
+  pieces: number,
+): Phase {
   const { terms = 0, expert } = calls[0] ?? {}
   return cut(numSums, pieces).map(({ first, size }) => [
     OP.sum,

@@ -65,26 +65,34 @@ const TASK_WORDS = 16
 const AFTER_WORD = 15
 const FIRST_FREE_BYTE = RING_WORD * 4 + RING_TASKS * TASK_WORDS * 4
 const DONE_WORD = 32
-const SPINS = 20_000 // looks, about 50 µs: longer than JavaScript needs between two runs of a step
+/** Looks of a thread that waits, before it sleeps: about 0.5 ms, or 50 µs where other processes want the core. */
+const SPINS = { alone: 200_000, shared: 20_000 } as const
 const NAP_MS = 2
 const DEADLINE_MS = 60_000
 
 /** Engines by number of threads: those of one process share memory and helpers. */
 const engines = new Map<number, Kernels>()
 
-/** This process's engine with that many threads. */
-export function sharedKernels(threads: number): Kernels {
-  const engine = engines.get(threads) ?? createKernels(threads)
+/** Whether the process has the machine's cores to itself, or shares them with other workers. */
+export type Company = keyof typeof SPINS
+
+/**
+ * This process's engine with that many threads. The first call decides about its company: a sleeping thread is often
+ * woken on the waker's core and then delays it, so that one that is alone better stays awake between runs.
+ */
+export function sharedKernels(threads: number, company: Company = 'alone'): Kernels {
+  const engine = engines.get(threads) ?? createKernels(threads, company)
   engines.set(threads, engine)
   return engine
 }
 
 /** An engine of its own; `threads` counts the caller. */
-export function createKernels(threads: number): Kernels {
+export function createKernels(threads: number, company: Company = 'alone'): Kernels {
+  const spins = SPINS[company]
   const module = compile()
   const memory = new WebAssembly.Memory({ initial: 16, maximum: MAX_PAGES, shared: true })
   const { work, spinDone } = instantiate(module, memory)
-  const data: KernelThreadData = { module, memory, spins: SPINS }
+  const data: KernelThreadData = { module, memory, spins }
   const helpers = Array.from({ length: threads - 1 }, () => startHelper(data))
   const words = new Int32Array(memory.buffer)
   const arena = createArena(FIRST_FREE_BYTE, (end) => growTo(memory, end))
@@ -96,7 +104,7 @@ export function createKernels(threads: number): Kernels {
     Atomics.store(words, LIMIT_WORD, limit)
     if (helpers.length > 0 && numTasks > 1) Atomics.notify(words, LIMIT_WORD)
     work()
-    if (helpers.length > 0 && !spinDone(SPINS)) awaitDone(words, spinDone)
+    if (helpers.length > 0 && !spinDone(spins)) awaitDone(words, () => spinDone(spins))
   }
 
   const run = (phases: readonly Phase[]): void => {
@@ -134,9 +142,9 @@ export function createKernels(threads: number): Kernels {
   }
 }
 
-function awaitDone(words: Int32Array, spinDone: (spins: number) => boolean): void {
+function awaitDone(words: Int32Array, isDone: () => boolean): void {
   const deadline = performance.now() + DEADLINE_MS
-  while (!spinDone(SPINS)) {
+  while (!isDone()) {
     if (performance.now() > deadline)
       throw new ClusterError('internal', 'a compute thread did not end its task in 60 s')
     Atomics.wait(words, DONE_WORD, Atomics.load(words, DONE_WORD), NAP_MS)

@@ -1,5 +1,6 @@
 // Block-scaled integer weights in the layout of ONNX Runtime's `MatMulNBits`: per output row, blocks of 32 inputs with
-// one float32 scale each and an implied zero point of 2^(bits-1).
+// one scale each and an implied zero point of 2^(bits-1). Scales are bfloat16 numbers (the kernels keep the upper half
+// only), rounded away from zero, so that no weight is cut off.
 //
 //   int8  scale = absmax / 127                 q = round(w / scale) + 128
 //   int4  scale = (the value of largest magnitude) / -8,  q = round(w / scale) + 8 in 0 … 15, low nibble first
@@ -32,8 +33,18 @@ function extreme(weights: Float32Array, start: number): number {
   return value
 }
 
+const float = new Float32Array(1)
+const bits = new Uint32Array(float.buffer)
+
+/** The nearest bfloat16 number that is not nearer to zero. */
+function toScale(value: number): number {
+  float[0] = value
+  bits[0] = (bits[0]! + 0xffff) & 0xffff0000
+  return float[0]
+}
+
 function quantiseBlock8(weights: Float32Array, start: number, data: Uint8Array): number {
-  const scale = Math.fround(Math.abs(extreme(weights, start)) / 127)
+  const scale = toScale(Math.abs(extreme(weights, start)) / 127)
   const inverse = scale === 0 ? 0 : 1 / scale
   for (let i = start; i < start + BLOCK_SIZE; i++) {
     data[i] = Math.max(-127, Math.min(127, Math.round(weights[i]! * inverse))) + 128
@@ -42,7 +53,7 @@ function quantiseBlock8(weights: Float32Array, start: number, data: Uint8Array):
 }
 
 function quantiseBlock4(weights: Float32Array, start: number, data: Uint8Array): number {
-  const scale = Math.fround(extreme(weights, start) / -8)
+  const scale = toScale(extreme(weights, start) / -8)
   const inverse = scale === 0 ? 0 : 1 / scale
   const level = (i: number): number => Math.max(0, Math.min(15, Math.round(weights[i]! * inverse) + 8))
   for (let i = start; i < start + BLOCK_SIZE; i += 2) data[i / 2] = level(i) | (level(i + 1) << 4)

@@ -7,7 +7,7 @@ import { BLOCK_SIZE, isQuantisable, quantise, type QuantisedMatrix } from './qua
 import type { WeightSet } from './weight-store.js'
 
 export const TILE = 16
-const SCALE_BYTES = TILE * 4
+const SCALE_BYTES = TILE * 2 // bfloat16: the upper half of a float32
 const PAIRS = BLOCK_SIZE / 2
 
 /** Bits of a weight by the bytes of a tile's block. */
@@ -51,14 +51,15 @@ interface BlockShape {
 function tileBlocks({ data, scales }: QuantisedMatrix, { bits, outputs, numBlocks }: BlockShape): Uint8Array {
   const blockBytes = BLOCK_BYTES[bits]
   const bytes = new Uint8Array(tilesOf(outputs) * numBlocks * blockBytes)
-  const floats = new Float32Array(bytes.buffer)
+  const upperHalves = new Uint16Array(bytes.buffer)
+  const halves = new Uint16Array(scales.buffer, scales.byteOffset, scales.length * 2)
   const put = bits === 8 ? putInt8 : putInt4
   for (let output = 0; output < outputs; output++) {
     const column = output % TILE
     for (let block = 0; block < numBlocks; block++) {
       const to = (Math.floor(output / TILE) * numBlocks + block) * blockBytes
       const from = output * numBlocks + block
-      floats[to / 4 + column] = scales[from]!
+      upperHalves[to / 2 + column] = halves[from * 2 + 1]! // little-endian, like WebAssembly
       put(data, from, bytes, to + SCALE_BYTES, column)
     }
   }

@@ -50,7 +50,7 @@ export interface WeightStore {
 }
 
 const ALIGNMENT = 4096 // the engine maps pages
-const VERSION = 2 // of the packing: tiles, block size, order of nibbles
+const VERSION = 3 // of the packing: tiles, block size, order of nibbles
 
 const indexSchema = z.object({
   version: z.literal(VERSION),

@@ -120,7 +120,8 @@ async function askOrFailOver(context: DispatchContext, layer: number, worker: st
 async function askWorker(context: DispatchContext, layer: number, worker: string, work: Work): Promise<Partial[]> {
   context.used.add(worker)
   const neighbour = context.neighbours.get(worker)
-  if (neighbour !== undefined) return splitPartials(neighbour.compute({ layer, hidden: work.n, calls: work.calls }), work)
+  if (neighbour !== undefined)
+    return splitPartials(neighbour.compute({ layer, hidden: work.n, calls: work.calls }), work)
   const union = [...new Set(work.calls.flatMap((call) => Array.from(call.rows)))].sort((a, b) => a - b)
   const placeOf = new Map(union.map((row, place) => [row, place]))
   const hidden = new Float32Array(union.length * work.hidden)

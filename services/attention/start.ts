@@ -21,11 +21,8 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const { system, tracer, id } = deps
   const checkpoint = openCheckpoint(options.model.path)
   const format = options.model.weights
-  const report = probeDevice({
-    formats: [format],
-    geometries: [geometryOf(checkpoint.spec)],
-    threads: options.threads,
-  })
+  const kernels = sharedKernels(options.threads, deps.neighbours === undefined ? 'shared' : 'alone')
+  const report = probeDevice(kernels, { formats: [format], geometries: [geometryOf(checkpoint.spec)] })
   requireExact(report)
   let state: Heartbeat['state'] = 'starting'
   const load: Record<string, number> = { steps: 0 }
@@ -49,7 +46,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const fingerprint = modelFingerprint(checkpoint, format)
   const model = await loadAttentionModel(checkpoint, {
     format,
-    kernels: sharedKernels(options.threads),
+    kernels,
     weights: createWeightStore(weightFolder(options.model, fingerprint)),
   })
   const runner = createStepRunner({

@@ -20,13 +20,14 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   const { system, id, tracer } = deps
   const { path, weights: format } = options.model
   const checkpoint = openCheckpoint(path)
-  const report = probeDevice({ formats: [format], geometries: [], threads: options.threads })
+  const kernels = sharedKernels(options.threads, deps.neighbours === undefined ? 'shared' : 'alone')
+  const report = probeDevice(kernels, { formats: [format], geometries: [] })
   requireExact(report)
   const fingerprint = modelFingerprint(checkpoint, format)
   const store = createExpertStore({
     checkpoint,
     format,
-    kernels: sharedKernels(options.threads),
+    kernels,
     weights: createWeightStore(weightFolder(options.model, fingerprint)),
   })
   const load: Record<string, number> = { calls: 0, rows: 0, cancelledSteps: 0 }

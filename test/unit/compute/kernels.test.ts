@@ -186,12 +186,12 @@ describe('attention', () => {
 
 describe('probeDevice', () => {
   it('finds every kernel exact', () => {
-    requireExact(probeDevice({ formats: ['f32', 'int8', 'int4'] }))
+    requireExact(probeDevice(sharedKernels(2), { formats: ['f32', 'int8', 'int4'] }))
   })
 
   it('names the class by the arithmetic: one name for every processor, thread count and format (D2)', () => {
-    const one = probeDevice({ formats: ['f32'], threads: 1 })
-    const two = probeDevice({ formats: ['int8'], threads: 2, geometries: [] })
+    const one = probeDevice(sharedKernels(1), { formats: ['f32'] })
+    const two = probeDevice(sharedKernels(2), { formats: ['int8'], geometries: [] })
     assert.equal(one.deviceClass, two.deviceClass)
   })
 })
