@@ -55,8 +55,9 @@ export function createProgram(onExit: (code: number) => void): Command {
     }
   addServing(program, runs)
   addResults(program, runs)
+  addExport(program, runs)
   addUnimplemented(program, runs)
-  for (const command of [program, ...program.commands]) {
+  for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
     command.exitOverride().configureOutput({ outputError: () => undefined }) // reported once, by `main.ts`
   }
   return program
@@ -126,8 +127,25 @@ function addResults(program: Command, runs: Wire): void {
     .action(runs(async (flags) => (await import('./commands/status.js')).status(flags)))
 }
 
+function addExport(program: Command, runs: Wire): void {
+  const command = program
+    .command('export')
+    .description('a checkpoint in the format of another program')
+    .argument('[FORMAT]')
+    .action((format?: string) => {
+      throw usageError(`export: want gguf, found ${format ?? 'no format'}`)
+    })
+  command
+    .command('gguf <MODEL>')
+    .description('one GGUF file, for llama.cpp')
+    .option('--out <FILE>', 'file to write')
+    .option('--weights <WIDTH>', 'f32, f16, int8 (Q8_0) or int4 (Q4_0)', 'int8')
+    .option('--json', 'print what was written as JSON')
+    .action(runs(async (flags, model = '') => (await import('./commands/export.js')).exportGguf(model, flags)))
+}
+
 function addUnimplemented(program: Command, runs: Wire): void {
-  for (const name of ['replay', 'trace', 'scale', 'deploy', 'export']) {
+  for (const name of ['replay', 'trace', 'scale', 'deploy']) {
     program
       .command(name)
       .description('not in this version')

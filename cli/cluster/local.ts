@@ -99,12 +99,8 @@ export async function startLocal({
     const routers: readonly Doors[] = await startEach('router', config.routers, (deps, i) =>
       startRouter(deps, routerOptions({ ...config, ...routerPorts(config, i) })),
     )
-    await startEach('expert-worker', config.experts, (deps) =>
-      startExpertWorker(deps, expertWorkerOptions(config)),
-    )
-    await startEach('attention', config.attention, (deps) =>
-      startAttention(deps, attentionOptions(config)),
-    )
+    await startEach('expert-worker', config.experts, (deps) => startExpertWorker(deps, expertWorkerOptions(config)))
+    await startEach('attention', config.attention, (deps) => startAttention(deps, attentionOptions(config)))
     await startEach('drafter', config.drafters, (deps) => startDrafter(deps, drafterOptions(config)))
     return { routers: routers.map(({ http, grpc }) => ({ http, grpc })), leave }
   } catch (error) {

@@ -1,12 +1,12 @@
 // Number formats of GGUF tensors. Integer blocks hold the levels that our own kernels compute with
-// (`lib/compute/quantise.ts`); only the scale differs, because the format stores it as float16:
+// (`lib/compute/quantise.ts`), and their scales: bfloat16 numbers, which float16 holds from 2^-14 up:
 //
 //   Q8_0  32 values: float16 scale, 32 × int8          value = scale · q
 //   Q4_0  32 values: float16 scale, 16 bytes           value = scale · (q - 8); value i is the low half of byte i,
 //                                                      value i + 16 its high half
 //
 // Invariants
-//   GE1  A block's levels are those of `quantise`: chosen with the float32 scale, before it is rounded.
+//   GE1  A block's levels and scale are those of `quantise`; a scale below 2^-14 is rounded once more.
 //   GE2  float16 is rounded to nearest, ties to even; a value beyond its range is refused, never infinity.
 
 import { BLOCK_SIZE, quantise } from '../compute/quantise.js'

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { openSafetensors } from '../../lib/model/safetensors.js'
 import { isAlive, runCli, startCli, upCli, type CliCluster, type Outcome } from '../helpers/cli.js'
 import { eventually } from '../helpers/eventually.js'
+import { readGguf } from '../helpers/gguf-reader.js'
 import { startNatsForTest, type TestNats } from '../helpers/nats.js'
 import { goldenModel } from '../helpers/paths.js'
 
@@ -46,6 +47,13 @@ describe('banyan', function () {
   })
   after(() => rmSync(folder, { recursive: true, force: true }))
 
+  it('exports a file for llama.cpp', async () => {
+    const out = join(folder, 'model.gguf')
+    const { code, stdout } = await runCli(['export', 'gguf', goldenModel('mixtral'), '--out', out, '--json'])
+    const { tensors, sizeBytes } = parse<{ tensors: number; sizeBytes: number }>(stdout)
+    assert.deepEqual([code, readGguf(out).tensors.size, readFileSync(out).length], [0, tensors, sizeBytes])
+  })
+
   describe('what goes wrong', () => {
     const cases: readonly (readonly [string, readonly string[], number, RegExp])[] = [
       ['an unknown command', ['grow'], 2, /^banyan: invalid_argument: grow: no such command/],
@@ -60,6 +68,13 @@ describe('banyan', function () {
         ['status', '--url', 'http://127.0.0.1:9', '--json'],
         1,
         /^banyan: unavailable: http:\/\/127.0.0.1:9/,
+      ],
+      ['an export to nowhere', ['export', 'gguf', goldenModel('mixtral')], 2, /export gguf: want --out FILE/],
+      [
+        'a width that no file has',
+        ['export', 'gguf', goldenModel('mixtral'), '--out', 'x', '--weights', 'int2'],
+        2,
+        /int2/,
       ],
       ['no such model', ['inspect', '/nowhere', '--json'], 1, /^banyan: not_found: .*\/nowhere/],
     ]
