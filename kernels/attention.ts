@@ -3,6 +3,9 @@
 //
 // A row sees the slots below its `prefix` and those of its list, which rise. What it does not see weighs exactly zero.
 //
+// Page after page for all queries, so that a page is read once from memory: scores of all slots, then weights, then the
+// sums over values, which wait in the thread's scratch.
+//
 // Invariants
 //   A1  Scores, maximum, weights, their sum and the sum of values each have one order: ascending slot. A row's result is
 //       a function of the keys and values that it sees, in their order: not of the slots that hold them, of the slots
@@ -10,6 +13,7 @@
 //   A2  Slots that nobody sees hold finite numbers.
 
 import { exp } from './math'
+import { threadScratch } from './thread'
 import { normRow } from './rows'
 
 const PAGE_SLOTS_LOG2: usize = 7
@@ -50,7 +54,6 @@ export class Attention {
   numSlots: i32 // that some row sees, rounded up to 8
   views: usize // per row: prefix, first entry and number of entries of its list
   list: usize
-  scratch: usize // [4, numSlots] float32
   y: usize
   yStride: usize
 }
@@ -144,20 +147,14 @@ function pageAt(p: Attention, slot: i32): usize {
   return <usize>load<i32>(p.pages + ((<usize>slot >> PAGE_SLOTS_LOG2) << 2))
 }
 
-/** Scores of four queries (or one) with all slots, eight slots at a time. */
+/** Scores of four queries (or one) with slots of a page, eight at a time; `row` bytes from query to query. */
 // @ts-ignore: decorator
 @inline
-function score(p: Attention, first: i32, isFour: bool): void {
-  const row = <usize>p.numSlots << 2
-  const qa = queryAt(p, first)
-  const qb = isFour ? queryAt(p, first + 1) : 0
-  const qc = isFour ? queryAt(p, first + 2) : 0
-  const qd = isFour ? queryAt(p, first + 3) : 0
-  const end = <usize>p.headDim << 2
-  for (let slot = 0; slot < p.numSlots; slot += 8) {
-    let k = pageAt(p, slot) + p.keys + <usize>((slot & (PAGE_SLOTS - 1)) >> 3) * (end << 3)
+function score(s: usize, row: usize, slots: usize, k: usize, width: usize, qa: usize, qb: usize, qc: usize, qd: usize, isFour: bool): void {
+  const lastScore = s + (slots << 2)
+  for (; s < lastScore; s += 32) {
     let a0 = f32x4.splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0
-    for (let i: usize = 0; i < end; i += 4) {
+    for (let i: usize = 0; i < width; i += 4) {
       const k0 = v128.load(k), k1 = v128.load(k, 16)
       let v = v128.load_splat<f32>(qa + i)
       a0 = f32x4.add(a0, f32x4.mul(k0, v))
@@ -175,25 +172,21 @@ function score(p: Attention, first: i32, isFour: bool): void {
       }
       k += 32
     }
-    let s = p.scratch + (<usize>slot << 2)
     v128.store(s, a0)
     v128.store(s, a1, 16)
     if (isFour) {
-      s += row
-      v128.store(s, b0)
-      v128.store(s, b1, 16)
-      s += row
-      v128.store(s, c0)
-      v128.store(s, c1, 16)
-      s += row
-      v128.store(s, d0)
-      v128.store(s, d1, 16)
+      v128.store(s + row, b0)
+      v128.store(s + row, b1, 16)
+      v128.store(s + 2 * row, c0)
+      v128.store(s + 2 * row, c1, 16)
+      v128.store(s + 3 * row, d0)
+      v128.store(s + 3 * row, d1, 16)
     }
   }
 }
 
-/** Scores → weights exp(score - maximum), zero where the row does not see; returns their sum. */
-function soften(p: Attention, s: usize, row: usize): f32 {
+/** Scores → weights exp(score - maximum), zero where the row does not see. */
+function soften(p: Attention, s: usize, row: usize): void {
   const view = p.views + row * 12
   const prefix = <usize>load<i32>(view) << 2
   const list = p.list + (<usize>load<i32>(view, 4) << 2)
@@ -208,8 +201,13 @@ function soften(p: Attention, s: usize, row: usize): f32 {
   hide(p, s, prefix, list, entries)
   const end = <usize>p.numSlots << 2
   for (let i: usize = 0; i < end; i += 16) v128.store(s + i, exp(f32x4.sub(v128.load(s + i), f32x4.splat(best))))
+}
+
+/** The sum of a query's weights, in the order of slots. */
+function totalOf(p: Attention, s: usize): f32 {
+  const end = s + (<usize>p.numSlots << 2)
   let sum: f32 = 0
-  for (let i: usize = 0; i < end; i += 4) sum += load<f32>(s + i)
+  for (; s < end; s += 4) sum += load<f32>(s)
   return sum
 }
 
@@ -225,92 +223,135 @@ function hide(p: Attention, s: usize, prefix: usize, list: usize, entries: usize
   for (; at < end; at += 4) store<f32>(s + at, -Infinity)
 }
 
-/** Weighted sums of values for four queries (or one), eight columns at a time, divided by the weights' sums. */
+/** Adds a page's weighted values to the sums of four queries (or one), eight columns at a time. */
 // @ts-ignore: decorator
 @inline
-function gather(p: Attention, first: i32, isFour: bool, sumA: f32, sumB: f32, sumC: f32, sumD: f32): void {
+function gather(p: Attention, first: i32, page: i32, isFour: bool): void {
   const row = <usize>p.numSlots << 2
   const stride = <usize>p.headDim << 2
-  for (let column: usize = 0; column < stride; column += 32) {
-    let a0 = f32x4.splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0
-    for (let slot = 0; slot < p.numSlots; slot += PAGE_SLOTS) {
-      let v = pageAt(p, slot) + p.values + column
-      let s = p.scratch + (<usize>slot << 2)
-      const end = s + (<usize>min(PAGE_SLOTS, p.numSlots - slot) << 2)
-      for (; s < end; s += 4) {
-        const v0 = v128.load(v), v1 = v128.load(v, 16)
-        let w = v128.load_splat<f32>(s)
-        a0 = f32x4.add(a0, f32x4.mul(v0, w))
-        a1 = f32x4.add(a1, f32x4.mul(v1, w))
-        if (isFour) {
-          w = v128.load_splat<f32>(s + row)
-          b0 = f32x4.add(b0, f32x4.mul(v0, w))
-          b1 = f32x4.add(b1, f32x4.mul(v1, w))
-          w = v128.load_splat<f32>(s + 2 * row)
-          c0 = f32x4.add(c0, f32x4.mul(v0, w))
-          c1 = f32x4.add(c1, f32x4.mul(v1, w))
-          w = v128.load_splat<f32>(s + 3 * row)
-          d0 = f32x4.add(d0, f32x4.mul(v0, w))
-          d1 = f32x4.add(d1, f32x4.mul(v1, w))
-        }
-        v += stride
-      }
-    }
-    put(p, first, column, a0, a1, sumA)
+  const width = sumBytes(p)
+  const scores = scoresOf(p, first) + (<usize>page << 2)
+  const end = scores + (<usize>min(PAGE_SLOTS, p.numSlots - page) << 2)
+  let sums = sumsOf(p, first)
+  let values = pageAt(p, page) + p.values
+  for (let column: usize = 0; column < width; column += 32) {
+    let a0 = v128.load(sums), a1 = v128.load(sums, 16)
+    let b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0
     if (isFour) {
-      put(p, first + 1, column, b0, b1, sumB)
-      put(p, first + 2, column, c0, c1, sumC)
-      put(p, first + 3, column, d0, d1, sumD)
+      b0 = v128.load(sums + width)
+      b1 = v128.load(sums + width, 16)
+      c0 = v128.load(sums + 2 * width)
+      c1 = v128.load(sums + 2 * width, 16)
+      d0 = v128.load(sums + 3 * width)
+      d1 = v128.load(sums + 3 * width, 16)
     }
+    let v = values
+    for (let s = scores; s < end; s += 4) {
+      const v0 = v128.load(v), v1 = v128.load(v, 16)
+      let w = v128.load_splat<f32>(s)
+      a0 = f32x4.add(a0, f32x4.mul(v0, w))
+      a1 = f32x4.add(a1, f32x4.mul(v1, w))
+      if (isFour) {
+        w = v128.load_splat<f32>(s + row)
+        b0 = f32x4.add(b0, f32x4.mul(v0, w))
+        b1 = f32x4.add(b1, f32x4.mul(v1, w))
+        w = v128.load_splat<f32>(s + 2 * row)
+        c0 = f32x4.add(c0, f32x4.mul(v0, w))
+        c1 = f32x4.add(c1, f32x4.mul(v1, w))
+        w = v128.load_splat<f32>(s + 3 * row)
+        d0 = f32x4.add(d0, f32x4.mul(v0, w))
+        d1 = f32x4.add(d1, f32x4.mul(v1, w))
+      }
+      v += stride
+    }
+    v128.store(sums, a0)
+    v128.store(sums, a1, 16)
+    if (isFour) {
+      v128.store(sums + width, b0)
+      v128.store(sums + width, b1, 16)
+      v128.store(sums + 2 * width, c0)
+      v128.store(sums + 2 * width, c1, 16)
+      v128.store(sums + 3 * width, d0)
+      v128.store(sums + 3 * width, d1, 16)
+    }
+    sums += 32
+    values += 32
   }
+}
+
+/** A query's sums of values, divided by the sum of its weights. */
+function put(p: Attention, query: i32, total: f32): void {
+  const y = p.y + <usize>(query / p.group) * p.yStride + ((<usize>(query % p.group) * <usize>p.headDim) << 2)
+  const sums = sumsOf(p, query)
+  const totals = f32x4.splat(total)
+  const end = <usize>p.headDim << 2
+  const whole = end & ~15
+  for (let i: usize = 0; i < whole; i += 16) v128.store(y + i, f32x4.div(v128.load(sums + i), totals))
+  for (let i = whole; i < end; i += 4) store<f32>(y + i, load<f32>(sums + i) / total)
+}
+
+// The thread's scratch: per query its scores [numSlots], then per query its sums [headDim, whole vectors of eight].
+
+// @ts-ignore: decorator
+@inline
+function scoresOf(p: Attention, query: i32): usize {
+  return threadScratch() + ((<usize>query * <usize>p.numSlots) << 2)
 }
 
 // @ts-ignore: decorator
 @inline
-function put(p: Attention, query: i32, column: usize, low: v128, high: v128, sum: f32): void {
-  const y = p.y + <usize>(query / p.group) * p.yStride + ((<usize>(query % p.group) * <usize>p.headDim) << 2) + column
-  low = f32x4.div(low, f32x4.splat(sum))
-  high = f32x4.div(high, f32x4.splat(sum))
-  const left = (<usize>p.headDim << 2) - column
-  if (left >= 32) {
-    v128.store(y, low)
-    v128.store(y, high, 16)
-  } else {
-    putPart(y, left, low, high)
-  }
-}
-
-/** The last columns of a head whose width is no multiple of eight: `left` bytes. */
-function putPart(y: usize, left: usize, low: v128, high: v128): void {
-  if (left >= 16) {
-    v128.store(y, low)
-    y += 16
-    left -= 16
-    low = high
-  }
-  if (left > 0) v128.store_lane<f32>(y, low, 0)
-  if (left > 4) v128.store_lane<f32>(y, low, 1, 4)
-  if (left > 8) v128.store_lane<f32>(y, low, 2, 8)
+function sumBytes(p: Attention): usize {
+  return ((<usize>p.headDim + 7) & ~7) << 2
 }
 
 // @ts-ignore: decorator
 @inline
-function softenOne(p: Attention, query: i32, place: usize): f32 {
-  return soften(p, p.scratch + ((place * <usize>p.numSlots) << 2), <usize>(query / p.group))
+function sumsOf(p: Attention, query: i32): usize {
+  return scoresOf(p, p.rows * p.group) + <usize>query * sumBytes(p)
+}
+
+// Functions of their own, for the registers' sake (see linear.ts).
+
+// Addresses come as arguments: what is computed inside is computed again in the loop.
+
+export function scoreFour(s: usize, row: usize, slots: usize, k: usize, width: usize, qa: usize, qb: usize, qc: usize, qd: usize): void {
+  score(s, row, slots, k, width, qa, qb, qc, qd, true)
+}
+
+export function scoreOne(s: usize, slots: usize, k: usize, width: usize, q: usize): void {
+  score(s, 0, slots, k, width, q, q, q, q, false)
+}
+
+export function gatherFour(p: Attention, first: i32, page: i32): void {
+  gather(p, first, page, true)
+}
+
+export function gatherOne(p: Attention, first: i32, page: i32): void {
+  gather(p, first, page, false)
 }
 
 export function attend(p: Attention): void {
   const numQueries = p.rows * p.group
-  let query = 0
-  for (; query + 4 <= numQueries; query += 4) {
-    score(p, query, true)
-    const a = softenOne(p, query, 0), b = softenOne(p, query + 1, 1)
-    const c = softenOne(p, query + 2, 2), d = softenOne(p, query + 3, 3)
-    gather(p, query, true, a, b, c, d)
+  const inFours = numQueries & ~3
+  for (let page = 0; page < p.numSlots; page += PAGE_SLOTS) {
+    const slots = <usize>min(PAGE_SLOTS, p.numSlots - page)
+    const k = pageAt(p, page) + p.keys
+    for (let query = 0; query < inFours; query += 4) {
+      const s = scoresOf(p, query) + (<usize>page << 2)
+      const qa = queryAt(p, query), qb = queryAt(p, query + 1), qc = queryAt(p, query + 2), qd = queryAt(p, query + 3)
+      scoreFour(s, <usize>p.numSlots << 2, slots, k, <usize>p.headDim << 2, qa, qb, qc, qd)
+    }
+    for (let query = inFours; query < numQueries; query++) {
+      scoreOne(scoresOf(p, query) + (<usize>page << 2), slots, k, <usize>p.headDim << 2, queryAt(p, query))
+    }
   }
-  for (; query < numQueries; query++) {
-    score(p, query, false)
-    const a = softenOne(p, query, 0)
-    gather(p, query, false, a, a, a, a)
+  memory.fill(sumsOf(p, 0), 0, <usize>numQueries * sumBytes(p))
+  for (let query = 0; query < numQueries; query++) {
+    soften(p, scoresOf(p, query), <usize>(query / p.group))
   }
+  for (let page = 0; page < p.numSlots; page += PAGE_SLOTS) {
+    for (let query = 0; query < inFours; query += 4) gatherFour(p, query, page)
+    for (let query = inFours; query < numQueries; query++) gatherOne(p, query, page)
+  }
+  for (let query = 0; query < numQueries; query++) put(p, query, totalOf(p, scoresOf(p, query)))
 }

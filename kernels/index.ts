@@ -11,6 +11,8 @@ import { Attention, attend, Rotation, rotate } from './attention'
 import { linearFloat, linearInt4, linearInt8, Product } from './linear'
 import { Gated, gated, Norm, norm, Quantise, quantise, Sum, sum } from './rows'
 
+export { gatherFour, gatherOne, scoreFour, scoreOne } from './attention'
+export { setThread } from './thread'
 export { oneRowInt4, oneRowInt8, twoRowsInt4, twoRowsInt8 } from './linear' // exported, so that they are not inlined
 
 const LIMIT: usize = 0

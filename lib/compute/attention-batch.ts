@@ -41,7 +41,6 @@ export interface AttentionBatch {
     readonly rows: number
     readonly pages: number
     readonly numSlots: number
-    readonly scores: number
   }[]
 }
 
@@ -87,7 +86,7 @@ export function layOutBatch(kernels: Kernels, room: Room, shape: BatchShape, bat
       room,
       Array.from({ length: rows }, (_, row) => row),
     ),
-    spans: placeSpans(kernels, room, numKvHeads, batch.spans),
+    spans: placeSpans(kernels, room, batch.spans),
   }
 }
 
@@ -120,7 +119,7 @@ function placeViews(kernels: Kernels, room: Room, spans: readonly AttentionSpan[
 
 const VECTOR_SLOTS = 8 // that the kernel scores at once
 
-function placeSpans(kernels: Kernels, room: Room, numKvHeads: number, spans: readonly AttentionSpan[]) {
+function placeSpans(kernels: Kernels, room: Room, spans: readonly AttentionSpan[]) {
   let firstRow = 0
   return spans.map(({ views, pages }) => {
     const end = views.reduce((most, { prefix, more }) => Math.max(most, prefix, (more.at(-1) ?? -1) + 1), 0)
@@ -130,7 +129,6 @@ function placeSpans(kernels: Kernels, room: Room, numKvHeads: number, spans: rea
       rows: views.length,
       pages: placeInts(kernels, room, pages),
       numSlots,
-      scores: room.take(numKvHeads * 4 * numSlots * 4), // of four queries per head at a time
     }
     firstRow += views.length
     return span

@@ -106,6 +106,7 @@ export function createAttentionLayer(kernels: Kernels, set: WeightSet, shape: At
     gateStride: gate === undefined ? 0 : gate.outputBytes / 4,
     run: (batch, hasDelta) => {
       const { rows, h, delta, n, rounded, inOrder } = batch
+      kernels.reserveThreadScratch(scratchBytes(batch, shape))
       const residual = { delta, h }
       kernels.run([
         normTasks(
@@ -148,6 +149,12 @@ export function createAttentionLayer(kernels: Kernels, set: WeightSet, shape: At
   }
 }
 
+/** What a thread needs for a span and KV head: scores of all its queries, and their sums of values. */
+function scratchBytes({ spans }: AttentionBatch, { numHeads, numKvHeads, headDim }: AttentionShape): number {
+  const queries = numHeads / numKvHeads
+  return spans.reduce((most, { rows, numSlots }) => Math.max(most, rows * queries * (numSlots + headDim + 8) * 4), 0)
+}
+
 /** Attention of every span and KV head. */
 function attentionTasks(batch: AttentionBatch, shape: AttentionShape, qStride: number): Phase {
   const { numHeads, numKvHeads, headDim, pageOffset } = shape
@@ -170,7 +177,6 @@ function attentionTasks(batch: AttentionBatch, shape: AttentionShape, qStride: n
         span.numSlots,
         batch.views + span.firstRow * 12,
         batch.list,
-        span.scores + head * 4 * span.numSlots * 4,
         batch.attended + span.firstRow * numHeads * headDim * 4 + query,
         numHeads * headDim * 4,
       ])

@@ -8,6 +8,7 @@ export interface KernelThreadData {
   readonly module: WebAssembly.Module
   readonly memory: WebAssembly.Memory
   readonly spins: number
+  readonly thread: number
 }
 
 export interface KernelInstance {
@@ -20,12 +21,13 @@ export interface KernelInstance {
 }
 
 /** Instantiates the compiled kernels over a memory. Throws `internal` where they are not what this build expects. */
-export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): KernelInstance {
+export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory, thread: number): KernelInstance {
   const { exports } = new WebAssembly.Instance(module, { env: { memory } })
-  const { work, spinLimit, spinDone } = exports
-  if (work === undefined || spinLimit === undefined || spinDone === undefined) {
+  const { work, spinLimit, spinDone, setThread } = exports
+  if (work === undefined || spinLimit === undefined || spinDone === undefined || setThread === undefined) {
     throw new ClusterError('internal', `kernels: want work, spinLimit and spinDone, got ${Object.keys(exports).join()}`)
   }
+  setThread(thread)
   return {
     work: () => void work(),
     spinLimit: (seen, spins) => spinLimit(seen, spins) === 1,

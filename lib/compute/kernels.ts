@@ -30,6 +30,8 @@ export interface Kernels {
   bytes(address: number, length: number): Uint8Array
   floats(address: number, length: number): Float32Array
   ints(address: number, length: number): Int32Array
+  /** Gives every thread at least that many bytes of scratch for the runs to come. */
+  reserveThreadScratch(numBytes: number): void
   run(phases: readonly Phase[]): void
   /** Ends the helpers. */
   dispose(): Promise<void>
@@ -63,6 +65,9 @@ const RING_WORD = 1024
 const RING_TASKS = 1024
 const TASK_WORDS = 16
 const AFTER_WORD = 15
+const SCRATCH_WORD = 48
+const SCRATCH_STRIDE_WORD = 49
+const CACHE_LINE = 64
 const FIRST_FREE_BYTE = RING_WORD * 4 + RING_TASKS * TASK_WORDS * 4
 const DONE_WORD = 32
 /** Looks of a thread that waits, before it sleeps: about 0.5 ms, or 50 µs where other processes want the core. */
@@ -91,12 +96,19 @@ export function createKernels(threads: number, company: Company = 'alone'): Kern
   const spins = SPINS[company]
   const module = compile()
   const memory = new WebAssembly.Memory({ initial: 16, maximum: MAX_PAGES, shared: true })
-  const { work, spinDone } = instantiate(module, memory)
-  const data: KernelThreadData = { module, memory, spins }
-  const helpers = Array.from({ length: threads - 1 }, () => startHelper(data))
+  const { work, spinDone } = instantiate(module, memory, 0)
+  const helpers = Array.from({ length: threads - 1 }, (_, i) => startHelper({ module, memory, spins, thread: i + 1 }))
   const words = new Int32Array(memory.buffer)
   const arena = createArena(FIRST_FREE_BYTE, (end) => growTo(memory, end))
   let limit = 0
+
+  const reserveThreadScratch = (numBytes: number): void => {
+    if (numBytes <= words[SCRATCH_STRIDE_WORD]!) return
+    if (words[SCRATCH_WORD] !== 0) arena.release(words[SCRATCH_WORD]!)
+    const stride = Math.ceil((numBytes * 1.25) / CACHE_LINE) * CACHE_LINE
+    words[SCRATCH_WORD] = arena.allocate(stride * threads)
+    words[SCRATCH_STRIDE_WORD] = stride
+  }
 
   /** Shows the tasks written so far to all threads, helps, and waits for the last one. */
   const finish = (): void => {
@@ -136,6 +148,7 @@ export function createKernels(threads: number, company: Company = 'alone'): Kern
     floats: (address, length) => new Float32Array(memory.buffer, address, length),
     ints: (address, length) => new Int32Array(memory.buffer, address, length),
     run,
+    reserveThreadScratch,
     dispose: async () => {
       await Promise.all(helpers.map((helper) => helper.terminate()))
     },

@@ -153,8 +153,8 @@ function checkRows(
 
 const highest = (slots: Int32Array): number => slots.reduce((most, slot) => Math.max(most, slot), 0)
 
-/** Rows that attend together: few enough that a prefill's early rows do not score its late slots. */
-const SPAN_ROWS = 64
+/** Rows that attend together: their scores stay in the processor's cache, and early rows skip late slots. */
+const SPAN_ROWS = 16
 
 /** The tail's rows as spans, in order; their pages are this sequence's own from here on. */
 export function attentionSpans({ cache, tail }: SequenceState): AttentionSpan[] {
