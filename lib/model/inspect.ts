@@ -76,7 +76,7 @@ function idleParameters({ layers }: ModelSpec): number {
 
 /** Matrices in the format (block scales included), everything else in float32. */
 function weightBytes(spec: ModelSpec, format: WeightFormat): number {
-  const perWeight = { f32: 4, int8: 1 + 4 / 32, int4: 0.5 + 4 / 32 }[format]
+  const perWeight = { f32: 4, int8: 1 + 2 / 32, int4: 0.5 + 2 / 32 }[format]
   const matrices = spec.layers.flatMap(({ attention, ffn }) => [
     ...[attention.q, attention.k, attention.v, attention.o],
     ...[...ffn.experts, ...(ffn.always ? [ffn.always.ffn] : [])].flatMap(({ gate, up, down }) => [gate, up, down]),

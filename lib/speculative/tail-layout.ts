@@ -1,7 +1,8 @@
 // Which cache slot each node of a step takes.
 //
-// The engine adds the products of attention weights and values in blocks of 128 slots. A node therefore computes the
-// same bits as plain decoding only where its slot, and its ancestors' slots, lie in the blocks of their positions.
+// An engine may add the products of attention weights and values in blocks of 128 slots (ONNX Runtime does; the CPU
+// kernels add slot by slot). A node then computes the same bits as plain decoding only where its slot, and its
+// ancestors' slots, lie in the blocks of their positions: this layout holds for either.
 //
 // Invariants
 //   L1  floor(slot / 128) = floor(position / 128) for every node; no two nodes share a slot.
@@ -11,7 +12,7 @@
 import { ClusterError } from '../errors.js'
 import { depths, pruneTree, type PrunedTree, type TokenTree } from './token-tree.js'
 
-/** Slots that the engine adds up at once. */
+/** Slots that an engine adds up at once. */
 export const EXACT_BLOCK = 128
 
 /** Hands out the slots of a tail that starts after `base` committed tokens, block by block. */
