@@ -12,7 +12,7 @@
 //       between them, or of the rows beside it.
 //   A2  Slots that nobody sees hold finite numbers.
 
-import { exp } from './math'
+import { exp, largest } from './math'
 import { threadScratch } from './thread'
 import { normRow } from './rows'
 
@@ -195,7 +195,7 @@ function soften(p: Attention, s: usize, row: usize): void {
   let best: f32 = -Infinity
   let bests = f32x4.splat(-Infinity)
   for (let i: usize = 0; i < whole; i += 16) bests = f32x4.max(bests, v128.load(s + i))
-  best = max(max(f32x4.extract_lane(bests, 0), f32x4.extract_lane(bests, 1)), max(f32x4.extract_lane(bests, 2), f32x4.extract_lane(bests, 3)))
+  best = largest(bests)
   for (let i = whole; i < prefix; i += 4) best = max(best, load<f32>(s + i))
   for (let i: usize = 0; i < entries; i += 4) best = max(best, load<f32>(s + (<usize>load<i32>(list + i) << 2)))
   hide(p, s, prefix, list, entries)
@@ -310,9 +310,8 @@ function sumsOf(p: Attention, query: i32): usize {
   return scoresOf(p, p.rows * p.group) + <usize>query * sumBytes(p)
 }
 
-// Functions of their own, for the registers' sake (see linear.ts).
-
-// Addresses come as arguments: what is computed inside is computed again in the loop.
+// Functions of their own, for the registers' sake (see linear.ts). Addresses come as arguments: what is computed inside
+// is computed again in the loop.
 
 export function scoreFour(s: usize, row: usize, slots: usize, k: usize, width: usize, qa: usize, qb: usize, qc: usize, qd: usize): void {
   score(s, row, slots, k, width, qa, qb, qc, qd, true)

@@ -12,7 +12,6 @@
 //       whatever the number of rows, the thread or the processor (WebAssembly has neither fused nor reordered sums).
 //   L2  At most a dozen values live in an inner loop: the compiler hoists loads, and what spills costs twice the time.
 
-export const TILE: usize = 16
 const PAIRS: usize = 16 // of a block
 const SCALE_BYTES: usize = 32
 
@@ -45,7 +44,6 @@ function nibbles(words: v128, part: i32): v128 {
   if (part == 3) return i16x8.shr_u(words, 12)
   return v128.and(part == 0 ? words : i16x8.shr_u(words, 4 * part), i16x8.splat(15))
 }
-
 
 // @ts-ignore: decorator
 @inline

@@ -1,5 +1,5 @@
-// Decides how the machine's compute threads are shared out among processes. Attention and expert workers take turns within a step, so
-// each side may have them all; several workers of one side run at the same time and share.
+// Decides how the machine's compute threads are shared out among processes. Attention and expert workers take turns
+// within a step, so each side may have them all; several workers of one side run at the same time and share.
 
 import type { ClusterConfig } from '../../lib/config/schema.js'
 

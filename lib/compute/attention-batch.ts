@@ -4,7 +4,7 @@ import { PAGE_SLOTS, type HeadGeometry } from './attention-layer.js'
 import type { Kernels } from './kernels.js'
 import { roundedBytes } from './placed-linear.js'
 import { BLOCK_SIZE } from './quantise.js'
-import type { Room } from './room.js'
+import { placeFloats, placeInts, type Room } from './room.js'
 import { TILE } from './tiles.js'
 
 /** What a row sees: the slots below `prefix`, and those of a list above it, rising. */
@@ -91,18 +91,6 @@ export function layOutBatch(kernels: Kernels, room: Room, shape: BatchShape, bat
 }
 
 const wholeTiles = (width: number): number => Math.ceil(width / TILE) * TILE
-
-function placeFloats(kernels: Kernels, room: Room, values: Float32Array): number {
-  const address = room.take(values.byteLength)
-  kernels.floats(address, values.length).set(values)
-  return address
-}
-
-function placeInts(kernels: Kernels, room: Room, values: readonly number[]): number {
-  const address = room.take(values.length * 4)
-  kernels.ints(address, values.length).set(values)
-  return address
-}
 
 const placesOf = (slots: ArrayLike<number>, pages: readonly number[]): number[] =>
   Array.from(slots).flatMap((slot) => [pages[Math.floor(slot / PAGE_SLOTS)] ?? 0, slot % PAGE_SLOTS])

@@ -5,6 +5,7 @@ import { tailSlots } from '../speculative/tail-layout.js'
 import { ancestors, depths, type TokenTree } from '../speculative/token-tree.js'
 import { layOutBatch } from './attention-batch.js'
 import { createAttentionLayer, layerBytes, packAttention, PAGE_SLOTS, type HeadGeometry } from './attention-layer.js'
+import { concat } from './concat.js'
 import type { KernelReport } from './device-class.js'
 import type { Kernels } from './kernels.js'
 import { probeValues, sameBits } from './probe-values.js'
@@ -92,8 +93,8 @@ export function createAttentionProbe(kernels: Kernels, geometry: HeadGeometry): 
       { ...geometry, hidden: HIDDEN, gateWidth: 0 },
       {
         spans: [{ views, slots: rows.map(({ slot }) => slot), pages }],
-        x: joined(rows.map(({ id }) => rowOf(embeddings, id))),
-        tables: joined(rows.map(({ position }) => angles.subarray(position * headDim, (position + 1) * headDim))),
+        x: concat(rows.map(({ id }) => rowOf(embeddings, id))),
+        tables: concat(rows.map(({ position }) => angles.subarray(position * headDim, (position + 1) * headDim))),
       },
     )
     layer.run(batch, false)
@@ -135,11 +136,4 @@ export function createAttentionProbe(kernels: Kernels, geometry: HeadGeometry): 
       pages.forEach((page) => kernels.release(page))
     },
   }
-}
-
-function joined(rows: readonly Float32Array[]): Float32Array {
-  const width = rows[0]?.length ?? 0
-  const all = new Float32Array(rows.length * width)
-  rows.forEach((row, i) => all.set(row, i * width))
-  return all
 }

@@ -9,7 +9,7 @@ import type { WeightFormat } from '../model/spec.js'
 import { OP, type Kernels, type Phase } from './kernels.js'
 import { stack, type LinearWeights } from './linear-weights.js'
 import { linearTasks, placeLinear, roundingTasks, type PlacedLinear } from './placed-linear.js'
-import { cut } from './room.js'
+import { cut, placeFloats, placeInts } from './room.js'
 import { packTiles } from './tiles.js'
 import type { WeightSet } from './weight-store.js'
 
@@ -67,33 +67,26 @@ export function computeExperts(kernels: Kernels, { x, hidden, calls, sums }: Exp
   let start = 0
   const y = kernels.scratch.take(sums.length * hidden * 4)
   runExperts(kernels, {
-    x: placeFloats(kernels, x),
+    x: placeFloats(kernels, kernels.scratch, x),
     numRows: x.length / hidden,
     hidden,
     calls: calls.map(({ expert, rows }) => ({ expert, count: rows.length })),
     rows: placeInts(
       kernels,
+      kernels.scratch,
       calls.flatMap(({ rows }) => Array.from(rows)),
     ),
-    weights: placeFloats(kernels, Float32Array.from(calls.flatMap(({ weights }) => Array.from(weights)))),
-    list: placeInts(kernels, sums.flat()),
-    starts: placeInts(kernels, [0, ...sums.map(({ length }) => (start += length))]),
+    weights: placeFloats(
+      kernels,
+      kernels.scratch,
+      Float32Array.from(calls.flatMap(({ weights }) => Array.from(weights))),
+    ),
+    list: placeInts(kernels, kernels.scratch, sums.flat()),
+    starts: placeInts(kernels, kernels.scratch, [0, ...sums.map(({ length }) => (start += length))]),
     numSums: sums.length,
     y,
   })
   return kernels.floats(y, sums.length * hidden).slice()
-}
-
-function placeFloats(kernels: Kernels, values: Float32Array): number {
-  const address = kernels.scratch.take(values.byteLength)
-  kernels.floats(address, values.length).set(values)
-  return address
-}
-
-function placeInts(kernels: Kernels, values: readonly number[]): number {
-  const address = kernels.scratch.take(values.length * 4)
-  kernels.ints(address, values.length).set(values)
-  return address
 }
 
 /** Flags the first entry of a further group in a list of sums: groups are added inside first, then to one another. */

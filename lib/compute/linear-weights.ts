@@ -1,5 +1,7 @@
 // Linear layers as they come from a checkpoint.
 
+import { concat } from './concat.js'
+
 /** Weights [outputs, inputs] row-major, bias [outputs]. */
 export interface LinearWeights {
   readonly weights: Float32Array
@@ -20,14 +22,4 @@ export function stack(layers: readonly LinearWeights[]): LinearWeights {
     outputs,
     bias: hasBias ? concat(biases) : undefined,
   }
-}
-
-function concat(parts: readonly Float32Array[]): Float32Array {
-  const result = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let offset = 0
-  for (const part of parts) {
-    result.set(part, offset)
-    offset += part.length
-  }
-  return result
 }

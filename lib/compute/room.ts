@@ -1,6 +1,7 @@
 // Room for the operands of runs: handed out one after the other, taken back all at once.
 
 import type { Arena } from './arena.js'
+import type { Kernels } from './kernels.js'
 
 const ALIGNMENT = 64 // a cache line
 const FIRST_BYTES = 1 << 20
@@ -54,6 +55,20 @@ export function createRoom(arena: Pick<Arena, 'allocate' | 'release'>): Room {
       grow(total)
     },
   }
+}
+
+/** Copies values into a room; returns their address. */
+export function placeFloats(kernels: Kernels, room: Room, values: Float32Array): number {
+  const address = room.take(values.byteLength)
+  kernels.floats(address, values.length).set(values)
+  return address
+}
+
+/** Copies integers into a room; returns their address. */
+export function placeInts(kernels: Kernels, room: Room, values: ArrayLike<number>): number {
+  const address = room.take(values.length * 4)
+  kernels.ints(address, values.length).set(values)
+  return address
 }
 
 export interface Piece {

@@ -8,6 +8,7 @@ import {
   type AttentionLayer,
   type HeadGeometry,
 } from '../../lib/compute/attention-layer.js'
+import { concat } from '../../lib/compute/concat.js'
 import type { Kernels } from '../../lib/compute/kernels.js'
 import type { LinearWeights } from '../../lib/compute/linear-weights.js'
 import { createLmHead, packLmHead, type LmHead } from '../../lib/compute/lm-head.js'
@@ -114,13 +115,7 @@ function packLayer(
 function gateWeights(checkpoint: Checkpoint, ffn: FfnLayerSpec): LinearWeights | undefined {
   const refs = [ffn.gate?.weight, ffn.always?.sigmoidGate].filter((ref) => ref !== undefined)
   if (refs.length === 0) return undefined
-  const parts = refs.map((ref) => checkpoint.tensor(ref))
-  const weights = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let offset = 0
-  for (const part of parts) {
-    weights.set(part, offset)
-    offset += part.length
-  }
+  const weights = concat(refs.map((ref) => checkpoint.tensor(ref)))
   const inputs = checkpoint.spec.hidden
   return { weights, inputs, outputs: weights.length / inputs }
 }

@@ -3,6 +3,7 @@
 
 import { NEXT_GROUP, runExperts, type PlacedExpert } from '../../lib/compute/expert-layer.js'
 import type { Kernels } from '../../lib/compute/kernels.js'
+import { placeFloats, placeInts } from '../../lib/compute/room.js'
 import type { ShardPlan } from '../../lib/model/expert-shards.js'
 import { liveReplica, type DispatchContext, type ExpertOperands } from './dispatch-context.js'
 import type { Routes } from './gate.js'
@@ -16,14 +17,11 @@ export function runNearby(context: DispatchContext, layer: number, operands: Exp
   const calls = findCalls(context, kernels, layer, entries)
   if (calls === undefined) return false
   kernels.scratch.reset()
-  const place = (values: Int32Array): number => {
-    const address = kernels.scratch.take(values.byteLength)
-    kernels.ints(address, values.length).set(values)
-    return address
-  }
-  const weights = kernels.scratch.take(entries.weights.byteLength)
-  kernels.floats(weights, entries.weights.length).set(entries.weights)
-  const [rows, list, starts] = [place(entries.rows), place(entries.list), place(entries.starts)]
+  const { scratch } = kernels
+  const weights = placeFloats(kernels, scratch, entries.weights)
+  const [rows = 0, list = 0, starts = 0] = [entries.rows, entries.list, entries.starts].map((values) =>
+    placeInts(kernels, scratch, values),
+  )
   runExperts(kernels, { x: n, numRows, hidden, calls, rows, weights, list, starts, numSums: numRows, y: delta })
   context.counters.distinctExperts += calls.length
   return true

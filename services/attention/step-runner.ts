@@ -5,6 +5,7 @@
 //   R2  An entry that cannot run (gap, bad tree, no KV room) fails alone; the others go on.
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
+import { concat } from '../../lib/compute/concat.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import { linkedSignal, type LinkedSignal } from '../../lib/actor/linked-signal.js'
 import { ClusterError } from '../../lib/errors.js'
@@ -192,7 +193,7 @@ async function sampleAll(
   const rows = sampledRows(states, withLogits)
   if (rows.length === 0) return undefined
   const logits = model.head.run(last, rows)
-  if (withLogits) return packF32(joined(logits), [rows.length, vocabSize])
+  if (withLogits) return packF32(concat(logits), [rows.length, vocabSize])
   let next = 0
   for (const { state, result } of ready) {
     const tokens: number[] = []
@@ -208,13 +209,6 @@ async function sampleAll(
     result.tokens = packI32(tokens)
   }
   return undefined
-}
-
-function joined(rows: readonly Float32Array[]): Float32Array {
-  const width = rows[0]?.length ?? 0
-  const all = new Float32Array(rows.length * width)
-  rows.forEach((row, i) => all.set(row, i * width))
-  return all
 }
 
 function sampledRows(states: readonly SequenceState[], all: boolean): number[] {
