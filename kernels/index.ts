@@ -9,6 +9,7 @@
 
 import { Attention, attend, Rotation, rotate } from './attention'
 import { linearFloat, linearInt4, linearInt8, Product } from './linear'
+import { threadScratch } from './thread'
 import { Gated, gated, Norm, norm, Quantise, quantise, Sum, sum } from './rows'
 
 export { gatherFour, gatherOne, scoreFour, scoreOne } from './attention'
@@ -23,8 +24,17 @@ const RING_TASKS: u32 = 1024
 const TASK_BYTES_LOG2: usize = 6
 const AFTER: usize = 60 // a task's last word
 
+/** Kernels that the processor has in wider vectors: same task, same bits. */
+// @ts-ignore: decorator
+@external("env", "wide")
+declare function wide(operation: i32, task: usize, scratch: usize): void
+
+const WIDE: i32 = 16 // added to an operation that is to be computed there
+
 function compute(task: usize): void {
-  switch (load<i32>(task)) {
+  const operation = load<i32>(task)
+  if (operation >= WIDE) return wide(operation - WIDE, task, threadScratch())
+  switch (operation) {
     case 1:
       linearFloat(changetype<Product>(task))
       break

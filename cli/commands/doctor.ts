@@ -1,10 +1,12 @@
 // `banyan doctor`: what this machine is to Banyan, and what to do about what is missing.
 
 import { execFile } from 'node:child_process'
-import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { promisify } from 'node:util'
 import { sharedKernels } from '../../lib/compute/kernels.js'
+import { processorFeatures } from '../../lib/compute/machine-code/processor.js'
+import { vectorUnit } from '../../lib/compute/machine-code/wide-kernels.js'
 import { probeDevice, type DeviceReport } from '../../lib/compute/device-class.js'
 import { VERSION } from '../../lib/config/version.js'
 import { ClusterError } from '../../lib/errors.js'
@@ -41,6 +43,7 @@ interface Diagnosis {
   readonly platform: string
   readonly processor: { readonly model: string; readonly cores: number; readonly features: readonly string[] }
   readonly engine: string
+  readonly vectors: string
   readonly deviceClass: string
   readonly kernels: DeviceReport['kernels']
   readonly nats: { readonly where: string; readonly version: string }
@@ -63,8 +66,9 @@ async function diagnose(): Promise<Diagnosis> {
     banyan: VERSION,
     node: process.version,
     platform: `${process.platform} ${process.arch}`,
-    processor: { model: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), features: processorFeatures() },
+    processor: { model: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), features: knownFeatures() },
     engine: device.engine,
+    vectors: describeVectors(),
     deviceClass: device.deviceClass,
     kernels: device.kernels,
     nats: { where: nats.where, version: nats.version },
@@ -73,10 +77,16 @@ async function diagnose(): Promise<Diagnosis> {
   }
 }
 
-function processorFeatures(): readonly string[] {
-  if (!existsSync('/proc/cpuinfo')) return []
-  const flags = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' ') ?? []
-  return [...FEATURES, ...FEATURES_MORE].filter((feature) => flags.includes(feature))
+function knownFeatures(): readonly string[] {
+  const features = processorFeatures()
+  return [...FEATURES, ...FEATURES_MORE].filter((feature) => features.has(feature))
+}
+
+/** What the kernels are computed with. */
+function describeVectors(): string {
+  const unit = vectorUnit()
+  if (unit === undefined) return 'WebAssembly, 16-byte vectors'
+  return `machine code, ${unit.vectorBytes}-byte vectors${unit.hasDotProduct ? ' with dot products' : ''}`
 }
 
 async function findNats(): Promise<NatsFound> {
@@ -135,6 +145,7 @@ export function describe(diagnosis: Diagnosis): string {
     ['processor', `${processor.model}, ${processor.cores} threads`],
     ['features', processor.features.join(' ') || 'not known'],
     ['engine', diagnosis.engine],
+    ['computes with', diagnosis.vectors],
     ['device class', diagnosis.deviceClass],
     ['nats', nats.where === '' ? 'none' : `${nats.where} ${nats.version}`.trim()],
     ['gpu', gpus.length === 0 ? 'none' : gpus.join(' ')],

@@ -86,7 +86,7 @@ export function layOutBatch(kernels: Kernels, room: Room, shape: BatchShape, bat
       room,
       Array.from({ length: rows }, (_, row) => row),
     ),
-    spans: placeSpans(kernels, room, batch.spans),
+    spans: placeSpans(kernels, room, batch.spans, numHeads / numKvHeads),
   }
 }
 
@@ -105,20 +105,30 @@ function placeViews(kernels: Kernels, room: Room, spans: readonly AttentionSpan[
   return { views: placeInts(kernels, room, views), list: placeInts(kernels, room, list) }
 }
 
-const VECTOR_SLOTS = 8 // that the kernel scores at once
+const VECTOR_SLOTS = 16 // that a kernel scores at once
+const SCORE_BYTES = 2 ** 19 // of a task at most, where one row allows it: they stay in a core's cache
 
-function placeSpans(kernels: Kernels, room: Room, spans: readonly AttentionSpan[]) {
+/** Spans in pieces of a few rows, each as long as its rows see. */
+function placeSpans(kernels: Kernels, room: Room, spans: readonly AttentionSpan[], group: number) {
   let firstRow = 0
-  return spans.map(({ views, pages }) => {
-    const end = views.reduce((most, { prefix, more }) => Math.max(most, prefix, (more.at(-1) ?? -1) + 1), 0)
-    const numSlots = Math.ceil(end / VECTOR_SLOTS) * VECTOR_SLOTS
-    const span = {
-      firstRow,
-      rows: views.length,
-      pages: placeInts(kernels, room, pages),
-      numSlots,
-    }
+  return spans.flatMap(({ views, pages }) => {
+    const placed = placeInts(kernels, room, pages)
+    const size = rowsOfPiece(group * numSlotsOf(views) * 4)
+    const pieces = Array.from({ length: Math.ceil(views.length / size) }, (_, i) => {
+      const some = views.slice(i * size, (i + 1) * size)
+      return { firstRow: firstRow + i * size, rows: some.length, pages: placed, numSlots: numSlotsOf(some) }
+    })
     firstRow += views.length
-    return span
+    return pieces
   })
+}
+
+function rowsOfPiece(scoreBytesOfRow: number): number {
+  const rows = Math.max(1, Math.floor(SCORE_BYTES / scoreBytesOfRow))
+  return rows < 8 ? rows : rows & ~7 // whole blocks of queries
+}
+
+function numSlotsOf(views: readonly RowView[]): number {
+  const end = views.reduce((most, { prefix, more }) => Math.max(most, prefix, (more.at(-1) ?? -1) + 1), 0)
+  return Math.ceil(end / VECTOR_SLOTS) * VECTOR_SLOTS
 }

@@ -149,10 +149,11 @@ export function createAttentionLayer(kernels: Kernels, set: WeightSet, shape: At
   }
 }
 
-/** What a thread needs for a span and KV head: scores of all its queries, and their sums of values. */
+/** What a thread needs for a span and KV head: of each query its scores, its sums of values and an address. */
 function scratchBytes({ spans }: AttentionBatch, { numHeads, numKvHeads, headDim }: AttentionShape): number {
   const queries = numHeads / numKvHeads
-  return spans.reduce((most, { rows, numSlots }) => Math.max(most, rows * queries * (numSlots + headDim + 8) * 4), 0)
+  const sumBytes = Math.ceil(headDim / 16) * 64
+  return spans.reduce((most, { rows, numSlots }) => Math.max(most, rows * queries * (numSlots * 4 + sumBytes + 8)), 0)
 }
 
 /** Attention of every span and KV head. */

@@ -75,7 +75,7 @@ export function createAttentionProbe(kernels: Kernels, geometry: HeadGeometry): 
   const embeddings = probeValues(2 * LONGEST * HIDDEN, 31, 2)
   const angles = probeValues(LONGEST * headDim, 57, 2)
   const pages = Array.from({ length: Math.ceil(LONGEST / PAGE_SLOTS) }, () => {
-    const address = kernels.allocate(layerBytes(geometry) + 32)
+    const address = kernels.allocate(layerBytes(geometry) + 64)
     kernels.floats(address, layerBytes(geometry) / 4).fill(0)
     return address
   })

@@ -1,6 +1,7 @@
 // The kernels' exports as functions, and what a helper thread is started with.
 
 import { ClusterError } from '../errors.js'
+import { bindKernels, type WideKernels } from './machine-code/wide-kernels.js'
 
 export const LIMIT_WORD = 0
 
@@ -9,6 +10,7 @@ export interface KernelThreadData {
   readonly memory: WebAssembly.Memory
   readonly spins: number
   readonly thread: number
+  readonly wide: WideKernels
 }
 
 export interface KernelInstance {
@@ -21,8 +23,8 @@ export interface KernelInstance {
 }
 
 /** Instantiates the compiled kernels over a memory. Throws `internal` where they are not what this build expects. */
-export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory, thread: number): KernelInstance {
-  const { exports } = new WebAssembly.Instance(module, { env: { memory } })
+export function instantiate({ module, memory, thread, wide }: Omit<KernelThreadData, 'spins'>): KernelInstance {
+  const { exports } = new WebAssembly.Instance(module, { env: { memory, wide: bindKernels(wide) } })
   const { work, spinLimit, spinDone, setThread } = exports
   if (work === undefined || spinLimit === undefined || spinDone === undefined || setThread === undefined) {
     throw new ClusterError('internal', `kernels: want work, spinLimit and spinDone, got ${Object.keys(exports).join()}`)

@@ -3,8 +3,9 @@
 import { workerData } from 'node:worker_threads'
 import { instantiate, LIMIT_WORD, type KernelThreadData } from './kernel-instance.js'
 
-const { module, memory, spins, thread } = workerData as KernelThreadData // what `kernels.ts` starts it with
-const { work, spinLimit } = instantiate(module, memory, thread)
+const data = workerData as KernelThreadData // what `kernels.ts` starts it with
+const { memory, spins } = data
+const { work, spinLimit } = instantiate(data)
 const words = new Int32Array(memory.buffer)
 
 for (;;) {

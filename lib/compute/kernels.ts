@@ -13,6 +13,9 @@ import { ClusterError } from '../errors.js'
 import { createArena } from './arena.js'
 import { createRoom, type Room } from './room.js'
 import { instantiate, LIMIT_WORD, type KernelThreadData } from './kernel-instance.js'
+import { preferHugePages } from './machine-code/executable.js'
+import { vectorUnit, writeWideKernels, type WideKernels } from './machine-code/wide-kernels.js'
+import type { VectorUnit } from './machine-code/code-frame.js'
 
 /** The numbers of one task record, at most 15 integers: see the classes in `kernels/`. */
 export type Task = readonly number[]
@@ -49,6 +52,9 @@ export const OP = {
   sum: 9,
 } as const
 
+/** Added to an operation that machine code computes. */
+const WIDE = 16
+
 const float = new Float32Array(1)
 const floatAsInt = new Int32Array(float.buffer)
 
@@ -75,29 +81,41 @@ const SPINS = { alone: 200_000, shared: 20_000 } as const
 const NAP_MS = 2
 const DEADLINE_MS = 60_000
 
-/** Engines by number of threads: those of one process share memory and helpers. */
-const engines = new Map<number, Kernels>()
+/** Engines by threads and code: those of one process share memory and helpers. */
+const engines = new Map<string, Kernels>()
 
-/** Whether the process has the machine's cores to itself, or shares them with other workers. */
-export type Company = keyof typeof SPINS
+export interface KernelOptions {
+  /** Whether the process has the machine's cores to itself, or shares them with other workers. */
+  readonly company?: keyof typeof SPINS
+  /** Code written for the processor, where that can be; without it WebAssembly computes the same bits. */
+  readonly machineCode?: boolean
+  /** The vectors of that code: the widest, unless given. */
+  readonly vectors?: VectorUnit | undefined
+}
 
 /**
  * This process's engine with that many threads. The first call decides about its company: a sleeping thread is often
  * woken on the waker's core and then delays it, so that one that is alone better stays awake between runs.
  */
-export function sharedKernels(threads: number, company: Company = 'alone'): Kernels {
-  const engine = engines.get(threads) ?? createKernels(threads, company)
-  engines.set(threads, engine)
+export function sharedKernels(threads: number, options: KernelOptions = {}): Kernels {
+  const key = `${threads} ${options.machineCode ?? true}`
+  const engine = engines.get(key) ?? createKernels(threads, options)
+  engines.set(key, engine)
   return engine
 }
 
 /** An engine of its own; `threads` counts the caller. */
-export function createKernels(threads: number, company: Company = 'alone'): Kernels {
+export function createKernels(threads: number, options: KernelOptions = {}): Kernels {
+  const { company = 'alone', machineCode = true, vectors = vectorUnit() } = options
   const spins = SPINS[company]
   const module = compile()
   const memory = new WebAssembly.Memory({ initial: 16, maximum: MAX_PAGES, shared: true })
-  const { work, spinDone } = instantiate(module, memory, 0)
-  const helpers = Array.from({ length: threads - 1 }, (_, i) => startHelper({ module, memory, spins, thread: i + 1 }))
+  const unit = machineCode ? vectors : undefined
+  const wide: WideKernels = unit === undefined ? new Map() : writeWideKernels(unit, memory.buffer, OP)
+  const { work, spinDone } = instantiate({ module, memory, thread: 0, wide })
+  const helpers = Array.from({ length: threads - 1 }, (_, i) =>
+    startHelper({ module, memory, spins, thread: i + 1, wide }),
+  )
   const words = new Int32Array(memory.buffer)
   const arena = createArena(FIRST_FREE_BYTE, (end) => growTo(memory, end))
   let limit = 0
@@ -126,6 +144,7 @@ export function createKernels(threads: number, company: Company = 'alone'): Kern
       for (const task of phase) {
         const at = RING_WORD + ((limit >>> 0) % RING_TASKS) * TASK_WORDS
         for (let i = 0; i < task.length; i++) words[at + i] = task[i]!
+        if (wide.has(words[at]!)) words[at]! += WIDE
         words[at + AFTER_WORD] = after
         limit = (limit + 1) | 0
         if (--room > 0) continue
@@ -179,8 +198,10 @@ function growTo(memory: WebAssembly.Memory, end: number): void {
       `compute memory: want ${end} bytes, one process can hold 4 GB; use more workers`,
     )
   }
-  const missing = pages - memory.buffer.byteLength / PAGE_BYTES
-  if (missing > 0) memory.grow(missing)
+  const grown = memory.buffer.byteLength
+  if (pages * PAGE_BYTES <= grown) return
+  memory.grow(pages - grown / PAGE_BYTES)
+  preferHugePages(memory.buffer, grown)
 }
 
 /** Compiles once per process, by the optimising compiler at once: the baseline one is several times slower. */

@@ -10,7 +10,7 @@ declare namespace WebAssembly {
     grow(pages: number): number
   }
   class Instance {
-    constructor(module: Module, imports: Record<string, Record<string, Memory>>)
+    constructor(module: Module, imports: Record<string, Record<string, Memory | ((...numbers: number[]) => void)>>)
     /** The kernels export functions of numbers only. */
     readonly exports: Readonly<Record<string, ((...numbers: number[]) => number | undefined) | undefined>>
   }

@@ -12,12 +12,14 @@ const modelOptions = (config: ClusterConfig): ModelOptions => ({
 export const attentionOptions = (config: ClusterConfig): AttentionOptions => ({
   model: modelOptions(config),
   threads: config.threads,
+  machineCode: config.machineCode === 'on',
   kvTokens: config.kvTokens,
 })
 
 export const expertWorkerOptions = (config: ClusterConfig): ExpertWorkerOptions => ({
   model: modelOptions(config),
   threads: config.threads,
+  machineCode: config.machineCode === 'on',
 })
 
 export const drafterOptions = (config: ClusterConfig): DrafterOptions => ({ model: modelOptions(config) })

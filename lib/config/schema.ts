@@ -56,6 +56,7 @@ export const configSchema = z.object({
   stepTargetMs: whole(1, 600_000).optional(),
   costModelFile: text.optional(),
   prefixCache: z.enum(['on', 'off']),
+  machineCode: z.enum(['on', 'off']),
   weightCache: text.optional(),
   maxRunning: whole(1, 4096),
   maxWaiting: whole(1, 1_000_000),
@@ -211,6 +212,12 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     help: 'keep the KV of ended sequences for requests with the same beginning: on (default), off',
     value: 'WHEN',
     env: 'BANYAN_PREFIX_CACHE',
+  },
+  machineCode: {
+    wants: 'on or off',
+    help: 'compute with code written for this processor where that can be (on, default), or in WebAssembly alone (off)',
+    value: 'WHEN',
+    env: 'BANYAN_MACHINE_CODE',
   },
   weightCache: {
     wants: 'the path of a folder, or off',

@@ -35,12 +35,14 @@ export interface ModelOptions {
 export interface AttentionOptions {
   readonly model: ModelOptions
   readonly threads: number // compute threads of this worker
+  readonly machineCode: boolean // where the processor has wider vectors than WebAssembly
   readonly kvTokens: number // KV capacity in tokens
 }
 
 export interface ExpertWorkerOptions {
   readonly model: ModelOptions
   readonly threads: number
+  readonly machineCode: boolean
 }
 
 export interface DrafterOptions {

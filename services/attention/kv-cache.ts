@@ -127,7 +127,7 @@ const keyPlace = (slot: number, i: number, headDim: number): number => ((slot >>
 const PAGE_SHIFT = Math.log2(PAGE_SLOTS)
 
 const pageBytes = (geometry: CacheGeometry): number => geometry.numLayers * layerBytes(geometry)
-const SLACK_BYTES = 32 // a vector may reach over the end of the last value
+const SLACK_BYTES = 64 // a vector may reach over the end of the last value
 
 const floatsOf = ({ kernels, geometry }: PagePool, { address }: SharedPage): Float32Array =>
   kernels.floats(address, pageBytes(geometry) / 4)

@@ -21,7 +21,10 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const { system, tracer, id } = deps
   const checkpoint = openCheckpoint(options.model.path)
   const format = options.model.weights
-  const kernels = sharedKernels(options.threads, deps.neighbours === undefined ? 'shared' : 'alone')
+  const kernels = sharedKernels(options.threads, {
+    company: deps.neighbours === undefined ? 'shared' : 'alone',
+    machineCode: options.machineCode,
+  })
   const report = probeDevice(kernels, { formats: [format], geometries: [geometryOf(checkpoint.spec)] })
   requireExact(report)
   let state: Heartbeat['state'] = 'starting'

@@ -20,7 +20,10 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   const { system, id, tracer } = deps
   const { path, weights: format } = options.model
   const checkpoint = openCheckpoint(path)
-  const kernels = sharedKernels(options.threads, deps.neighbours === undefined ? 'shared' : 'alone')
+  const kernels = sharedKernels(options.threads, {
+    company: deps.neighbours === undefined ? 'shared' : 'alone',
+    machineCode: options.machineCode,
+  })
   const report = probeDevice(kernels, { formats: [format], geometries: [] })
   requireExact(report)
   const fingerprint = modelFingerprint(checkpoint, format)

@@ -27,6 +27,7 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly experts?: number
   readonly drafters?: number
   readonly kvTokens?: number
+  readonly machineCode?: boolean
   readonly neighbours?: boolean // false: frames between services of one process too
 }
 
@@ -80,12 +81,13 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
     for (let i = 0; i < count; i++) services.set(`${role}-${i}`, await start(await connect(`${role}-${i}`)))
   }
   const numExperts = shape.experts ?? 2
+  const compute = { model, threads: 1, machineCode: shape.machineCode ?? true }
   const numAttention = shape.attention ?? 1
   const routerDeps = await connect('router-0')
   const router = await startRouter(routerDeps, { ...routerDefaults, ...shape, model, numAttention, numExperts })
-  await each('expert-worker', numExperts, (deps) => startExpertWorker(deps, { model, threads: 1 }))
+  await each('expert-worker', numExperts, (deps) => startExpertWorker(deps, compute))
   await each('attention', numAttention, (deps) =>
-    startAttention(deps, { model, threads: 1, kvTokens: shape.kvTokens ?? 65_536 }),
+    startAttention(deps, { ...compute, kvTokens: shape.kvTokens ?? 65_536 }),
   )
   await each('drafter', shape.drafters ?? 1, (deps) => startDrafter(deps, { model }))
   const { system } = await connect('test-client')

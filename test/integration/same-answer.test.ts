@@ -50,6 +50,9 @@ const SHAPES: readonly (ClusterShape & { readonly title: string; readonly isNats
   { title: 'nats, 5 experts, drafts, wide trees', isNats: true, experts: 5, maxTreeNodes: 32 },
 ]
 
+/** One of everything, no drafts; what the others are compared with computes in WebAssembly alone. */
+const PLAIN = { experts: 1, draft: [], drafters: 0 }
+
 describe('the same answer from every shape of cluster', function () {
   this.timeout(120_000)
   let nats: TestNats
@@ -57,7 +60,7 @@ describe('the same answer from every shape of cluster', function () {
 
   before(async () => {
     nats = await startNatsForTest()
-    const cluster = await startTestCluster({ experts: 1, draft: [], drafters: 0, prefixCache: false })
+    const cluster = await startTestCluster({ ...PLAIN, prefixCache: false, machineCode: false })
     plain = await generateAll(cluster.router.grpc, jobs, 'alone')
     await cluster.stop()
   })
@@ -81,7 +84,7 @@ describe('the same answer from every shape of cluster', function () {
   for (const weights of ['f32', 'int4'] as const) {
     it(`${weights} weights: plain in one process, and cut up with trees over nats`, async () => {
       const some = jobs.filter((_, i) => i % 6 === 0)
-      const one = await startTestCluster({ weights, experts: 1, draft: [], drafters: 0 })
+      const one = await startTestCluster({ ...PLAIN, weights, machineCode: false })
       const alone = await generateAll(one.router.grpc, some, 'alone')
       await one.stop()
       const many = await startTestCluster({ weights, nats: nats.url, experts: 3, replicas: 2, prefillChunk: 5 })

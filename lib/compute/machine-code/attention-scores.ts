@@ -1,0 +1,59 @@
+// Attention's scores: q · k, the dimensions in ascending order.
+
+import { at } from './addressing.js'
+import { REGISTER } from './assembler.js'
+import { ATTENTION, FRAME, locateRow, sumsOf, type AttentionCode } from './attention-frame.js'
+import { countDown, ofFrame, ofTask, ROLE, TILE_BYTES } from './code-frame.js'
+
+const { ax, cx, dx, si, di } = REGISTER
+
+/** Scores of a block of queries with a page's slots, sixteen at a time: two groups of eight. */
+export function writeScores({ a, unit: { vectorBytes }, parts }: AttentionCode, queries: number): void {
+  const sums = sumsOf(queries, parts)
+  const [keys, value, product] = [sums.length, sums.length + parts, sums.length + parts + 1]
+  a.load32(dx, ofFrame(FRAME.query))
+  a.shiftLeft(dx, 3)
+  a.add(dx, ofFrame(FRAME.addresses))
+  for (let query = 0; query < queries; query++) a.move(ROLE.pointers + query, at(dx, 8 * query))
+  locateRow(a, ax, FRAME.scores, FRAME.rowBytes)
+  a.load32(dx, ofFrame(FRAME.slot))
+  a.shiftLeft(dx, 2)
+  a.add(ax, dx)
+  a.move(dx, ofFrame(FRAME.page))
+  a.load32(cx, ofFrame(FRAME.slots))
+  a.store32(ofFrame(FRAME.column), cx)
+  const again = a.label()
+  a.bind(again)
+  a.move(cx, dx)
+  a.load32(di, ofTask(ATTENTION.headDim))
+  a.move(si, di)
+  a.shiftLeft(si, 5)
+  a.add(dx, si)
+  a.moveImmediate(si, 0n)
+  for (const { sum } of sums) a.vector('vpxor', vectorBytes, { to: sum, left: sum, from: sum })
+  countDown(a, di, 1, () => {
+    a.vector('vmovups', 32, { to: keys, from: at(cx) })
+    if (parts === 2) a.vector('vmovups', 32, { to: keys + 1, from: at(dx) })
+    else a.vector('vinserti32x8', 64, { to: keys, left: keys, from: at(dx), immediate: 1 })
+    for (const { query, part, sum } of sums) {
+      if (part === 0) a.vector('vpbroadcastd', vectorBytes, { to: value, from: at(ROLE.pointers + query, 0, si) })
+      a.vector('vmulps', vectorBytes, { to: product, left: keys + part, from: value })
+      a.vector('vaddps', vectorBytes, { to: sum, left: sum, from: product })
+    }
+    a.addImmediate(cx, 32)
+    a.addImmediate(dx, 32)
+    a.addImmediate(si, 4)
+  })
+  a.move(di, ax)
+  a.load32(si, ofFrame(FRAME.rowBytes))
+  for (const { query, part, sum } of sums) {
+    if (part === 0 && query > 0) a.add(di, si)
+    a.vector('vmovupsStore', vectorBytes, { to: sum, from: at(di, part * vectorBytes) })
+  }
+  a.addImmediate(ax, TILE_BYTES)
+  a.load32(cx, ofFrame(FRAME.column))
+  a.addImmediate(cx, -16)
+  a.store32(ofFrame(FRAME.column), cx)
+  a.compareImmediate32(cx, 0)
+  a.jumpIf('notEqual', again)
+}

@@ -1,0 +1,49 @@
+// The kernels that this processor computes with wider vectors than WebAssembly's: machine code, written when the engine
+// starts. A kernel that is missing here is computed by WebAssembly, with the same bits.
+
+import { createAssembler, type Assembler } from './assembler.js'
+import { addressOf, canExecute, functionAt, placeCode } from './executable.js'
+import { processorFeatures, vectorUnitOf } from './processor.js'
+import { writeAttention } from './attention-code.js'
+import type { VectorUnit } from './code-frame.js'
+import { writeProduct } from './product-code.js'
+
+/** Addresses of functions by the task's operation; the same in every thread. */
+export type WideKernels = ReadonlyMap<number, bigint>
+
+/** What this process can use, if anything. */
+export function vectorUnit(): VectorUnit | undefined {
+  const unit = vectorUnitOf(processorFeatures())
+  return unit !== undefined && canExecute() ? unit : undefined
+}
+
+/** The operations that are written here. */
+export interface WideOperations {
+  readonly linearFloat: number
+  readonly linearInt8: number
+  readonly linearInt4: number
+  readonly attend: number
+}
+
+/** Writes the kernels for an engine's memory. */
+export function writeWideKernels(unit: VectorUnit, memory: SharedArrayBuffer, operations: WideOperations): WideKernels {
+  const base = addressOf(memory)
+  const write = (writeKernel: (assembler: Assembler) => void): bigint => {
+    const assembler = createAssembler()
+    writeKernel(assembler)
+    return placeCode(assembler.code())
+  }
+  return new Map([
+    [operations.linearFloat, write((a) => writeProduct(a, unit, 'f32', base))],
+    [operations.linearInt8, write((a) => writeProduct(a, unit, 'int8', base))],
+    [operations.linearInt4, write((a) => writeProduct(a, unit, 'int4', base))],
+    [operations.attend, write((a) => writeAttention(a, unit, base))],
+  ])
+}
+
+/** What a thread calls for a task of one of these operations, with its scratch. */
+export function bindKernels(kernels: WideKernels): (operation: number, task: number, scratch: number) => void {
+  const functions: ((task: number, scratch: number) => void)[] = []
+  for (const [operation, address] of kernels) functions[operation] = functionAt(address)
+  return (operation, task, scratch) => functions[operation]?.(task, scratch)
+}

@@ -1,0 +1,91 @@
+// Machine code against WebAssembly: the same bits from every kernel, for every vector width that this processor has.
+
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { createAttentionProbe } from '../../../lib/compute/attention-probe.js'
+import { createKernels, type Kernels } from '../../../lib/compute/kernels.js'
+import { processorFeatures, vectorUnitOf, vectorUnitsOf } from '../../../lib/compute/machine-code/processor.js'
+import { vectorUnit } from '../../../lib/compute/machine-code/wide-kernels.js'
+import { probeValues } from '../../../lib/compute/probe-values.js'
+import { fitTree } from '../../../lib/speculative/tail-layout.js'
+import { product } from './product.js'
+
+const bitsOf = ({ buffer, byteOffset, length }: Float32Array): Uint32Array =>
+  new Uint32Array(buffer, byteOffset, length)
+
+describe('vector units', () => {
+  const isHere = process.platform === 'linux' && process.arch === 'x64'
+
+  it('are the widest that the processor has', function () {
+    if (!isHere) this.skip()
+    const avx512 = ['avx512f', 'avx512bw', 'avx512vl', 'avx512dq']
+    assert.equal(vectorUnitOf(new Set(['sse2'])), undefined)
+    assert.deepEqual(vectorUnitOf(new Set(['avx2'])), { vectorBytes: 32, hasDotProduct: false })
+    assert.deepEqual(vectorUnitOf(new Set(['avx2', ...avx512])), { vectorBytes: 64, hasDotProduct: false })
+    assert.deepEqual(vectorUnitOf(new Set(['avx2', ...avx512, 'avx512_vnni'])), {
+      vectorBytes: 64,
+      hasDotProduct: true,
+    })
+  })
+
+  it('are used by the engine where the processor has them', function () {
+    if (!isHere || !processorFeatures().has('avx2')) this.skip()
+    assert.deepEqual(vectorUnit(), vectorUnitOf(processorFeatures()))
+  })
+})
+
+for (const unit of vectorUnitsOf(processorFeatures())) {
+  describe(`machine code, ${unit.vectorBytes} bytes${unit.hasDotProduct ? ', dot products' : ''}`, () => {
+    let plain: Kernels
+    let wide: Kernels
+    before(() => {
+      plain = createKernels(1, { machineCode: false })
+      wide = createKernels(1, { vectors: unit })
+    })
+    after(() => Promise.all([plain.dispose(), wide.dispose()]))
+
+    it('products have the bits of WebAssembly', () => {
+      const shape = fc.record({
+        format: fc.constantFrom('f32', 'int8', 'int4'),
+        inputs: fc.constantFrom(24, 32, 64, 160, 512),
+        outputs: fc.integer({ min: 1, max: 70 }),
+        rows: fc.integer({ min: 1, max: 40 }),
+        hasBias: fc.boolean(),
+        pieces: fc.integer({ min: 1, max: 4 }),
+        seed: fc.nat(1000),
+      } as const)
+      fc.assert(
+        fc.property(shape, ({ rows, seed, ...layer }) => {
+          const x = probeValues(rows * layer.inputs, seed, 4)
+          assert.deepEqual(bitsOf(product(wide, layer, x)), bitsOf(product(plain, layer, x)))
+        }),
+        { numRuns: 150 },
+      )
+    })
+
+    for (const geometry of [
+      { numHeads: 2, numKvHeads: 2, headDim: 16 },
+      { numHeads: 3, numKvHeads: 1, headDim: 22 },
+      { numHeads: 16, numKvHeads: 4, headDim: 64 },
+      { numHeads: 9, numKvHeads: 1, headDim: 40 },
+    ]) {
+      const { numHeads, numKvHeads, headDim } = geometry
+      it(`attention of ${numHeads} heads on ${numKvHeads}, ${headDim} wide, has the bits of WebAssembly`, () => {
+        const probes = [plain, wide].map((kernels) => createAttentionProbe(kernels, geometry))
+        const drawn = fc.array(fc.nat(1000), { minLength: 1, maxLength: 20 })
+        const base = fc.oneof(fc.nat(20), fc.integer({ min: 100, max: 140 }), fc.nat(560))
+        fc.assert(
+          fc.property(drawn, base, (draws, committed) => {
+            const tokens = draws.map((_, i) => i)
+            const parents = draws.map((draw, i) => (i === 0 ? -1 : draw % i))
+            const tree = fitTree({ tokens, parents }, committed, 590)
+            const [wanted = [], got = []] = probes.map((probe) => probe.attendTree(committed, tree).map(bitsOf))
+            assert.deepEqual(got, wanted)
+          }),
+          { numRuns: 12 },
+        )
+        probes.forEach((probe) => probe.dispose())
+      })
+    }
+  })
+}
