@@ -23,6 +23,7 @@ export function defaultsFor(machine: {
     drafters: 1,
     transport: 'auto',
     cluster: 'main',
+    linkHost: '127.0.0.1',
     host: '127.0.0.1',
     http: 8000,
     grpc: 50_051,

@@ -96,7 +96,12 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
       `serve ${role}: want the URL of a NATS server (--nats or NATS_URL), found none`,
     )
   }
-  const transport = await connectNats({ url: config.nats, name: `banyan-${id}`, credsFile: config.natsCreds })
+  const transport = await connectNats({
+    url: config.nats,
+    name: `banyan-${id}`,
+    credsFile: config.natsCreds,
+    linkHost: config.linkHost === 'off' ? undefined : config.linkHost,
+  })
   const system = createActorSystem({
     transport,
     clock: systemClock,

@@ -43,6 +43,7 @@ export const configSchema = z.object({
   transport: z.enum(['auto', 'local', 'nats']),
   nats: z.string().regex(URL_LIST).optional(),
   natsCreds: text.optional(),
+  linkHost: text,
   cluster: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/),
   host: text,
   http: whole(0, 65_535),
@@ -142,6 +143,12 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     help: 'credentials for that server',
     value: 'FILE',
     env: 'NATS_CREDS',
+  },
+  linkHost: {
+    wants: 'an address of this machine, or off',
+    help: 'where other processes reach this one directly (default: 127.0.0.1), or off: everything through NATS',
+    value: 'HOST',
+    env: 'BANYAN_LINK_HOST',
   },
   cluster: {
     wants: 'letters, digits, - and _, at most 64',

@@ -17,8 +17,10 @@ export interface Bus {
   readonly maxPayloadBytes: number
   publish(subject: string, payload: Uint8Array, reply?: string): void
   subscribe(subject: string, handler: (message: BusMessage) => void, queue?: string): Subscription
-  /** Called when the connection is lost: replies that were under way will not come. */
-  onDisconnect(listener: () => void): void
+  /** Called when a connection is lost: replies to what was asked on lost subjects will not come. */
+  onDisconnect(listener: (isLost: (subject: string) => boolean) => void): void
+  /** Told that an answer from a subject did not come in time: another way there may do better. */
+  onLate?(subject: string): void
   advertise(service: ServiceDescription): Promise<void>
   flush(): Promise<void>
   close(): Promise<void>
@@ -86,10 +88,10 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
     else pending.get(message.subject)?.settle(noResponders(pending.get(message.subject)?.subject ?? ''))
   })
 
-  bus.onDisconnect(() => settleAll('the connection was lost', { reason: 'DISCONNECTED' }))
+  bus.onDisconnect((isLost) => settleAll(isLost, 'the connection was lost', { reason: 'DISCONNECTED' }))
 
-  const settleAll = (why: string, details: ErrorDetails = {}): void => {
-    for (const { subject, settle } of [...pending.values()]) {
+  const settleAll = (isMeant: (subject: string) => boolean, why: string, details: ErrorDetails = {}): void => {
+    for (const { subject, settle } of [...pending.values()].filter((request) => isMeant(request.subject))) {
       settle(new ClusterError('unavailable', `request to ${subject}: ${why}`, { details }))
     }
   }
@@ -109,8 +111,10 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
         else resolve(result)
       }
       const abort = (): void => settle(new ClusterError('cancelled', `request to ${subject}: cancelled`))
-      const late = (): void =>
+      const late = (): void => {
+        bus.onLate?.(subject)
         settle(new ClusterError('deadline_exceeded', `request to ${subject}: no reply within ${timeoutMs} ms`))
+      }
       const timer = setTimeout(late, Math.max(0, timeoutMs))
       signal?.addEventListener('abort', abort, { once: true })
       pending.set(reply, { subject, settle })
@@ -149,7 +153,7 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
       isClosed = true
       for (const subscription of [...subscriptions]) subscription.unsubscribe()
       inboxSubscription.unsubscribe()
-      settleAll('the transport was closed')
+      settleAll(() => true, 'the transport was closed')
       await bus.close()
     },
   }

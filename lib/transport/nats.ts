@@ -4,6 +4,7 @@ import { connect, credsAuthenticator, Events, type NatsConnection, type Subscrip
 import { readFile } from 'node:fs/promises'
 import { ClusterError } from '../errors.js'
 import { createBusTransport, DEFAULT_MAX_MESSAGE_BYTES, type Bus, type BusMessage } from './bus-transport.js'
+import { createLinkedBus } from './linked-bus.js'
 import type { Transport } from './transport.js'
 
 const NO_RESPONDERS = 503
@@ -16,6 +17,8 @@ export interface NatsOptions {
   readonly credsFile?: string | undefined
   readonly maxMessageBytes?: number
   readonly connectTimeoutMs?: number
+  /** Address of this machine at which other processes may reach this one directly; absent: only over NATS. */
+  readonly linkHost?: string | undefined
 }
 
 /** Connects; later losses of the connection heal by themselves and keep every subscription. Throws `unavailable`. */
@@ -36,15 +39,17 @@ export async function connectNats(options: NatsOptions): Promise<Transport> {
       cause: error,
     })
   })
-  return createBusTransport('nats', createNatsBus(connection), options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES)
+  const nats = createNatsBus(connection)
+  const bus = options.linkHost === undefined ? nats : await createLinkedBus(nats, options.linkHost)
+  return createBusTransport('nats', bus, options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES)
 }
 
 function createNatsBus(connection: NatsConnection): Bus {
   let isConnected = true
-  let onLost = (): void => undefined
+  let onLost: (isLost: () => boolean) => void = () => undefined
   void watchStatus(connection, (value) => {
     isConnected = value
-    if (!value) onLost()
+    if (!value) onLost(() => true)
   })
   return {
     maxPayloadBytes: connection.info?.max_payload ?? 1024 * 1024,

@@ -13,7 +13,7 @@ const text = (value: string): Uint8Array => Buffer.from(value)
 const read = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 const hasCode = (code: ErrorCode) => (error: unknown) => error instanceof ClusterError && error.code === code
 
-for (const kind of ['local', 'nats'] as const) {
+for (const kind of ['local', 'nats', 'nats with links'] as const) {
   describe(`transport ${kind}`, function () {
     this.timeout(20_000)
     let nats: TestNats | undefined
@@ -23,12 +23,17 @@ for (const kind of ['local', 'nats'] as const) {
     const fresh = (): string => `test.${(numSubjects += 1)}`
 
     before(async () => {
-      if (kind === 'nats') nats = await startNatsForTest()
+      if (kind !== 'local') nats = await startNatsForTest()
       const hub = createLocalHub()
       const open = async (name: string): Promise<Transport> =>
         nats === undefined
           ? createLocalTransport({ hub, maxPayloadBytes: 64 * 1024, maxMessageBytes: 32 * 1024 * 1024 })
-          : await connectNats({ url: nats.url, name, maxMessageBytes: 32 * 1024 * 1024 })
+          : await connectNats({
+              url: nats.url,
+              name,
+              maxMessageBytes: 32 * 1024 * 1024,
+              linkHost: kind === 'nats' ? undefined : '127.0.0.1',
+            })
       alice = await open('alice')
       bob = await open('bob')
     })

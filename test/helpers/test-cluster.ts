@@ -28,6 +28,7 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly drafters?: number
   readonly kvTokens?: number
   readonly machineCode?: boolean
+  readonly links?: boolean // over nats
   readonly neighbours?: boolean // false: frames between services of one process too
 }
 
@@ -52,7 +53,11 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
     const transport: Transport =
       shape.nats === undefined
         ? createLocalTransport({ hub })
-        : await connectNats({ url: shape.nats, name: `${name}-${id}` })
+        : await connectNats({
+            url: shape.nats,
+            name: `${name}-${id}`,
+            linkHost: shape.links === false ? undefined : '127.0.0.1',
+          })
     const system = createActorSystem({ transport, clock: systemClock, random: Math.random, cluster: name, node: id })
     closers.push(async () => {
       await system.stop()

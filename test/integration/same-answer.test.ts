@@ -39,7 +39,7 @@ const SHAPES: readonly (ClusterShape & { readonly title: string; readonly isNats
     neighbours: false,
   },
   { title: 'local, 2 experts, KV for a few sequences only (preemption)', kvTokens: 1_600, maxRunning: 32 },
-  { title: 'nats, 1 expert, no drafts', isNats: true, experts: 1, draft: [] },
+  { title: 'nats without direct links, 1 expert, no drafts', isNats: true, links: false, experts: 1, draft: [] },
   {
     title: 'nats, 2 experts, 2 replicas, 2 attention, drafts, chunks of 33',
     isNats: true,

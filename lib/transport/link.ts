@@ -1,0 +1,80 @@
+// One direct connection to another process, from either end.
+
+import { connect, type Socket } from 'node:net'
+import { ClusterError } from '../errors.js'
+import { createLinkReader, writeMessage, type LinkMessage } from './link-stream.js'
+
+/** Where a process takes links, and what opens one; it travels over the bus, which knows who may ask. */
+export interface LinkDoor {
+  readonly machine: string // a loopback address means something on this machine only
+  readonly host: string
+  readonly port: number
+  readonly key: string
+}
+
+export interface Link {
+  readonly isOpen: boolean
+  /** Throws `resource_exhausted` where too much waits already. */
+  send(message: LinkMessage): void
+  close(): void
+}
+
+const CONNECT_TIMEOUT_MS = 1_000
+const MAX_WAITING_BYTES = 256 * 2 ** 20
+export const MAX_HELLO_BYTES = 512
+/** A message's header, and what a bus calls its largest payload. */
+export const MAX_LINK_BYTES = 512 * 2 ** 20
+
+export interface LinkEvents {
+  readonly onMessage: (message: LinkMessage, link: Link) => void
+  readonly onClose: (link: Link) => void
+}
+
+/** Runs a link over a socket; `maxBytes` of `limits` may grow when the other side has shown who it is. */
+export function createLink(socket: Socket, limits: { maxBytes: number }, { onMessage, onClose }: LinkEvents): Link {
+  const link: Link = {
+    get isOpen() {
+      return !socket.destroyed && socket.writable
+    },
+    send: (message) => {
+      if (socket.writableLength > MAX_WAITING_BYTES) {
+        throw new ClusterError('resource_exhausted', `link: more than ${MAX_WAITING_BYTES} bytes wait to be sent`)
+      }
+      writeMessage(socket, message)
+    },
+    close: () => void socket.destroy(),
+  }
+  const read = createLinkReader(limits, (message) => onMessage(message, link))
+  socket.setNoDelay(true)
+  socket.on('data', (chunk: Buffer) => {
+    try {
+      read(chunk)
+    } catch {
+      socket.destroy() // who sends broken bytes is not talked to; what was asked is asked another way
+    }
+  })
+  socket.on('error', () => undefined) // 'close' follows
+  socket.on('close', () => onClose(link))
+  return link
+}
+
+/** Opens a link. Throws `unavailable`. */
+export function openLink({ host, port, key }: LinkDoor, events: LinkEvents): Promise<Link> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port, timeout: CONNECT_TIMEOUT_MS })
+    const fail = (why: string): void => {
+      socket.destroy()
+      reject(new ClusterError('unavailable', `link to ${host}:${port}: ${why}`))
+    }
+    const refuse = (error: Error): void => fail(error.message)
+    socket.once('error', refuse)
+    socket.once('timeout', () => fail(`no connection within ${CONNECT_TIMEOUT_MS} ms`))
+    socket.once('connect', () => {
+      socket.setTimeout(0)
+      socket.removeListener('error', refuse)
+      const link = createLink(socket, { maxBytes: MAX_LINK_BYTES }, events)
+      link.send({ kind: 'hello', subject: '', reply: '', payload: Buffer.from(key, 'latin1') })
+      resolve(link)
+    })
+  })
+}

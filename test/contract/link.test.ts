@@ -1,0 +1,181 @@
+// Direct links (L1 to L3 of `linked-bus.ts`, D1, S1): used once they stand, never trusted without the key, never missed
+// when they end.
+
+import assert from 'node:assert/strict'
+import { connect as connectSocket, type Socket } from 'node:net'
+import { connect as connectClient } from 'nats'
+import { ClusterError } from '../../lib/errors.js'
+import { createLinkReader, writeMessage, type LinkMessage } from '../../lib/transport/link-stream.js'
+import { connectNats } from '../../lib/transport/nats.js'
+import type { Transport } from '../../lib/transport/transport.js'
+import { eventually } from '../helpers/eventually.js'
+import { startNatsForTest, type TestNats } from '../helpers/nats.js'
+
+const text = (value: string): Uint8Array => Buffer.from(value)
+const read = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
+
+describe('direct links', function () {
+  this.timeout(20_000)
+  let nats: TestNats
+  let alice: Transport
+  let bob: Transport
+
+  const open = (name: string): Promise<Transport> => connectNats({ url: nats.url, name, linkHost: '127.0.0.1' })
+  beforeEach(async () => {
+    nats = await startNatsForTest()
+    alice = await open('alice')
+    bob = await open('bob')
+    bob.subscribe('box', ({ payload, reply }) => reply?.(text(`${read(payload)}!`)))
+    await bob.flush()
+  })
+  afterEach(async () => {
+    await alice.close()
+    await bob.close()
+    await nats.stop()
+  })
+
+  const ask = async (word: string): Promise<string> => read(await alice.request('box', text(word), { timeoutMs: 2000 }))
+
+  /** Asks until a message no longer shows on the server. */
+  async function untilLinked(): Promise<void> {
+    const observer = await connectClient({ servers: nats.url })
+    let numSeen = 0
+    observer.subscribe('box', { callback: () => void (numSeen += 1) })
+    await observer.flush()
+    await eventually(async () => {
+      const before = numSeen
+      await ask('where?')
+      await observer.flush()
+      return numSeen === before
+    }, 'the link stands')
+    assert.ok(numSeen > 0, 'the first message goes over the server')
+    await observer.close()
+  }
+
+  async function doorOf(mailbox: string): Promise<{ host: string; port: number; key: string }> {
+    const client = await connectClient({ servers: nats.url })
+    const answer = await client.request(`${mailbox}.link`, new Uint8Array(0), { timeout: 2000 })
+    await client.close()
+    return JSON.parse(answer.string()) as { host: string; port: number; key: string } // see docs/wire-protocol.md
+  }
+
+  it('answer without the server once they stand', async () => {
+    await untilLinked()
+    await nats.stop()
+    for (const word of ['a', 'b', 'c']) assert.equal(await ask(word), `${word}!`)
+  })
+
+  it('carry what is larger than the server takes, both ways', async () => {
+    bob.subscribe('echo', ({ payload, reply }) => reply?.(payload))
+    await bob.flush()
+    const large = new Uint8Array(5_000_000).map((_, i) => (i * 31) & 255)
+    for (let i = 0; i < 3; i++) {
+      assert.deepEqual(Buffer.from(await alice.request('echo', large, { timeoutMs: 5000 })), Buffer.from(large))
+    }
+  })
+
+  it('fail what was asked over them when they end, at once, and leave the rest to the bus', async () => {
+    bob.subscribe('silent', () => undefined)
+    await bob.flush()
+    await untilLinked()
+    await assert.rejects(alice.request('silent', text(''), { timeoutMs: 50 }))
+    await ask('hello')
+    const pending = alice.request('box', text('last'), { timeoutMs: 60_000 }).catch((error: unknown) => error)
+    await bob.close()
+    const outcome = await pending
+    if (outcome instanceof ClusterError) assert.equal(outcome.code, 'unavailable')
+    await assert.rejects(
+      alice.request('box', text(''), { timeoutMs: 60_000 }),
+      (error: unknown) => error instanceof ClusterError && error.details.reason === 'NO_RESPONDERS',
+    )
+  })
+
+  it('say at once that nobody listens to a mailbox any more', async () => {
+    const box = bob.subscribe('short', ({ reply }) => reply?.(text('here')))
+    await bob.flush()
+    await alice.request('short', text(''), { timeoutMs: 2000 })
+    await untilLinked()
+    box.unsubscribe()
+    await bob.flush()
+    await assert.rejects(
+      alice.request('short', text(''), { timeoutMs: 60_000 }),
+      (error: unknown) => error instanceof ClusterError && error.details.reason === 'NO_RESPONDERS',
+    )
+  })
+
+  describe('the door', () => {
+    /** Connects like a stranger; resolves when the door closes the connection. */
+    async function knock(speak: (socket: Socket, key: string) => void): Promise<void> {
+      const { host, port, key } = await doorOf('box')
+      const socket = connectSocket({ host, port })
+      socket.on('error', () => undefined)
+      await new Promise<void>((resolve) => {
+        socket.on('close', () => resolve())
+        socket.on('connect', () => speak(socket, key))
+        socket.resume()
+      })
+    }
+    const hello = (key: string): LinkMessage => ({ kind: 'hello', subject: '', reply: '', payload: text(key) })
+    const call: LinkMessage = { kind: 'message', subject: 'box', reply: '_INBOX.x.1', payload: text('who') }
+
+    const strangers: Readonly<Record<string, (socket: Socket, key: string) => void>> = {
+      'a wrong key': (socket) => writeMessage(socket, hello('0'.repeat(48))),
+      'no key': (socket) => writeMessage(socket, call),
+      'a long hello': (socket, key) => writeMessage(socket, { ...hello(key), payload: new Uint8Array(10_000) }),
+      silence: () => undefined,
+      'a broken header': (socket, key) => {
+        writeMessage(socket, hello(key))
+        socket.write(Buffer.from([5, 0, 0, 0, 9, 255, 255, 255, 255]))
+      },
+      'a length beyond all bounds': (socket, key) => {
+        writeMessage(socket, hello(key))
+        socket.write(Buffer.from([255, 255, 255, 255]))
+      },
+    }
+    for (const [title, speak] of Object.entries(strangers)) {
+      it(`closes on ${title}, and the others are served`, async () => {
+        await knock(speak)
+        assert.equal(await ask('still there'), 'still there!')
+      })
+    }
+  })
+})
+
+describe('link stream', () => {
+  it('puts messages together from any pieces', () => {
+    const bytes: Buffer[] = []
+    const socket = {
+      cork: () => undefined,
+      uncork: () => undefined,
+      write: (part: Uint8Array) => bytes.push(Buffer.from(part)),
+    }
+    const messages: LinkMessage[] = ['one', '', 'x'.repeat(3000)].map((word, i) => ({
+      kind: i === 1 ? 'nobody' : 'message',
+      subject: `subject.${word.length}`,
+      reply: i === 0 ? 'reply' : '',
+      payload: text(word),
+    }))
+    for (const message of messages) writeMessage(socket as unknown as Socket, message) // what it uses of a socket
+    const stream = Buffer.concat(bytes)
+    for (const size of [1, 2, 3, 7, 64, 10_000]) {
+      const seen: LinkMessage[] = []
+      const accept = createLinkReader({ maxBytes: 4000 }, (message) => seen.push(message))
+      for (let at = 0; at < stream.length; at += size) accept(stream.subarray(at, at + size))
+      assert.deepEqual(
+        seen.map((message) => ({ ...message, payload: read(message.payload) })),
+        messages.map((message) => ({ ...message, payload: read(message.payload) })),
+      )
+    }
+  })
+
+  it('refuses a message that is too long or too short before making room (S1)', () => {
+    for (const length of [0, 4, 4001, 0xffffffff]) {
+      const bytes = Buffer.alloc(4)
+      bytes.writeUInt32LE(length)
+      assert.throws(
+        () => createLinkReader({ maxBytes: 4000 }, () => undefined)(bytes),
+        /want messages of 5 to 4000 bytes/,
+      )
+    }
+  })
+})
