@@ -31,6 +31,8 @@ export interface AttentionBatch {
   readonly attended: number // [rows, heads * headDim]
   readonly rounded: number
   readonly gate: number
+  /** Normed rows as the experts' products read them; 0: they read `n`. */
+  readonly forExperts: number
   readonly tables: number // [rows, headDim]: cosines, sines
   readonly places: number // [rows, 2]: page, slot in it
   readonly views: number // [rows, 3]
@@ -47,6 +49,7 @@ export interface AttentionBatch {
 export interface BatchShape extends HeadGeometry {
   readonly hidden: number
   readonly gateWidth: number
+  readonly expertBlocks: number // of a row that experts read rounded; 0: they read float32
 }
 
 /** A step's rows, span after span. */
@@ -58,7 +61,7 @@ export interface BatchRows {
 
 /** Takes room for a batch and fills in what all layers share; `room` is the step's own, from its start. */
 export function layOutBatch(kernels: Kernels, room: Room, shape: BatchShape, batch: BatchRows): AttentionBatch {
-  const { hidden, numHeads, numKvHeads, headDim, gateWidth } = shape
+  const { hidden, numHeads, numKvHeads, headDim, gateWidth, expertBlocks } = shape
   const rows = batch.x.length / hidden
   const attendedWidth = numHeads * headDim
   const blocks = Math.ceil(Math.max(hidden, attendedWidth) / BLOCK_SIZE)
@@ -74,6 +77,7 @@ export function layOutBatch(kernels: Kernels, room: Room, shape: BatchShape, bat
     attended: floats(attendedWidth),
     rounded: room.take(rows * roundedBytes(blocks)),
     gate: floats(gateWidth),
+    forExperts: expertBlocks === 0 ? 0 : room.take(rows * roundedBytes(expertBlocks)),
     tables: placeFloats(kernels, room, batch.tables),
     places: placeInts(
       kernels,

@@ -6,7 +6,7 @@ import type { AttentionBatch } from './attention-batch.js'
 import { floatBits, OP, type Kernels, type Phase, type Task } from './kernels.js'
 import { stack, type LinearWeights } from './linear-weights.js'
 import { normTasks } from './norm-tasks.js'
-import { linearTasks, placeLinear, roundingTasks } from './placed-linear.js'
+import { linearTasks, placeLinear, roundedBytes, roundingTasks } from './placed-linear.js'
 import { placeWeight } from './placed-weight.js'
 import { cut } from './room.js'
 import { packTiles } from './tiles.js'
@@ -41,6 +41,7 @@ export interface AttentionShape extends HeadGeometry {
   readonly epsilon: number
   readonly qkNorm?: 'head' | 'projection' | undefined
   readonly clip?: number | undefined
+  readonly expertBlocks: number // of a row that experts read rounded; 0: they read float32
   /** Bytes from a page's address to this layer's part. */
   readonly pageOffset: number
 }
@@ -80,7 +81,8 @@ export function createAttentionLayer(kernels: Kernels, set: WeightSet, shape: At
   const [qNorm, kNorm] = ['q_norm', 'k_norm'].map((name) => set[name] && placeWeight(kernels, weightOf(set, name)))
   const { threads } = kernels
   const pieces = threads * PIECES_PER_THREAD
-  const { hidden, epsilon } = shape
+  const { hidden, epsilon, expertBlocks } = shape
+  const experts = { blocks: expertBlocks, rowBytes: roundedBytes(expertBlocks) }
   const width = { width: hidden, epsilon }
 
   const rotation = (batch: AttentionBatch): Phase =>
@@ -139,6 +141,8 @@ export function createAttentionLayer(kernels: Kernels, set: WeightSet, shape: At
             ...width,
             weight: ffnNorm.address,
             n,
+            reader: experts,
+            rounded: batch.forExperts,
           },
           threads,
         ),

@@ -70,7 +70,13 @@ export function createAttentionProbe(kernels: Kernels, geometry: HeadGeometry): 
     ffnNorm: probeValues(HIDDEN, 6),
   }
   const set = packAttention(weights, 'int8')
-  const layer = createAttentionLayer(kernels, set, { ...geometry, hidden: HIDDEN, epsilon: 1e-6, pageOffset: 0 })
+  const layer = createAttentionLayer(kernels, set, {
+    ...geometry,
+    hidden: HIDDEN,
+    epsilon: 1e-6,
+    pageOffset: 0,
+    expertBlocks: 0,
+  })
   const room = createRoom(kernels)
   const embeddings = probeValues(2 * LONGEST * HIDDEN, 31, 2)
   const angles = probeValues(LONGEST * headDim, 57, 2)
@@ -90,7 +96,7 @@ export function createAttentionProbe(kernels: Kernels, geometry: HeadGeometry): 
     const batch = layOutBatch(
       kernels,
       room,
-      { ...geometry, hidden: HIDDEN, gateWidth: 0 },
+      { ...geometry, hidden: HIDDEN, gateWidth: 0, expertBlocks: 0 },
       {
         spans: [{ views, slots: rows.map(({ slot }) => slot), pages }],
         x: concat(rows.map(({ id }) => rowOf(embeddings, id))),

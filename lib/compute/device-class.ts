@@ -11,6 +11,7 @@ import { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
 import type { HeadGeometry } from './attention-layer.js'
 import { probeAttention } from './attention-probe.js'
+import { floatInput } from './expert-call.js'
 import { computeExperts, packExpert, placeExpert } from './expert-layer.js'
 import type { Kernels } from './kernels.js'
 import type { LinearWeights } from './linear-weights.js'
@@ -105,7 +106,12 @@ function probeExperts(kernels: Kernels, format: WeightFormat, hash: Hash): Kerne
     const compute: RowWise = (x, count) => {
       const rows = Array.from({ length: count }, (_, row) => row)
       const call = { expert, rows, weights: rows.map(() => 1) }
-      return computeExperts(kernels, { x, hidden, calls: [call], sums: rows.map((row) => [row]) })
+      return computeExperts(kernels, {
+        input: floatInput(x, hidden),
+        hidden,
+        calls: [call],
+        sums: rows.map((row) => [row]),
+      })
     }
     isExact = isRowExact(compute, hidden, hash) && isExact
     expert.dispose()

@@ -11,9 +11,23 @@ export interface ExpertCall {
   readonly weights: ArrayLike<number>
 }
 
+/** Rows that experts read. */
+export interface ExpertInput {
+  readonly isRounded: boolean // as products read them (`roundedBytes`), else float32
+  readonly numRows: number
+  readonly bytes: Uint8Array
+}
+
+/** Rows [numRows, hidden] of float32. */
+export const floatInput = (x: Float32Array, hidden: number): ExpertInput => ({
+  isRounded: false,
+  numRows: x.length / hidden,
+  bytes: new Uint8Array(x.buffer, x.byteOffset, x.byteLength),
+})
+
 export interface LayerCall {
   readonly layer: number
-  readonly hidden: Float32Array // [rows, hidden]
+  readonly input: ExpertInput
   readonly calls: readonly ExpertCall[]
 }
 

@@ -6,6 +6,7 @@
 //       zero.
 
 import type { WeightFormat } from '../model/spec.js'
+import type { ExpertInput } from './expert-call.js'
 import { OP, type Kernels, type Phase } from './kernels.js'
 import { stack, type LinearWeights } from './linear-weights.js'
 import { linearTasks, placeLinear, roundingTasks, type PlacedLinear } from './placed-linear.js'
@@ -53,7 +54,7 @@ export interface ExpertRows {
 }
 
 export interface ExpertWork {
-  readonly x: Float32Array // [numRows, hidden]
+  readonly input: ExpertInput
   readonly hidden: number
   readonly calls: readonly ExpertRows[]
   /** Entries, counted through all calls, that each row of the result adds up. */
@@ -61,14 +62,17 @@ export interface ExpertWork {
 }
 
 /** Sums over entries of weight · down(silu(gate(x)) · up(x)): [sums.length, hidden]. */
-export function computeExperts(kernels: Kernels, { x, hidden, calls, sums }: ExpertWork): Float32Array {
+export function computeExperts(kernels: Kernels, { input, hidden, calls, sums }: ExpertWork): Float32Array {
   if (sums.length === 0) return new Float32Array(0)
   kernels.scratch.reset()
   let start = 0
   const y = kernels.scratch.take(sums.length * hidden * 4)
+  const x = kernels.scratch.take(input.bytes.byteLength)
+  kernels.bytes(x, input.bytes.byteLength).set(input.bytes)
   runExperts(kernels, {
-    x: placeFloats(kernels, kernels.scratch, x),
-    numRows: x.length / hidden,
+    x,
+    isRounded: input.isRounded,
+    numRows: input.numRows,
     hidden,
     calls: calls.map(({ expert, rows }) => ({ expert, count: rows.length })),
     rows: placeInts(
@@ -95,6 +99,7 @@ export const NEXT_GROUP = -(2 ** 31)
 /** A call whose operands lie in the engine's memory; entries are counted through all calls. All addresses. */
 export interface PlacedWork {
   readonly x: number // [numRows, hidden]
+  readonly isRounded: boolean // whether x lies as the products read it
   readonly numRows: number
   readonly hidden: number
   readonly calls: readonly { readonly expert: PlacedExpert; readonly count: number }[]
@@ -120,14 +125,14 @@ export function runExperts(kernels: Kernels, work: PlacedWork): void {
     calls.flatMap((call) => upTasks(call, work.x, input.rounded, pieces)),
     calls.flatMap((call) => activationTasks(call, Math.ceil((2 * threads) / calls.length))),
     calls.flatMap((call) => downTasks(call, pieces)),
-    sumTasks(work, calls, threads),
+    sumTasks({ ...work, x: calls[0]?.terms ?? 0, xStride: calls[0]?.expert.down.outputBytes ?? 0 }, threads),
   ])
 }
 
 /** The rows as products read them, where they read them rounded. */
-function placeInput({ scratch, threads }: Kernels, { x, numRows, hidden, calls }: PlacedWork) {
+function placeInput({ scratch, threads }: Kernels, { x, isRounded, numRows, hidden, calls }: PlacedWork) {
   const reader = calls.find(({ expert }) => expert.gateUp.blocks > 0)?.expert.gateUp
-  if (reader === undefined) return { rounded: 0, tasks: [] }
+  if (reader === undefined || isRounded) return { rounded: x, tasks: [] }
   const rounded = scratch.take(numRows * reader.rowBytes)
   return { rounded, tasks: roundingTasks(reader, { x, stride: hidden * 4, rows: numRows, y: rounded }, threads) }
 }
@@ -200,20 +205,25 @@ function downTasks(call: PlacedCall, pieces: number): Phase {
   return linearTasks(down, rows, pieces)
 }
 
-function sumTasks(
-  { hidden, list, starts, numSums, y }: PlacedWork,
-  calls: readonly PlacedCall[],
-  pieces: number,
-): Phase {
-  const { terms = 0, expert } = calls[0] ?? {}
-  return cut(numSums, pieces).map(({ first, size }) => [
+/** Sums of rows of x by a list of their places. All addresses. */
+export interface PlacedSums {
+  readonly x: number
+  readonly xStride: number
+  readonly hidden: number
+  readonly list: number
+  readonly starts: number
+  readonly numSums: number
+  readonly y: number
+}
+
+export const sumTasks = ({ x, xStride, hidden, list, starts, numSums, y }: PlacedSums, pieces: number): Phase =>
+  cut(numSums, pieces).map(({ first, size }) => [
     OP.sum,
-    terms,
-    expert?.down.outputBytes ?? 0,
+    x,
+    xStride,
     hidden,
     list,
     starts + first * 4,
     size,
     y + first * hidden * 4,
   ])
-}

@@ -15,7 +15,7 @@ export interface NormRows {
   readonly epsilon: number
   readonly n: number
   /** The product that reads n rounded, at `rounded`. */
-  readonly reader?: PlacedLinear | undefined
+  readonly reader?: Pick<PlacedLinear, 'blocks' | 'rowBytes'> | undefined
   readonly rounded?: number
 }
 

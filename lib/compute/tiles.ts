@@ -15,6 +15,10 @@ export const BLOCK_BYTES = { 8: SCALE_BYTES + PAIRS * TILE * 2, 4: SCALE_BYTES +
 
 export const tilesOf = (outputs: number): number => Math.ceil(outputs / TILE)
 
+/** Blocks of a row that products of that many inputs read rounded; 0: they read float32. */
+export const roundedBlocks = (inputs: number, format: WeightFormat): number =>
+  format !== 'f32' && isQuantisable(inputs) ? inputs / BLOCK_SIZE : 0
+
 /** Packs a layer as `name.tiles` (bytes [tiles, blocks, block bytes], or floats [tiles, inputs, 16]) and `name.bias`. */
 export function packTiles(name: string, layer: LinearWeights, format: WeightFormat): WeightSet {
   const { weights, inputs, outputs, bias } = layer
@@ -23,12 +27,12 @@ export function packTiles(name: string, layer: LinearWeights, format: WeightForm
   const biases: WeightSet = padded
     ? { [`${name}.bias`]: { element: 'float', dims: [padded.length], source: padded } }
     : {}
-  if (format === 'f32' || !isQuantisable(inputs)) {
+  const numBlocks = roundedBlocks(inputs, format)
+  if (numBlocks === 0) {
     const source = tileFloats(layer)
     return { [`${name}.tiles`]: { element: 'float', dims: [numTiles, inputs, TILE], source }, ...biases }
   }
   const bits = format === 'int8' ? 8 : 4
-  const numBlocks = inputs / BLOCK_SIZE
   const source = tileBlocks(quantise(weights, bits), { bits, outputs, numBlocks })
   return { [`${name}.tiles`]: { element: 'uint8', dims: [numTiles, numBlocks, BLOCK_BYTES[bits]], source }, ...biases }
 }

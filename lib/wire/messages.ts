@@ -85,7 +85,7 @@ export const MESSAGE_SCHEMAS = {
   'expert.compute': z.object({
     step: id,
     layer: count,
-    hidden: tensor, // f32 [rows, hidden], the union of the rows that any expert here needs
+    hidden: tensor, // f32 or q16 [rows, hidden], the union of the rows that any expert here needs
     experts: tensor, // i32 [calls], ascending expert id
     counts: tensor, // i32 [calls], rows per call
     rows: tensor, // i32 [sum of counts], indices into hidden, ascending within a call

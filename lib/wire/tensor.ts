@@ -1,10 +1,11 @@
-// Tensors on the wire: dtype, shape and little-endian bytes. Views never outlive their frame unaligned: what is not
+// Tensors on the wire: dtype, shape and little-endian bytes. A `q16` tensor has rows as products read them: per block of
+// 32 values 32 int16, then per block a float32 scale, then per block an int32 offset (-8 times the block's sum). Views never outlive their frame unaligned: what is not
 // aligned for its dtype is copied once when it is read.
 
 import { ClusterError } from '../errors.js'
 
 export type TensorData = Float32Array | Int32Array
-export type WireDtype = 'f32' | 'i32'
+export type WireDtype = 'f32' | 'i32' | 'q16'
 
 /** [shape…] row-major. The product of `shape` equals the number of elements in `data`. */
 export interface WireTensor {
@@ -19,7 +20,7 @@ export function isWireTensor(value: unknown): value is WireTensor {
   const { dtype, shape, data } = value as Partial<Record<keyof WireTensor, unknown>> // any object may be looked at so
   const isShape =
     Array.isArray(shape) && shape.length <= 8 && shape.every((size) => Number.isInteger(size) && size >= 0)
-  return (dtype === 'f32' || dtype === 'i32') && isShape && data instanceof Uint8Array
+  return (dtype === 'f32' || dtype === 'i32' || dtype === 'q16') && isShape && data instanceof Uint8Array
 }
 
 const bytesOf = (data: TensorData): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
@@ -33,7 +34,30 @@ export function packI32(values: ArrayLike<number>): WireTensor {
   return { dtype: 'i32', shape: [data.length], data: bytesOf(data) }
 }
 
-function aligned(tensor: WireTensor, dtype: WireDtype, name: string): Uint8Array {
+const BLOCK_VALUES = 32
+const BLOCK_BYTES = 72
+
+/** Bytes of a `q16` row. */
+export const q16RowBytes = (width: number): number => (width / BLOCK_VALUES) * BLOCK_BYTES
+
+export function packQ16(data: Uint8Array, rows: number, width: number): WireTensor {
+  return { dtype: 'q16', shape: [rows, width], data }
+}
+
+/** The bytes of a `q16` tensor of that width. Throws `invalid_argument` on another form or size. */
+export function readQ16({ dtype, shape, data }: WireTensor, name: string, width: number): Uint8Array {
+  const [rows = 0] = shape
+  if (dtype !== 'q16' || shape.length !== 2 || shape[1] !== width || width % BLOCK_VALUES !== 0) {
+    throw new ClusterError('invalid_argument', `${name}: want q16 [rows, ${width}], got ${dtype} [${shape.join(', ')}]`)
+  }
+  if (data.byteLength !== rows * q16RowBytes(width)) {
+    const wanted = rows * q16RowBytes(width)
+    throw new ClusterError('invalid_argument', `${name}: want ${wanted} bytes for ${rows} rows, got ${data.byteLength}`)
+  }
+  return data
+}
+
+function checked(tensor: WireTensor, dtype: WireDtype, name: string): Uint8Array {
   if (tensor.dtype !== dtype)
     throw new ClusterError('invalid_argument', `${name}: want dtype ${dtype}, got ${tensor.dtype}`)
   const numElements = tensor.shape.reduce((product, size) => product * size, 1)
@@ -43,8 +67,16 @@ function aligned(tensor: WireTensor, dtype: WireDtype, name: string): Uint8Array
       `${name}: shape [${tensor.shape.join(', ')}] wants ${numElements * 4} bytes, got ${tensor.data.byteLength}`,
     )
   }
-  return tensor.data.byteOffset % 4 === 0 ? tensor.data : Uint8Array.from(tensor.data)
+  return tensor.data
 }
+
+function aligned(tensor: WireTensor, dtype: WireDtype, name: string): Uint8Array {
+  const data = checked(tensor, dtype, name)
+  return data.byteOffset % 4 === 0 ? data : Uint8Array.from(data)
+}
+
+/** The bytes of an `f32` tensor, wherever they begin. Throws `invalid_argument` on a wrong dtype or size. */
+export const bytesOfF32 = (tensor: WireTensor, name: string): Uint8Array => checked(tensor, 'f32', name)
 
 /** The values of an `f32` tensor; a view where the bytes are aligned. Throws `invalid_argument` on a wrong dtype or size. */
 export function readF32(tensor: WireTensor, name: string): Float32Array {

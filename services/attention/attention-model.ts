@@ -14,6 +14,7 @@ import type { LinearWeights } from '../../lib/compute/linear-weights.js'
 import { createLmHead, packLmHead, type LmHead } from '../../lib/compute/lm-head.js'
 import { createRoom, type Room } from '../../lib/compute/room.js'
 import { createRopeTables, type RopeTables } from '../../lib/compute/rope-tables.js'
+import { roundedBlocks } from '../../lib/compute/tiles.js'
 import type { WeightStore } from '../../lib/compute/weight-store.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import { linearOf } from '../../lib/model/weights.js'
@@ -23,6 +24,8 @@ import { shardPlan, type ShardPlan } from '../../lib/model/expert-shards.js'
 export interface AttentionModel {
   readonly spec: ModelSpec
   readonly plan: ShardPlan
+  /** Blocks of a row that experts read rounded; 0: they read float32. */
+  readonly expertBlocks: number
   readonly kernels: Kernels
   /** The operands of the running step. */
   readonly room: Room
@@ -54,6 +57,7 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
   return {
     spec,
     plan: shardPlan(spec),
+    expertBlocks: roundedBlocks(spec.hidden, options.format),
     kernels: options.kernels,
     room,
     layers,
@@ -87,7 +91,15 @@ function loadLayer(checkpoint: Checkpoint, index: number, { format, kernels, wei
   const geometry = { numHeads, numKvHeads, headDim }
   const set = weights.open(`attention-${index}`, () => packLayer(checkpoint, layer, format))
   const pageOffset = index * layerBytes(geometry)
-  return createAttentionLayer(kernels, set, { ...geometry, hidden, epsilon, qkNorm: qkNorm?.over, clip, pageOffset })
+  return createAttentionLayer(kernels, set, {
+    ...geometry,
+    hidden,
+    epsilon,
+    qkNorm: qkNorm?.over,
+    clip,
+    pageOffset,
+    expertBlocks: roundedBlocks(hidden, format),
+  })
 }
 
 function packLayer(

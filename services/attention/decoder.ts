@@ -20,7 +20,13 @@ export async function forward(
   const { kernels, spec } = model
   const batch = layOut(model, states)
   const numValues = batch.rows * spec.hidden
-  const operands = { kernels, hidden: spec.hidden, n: batch.n, delta: batch.delta }
+  const operands = {
+    kernels,
+    hidden: spec.hidden,
+    x: batch.forExperts === 0 ? batch.n : batch.forExperts,
+    isRounded: batch.forExperts !== 0,
+    delta: batch.delta,
+  }
   let turned = performance.now()
   for (const [index, layer] of model.layers.entries()) {
     const { ffn } = spec.layers[index]!
@@ -43,6 +49,7 @@ function layOut(model: AttentionModel, states: readonly SequenceState[]) {
   const shape = {
     ...geometryOf(spec),
     hidden: spec.hidden,
+    expertBlocks: model.expertBlocks,
     gateWidth: spec.layers.reduce((widest, { ffn }) => Math.max(widest, gateWidth(ffn)), 0),
   }
   return layOutBatch(model.kernels, model.room, shape, {

@@ -23,10 +23,11 @@ export interface DispatchContext {
 export const liveReplica = ({ replicas, failed }: DispatchContext, shard: number): string | undefined =>
   replicas[shard]?.find((candidate) => !failed.has(candidate))
 
-/** Rows [rows, hidden] of the engine's memory: what experts read, and where their sums go. Addresses. */
+/** Rows of the engine's memory: what experts read, and where their sums go. Addresses. */
 export interface ExpertOperands {
   readonly kernels: Kernels
   readonly hidden: number
-  readonly n: number
+  readonly x: number // [rows, hidden]
+  readonly isRounded: boolean // whether x lies as products read it, else float32
   readonly delta: number
 }

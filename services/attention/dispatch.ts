@@ -6,9 +6,11 @@
 //   I6  A shard without a live replica fails the step with an error that names layer and shard; nothing is skipped.
 
 import { askWhileAlive } from '../../lib/actor/ask-while-alive.js'
-import type { ExpertCall } from '../../lib/compute/expert-call.js'
+import type { ExpertCall, ExpertInput } from '../../lib/compute/expert-call.js'
+import { sumTasks } from '../../lib/compute/expert-layer.js'
+import { placeInts } from '../../lib/compute/room.js'
 import { ClusterError } from '../../lib/errors.js'
-import { packF32, packI32, readF32 } from '../../lib/wire/tensor.js'
+import { bytesOfF32, packF32, packI32, packQ16, q16RowBytes } from '../../lib/wire/tensor.js'
 import { liveReplica, type DispatchContext, type ExpertOperands } from './dispatch-context.js'
 import type { Routes } from './gate.js'
 import { runNearby } from './nearby-experts.js'
@@ -17,10 +19,10 @@ import { runNearby } from './nearby-experts.js'
 interface Partial {
   readonly shard: number
   readonly rows: readonly number[]
-  readonly data: Float32Array // [rows, hidden]
+  readonly data: Uint8Array // float32 [rows, hidden]
 }
 
-/** n through the layer's experts into delta. */
+/** Rows through the layer's experts into delta. */
 export async function dispatch(
   context: DispatchContext,
   layer: number,
@@ -28,22 +30,17 @@ export async function dispatch(
   routes: Routes,
 ): Promise<void> {
   if (runNearby(context, layer, operands, routes)) return
-  const { kernels, n, delta, hidden } = operands
-  const size = (routes.experts.length / routes.width) * hidden
-  kernels.floats(delta, size).set(await sendOut(context, layer, kernels.floats(n, size), routes))
-}
-
-async function sendOut(
-  context: DispatchContext,
-  layer: number,
-  n: Float32Array,
-  routes: Routes,
-): Promise<Float32Array> {
   const numRows = routes.experts.length / routes.width
   const calls = groupCalls(routes, numRows, (expert) => context.plan.shardOf(layer, expert))
   context.counters.distinctExperts += calls.length
-  const partials = await askWorkers(context, layer, { n, hidden: n.length / numRows, calls })
-  return combine(partials, numRows, n.length / numRows)
+  const work = { hidden: operands.hidden, isRounded: operands.isRounded, ...rowsOf(operands, numRows), calls }
+  combine(operands, numRows, await askWorkers(context, layer, work))
+}
+
+/** A step's rows as bytes. They stay what they are until all workers have answered. */
+function rowsOf({ kernels, hidden, x, isRounded }: ExpertOperands, numRows: number) {
+  const rowBytes = isRounded ? q16RowBytes(hidden) : hidden * 4
+  return { rowBytes, x: kernels.bytes(x, numRows * rowBytes) }
 }
 
 /** Calls by ascending shard, then ascending expert. */
@@ -64,7 +61,9 @@ function groupCalls(routes: Routes, numRows: number, shardOf: (expert: number) =
 }
 
 interface Work {
-  readonly n: Float32Array
+  readonly x: Uint8Array // of all rows of the step
+  readonly rowBytes: number
+  readonly isRounded: boolean
   readonly hidden: number
   readonly calls: readonly ExpertCall[]
 }
@@ -119,23 +118,23 @@ async function askOrFailOver(context: DispatchContext, layer: number, worker: st
 
 async function askWorker(context: DispatchContext, layer: number, worker: string, work: Work): Promise<Partial[]> {
   context.used.add(worker)
+  const { rows, input } = gatherRows(work)
+  const calls = work.calls.map((call) => ({ ...call, rows: Array.from(call.rows, (row) => rows.indexOf(row)) }))
   const neighbour = context.neighbours.get(worker)
-  if (neighbour !== undefined)
-    return splitPartials(neighbour.compute({ layer, hidden: work.n, calls: work.calls }), work)
-  const union = [...new Set(work.calls.flatMap((call) => Array.from(call.rows)))].sort((a, b) => a - b)
-  const placeOf = new Map(union.map((row, place) => [row, place]))
-  const hidden = new Float32Array(union.length * work.hidden)
-  union.forEach((row, place) =>
-    hidden.set(work.n.subarray(row * work.hidden, (row + 1) * work.hidden), place * work.hidden),
-  )
+  if (neighbour !== undefined) {
+    const { buffer, byteOffset, byteLength } = neighbour.compute({ layer, input, calls })
+    return splitPartials(new Uint8Array(buffer, byteOffset, byteLength), work)
+  }
   const body = {
     step: context.step,
     layer,
-    hidden: packF32(hidden, [union.length, work.hidden]),
-    experts: packI32(work.calls.map((call) => call.expert)),
-    counts: packI32(work.calls.map((call) => call.rows.length)),
-    rows: packI32(work.calls.flatMap((call) => Array.from(call.rows, (row) => placeOf.get(row) ?? 0))),
-    weights: packF32(Float32Array.from(work.calls.flatMap((call) => Array.from(call.weights)))),
+    hidden: work.isRounded
+      ? packQ16(input.bytes, input.numRows, work.hidden)
+      : packF32(new Float32Array(input.bytes.buffer), [input.numRows, work.hidden]),
+    experts: packI32(calls.map(({ expert }) => expert)),
+    counts: packI32(calls.map((call) => call.rows.length)),
+    rows: packI32(calls.flatMap((call) => call.rows)),
+    weights: packF32(Float32Array.from(calls.flatMap(({ weights }) => Array.from(weights)))),
   }
   const answer = await askWhileAlive(
     context.system,
@@ -147,11 +146,19 @@ async function askWorker(context: DispatchContext, layer: number, worker: string
       ...(context.traceparent === undefined ? {} : { traceparent: context.traceparent }),
     },
   )
-  return splitPartials(readF32(answer.partials, 'partials'), work)
+  return splitPartials(bytesOfF32(answer.partials, 'partials'), work)
+}
+
+/** The union of the rows that some call needs, ascending. */
+function gatherRows({ x, rowBytes, isRounded, calls }: Work): { rows: number[]; input: ExpertInput } {
+  const rows = [...new Set(calls.flatMap((call) => Array.from(call.rows)))].sort((a, b) => a - b)
+  const bytes = new Uint8Array(rows.length * rowBytes)
+  rows.forEach((row, place) => bytes.set(x.subarray(row * rowBytes, (row + 1) * rowBytes), place * rowBytes))
+  return { rows, input: { isRounded, numRows: rows.length, bytes } }
 }
 
 /** The reply holds, per touched shard ascending and row ascending, one partial row. */
-function splitPartials(data: Float32Array, { calls, hidden }: Work): Partial[] {
+function splitPartials(data: Uint8Array, { calls, hidden }: Work): Partial[] {
   const rowsOfShard = new Map<number, Set<number>>()
   for (const call of calls) {
     const rows = rowsOfShard.get(call.shard) ?? new Set()
@@ -159,28 +166,31 @@ function splitPartials(data: Float32Array, { calls, hidden }: Work): Partial[] {
     for (let i = 0; i < call.rows.length; i++) rows.add(call.rows[i]!)
   }
   const numRows = [...rowsOfShard.values()].reduce((sum, rows) => sum + rows.size, 0)
-  if (data.length !== numRows * hidden) {
-    throw new ClusterError('internal', `partials: want ${numRows} x ${hidden} values, got ${data.length}`)
+  if (data.byteLength !== numRows * hidden * 4) {
+    throw new ClusterError('internal', `partials: want ${numRows} x ${hidden} floats, got ${data.byteLength} bytes`)
   }
   let offset = 0
   return [...rowsOfShard].map(([shard, rows]) => {
-    const size = rows.size * hidden
+    const size = rows.size * hidden * 4
     const partial = { shard, rows: [...rows].sort((a, b) => a - b), data: data.subarray(offset, offset + size) }
     offset += size
     return partial
   })
 }
 
-function combine(partials: readonly Partial[], numRows: number, hidden: number): Float32Array {
-  const sum = new Float32Array(numRows * hidden)
-  const touched = new Uint8Array(numRows)
+/** Each row's partial sums, added by ascending shard, into delta. */
+function combine({ kernels, hidden, delta }: ExpertOperands, numRows: number, partials: readonly Partial[]): void {
+  const terms: number[][] = Array.from({ length: numRows }, () => [])
+  const { scratch } = kernels
+  scratch.reset()
+  const x = scratch.take(partials.reduce((sum, { data }) => sum + data.byteLength, 0))
+  let place = 0
   for (const { rows, data } of [...partials].sort((a, b) => a.shard - b.shard)) {
-    rows.forEach((row, place) => {
-      const source = data.subarray(place * hidden, (place + 1) * hidden)
-      if (touched[row] === 0) sum.set(source, row * hidden)
-      else for (let i = 0, at = row * hidden; i < hidden; i++, at++) sum[at]! += source[i]!
-      touched[row] = 1
-    })
+    kernels.bytes(x + place * hidden * 4, data.byteLength).set(data)
+    for (const row of rows) terms[row]?.push(place++)
   }
-  return sum
+  let end = 0
+  const list = placeInts(kernels, scratch, terms.flat())
+  const starts = placeInts(kernels, scratch, [0, ...terms.map(({ length }) => (end += length))])
+  kernels.run([sumTasks({ x, xStride: hidden * 4, hidden, list, starts, numSums: numRows, y: delta }, kernels.threads)])
 }

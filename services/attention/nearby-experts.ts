@@ -11,7 +11,7 @@ import type { Routes } from './gate.js'
 /** Runs the layer here if all its experts are; returns whether they were. */
 export function runNearby(context: DispatchContext, layer: number, operands: ExpertOperands, routes: Routes): boolean {
   if (context.neighbours.size === 0) return false
-  const { kernels, hidden, n, delta } = operands
+  const { kernels, hidden, x, isRounded, delta } = operands
   const numRows = routes.experts.length / routes.width
   const entries = sortEntries(context.plan, layer, routes)
   const calls = findCalls(context, kernels, layer, entries)
@@ -22,7 +22,8 @@ export function runNearby(context: DispatchContext, layer: number, operands: Exp
   const [rows = 0, list = 0, starts = 0] = [entries.rows, entries.list, entries.starts].map((values) =>
     placeInts(kernels, scratch, values),
   )
-  runExperts(kernels, { x: n, numRows, hidden, calls, rows, weights, list, starts, numSums: numRows, y: delta })
+  const sums = { list, starts, numSums: numRows, y: delta }
+  runExperts(kernels, { x, isRounded, numRows, hidden, calls, rows, weights, ...sums })
   context.counters.distinctExperts += calls.length
   return true
 }

@@ -4,29 +4,38 @@
 //   X1  Pure: the answer is a function of the call and the weights; nothing is kept between calls.
 //   X2  Inside a shard a row's terms are added in ascending expert id; the first term is stored, not added to zero.
 
-import type { ExpertCall, LayerCall } from '../../lib/compute/expert-call.js'
+import { floatInput, type ExpertCall, type ExpertInput, type LayerCall } from '../../lib/compute/expert-call.js'
 import { computeExperts } from '../../lib/compute/expert-layer.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { MessageOf } from '../../lib/wire/messages.js'
-import { packF32, readF32, readI32, type WireTensor } from '../../lib/wire/tensor.js'
+import { packF32, readF32, readI32, readQ16, type WireTensor } from '../../lib/wire/tensor.js'
 import type { ExpertStore } from './expert-store.js'
 
 /** Answers `expert.compute`: partials [rows of every touched shard, hidden]; shards ascending, rows ascending. */
 export function answerCompute(store: ExpertStore, message: MessageOf<'expert.compute'>): WireTensor {
-  const hidden = readF32(message.hidden, 'hidden')
-  const calls = readCalls(store, message, hidden.length / store.hidden)
-  const partials = computeLayer(store, { layer: message.layer, hidden, calls })
+  const input = readInput(store, message.hidden)
+  const calls = readCalls(store, message, input.numRows)
+  const partials = computeLayer(store, { layer: message.layer, input, calls })
   return packF32(partials, [partials.length / store.hidden, store.hidden])
 }
 
 /** Partials [rows of every touched shard, hidden]. Throws `failed_precondition` where a shard is not loaded. */
-export function computeLayer(store: ExpertStore, { layer, hidden: x, calls }: LayerCall): Float32Array {
+export function computeLayer(store: ExpertStore, { layer, input, calls }: LayerCall): Float32Array {
   const experts = calls.map(({ shard, expert: id, rows, weights }) => {
     const expert = store.expert(layer, shard, id)
     if (expert !== undefined) return { expert, rows, weights }
     throw new ClusterError('failed_precondition', `layer ${layer}: shard ${shard} is not loaded here`)
   })
-  return computeExperts(store.kernels, { x, hidden: store.hidden, calls: experts, sums: shardSums(calls) })
+  return computeExperts(store.kernels, { input, hidden: store.hidden, calls: experts, sums: shardSums(calls) })
+}
+
+/** Rows as this worker's products read them, or float32. */
+function readInput(store: ExpertStore, hidden: WireTensor): ExpertInput {
+  if (hidden.dtype === 'q16') {
+    if (!store.readsRounded) throw new ClusterError('invalid_argument', 'hidden: want f32, the weights are f32 here')
+    return { isRounded: true, numRows: hidden.shape[0] ?? 0, bytes: readQ16(hidden, 'hidden', store.hidden) }
+  }
+  return floatInput(readF32(hidden, 'hidden'), store.hidden)
 }
 
 /** The entries of each (shard, row): shards ascending, rows ascending, experts ascending (X2). */

@@ -2,6 +2,7 @@
 
 import { packExpert, placeExpert, type PlacedExpert } from '../../lib/compute/expert-layer.js'
 import type { Kernels } from '../../lib/compute/kernels.js'
+import { roundedBlocks } from '../../lib/compute/tiles.js'
 import type { WeightSet, WeightStore } from '../../lib/compute/weight-store.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import { shardPlan, type ShardPlan } from '../../lib/model/expert-shards.js'
@@ -12,6 +13,7 @@ export interface ExpertStore {
   readonly plan: ShardPlan
   readonly kernels: Kernels
   readonly hidden: number
+  readonly readsRounded: boolean // rows as products read them, not float32
   readonly shards: readonly number[] // loaded, ascending
   /** Loads what is missing, then drops what is not wanted. */
   place(shards: readonly number[]): Promise<void>
@@ -50,6 +52,7 @@ export function createExpertStore(options: ExpertStoreOptions): ExpertStore {
     plan,
     kernels: options.kernels,
     hidden: options.checkpoint.spec.hidden,
+    readsRounded: roundedBlocks(options.checkpoint.spec.hidden, options.format) > 0,
     get shards() {
       return [...loaded.keys()].sort((a, b) => a - b)
     },

@@ -63,7 +63,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     expert: store.expert,
     count,
     compute: (call) => {
-      count(1, call.hidden.length / store.hidden)
+      count(1, call.input.numRows)
       return computeLayer(store, call)
     },
   })

@@ -62,7 +62,7 @@ describe('dispatch', () => {
     const [n, delta] = [kernels.allocate(size * 4), kernels.allocate(size * 4)]
     kernels.floats(n, size).set(probeValues(size, 9, 2))
     try {
-      await dispatch(context, layer, { kernels, hidden: spec.hidden, n, delta }, routes)
+      await dispatch(context, layer, { kernels, hidden: spec.hidden, x: n, isRounded: false, delta }, routes)
       return { y: kernels.floats(delta, size).slice(), context }
     } finally {
       kernels.release(n)

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { createAttentionProbe } from '../../../lib/compute/attention-probe.js'
 import { probeDevice, requireExact } from '../../../lib/compute/device-class.js'
+import { floatInput } from '../../../lib/compute/expert-call.js'
 import { computeExperts, packExpert, placeExpert } from '../../../lib/compute/expert-layer.js'
 import { createKernels, sharedKernels } from '../../../lib/compute/kernels.js'
 import { normTasks } from '../../../lib/compute/norm-tasks.js'
@@ -101,7 +102,7 @@ describe('experts', () => {
       { expert: experts[0]!, rows: [0, 2], weights: [0.5, 2] },
       { expert: experts[1]!, rows: [2], weights: [0.25] },
     ]
-    const y = computeExperts(kernels, { x, hidden, calls, sums: [[0], [1, 2]] })
+    const y = computeExperts(kernels, { input: floatInput(x, hidden), hidden, calls, sums: [[0], [1, 2]] })
     const ffn = (source: (typeof sources)[number], row: number): number[] => {
       const input = Array.from(x.subarray(row * hidden, (row + 1) * hidden))
       const times = ({ weights, outputs }: typeof source.gate, values: readonly number[]): number[] =>

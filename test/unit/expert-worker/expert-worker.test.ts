@@ -7,7 +7,7 @@ import { probeValues } from '../../../lib/compute/probe-values.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
 import type { MessageOf } from '../../../lib/wire/messages.js'
-import { packF32, packI32, readF32 } from '../../../lib/wire/tensor.js'
+import { packF32, packI32, packQ16, readF32 } from '../../../lib/wire/tensor.js'
 import { answerCompute } from '../../../services/expert-worker/compute.js'
 import { createExpertStore, type ExpertStore } from '../../../services/expert-worker/expert-store.js'
 import { goldenModel } from '../../helpers/paths.js'
@@ -76,6 +76,48 @@ describe('expert worker', () => {
     const alone = compute(message([{ expert: 1, rows: [2], weights: [0.75] }]))
     assert.deepEqual(alone, company.subarray(store.hidden, 2 * store.hidden))
   })
+
+  it('reads rows rounded as it would round them itself, and only in that form (int8)', async () => {
+    const kernels = sharedKernels(1)
+    const small = createExpertStore({ checkpoint, format: 'int8', kernels, weights: createWeightStore(undefined) })
+    try {
+      await small.place([0, 1, 2, 3])
+      const floats = message(calls)
+      const width = small.hidden
+      const y = readF32(answerCompute(small, floats), 'partials')
+      const rounded = { ...floats, hidden: packQ16(round(readF32(floats.hidden, 'hidden'), width), 4, width) }
+      assert.deepEqual(readF32(answerCompute(small, rounded), 'partials'), y)
+      for (const [hidden, words] of [
+        [packQ16(new Uint8Array(8), 4, width), /hidden: want \d+ bytes for 4 rows, got 8/],
+        [packQ16(new Uint8Array(8), 4, width + 1), /hidden: want q16 \[rows, \d+\], got q16 \[4, \d+\]/],
+      ] as const) {
+        assert.throws(() => answerCompute(small, { ...floats, hidden }), isCode('invalid_argument', words))
+      }
+      assert.throws(() => compute(rounded), isCode('invalid_argument', /hidden: want f32, the weights are f32 here/))
+    } finally {
+      await small.dispose()
+    }
+  })
+
+  /** What the protocol says of a `q16` row, in plain numbers. */
+  function round(x: Float32Array, width: number): Uint8Array {
+    const numBlocks = width / 32
+    const bytes = new Uint8Array((x.length / width) * numBlocks * 72)
+    const view = new DataView(bytes.buffer)
+    x.forEach((value, i) => {
+      const [row, block] = [Math.floor(i / width), Math.floor((i % width) / 32)]
+      const first = row * width + block * 32
+      const peak = Math.max(...x.subarray(first, first + 32).map(Math.abs))
+      const scaled = Math.fround(value * (peak === 0 ? 0 : Math.fround(32767 / peak)))
+      const whole = scaled - Math.floor(scaled) === 0.5 ? 2 * Math.round(scaled / 2) : Math.round(scaled)
+      const from = row * numBlocks * 72
+      view.setInt16(from + (i % width) * 2, whole, true)
+      view.setFloat32(from + numBlocks * 64 + block * 4, peak / 32767, true)
+      const offsetAt = from + numBlocks * 68 + block * 4
+      view.setInt32(offsetAt, view.getInt32(offsetAt, true) - 8 * whole, true)
+    })
+    return bytes
+  }
 
   const bad: readonly [string, () => MessageOf<'expert.compute'>, RegExp][] = [
     ['a count too few', () => ({ ...message(calls), counts: packI32([2]) }), /1 counts for 2 experts/],
