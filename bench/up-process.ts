@@ -11,6 +11,7 @@ import { packageRoot } from '../cli/package-root.js'
 export interface UpProcess {
   readonly http: string
   readonly grpc: string
+  readonly nats: string | null // URL of its server, null where there is none
   readonly pid: number
   stop(): Promise<void>
 }
@@ -43,6 +44,6 @@ export async function startUp(flags: readonly string[], timeoutMs = 60_000): Pro
     await sleep(20)
   }
   // The ready file's form is documented in docs/reference.md.
-  const ready = JSON.parse(readFileSync(readyFile, 'utf8')) as { http: string; grpc: string; pid: number }
+  const ready = JSON.parse(readFileSync(readyFile, 'utf8')) as Omit<UpProcess, 'stop'>
   return { ...ready, stop }
 }

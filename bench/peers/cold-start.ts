@@ -33,12 +33,12 @@ export interface ColdStartOptions {
 export async function measureColdStarts(options: ColdStartOptions): Promise<ColdStarts> {
   const { ours, theirs, baseline, rounds } = options
   const prompt = (vocabSize: number): number[][] => drawPrompts({ seed: 7, count: 1, length: PROMPT_TOKENS, vocabSize })
-  const small = await once(() => startOurs(baseline), prompt(baseline.vocabSize))
+  const small = await startOnce(() => startOurs(baseline), prompt(baseline.vocabSize))
   const ourRuns: Run<Contender>[] = []
   const theirRuns: Run<Theirs>[] = []
   for (let round = 0; round < rounds; round++) {
-    ourRuns.push(await once(() => startOurs(ours), prompt(options.vocabSize)))
-    theirRuns.push(await once(() => startTheirs(theirs), prompt(options.vocabSize)))
+    ourRuns.push(await startOnce(() => startOurs(ours), prompt(options.vocabSize)))
+    theirRuns.push(await startOnce(() => startTheirs(theirs), prompt(options.vocabSize)))
   }
   const lastOurs = ourRuns.at(-1)
   const lastTheirs = theirRuns.at(-1)
@@ -60,13 +60,14 @@ export async function measureColdStarts(options: ColdStartOptions): Promise<Cold
   }
 }
 
-interface Run<C> {
+export interface Run<C> {
   readonly contender: C // stopped
   readonly firstTokenMs: number
   readonly memory: ResidentMemory
 }
 
-async function once<C extends Contender>(
+/** Starts, asks for one token, and stops again. */
+export async function startOnce<C extends Contender>(
   start: () => Promise<C>,
   prompts: readonly (readonly number[])[],
 ): Promise<Run<C>> {

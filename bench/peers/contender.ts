@@ -24,3 +24,9 @@ export function decodeRate({ timesMs }: Timeline): number {
   const numTokens = timesMs.flat().filter((time) => time > start && time <= end).length
   return end > start ? (numTokens / (end - start)) * 1000 : NaN
 }
+
+/** Tokens per second from the request to its last token, whether or not the streams ran at the same time. */
+export function wallRate({ timesMs }: Timeline): number {
+  const times = timesMs.flat()
+  return times.length > 0 ? (times.length / Math.max(...times)) * 1000 : NaN
+}

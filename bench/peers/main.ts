@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { packageRoot } from '../../cli/package-root.js'
 import { describeMachine, machineLine } from '../machine.js'
 import { bestReader, type BestReader } from '../raw/best-reader.js'
+import { largestCacheBytes } from '../raw/caches.js'
 import { measureMemory } from '../raw/memory.js'
 import { measureProducts } from '../raw/products.js'
 import { writeSection } from '../report.js'
@@ -68,11 +69,12 @@ function toWidth(word: string): Width {
 }
 
 async function measureBandwidth(): Promise<BestReader> {
-  const bytesPerThread = Math.max(2 ** 26, (flags.quick ? 2 ** 28 : 2 ** 29) / threads)
+  const cacheBytes = largestCacheBytes()
+  const bytesPerThread = Math.max(2 ** 26, (flags.quick ? 2 ** 28 : Math.max(2 ** 29, 4 * cacheBytes)) / threads)
   const repetitions = flags.quick ? 3 : 9
   const memory = await measureMemory({ bytesPerThread, threadCounts: [threads], repetitions })
   const products = measureProducts({ formats: ['int8'], rows: [1], threadCounts: [threads], repetitions })
-  return bestReader(memory, products, threads)
+  return bestReader(memory, products, { threads, cacheBytes })
 }
 
 async function compare(model: ModelFacts, demo: ModelFacts, width: Width): Promise<Comparison> {

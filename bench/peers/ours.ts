@@ -2,7 +2,7 @@
 // chunk, so gRPC and this process's own work count against us.
 
 import { BanyanClient } from '../../sdk/src/index.js'
-import { startUp } from '../up-process.js'
+import { startUp, type UpProcess } from '../up-process.js'
 import type { Contender } from './contender.js'
 import type { Timeline } from './protocol.js'
 import { processTree, residentMemory } from './resident-memory.js'
@@ -14,11 +14,17 @@ export interface OurOptions {
   readonly model: string // folder
   readonly weights: string
   readonly threads: number
+  readonly flags?: readonly string[] // of `banyan up`, beside ours or instead of them
 }
 
-export async function startOurs({ model, weights, threads }: OurOptions): Promise<Contender> {
-  const flags = ['--transport', 'local', '--draft', 'off', '--model', model, '--weights', weights]
-  const up = await startUp([...flags, '--threads', `${threads}`, '--max-running', '64'], START_TIMEOUT_MS)
+export interface Ours extends Contender {
+  readonly up: Omit<UpProcess, 'stop'> // where it is found
+}
+
+export async function startOurs({ model, weights, threads, flags = [] }: OurOptions): Promise<Ours> {
+  const common = ['--transport', 'local', '--draft', 'off', '--max-running', '64']
+  const sizes = ['--model', model, '--weights', weights, '--threads', `${threads}`]
+  const up = await startUp([...common, ...sizes, ...flags], START_TIMEOUT_MS) // the last of a kind counts
   const client = new BanyanClient({ address: up.grpc })
   const decode = async (prompts: readonly (readonly number[])[], numTokens: number): Promise<Timeline> => {
     const started = performance.now()
@@ -26,6 +32,7 @@ export async function startOurs({ model, weights, threads }: OurOptions): Promis
     return { tokens: streams.map(({ tokens }) => tokens), timesMs: streams.map(({ timesMs }) => timesMs) }
   }
   return {
+    up,
     decode,
     memory: () => residentMemory(processTree(up.pid)),
     stop: async () => {

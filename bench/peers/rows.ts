@@ -6,6 +6,7 @@
 //   W3  The tokens that were timed are the tokens that an untimed run of each stream alone gives.
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import { QUIET_MS } from '../in-turn.js'
 import { ratios } from '../statistics.js'
 import { decodeRate, prefillRate, type Contender } from './contender.js'
 import { drawPrompts } from './prompts.js'
@@ -52,7 +53,6 @@ interface Round {
 
 const DECODE_PROMPT = 16 // tokens
 const NUM_REPEATED = 8 // streams that are run again alone
-const QUIET_MS = 50 // a side's threads may still spin when its answer is there
 
 /** Prefill up to the model's context, decode with 1 to 64 streams. */
 export function rowSizes(maxPositions: number, decodeTokens: number): RowSize[] {

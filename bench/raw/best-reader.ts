@@ -4,7 +4,7 @@
 import type { Bandwidth } from './memory.js'
 import type { ProductSpeed } from './products.js'
 
-const BEYOND_CACHES = 64e6 // bytes of weights
+const LEAST_BYTES = 64e6 // of weights, where the caches are small or unknown
 
 export interface BestReader {
   readonly reader: string
@@ -16,11 +16,11 @@ export interface BestReader {
 export function bestReader(
   memory: readonly Bandwidth[],
   products: readonly ProductSpeed[],
-  threads: number,
+  { threads, cacheBytes }: { readonly threads: number; readonly cacheBytes: number },
 ): BestReader {
   const plain = memory.map((m) => ({ ...m, gigabytesPerSecond: m.gigabytesPerSecond.median }))
   const ofEngine = products
-    .filter(({ rows, weightBytes }) => rows === 1 && weightBytes > BEYOND_CACHES)
+    .filter(({ rows, weightBytes }) => rows === 1 && weightBytes > Math.max(LEAST_BYTES, cacheBytes))
     .map((p) => {
       const reader = `one-row ${p.format} product`
       return { reader, threads: p.threads, gigabytesPerSecond: p.weightGigabytesPerSecond.median }

@@ -6,6 +6,8 @@ import { ENGINE_VERSION } from '../../lib/compute/session.js'
 import { findNatsServer, startNatsServer } from '../../lib/transport/nats-server.js'
 import { describeMachine, machineLine } from '../machine.js'
 import { writeSection } from '../report.js'
+import { largestCacheBytes } from './caches.js'
+import { measureExperts } from './experts.js'
 import { measureMemory } from './memory.js'
 import { measureNetwork, type RoundTrip } from './network.js'
 import { measureProducts } from './products.js'
@@ -24,14 +26,18 @@ const { values: flags } = parseArgs({
 })
 
 async function main(): Promise<void> {
+  const cacheBytes = largestCacheBytes()
   const size = flags.quick
-    ? { bytesPerThread: 2 ** 27, repetitions: 3, roundTrips: 300 }
-    : { bytesPerThread: 2 ** 28, repetitions: 9, roundTrips: 3000 }
+    ? { bytesPerThread: Math.max(2 ** 27, cacheBytes), repetitions: 3, roundTrips: 300 }
+    : { bytesPerThread: Math.max(2 ** 28, 2 * cacheBytes), repetitions: 9, roundTrips: 3000 }
+  const leastBytes = Math.max(2 ** 29, 2 * cacheBytes)
   const threadCounts = [1, 2]
   const results: RawResults = {
     machine: describeMachine(), // before: its load is the others’
+    cacheBytes,
     memory: await measureMemory({ ...size, threadCounts }),
     products: measureProducts({ ...size, threadCounts, formats: ['f32', 'int8', 'int4'], rows: [1, 64, 512] }),
+    experts: await measureExperts({ ...size, threadCounts, formats: ['int8', 'int4'], rows: [1, 64], leastBytes }),
     network: await network(size.roundTrips),
   }
   if (flags.json) return console.log(JSON.stringify(results))

@@ -60,21 +60,48 @@ function echoOnce(socket: Socket, payload: Buffer): Promise<void> {
   })
 }
 
-async function measureNats({ natsUrl, payloads, roundTrips }: NetworkOptions): Promise<RoundTrip[]> {
-  const subjects = ['raw.one', 'raw.two']
-  const responders = await Promise.all(subjects.map((subject) => startResponder({ kind: 'nats', natsUrl, subject })))
-  const connection = await connect({ servers: natsUrl })
-  try {
+function measureNats({ natsUrl, payloads, roundTrips }: NetworkOptions): Promise<RoundTrip[]> {
+  return withResponders({ natsUrl }, async (ask) => {
     const results: RoundTrip[] = []
     for (const bytes of payloads) {
       const payload = new Uint8Array(bytes).fill(1)
-      const ask = (subject: string): Promise<unknown> => connection.request(subject, payload, { timeout: 5_000 })
-      const one = await timeEach(roundTrips, () => ask('raw.one'))
-      const both = await timeEach(roundTrips, () => Promise.all(subjects.map(ask)))
+      const one = await timeEach(roundTrips, () => ask(SUBJECTS.slice(0, 1), payload))
+      const both = await timeEach(roundTrips, () => ask(SUBJECTS, payload))
       results.push({ kind: 'NATS request', bytes, microseconds: one })
       results.push({ kind: 'NATS fan-out to 2', bytes, microseconds: both })
     }
     return results
+  })
+}
+
+export interface FanOut {
+  readonly natsUrl: string
+  readonly requestBytes: number // to each of two responders
+  readonly replyBytes: number // of each
+  readonly roundTrips: number
+}
+
+/** Both requests sent, both replies there. */
+export function measureFanOut({ requestBytes, roundTrips, ...where }: FanOut): Promise<RoundTrip['microseconds']> {
+  const payload = new Uint8Array(requestBytes).fill(1)
+  return withResponders(where, (ask) => timeEach(roundTrips, () => ask(SUBJECTS, payload)))
+}
+
+const SUBJECTS = ['raw.one', 'raw.two']
+
+/** Sends the same to each subject and waits for all replies. */
+type Ask = (subjects: readonly string[], payload: Uint8Array) => Promise<unknown>
+
+async function withResponders<T>(
+  order: { readonly natsUrl: string; readonly replyBytes?: number },
+  act: (ask: Ask) => Promise<T>,
+): Promise<T> {
+  const responders = await Promise.all(SUBJECTS.map((subject) => startResponder({ kind: 'nats', subject, ...order })))
+  const connection = await connect({ servers: order.natsUrl })
+  const ask: Ask = (subjects, payload) =>
+    Promise.all(subjects.map((subject) => connection.request(subject, payload, { timeout: 5_000 })))
+  try {
+    return await act(ask)
   } finally {
     await connection.close()
     for (const responder of responders) responder.stop()

@@ -82,7 +82,7 @@ function speed(
 }
 
 /** Values in −1 … 1 from a linear congruence: their values do not matter, denormals would. */
-function pseudoRandom(count: number): Float32Array {
+export function pseudoRandom(count: number): Float32Array {
   const values = new Float32Array(count)
   let state = 1
   for (let i = 0; i < count; i++) {

@@ -1,17 +1,23 @@
-// The other side of network.ts: a process that sends back what it gets.
+// The other side of network.ts: a process that sends back what it gets, or as many bytes as it was told to.
 
 import { createServer } from 'node:net'
 import { connect } from 'nats'
 
 export type ResponderOrder =
-  { readonly kind: 'tcp' } | { readonly kind: 'nats'; readonly natsUrl: string; readonly subject: string }
+  | { readonly kind: 'tcp' }
+  | {
+      readonly kind: 'nats'
+      readonly natsUrl: string
+      readonly subject: string
+      readonly replyBytes?: number // absent: the request itself
+    }
 
 export interface ResponderReady {
   readonly port: number // 0 for NATS
 }
 
 async function serve(order: ResponderOrder): Promise<ResponderReady> {
-  return order.kind === 'tcp' ? serveTcp() : serveNats(order.natsUrl, order.subject)
+  return order.kind === 'tcp' ? serveTcp() : serveNats(order)
 }
 
 function serveTcp(): Promise<ResponderReady> {
@@ -24,9 +30,14 @@ function serveTcp(): Promise<ResponderReady> {
   })
 }
 
-async function serveNats(natsUrl: string, subject: string): Promise<ResponderReady> {
+async function serveNats({
+  natsUrl,
+  subject,
+  replyBytes,
+}: Extract<ResponderOrder, { kind: 'nats' }>): Promise<ResponderReady> {
   const connection = await connect({ servers: natsUrl })
-  connection.subscribe(subject, { callback: (_error, message) => void message.respond(message.data) })
+  const reply = replyBytes === undefined ? undefined : new Uint8Array(replyBytes).fill(1)
+  connection.subscribe(subject, { callback: (_error, message) => void message.respond(reply ?? message.data) })
   await connection.flush()
   return { port: 0 }
 }

@@ -4,7 +4,7 @@ import { PAGE_SLOTS, type HeadGeometry } from './attention-layer.js'
 import type { Kernels } from './kernels.js'
 import { roundedBytes } from './placed-linear.js'
 import { BLOCK_SIZE } from './quantise.js'
-import { placeFloats, placeInts, type Room } from './room.js'
+import { cut, placeFloats, placeInts, type Room } from './room.js'
 import { TILE } from './tiles.js'
 
 /** What a row sees: the slots below `prefix`, and those of a list above it, rising. */
@@ -59,6 +59,28 @@ export interface BatchRows {
   readonly tables: Float32Array // [rows, headDim]
 }
 
+/** Cuts a step's rows into about equal micro-batches; later ones may see keys and values of earlier ones. */
+export function splitRows({ spans, x, tables }: BatchRows, count: number): BatchRows[] {
+  const numRows = spans.reduce((sum, { views }) => sum + views.length, 0)
+  return cut(numRows, count).map(({ first, size }) => ({
+    spans: sliceSpans(spans, first, first + size),
+    x: sliceRows(x, numRows, first, size),
+    tables: sliceRows(tables, numRows, first, size),
+  }))
+}
+
+const sliceRows = (values: Float32Array, numRows: number, first: number, size: number): Float32Array =>
+  values.subarray((first * values.length) / numRows, ((first + size) * values.length) / numRows)
+
+function sliceSpans(spans: readonly AttentionSpan[], from: number, to: number): AttentionSpan[] {
+  let firstRow = 0
+  return spans.flatMap(({ views, slots, pages }) => {
+    const [first, end] = [Math.max(0, from - firstRow), Math.min(views.length, to - firstRow)]
+    firstRow += views.length
+    return first < end ? [{ views: views.slice(first, end), slots: Array.from(slots).slice(first, end), pages }] : []
+  })
+}
+
 /** Takes room for a batch and fills in what all layers share; `room` is the step's own, from its start. */
 export function layOutBatch(kernels: Kernels, room: Room, shape: BatchShape, batch: BatchRows): AttentionBatch {
   const { hidden, numHeads, numKvHeads, headDim, gateWidth, expertBlocks } = shape
@@ -111,6 +133,7 @@ function placeViews(kernels: Kernels, room: Room, spans: readonly AttentionSpan[
 
 const VECTOR_SLOTS = 16 // that a kernel scores at once
 const SCORE_BYTES = 2 ** 19 // of a task at most, where one row allows it: they stay in a core's cache
+const PIECE_ROWS = 32 // at most: early rows skip late slots
 
 /** Spans in pieces of a few rows, each as long as its rows see. */
 function placeSpans(kernels: Kernels, room: Room, spans: readonly AttentionSpan[], group: number) {
@@ -128,7 +151,7 @@ function placeSpans(kernels: Kernels, room: Room, spans: readonly AttentionSpan[
 }
 
 function rowsOfPiece(scoreBytesOfRow: number): number {
-  const rows = Math.max(1, Math.floor(SCORE_BYTES / scoreBytesOfRow))
+  const rows = Math.max(1, Math.min(PIECE_ROWS, Math.floor(SCORE_BYTES / scoreBytesOfRow)))
   return rows < 8 ? rows : rows & ~7 // whole blocks of queries
 }
 

@@ -13,6 +13,7 @@ export function defaultsFor(machine: {
     ...(machine.weightCache === undefined ? {} : { weightCache: machine.weightCache }),
     weights: 'int8',
     prefixCache: 'on',
+    microBatches: 'auto',
     machineCode: 'on',
     device: 'auto',
     threads: machine.cores,

@@ -57,6 +57,7 @@ export const configSchema = z.object({
   stepTargetMs: whole(1, 600_000).optional(),
   costModelFile: text.optional(),
   prefixCache: z.enum(['on', 'off']),
+  microBatches: z.union([z.enum(['auto', '1', '2']), z.literal(1), z.literal(2)]).transform(String),
   machineCode: z.enum(['on', 'off']),
   weightCache: text.optional(),
   maxRunning: whole(1, 4096),
@@ -219,6 +220,12 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     help: 'keep the KV of ended sequences for requests with the same beginning: on (default), off',
     value: 'WHEN',
     env: 'BANYAN_PREFIX_CACHE',
+  },
+  microBatches: {
+    wants: 'auto, 1 or 2',
+    help: 'parts of a step that take turns between attention and experts elsewhere: auto (default: 2 of 64 rows on), 1, 2',
+    value: 'N',
+    env: 'BANYAN_MICRO_BATCHES',
   },
   machineCode: {
     wants: 'on or off',

@@ -32,11 +32,15 @@ export interface ModelOptions {
   readonly weightCache?: string | undefined // folder where packed weights are kept; absent: packed at every start
 }
 
+/** How many parts of a step take turns between attention and experts. */
+export type MicroBatches = 'auto' | 1 | 2
+
 export interface AttentionOptions {
   readonly model: ModelOptions
   readonly threads: number // compute threads of this worker
   readonly machineCode: boolean // where the processor has wider vectors than WebAssembly
   readonly kvTokens: number // KV capacity in tokens
+  readonly microBatches: MicroBatches
 }
 
 export interface ExpertWorkerOptions {

@@ -27,8 +27,8 @@ export interface AttentionModel {
   /** Blocks of a row that experts read rounded; 0: they read float32. */
   readonly expertBlocks: number
   readonly kernels: Kernels
-  /** The operands of the running step. */
-  readonly room: Room
+  /** For the operands of the running step's micro-batches. */
+  readonly rooms: readonly Room[]
   readonly layers: readonly AttentionLayer[]
   readonly head: LmHead
   readonly rope: RopeTables
@@ -52,20 +52,20 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
     await turnOfTheLoop() // heartbeats go out while the weights are loaded
   }
   const head = loadHead(checkpoint, options)
-  const room = createRoom(options.kernels)
+  const rooms = [createRoom(options.kernels), createRoom(options.kernels)]
   options.weights.loaded()
   return {
     spec,
     plan: shardPlan(spec),
     expertBlocks: roundedBlocks(spec.hidden, options.format),
     kernels: options.kernels,
-    room,
+    rooms,
     layers,
     head,
     rope: createRopeTables(spec.rope, geometryOf(spec).headDim),
     embed: (tokens) => embed(checkpoint, tokens),
     dispose: () => {
-      for (const part of [head, room, ...layers]) part.dispose()
+      for (const part of [head, ...rooms, ...layers]) part.dispose()
     },
   }
 }

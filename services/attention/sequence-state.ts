@@ -153,18 +153,10 @@ function checkRows(
 
 const highest = (slots: Int32Array): number => slots.reduce((most, slot) => Math.max(most, slot), 0)
 
-/** Rows that attend together: their scores stay in the processor's cache, and early rows skip late slots. */
-const SPAN_ROWS = 16
-
-/** The tail's rows as spans, in order; their pages are this sequence's own from here on. */
-export function attentionSpans({ cache, tail }: SequenceState): AttentionSpan[] {
+/** The tail's rows, in order; their pages are this sequence's own from here on. */
+export function attentionSpan({ cache, tail }: SequenceState): AttentionSpan {
   cache.own(tail.slots)
-  const views = rowViews(cache.length, tail)
-  const pages = cache.addresses
-  return Array.from({ length: Math.ceil(views.length / SPAN_ROWS) }, (_, span) => {
-    const [from, to] = [span * SPAN_ROWS, (span + 1) * SPAN_ROWS]
-    return { views: views.slice(from, to), slots: tail.slots.subarray(from, to), pages }
-  })
+  return { views: rowViews(cache.length, tail), slots: tail.slots, pages: cache.addresses }
 }
 
 /** Each node sees the committed slots, its ancestors' and its own; slots rise along a path (L3). */

@@ -57,6 +57,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     system,
     kvTokens: options.kvTokens,
     expertTimeoutMs: EXPERT_TIMEOUT_MS,
+    microBatches: options.microBatches,
     neighbours: deps.neighbours ?? new Map<string, never>(),
   })
   const counted: typeof runner = {

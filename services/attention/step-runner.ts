@@ -7,6 +7,7 @@
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import { concat } from '../../lib/compute/concat.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
+import type { MicroBatches } from '../../lib/config/service.js'
 import { linkedSignal, type LinkedSignal } from '../../lib/actor/linked-signal.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Body, MessageOf, StepEntry } from '../../lib/wire/messages.js'
@@ -51,10 +52,11 @@ export interface StepRunnerOptions {
   readonly kvTokens: number
   readonly expertTimeoutMs: number
   readonly neighbours: ExpertNeighbours
+  readonly microBatches: MicroBatches
 }
 
 export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
-  const { model, system, kvTokens, expertTimeoutMs, neighbours } = runnerOptions
+  const { model, system, kvTokens, expertTimeoutMs, neighbours, microBatches } = runnerOptions
   const sequences = new Map<string, SequenceState>()
   const pool = { kernels: model.kernels, geometry: { numLayers: model.layers.length, ...geometryOf(model.spec) } }
   const limits = { vocabSize: model.spec.vocabSize, maxPositions: model.spec.maxPositions }
@@ -120,6 +122,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       replicas: step.replicas,
       plan: model.plan,
       timeoutMs: Math.min(expertTimeoutMs, options.timeoutMs),
+      microBatches,
       signal: abort.signal,
       traceparent: options.traceparent,
       failed: new Set(),

@@ -7,7 +7,14 @@ import { createActorSystem } from '../../lib/actor/system.js'
 import { systemClock } from '../../lib/actor/clock.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import type { ActorSystem } from '../../lib/actor/actor.js'
-import type { Logger, RouterOptions, RunningRouter, RunningService, ServiceDeps } from '../../lib/config/service.js'
+import type {
+  Logger,
+  MicroBatches,
+  RouterOptions,
+  RunningRouter,
+  RunningService,
+  ServiceDeps,
+} from '../../lib/config/service.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
 import { createLocalHub, createLocalTransport } from '../../lib/transport/local.js'
 import { connectNats } from '../../lib/transport/nats.js'
@@ -28,6 +35,7 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly drafters?: number
   readonly kvTokens?: number
   readonly machineCode?: boolean
+  readonly microBatches?: MicroBatches
   readonly links?: boolean // over nats
   readonly neighbours?: boolean // false: frames between services of one process too
 }
@@ -92,7 +100,11 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
   const router = await startRouter(routerDeps, { ...routerDefaults, ...shape, model, numAttention, numExperts })
   await each('expert-worker', numExperts, (deps) => startExpertWorker(deps, compute))
   await each('attention', numAttention, (deps) =>
-    startAttention(deps, { ...compute, kvTokens: shape.kvTokens ?? 65_536 }),
+    startAttention(deps, {
+      ...compute,
+      kvTokens: shape.kvTokens ?? 65_536,
+      microBatches: shape.microBatches ?? 'auto',
+    }),
   )
   await each('drafter', shape.drafters ?? 1, (deps) => startDrafter(deps, { model }))
   const { system } = await connect('test-client')

@@ -47,7 +47,19 @@ const SHAPES: readonly (ClusterShape & { readonly title: string; readonly isNats
     attention: 2,
     prefillChunk: 33,
   },
-  { title: 'nats, 5 experts, drafts, wide trees', isNats: true, experts: 5, maxTreeNodes: 32 },
+  {
+    title: 'nats, 5 experts, drafts, wide trees, two micro-batches',
+    isNats: true,
+    experts: 5,
+    maxTreeNodes: 32,
+    microBatches: 2,
+  },
+  {
+    title: 'nats, two micro-batches of one prompt’s chunks, one of the next',
+    isNats: true,
+    microBatches: 2,
+    prefillChunk: 19,
+  },
 ]
 
 /** One of everything, no drafts; what the others are compared with computes in WebAssembly alone. */

@@ -8,7 +8,7 @@ import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import type { StepEntry } from '../../../lib/wire/messages.js'
 import { route } from '../../../services/attention/gate.js'
 import { KvCache } from '../../../services/attention/kv-cache.js'
-import { advance, attentionSpans, openSequence, pathTokens } from '../../../services/attention/sequence-state.js'
+import { advance, attentionSpan, openSequence, pathTokens } from '../../../services/attention/sequence-state.js'
 
 const linear = { weight: { name: 'w', shape: [1, 1] } }
 const ffn = { intermediate: 1, gate: linear, up: linear, down: linear }
@@ -201,8 +201,7 @@ describe('sequence state', () => {
     const state = open()
     advance(state, entry({ epoch: 0, base: 0, tokens: [5, 6] }), limits)
     advance(state, entry({ epoch: 1, base: 2, accepted: [0, 1], tokens: [7, 8, 9, 1], parents: [-1, 0, 0, 1] }), limits)
-    const [span] = attentionSpans(state)
-    const views = span?.views ?? assert.fail()
+    const { views } = attentionSpan(state)
     const seen = (node: number): number[] => {
       const { prefix, more } = views[node] ?? assert.fail()
       return [...Array(prefix).keys(), ...more]

@@ -37,6 +37,7 @@ describe('dispatch', () => {
       step: 'step',
       plan: shardPlan(checkpoint.spec),
       timeoutMs: 5000,
+      microBatches: 'auto',
       signal: new AbortController().signal,
       failed: new Set(),
       used: new Set(),

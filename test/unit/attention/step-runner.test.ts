@@ -69,7 +69,14 @@ describe('step runner', () => {
   })
   beforeEach(() => {
     const neighbours = new Map<string, never>()
-    runner = createStepRunner({ model, system: experts.system, kvTokens: 64, expertTimeoutMs: 5000, neighbours })
+    runner = createStepRunner({
+      model,
+      system: experts.system,
+      kvTokens: 64,
+      expertTimeoutMs: 5000,
+      neighbours,
+      microBatches: 'auto',
+    })
   })
   after(async () => {
     await experts.stop()

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { decodeRate, prefillRate } from '../../../bench/peers/contender.js'
+import { decodeRate, prefillRate, wallRate } from '../../../bench/peers/contender.js'
+import { inTurn } from '../../../bench/in-turn.js'
 import { formatNumber, median, percentile, ratios, summarise } from '../../../bench/statistics.js'
 
 const values = fc.array(fc.double({ min: -1e6, max: 1e6, noNaN: true }), { minLength: 1, maxLength: 30 })
@@ -67,6 +68,17 @@ describe('rates of a timeline', () => {
 
   it('does not count the first token', () => assert.equal(decodeRate(timeline([[100, 110, 120]])), (2 / 20) * 1000))
 
+  it('counts all tokens until the last one where the streams wait for one another', () =>
+    assert.equal(
+      wallRate(
+        timeline([
+          [10, 20],
+          [30, 40],
+        ]),
+      ),
+      (4 / 40) * 1000,
+    ))
+
   it('is no number where the streams were never together', () =>
     assert.ok(
       Number.isNaN(
@@ -77,5 +89,17 @@ describe('rates of a timeline', () => {
           ]),
         ),
       ),
+    ))
+})
+
+describe('inTurn', () => {
+  it('lets another side begin in every other round', () =>
+    assert.deepEqual(
+      [0, 1, 2].map((round) => inTurn(round, ['on', 'off'])),
+      [
+        ['on', 'off'],
+        ['off', 'on'],
+        ['on', 'off'],
+      ],
     ))
 })

@@ -1,0 +1,21 @@
+// How the sides of a comparison take turns.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export const QUIET_MS = 50 // a side's threads may still spin when its answer is there
+
+/** Who begins alternates from round to round, so that a machine that slows down within a round favours neither side. */
+export const inTurn = <T>(round: number, sides: readonly T[]): readonly T[] =>
+  round % 2 === 0 ? sides : [...sides].reverse()
+
+/** Measures every side, one after the other, with a pause before each. */
+export async function takeTurns<T>(
+  round: number,
+  sides: readonly T[],
+  measure: (side: T) => Promise<void>,
+): Promise<void> {
+  for (const side of inTurn(round, sides)) {
+    await sleep(QUIET_MS)
+    await measure(side)
+  }
+}
