@@ -59,6 +59,14 @@ export interface ActorRef {
   stop(): Promise<void>
 }
 
+/** What is asked; `read` sees the reply as it arrives, and its tensors only until it returns. */
+export interface Question<K extends MessageKind, R extends MessageKind> {
+  readonly kind: K
+  readonly body: Body<K>
+  readonly replyKind: R
+  readonly read?: ((reply: MessageOf<R>) => void) | undefined
+}
+
 export interface AskOptions {
   readonly timeoutMs: number
   readonly signal?: AbortSignal
@@ -74,7 +82,7 @@ export interface ActorSystem {
   /** Sends and waits for a reply of `replyKind`; a failed reply is thrown as its ClusterError. */
   ask<K extends MessageKind, R extends MessageKind>(
     address: string,
-    message: { readonly kind: K; readonly body: Body<K>; readonly replyKind: R },
+    message: Question<K, R>,
     options: AskOptions,
   ): Promise<MessageOf<R>>
   /** Publishes on a subject that is no actor's (heartbeats). */

@@ -1,8 +1,8 @@
 // Asking a worker that may die while it works: its deadline is long, but nobody listening any more is known in a moment.
 
 import { ClusterError } from '../errors.js'
-import type { Body, MessageKind, MessageOf } from '../wire/messages.js'
-import type { ActorSystem, AskOptions } from './actor.js'
+import type { MessageKind, MessageOf } from '../wire/messages.js'
+import type { ActorSystem, AskOptions, Question } from './actor.js'
 import { linkedSignal } from './linked-signal.js'
 
 const PROBE_MS = 200
@@ -17,7 +17,7 @@ export const controlAddress = (worker: string): string => `${worker}.control`
 export async function askWhileAlive<K extends MessageKind, R extends MessageKind>(
   system: ActorSystem,
   worker: string,
-  message: { readonly kind: K; readonly body: Body<K>; readonly replyKind: R },
+  message: Question<K, R>,
   options: AskOptions,
 ): Promise<MessageOf<R>> {
   const linked = linkedSignal([options.signal])

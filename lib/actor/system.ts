@@ -5,7 +5,7 @@ import type { Transport } from '../transport/transport.js'
 import { decodeFrame, encodeFrame, type Frame } from '../wire/frame.js'
 import type { Body, Message, MessageKind, MessageOf } from '../wire/messages.js'
 import { subjects } from '../wire/subjects.js'
-import type { ActorDefinition, ActorRef, ActorSystem, Answer, AskOptions, Clock, Reason } from './actor.js'
+import type { ActorDefinition, ActorRef, ActorSystem, Answer, AskOptions, Clock, Question, Reason } from './actor.js'
 import { createCell, type Cell, type Letter } from './actor-cell.js'
 import { createDeathWatch } from './death-watch.js'
 
@@ -93,15 +93,19 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
 
   const ask = async <K extends MessageKind, R extends MessageKind>(
     address: string,
-    message: { readonly kind: K; readonly body: Body<K>; readonly replyKind: R },
+    message: Question<K, R>,
     { timeoutMs, signal, traceparent }: AskOptions,
   ): Promise<MessageOf<R>> => {
     const payload = encode(asMessage(message.kind, message.body), clock.now() + timeoutMs, traceparent)
+    const decode = (bytes: Uint8Array): MessageOf<R> =>
+      expectReply(decodeFrame(bytes).message, message.replyKind, address)
+    let read: MessageOf<R> | undefined
     const reply = await transport.request(subjects.actor(cluster, address), payload, {
       timeoutMs,
       ...(signal && { signal }),
+      read: message.read && ((bytes) => message.read?.((read = decode(bytes)))),
     })
-    return expectReply(decodeFrame(reply).message, message.replyKind, address)
+    return read ?? decode(reply)
   }
 
   const listen = <K extends MessageKind>(

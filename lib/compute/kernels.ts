@@ -117,7 +117,11 @@ export function createKernels(threads: number, options: KernelOptions = {}): Ker
     startHelper({ module, memory, spins, thread: i + 1, wide }),
   )
   const words = new Int32Array(memory.buffer)
-  const arena = createArena(FIRST_FREE_BYTE, (end) => growTo(memory, end))
+  let buffer = memory.buffer // asking for it costs more than keeping it; it changes when memory grows
+  const arena = createArena(FIRST_FREE_BYTE, (end) => {
+    growTo(memory, end)
+    buffer = memory.buffer
+  })
   let limit = 0
 
   const reserveThreadScratch = (numBytes: number): void => {
@@ -163,9 +167,9 @@ export function createKernels(threads: number, options: KernelOptions = {}): Ker
     allocate: arena.allocate,
     release: arena.release,
     scratch: createRoom(arena),
-    bytes: (address, length) => new Uint8Array(memory.buffer, address, length),
-    floats: (address, length) => new Float32Array(memory.buffer, address, length),
-    ints: (address, length) => new Int32Array(memory.buffer, address, length),
+    bytes: (address, length) => new Uint8Array(buffer, address, length),
+    floats: (address, length) => new Float32Array(buffer, address, length),
+    ints: (address, length) => new Int32Array(buffer, address, length),
     run,
     reserveThreadScratch,
     dispose: async () => {

@@ -10,6 +10,7 @@ export interface BusMessage {
   readonly subject: string
   readonly payload: Uint8Array
   readonly reply: string | undefined
+  readonly isShared?: boolean // the payload's bytes are used again when the handler has returned
   readonly isNoResponders: boolean // the bus' own word that nobody subscribes to what was asked
 }
 
@@ -31,7 +32,7 @@ const MAX_PENDING_REQUESTS = 16_384
 
 interface Pending {
   readonly subject: string
-  readonly settle: (result: Uint8Array | ClusterError) => void
+  readonly settle: (result: Uint8Array | ClusterError, isShared?: boolean) => void
 }
 
 export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessageBytes: number): Transport {
@@ -64,7 +65,8 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
   const deliver = (message: BusMessage, whole: Uint8Array, handler: (delivery: Delivery) => void): void => {
     const { subject, reply } = message
     try {
-      handler({ subject, payload: whole, ...(reply !== undefined && { reply: (answer) => sendReply(reply, answer) }) })
+      const payload = isShared(message, whole) ? new Uint8Array(whole) : whole
+      handler({ subject, payload, ...(reply !== undefined && { reply: (answer) => sendReply(reply, answer) }) })
     } catch {
       numDropped += 1
     }
@@ -82,7 +84,9 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
     }
   }
 
-  const replies = reassembling(({ subject }, whole) => pending.get(subject)?.settle(whole))
+  const replies = reassembling((message, whole) => {
+    pending.get(message.subject)?.settle(whole, isShared(message, whole))
+  })
   const inboxSubscription = bus.subscribe(`${inbox}.*`, (message) => {
     if (!message.isNoResponders) replies(message)
     else pending.get(message.subject)?.settle(noResponders(pending.get(message.subject)?.subject ?? ''))
@@ -96,19 +100,28 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
     }
   }
 
-  const request = (subject: string, message: Uint8Array, { timeoutMs, signal }: RequestOptions): Promise<Uint8Array> =>
+  const request = (
+    subject: string,
+    message: Uint8Array,
+    { timeoutMs, signal, read }: RequestOptions,
+  ): Promise<Uint8Array> =>
     new Promise((resolve, reject) => {
       if (signal?.aborted === true) throw new ClusterError('cancelled', `request to ${subject}: cancelled`)
       if (pending.size >= MAX_PENDING_REQUESTS) {
         throw new ClusterError('resource_exhausted', `want at most ${MAX_PENDING_REQUESTS} requests under way`)
       }
       const reply = `${inbox}.${(numRequests += 1).toString(36)}`
-      const settle = (result: Uint8Array | ClusterError): void => {
+      const settle: Pending['settle'] = (result, isShared = false) => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', abort)
         pending.delete(reply)
-        if (result instanceof ClusterError) reject(result)
-        else resolve(result)
+        if (result instanceof ClusterError) return reject(result)
+        try {
+          read?.(result)
+          resolve(isShared && read === undefined ? new Uint8Array(result) : result)
+        } catch (error) {
+          reject(ClusterError.from(error))
+        }
       }
       const abort = (): void => settle(new ClusterError('cancelled', `request to ${subject}: cancelled`))
       const late = (): void => {
@@ -158,6 +171,10 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
     },
   }
 }
+
+/** Whether a message's bytes lie where the next one's will. */
+const isShared = (message: BusMessage, whole: Uint8Array): boolean =>
+  message.isShared === true && whole.buffer === message.payload.buffer
 
 const noResponders = (subject: string): ClusterError =>
   new ClusterError('unavailable', `${subject}: nobody answers there`, { details: { reason: 'NO_RESPONDERS' } })

@@ -48,7 +48,7 @@ function greet(socket: Socket, key: string, events: LinkEvents): void {
   const limits = { maxBytes: MAX_HELLO_BYTES }
   let isKnown = false
   const timer = setTimeout(() => socket.destroy(), HELLO_TIMEOUT_MS)
-  createLink(socket, limits, {
+  const { accept } = createLink(socket, limits, {
     onMessage: (message, link) => {
       if (isKnown) events.onMessage(message, link)
       else if (isHello(message, key)) {
@@ -62,6 +62,7 @@ function greet(socket: Socket, key: string, events: LinkEvents): void {
       if (isKnown) events.onClose(link)
     },
   })
+  socket.on('data', accept)
 }
 
 function isHello({ kind, payload }: LinkMessage, key: string): boolean {

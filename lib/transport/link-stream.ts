@@ -18,10 +18,13 @@ export interface LinkMessage {
   readonly subject: string
   readonly reply: string // '': no answer is wanted
   readonly payload: Uint8Array
+  /** The payload's bytes are used again when the one who is called with it has returned. */
+  readonly isShared?: boolean
 }
 
 const LENGTH_BYTES = 4
 const HEADER_BYTES = 5 // after the length
+const LARGEST_SHARED_BYTES = 2 ** 20 // larger ones are rare and have memory of their own
 
 export function writeMessage(socket: Socket, { kind, subject, reply, payload }: LinkMessage): void {
   const numBytes = HEADER_BYTES + subject.length + reply.length
@@ -40,10 +43,17 @@ export function writeMessage(socket: Socket, { kind, subject, reply, payload }: 
 
 /** Takes what a socket reads; calls back with every whole message. Throws `invalid_argument` on broken ones. */
 export function createLinkReader(limits: { maxBytes: number }, onMessage: (message: LinkMessage) => void) {
+  let shared = Buffer.allocUnsafeSlow(2 ** 16)
   let whole: Buffer | undefined // of the message that is being read
   let filled = 0
   const length = Buffer.alloc(LENGTH_BYTES)
   let lengthFilled = 0
+
+  const roomFor = (numBytes: number): Buffer => {
+    if (numBytes > LARGEST_SHARED_BYTES) return Buffer.allocUnsafeSlow(numBytes)
+    if (numBytes > shared.length) shared = Buffer.allocUnsafeSlow(2 ** Math.ceil(Math.log2(numBytes)))
+    return shared.subarray(0, numBytes)
+  }
 
   return (chunk: Buffer): void => {
     for (let at = 0; at < chunk.length;) {
@@ -52,7 +62,7 @@ export function createLinkReader(limits: { maxBytes: number }, onMessage: (messa
         at += taken
         lengthFilled += taken
         if (lengthFilled < LENGTH_BYTES) return
-        whole = Buffer.allocUnsafe(checkLength(length.readUInt32LE(0), limits.maxBytes))
+        whole = roomFor(checkLength(length.readUInt32LE(0), limits.maxBytes))
         lengthFilled = filled = 0
       }
       const taken = chunk.copy(whole, filled, at)
@@ -61,7 +71,7 @@ export function createLinkReader(limits: { maxBytes: number }, onMessage: (messa
       if (filled < whole.length) return
       const message = whole
       whole = undefined
-      onMessage(readMessage(message))
+      onMessage(readMessage(message, message.buffer === shared.buffer))
     }
   }
 }
@@ -74,7 +84,7 @@ function checkLength(numBytes: number, maxBytes: number): number {
   )
 }
 
-function readMessage(bytes: Buffer): LinkMessage {
+function readMessage(bytes: Buffer, isShared: boolean): LinkMessage {
   const kind = KINDS[bytes.readUInt8(0)]
   const subjectEnd = HEADER_BYTES + bytes.readUInt16LE(1)
   const replyEnd = subjectEnd + bytes.readUInt16LE(3)
@@ -84,5 +94,6 @@ function readMessage(bytes: Buffer): LinkMessage {
     subject: bytes.toString('latin1', HEADER_BYTES, subjectEnd),
     reply: bytes.toString('latin1', subjectEnd, replyEnd),
     payload: bytes.subarray(replyEnd),
+    isShared,
   }
 }

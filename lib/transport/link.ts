@@ -20,6 +20,7 @@ export interface Link {
 }
 
 const CONNECT_TIMEOUT_MS = 1_000
+const READ_BYTES = 2 ** 18
 const MAX_WAITING_BYTES = 256 * 2 ** 20
 export const MAX_HELLO_BYTES = 512
 /** A message's header, and what a bus calls its largest payload. */
@@ -30,8 +31,18 @@ export interface LinkEvents {
   readonly onClose: (link: Link) => void
 }
 
+export interface RunningLink {
+  readonly link: Link
+  /** Takes what the socket reads. */
+  readonly accept: (chunk: Buffer) => void
+}
+
 /** Runs a link over a socket; `maxBytes` of `limits` may grow when the other side has shown who it is. */
-export function createLink(socket: Socket, limits: { maxBytes: number }, { onMessage, onClose }: LinkEvents): Link {
+export function createLink(
+  socket: Socket,
+  limits: { maxBytes: number },
+  { onMessage, onClose }: LinkEvents,
+): RunningLink {
   const link: Link = {
     get isOpen() {
       return !socket.destroyed && socket.writable
@@ -45,23 +56,31 @@ export function createLink(socket: Socket, limits: { maxBytes: number }, { onMes
     close: () => void socket.destroy(),
   }
   const read = createLinkReader(limits, (message) => onMessage(message, link))
-  socket.setNoDelay(true)
-  socket.on('data', (chunk: Buffer) => {
+  const accept = (chunk: Buffer): void => {
     try {
       read(chunk)
     } catch {
       socket.destroy() // who sends broken bytes is not talked to; what was asked is asked another way
     }
-  })
+  }
+  socket.setNoDelay(true)
   socket.on('error', () => undefined) // 'close' follows
   socket.on('close', () => onClose(link))
-  return link
+  return { link, accept }
 }
 
 /** Opens a link. Throws `unavailable`. */
 export function openLink({ host, port, key }: LinkDoor, events: LinkEvents): Promise<Link> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, timeout: CONNECT_TIMEOUT_MS })
+    let accept: RunningLink['accept'] = () => undefined
+    const onread = {
+      buffer: Buffer.allocUnsafeSlow(READ_BYTES), // one for all: a fresh one for every read keeps the collector busy
+      callback: (numBytes: number, bytes: Uint8Array): boolean => {
+        accept(Buffer.from(bytes.buffer, bytes.byteOffset, numBytes))
+        return true
+      },
+    }
+    const socket = connect({ host, port, timeout: CONNECT_TIMEOUT_MS, onread })
     const fail = (why: string): void => {
       socket.destroy()
       reject(new ClusterError('unavailable', `link to ${host}:${port}: ${why}`))
@@ -72,9 +91,10 @@ export function openLink({ host, port, key }: LinkDoor, events: LinkEvents): Pro
     socket.once('connect', () => {
       socket.setTimeout(0)
       socket.removeListener('error', refuse)
-      const link = createLink(socket, { maxBytes: MAX_LINK_BYTES }, events)
-      link.send({ kind: 'hello', subject: '', reply: '', payload: Buffer.from(key, 'latin1') })
-      resolve(link)
+      const running = createLink(socket, { maxBytes: MAX_LINK_BYTES }, events)
+      accept = running.accept
+      running.link.send({ kind: 'hello', subject: '', reply: '', payload: Buffer.from(key, 'latin1') })
+      resolve(running.link)
     })
   })
 }

@@ -53,13 +53,14 @@ export async function createLinkedBus(bus: Bus, host: string): Promise<Bus> {
   let numAsked = 0
   let onLost: (isLost: (subject: string) => boolean) => void = () => undefined
 
-  const accept = ({ kind, subject, reply, payload }: LinkMessage, link: Link): void => {
+  const accept = ({ kind, subject, reply, payload, isShared = false }: LinkMessage, link: Link): void => {
     if (kind === 'hello') return
     if (reply !== '') askers.set(parentOf(reply), link)
     const handler = listeners.mailboxes.get(subject) ?? listeners.inboxes.get(parentOf(subject))
     const isNoResponders = kind === 'nobody'
-    if (handler !== undefined) handler({ subject, payload, reply: reply === '' ? undefined : reply, isNoResponders })
-    else if (reply !== '') link.send({ kind: 'nobody', subject: reply, reply: '', payload: EMPTY })
+    if (handler !== undefined) {
+      handler({ subject, payload, isShared, reply: reply === '' ? undefined : reply, isNoResponders })
+    } else if (reply !== '') link.send({ kind: 'nobody', subject: reply, reply: '', payload: EMPTY })
   }
 
   const forget = (link: Link): void => {

@@ -24,6 +24,8 @@ export interface Subscription {
 export interface RequestOptions {
   readonly timeoutMs: number
   readonly signal?: AbortSignal
+  /** Called with the reply as it arrives; its bytes may be used again afterwards. What it throws fails the request. */
+  readonly read?: ((reply: Uint8Array) => void) | undefined
 }
 
 export interface ServiceDescription {

@@ -72,7 +72,7 @@ function checked(tensor: WireTensor, dtype: WireDtype, name: string): Uint8Array
 
 function aligned(tensor: WireTensor, dtype: WireDtype, name: string): Uint8Array {
   const data = checked(tensor, dtype, name)
-  return data.byteOffset % 4 === 0 ? data : Uint8Array.from(data)
+  return data.byteOffset % 4 === 0 ? data : new Uint8Array(data)
 }
 
 /** The bytes of an `f32` tensor, wherever they begin. Throws `invalid_argument` on a wrong dtype or size. */

@@ -8,6 +8,7 @@
 import { askWhileAlive } from '../../lib/actor/ask-while-alive.js'
 import type { ExpertCall, ExpertInput } from '../../lib/compute/expert-call.js'
 import { sumTasks } from '../../lib/compute/expert-layer.js'
+import type { Kernels } from '../../lib/compute/kernels.js'
 import { placeInts } from '../../lib/compute/room.js'
 import { ClusterError } from '../../lib/errors.js'
 import { bytesOfF32, packF32, packI32, packQ16, q16RowBytes } from '../../lib/wire/tensor.js'
@@ -15,11 +16,11 @@ import { liveReplica, type DispatchContext, type ExpertOperands } from './dispat
 import type { Routes } from './gate.js'
 import { runNearby } from './nearby-experts.js'
 
-/** Partial sums of one shard: row → its place in `data`. */
-interface Partial {
+/** Where the partial sums of a shard go. */
+interface Place {
   readonly shard: number
-  readonly rows: readonly number[]
-  readonly data: Uint8Array // float32 [rows, hidden]
+  readonly rows: readonly number[] // ascending
+  readonly address: number // float32 [rows, hidden] in the engine's memory
 }
 
 /** Rows through the layer's experts into delta. */
@@ -30,17 +31,48 @@ export async function dispatch(
   routes: Routes,
 ): Promise<void> {
   if (runNearby(context, layer, operands, routes)) return
+  const { kernels, hidden, isRounded } = operands
   const numRows = routes.experts.length / routes.width
   const calls = groupCalls(routes, numRows, (expert) => context.plan.shardOf(layer, expert))
   context.counters.distinctExperts += calls.length
-  const work = { hidden: operands.hidden, isRounded: operands.isRounded, ...rowsOf(operands, numRows), calls }
-  combine(operands, numRows, await askWorkers(context, layer, work))
+  const partials = placePartials(kernels, calls, hidden * 4)
+  try {
+    const work = { kernels, hidden, isRounded, ...rowsOf(operands, numRows), calls, places: partials.places }
+    await askWorkers(context, layer, work)
+    combine(operands, numRows, partials)
+  } finally {
+    kernels.release(partials.address)
+  }
 }
 
 /** A step's rows as bytes. They stay what they are until all workers have answered. */
 function rowsOf({ kernels, hidden, x, isRounded }: ExpertOperands, numRows: number) {
   const rowBytes = isRounded ? q16RowBytes(hidden) : hidden * 4
   return { rowBytes, x: kernels.bytes(x, numRows * rowBytes) }
+}
+
+interface Partials {
+  readonly address: number
+  readonly places: ReadonlyMap<number, Place> // by shard, ascending
+}
+
+/** Room for a partial row of every touched shard and row, shards ascending, rows ascending. */
+function placePartials(kernels: Kernels, calls: readonly ExpertCall[], rowBytes: number): Partials {
+  const rowsOfShard = new Map<number, Set<number>>() // calls ascend by shard
+  for (const { shard, rows } of calls) {
+    const touched = rowsOfShard.get(shard) ?? new Set<number>()
+    rowsOfShard.set(shard, touched)
+    for (let i = 0; i < rows.length; i++) touched.add(rows[i]!)
+  }
+  const numRows = [...rowsOfShard.values()].reduce((sum, { size }) => sum + size, 0)
+  const address = kernels.allocate(numRows * rowBytes)
+  let next = address
+  const places = new Map<number, Place>()
+  for (const [shard, rows] of rowsOfShard) {
+    places.set(shard, { shard, rows: [...rows].sort((a, b) => a - b), address: next })
+    next += rows.size * rowBytes
+  }
+  return { address, places }
 }
 
 /** Calls by ascending shard, then ascending expert. */
@@ -61,6 +93,8 @@ function groupCalls(routes: Routes, numRows: number, shardOf: (expert: number) =
 }
 
 interface Work {
+  readonly kernels: Kernels
+  readonly places: ReadonlyMap<number, Place>
   readonly x: Uint8Array // of all rows of the step
   readonly rowBytes: number
   readonly isRounded: boolean
@@ -68,7 +102,8 @@ interface Work {
   readonly calls: readonly ExpertCall[]
 }
 
-async function askWorkers(context: DispatchContext, layer: number, work: Work): Promise<Partial[]> {
+/** Resolves when every partial sum is in its place; then, or when it throws, nobody writes there any more. */
+async function askWorkers(context: DispatchContext, layer: number, work: Work): Promise<void> {
   const byWorker = new Map<string, ExpertCall[]>()
   for (const call of work.calls) {
     const worker = chooseWorker(context, layer, call)
@@ -78,7 +113,9 @@ async function askWorkers(context: DispatchContext, layer: number, work: Work): 
   const isNear = (worker: string): number => (context.neighbours.has(worker) ? 1 : 0)
   const inOrder = [...byWorker].sort(([a], [b]) => isNear(a) - isNear(b))
   const asked = inOrder.map(([worker, calls]) => askOrFailOver(context, layer, worker, { ...work, calls }))
-  return (await Promise.all(asked)).flat()
+  const outcomes = await Promise.allSettled(asked)
+  const failure = outcomes.find((outcome) => outcome.status === 'rejected')
+  if (failure !== undefined) throw ClusterError.from(failure.reason)
 }
 
 function chooseWorker(context: DispatchContext, layer: number, call: ExpertCall): string {
@@ -99,9 +136,9 @@ function chooseWorker(context: DispatchContext, layer: number, call: ExpertCall)
 }
 
 /** Expert FFNs are pure, so the same rows go to another replica when a worker does not answer. */
-async function askOrFailOver(context: DispatchContext, layer: number, worker: string, work: Work): Promise<Partial[]> {
+async function askOrFailOver(context: DispatchContext, layer: number, worker: string, work: Work): Promise<void> {
   try {
-    return await askWorker(context, layer, worker, work)
+    await askWorker(context, layer, worker, work)
   } catch (error) {
     const failure = ClusterError.from(error)
     if (
@@ -112,85 +149,90 @@ async function askOrFailOver(context: DispatchContext, layer: number, worker: st
       throw failure
     if (context.signal.aborted) throw failure
     context.failed.add(worker)
-    return askWorkers(context, layer, work)
+    await askWorkers(context, layer, work)
   }
 }
 
-async function askWorker(context: DispatchContext, layer: number, worker: string, work: Work): Promise<Partial[]> {
+async function askWorker(context: DispatchContext, layer: number, worker: string, work: Work): Promise<void> {
   context.used.add(worker)
-  const { rows, input } = gatherRows(work)
-  const calls = work.calls.map((call) => ({ ...call, rows: Array.from(call.rows, (row) => rows.indexOf(row)) }))
   const neighbour = context.neighbours.get(worker)
   if (neighbour !== undefined) {
+    const { input, calls } = gatherRows(work, (numBytes) => new Uint8Array(numBytes))
     const { buffer, byteOffset, byteLength } = neighbour.compute({ layer, input, calls })
-    return splitPartials(new Uint8Array(buffer, byteOffset, byteLength), work)
+    return take(new Uint8Array(buffer, byteOffset, byteLength), work)
   }
+  const { kernels } = work
+  kernels.scratch.reset() // copied into the frame before anything else is computed
+  const { input, calls } = gatherRows(work, (numBytes) => kernels.bytes(kernels.scratch.take(numBytes), numBytes))
   const body = {
     step: context.step,
     layer,
     hidden: work.isRounded
       ? packQ16(input.bytes, input.numRows, work.hidden)
-      : packF32(new Float32Array(input.bytes.buffer), [input.numRows, work.hidden]),
+      : packF32(floatsOf(input.bytes), [input.numRows, work.hidden]),
     experts: packI32(calls.map(({ expert }) => expert)),
     counts: packI32(calls.map((call) => call.rows.length)),
     rows: packI32(calls.flatMap((call) => call.rows)),
     weights: packF32(Float32Array.from(calls.flatMap(({ weights }) => Array.from(weights)))),
   }
-  const answer = await askWhileAlive(
+  await askWhileAlive(
     context.system,
     worker,
-    { kind: 'expert.compute', body, replyKind: 'expert.output' },
+    {
+      kind: 'expert.compute',
+      body,
+      replyKind: 'expert.output',
+      read: ({ partials }) => take(bytesOfF32(partials, 'partials'), work),
+    },
     {
       timeoutMs: context.timeoutMs,
       signal: context.signal,
       ...(context.traceparent === undefined ? {} : { traceparent: context.traceparent }),
     },
   )
-  return splitPartials(bytesOfF32(answer.partials, 'partials'), work)
 }
 
-/** The union of the rows that some call needs, ascending. */
-function gatherRows({ x, rowBytes, isRounded, calls }: Work): { rows: number[]; input: ExpertInput } {
+const floatsOf = ({ buffer, byteOffset, byteLength }: Uint8Array): Float32Array =>
+  new Float32Array(buffer, byteOffset, byteLength / 4)
+
+/** The union of the rows that some call needs, ascending, and the calls with their places in it. */
+function gatherRows({ x, rowBytes, isRounded, calls }: Work, makeRoom: (numBytes: number) => Uint8Array) {
   const rows = [...new Set(calls.flatMap((call) => Array.from(call.rows)))].sort((a, b) => a - b)
-  const bytes = new Uint8Array(rows.length * rowBytes)
-  rows.forEach((row, place) => bytes.set(x.subarray(row * rowBytes, (row + 1) * rowBytes), place * rowBytes))
-  return { rows, input: { isRounded, numRows: rows.length, bytes } }
+  const bytes = makeRoom(rows.length * rowBytes)
+  const placeOf: number[] = []
+  rows.forEach((row, place) => {
+    placeOf[row] = place
+    bytes.set(x.subarray(row * rowBytes, (row + 1) * rowBytes), place * rowBytes)
+  })
+  const input: ExpertInput = { isRounded, numRows: rows.length, bytes }
+  return { input, calls: calls.map((call) => ({ ...call, rows: Array.from(call.rows, (row) => placeOf[row] ?? 0) })) }
 }
 
 /** The reply holds, per touched shard ascending and row ascending, one partial row. */
-function splitPartials(data: Uint8Array, { calls, hidden }: Work): Partial[] {
-  const rowsOfShard = new Map<number, Set<number>>()
-  for (const call of calls) {
-    const rows = rowsOfShard.get(call.shard) ?? new Set()
-    rowsOfShard.set(call.shard, rows)
-    for (let i = 0; i < call.rows.length; i++) rows.add(call.rows[i]!)
-  }
-  const numRows = [...rowsOfShard.values()].reduce((sum, rows) => sum + rows.size, 0)
+function take(data: Uint8Array, { kernels, places, calls, hidden }: Work): void {
+  const shards = [...new Set(calls.map(({ shard }) => shard))].map((shard) => places.get(shard)!) // made from all calls
+  const numRows = shards.reduce((sum, { rows }) => sum + rows.length, 0)
   if (data.byteLength !== numRows * hidden * 4) {
     throw new ClusterError('internal', `partials: want ${numRows} x ${hidden} floats, got ${data.byteLength} bytes`)
   }
   let offset = 0
-  return [...rowsOfShard].map(([shard, rows]) => {
-    const size = rows.size * hidden * 4
-    const partial = { shard, rows: [...rows].sort((a, b) => a - b), data: data.subarray(offset, offset + size) }
+  for (const { rows, address } of shards) {
+    const size = rows.length * hidden * 4
+    kernels.bytes(address, size).set(data.subarray(offset, offset + size))
     offset += size
-    return partial
-  })
+  }
 }
 
 /** Each row's partial sums, added by ascending shard, into delta. */
-function combine({ kernels, hidden, delta }: ExpertOperands, numRows: number, partials: readonly Partial[]): void {
+function combine({ kernels, hidden, delta }: ExpertOperands, numRows: number, { address, places }: Partials): void {
   const terms: number[][] = Array.from({ length: numRows }, () => [])
+  let place = 0
+  for (const { rows } of places.values()) for (const row of rows) terms[row]?.push(place++)
   const { scratch } = kernels
   scratch.reset()
-  const x = scratch.take(partials.reduce((sum, { data }) => sum + data.byteLength, 0))
-  let place = 0
-  for (const { rows, data } of [...partials].sort((a, b) => a.shard - b.shard)) {
-    kernels.bytes(x + place * hidden * 4, data.byteLength).set(data)
-    for (const row of rows) terms[row]?.push(place++)
-  }
   let end = 0
   const list = placeInts(kernels, scratch, terms.flat())
   const starts = placeInts(kernels, scratch, [0, ...terms.map(({ length }) => (end += length))])
-  kernels.run([sumTasks({ x, xStride: hidden * 4, hidden, list, starts, numSums: numRows, y: delta }, kernels.threads)])
+  const sums = { x: address, xStride: hidden * 4, hidden, list, starts, numSums: numRows, y: delta }
+  kernels.run([sumTasks(sums, kernels.threads)])
 }
