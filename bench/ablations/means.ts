@@ -66,6 +66,13 @@ export const MEANS: readonly Means[] = [
     workloads: [decode(1), decode(16)],
   },
   {
+    name: 'micro-batches',
+    what: 'two parts of a step take turns between attention and experts (off unless asked for); without, one',
+    on: ['--transport', 'nats', '--micro-batches', '2'],
+    off: ['--transport', 'nats', '--micro-batches', '1'],
+    workloads: [decode(16), prefill(512)],
+  },
+  {
     name: 'weight-cache',
     what: 'weights packed by an earlier start; without, packed anew',
     on: ['--weight-cache', WEIGHT_CACHE],

@@ -13,7 +13,7 @@ export function defaultsFor(machine: {
     ...(machine.weightCache === undefined ? {} : { weightCache: machine.weightCache }),
     weights: 'int8',
     prefixCache: 'on',
-    microBatches: 'auto',
+    microBatches: 1,
     machineCode: 'on',
     device: 'auto',
     threads: machine.cores,

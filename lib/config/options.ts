@@ -14,7 +14,7 @@ export const attentionOptions = (config: ClusterConfig): AttentionOptions => ({
   threads: config.threads,
   machineCode: config.machineCode === 'on',
   kvTokens: config.kvTokens,
-  microBatches: config.microBatches === 'auto' ? 'auto' : config.microBatches === '2' ? 2 : 1,
+  microBatches: config.microBatches,
 })
 
 export const expertWorkerOptions = (config: ClusterConfig): ExpertWorkerOptions => ({

@@ -32,15 +32,12 @@ export interface ModelOptions {
   readonly weightCache?: string | undefined // folder where packed weights are kept; absent: packed at every start
 }
 
-/** How many parts of a step take turns between attention and experts. */
-export type MicroBatches = 'auto' | 1 | 2
-
 export interface AttentionOptions {
   readonly model: ModelOptions
   readonly threads: number // compute threads of this worker
   readonly machineCode: boolean // where the processor has wider vectors than WebAssembly
   readonly kvTokens: number // KV capacity in tokens
-  readonly microBatches: MicroBatches
+  readonly microBatches: number // 1 or 2 parts of a step take turns between attention and experts
 }
 
 export interface ExpertWorkerOptions {

@@ -2,6 +2,7 @@
 // chain, decoding a tree of one node, speculation a tree: one path for all three.
 //
 // Rows may go in two micro-batches that take turns: while experts elsewhere compute one, attention computes the other.
+// That pays where experts have cores of their own; on shared ones it only reads their weights twice (bench/ablations).
 // A layer's attention always runs for the first before the second, so a sequence may lie in both.
 
 import { layOutBatch, splitRows, type AttentionBatch, type BatchRows } from '../../lib/compute/attention-batch.js'
@@ -14,9 +15,6 @@ import { attentionSpan, type SequenceState } from './sequence-state.js'
 
 /** How long runs may follow one another before messages (cancels, pings) are answered. */
 const MAX_BUSY_MS = 5
-/** Rows from which two micro-batches pay: fewer read the experts' weights twice for nothing. Measured: bench/ablations. */
-const LEAST_SPLIT_ROWS = 64
-
 /** Runs the tails of all sequences; returns the last hidden state [rows, hidden] before the final norm. */
 export async function forward(
   model: AttentionModel,
@@ -24,7 +22,7 @@ export async function forward(
   context: DispatchContext,
 ): Promise<Float32Array> {
   const rows = rowsOf(model, states)
-  const batches = splitRows(rows, numMicroBatches(rows, context)).map((part, i) => layOut(model, i, part))
+  const batches = splitRows(rows, context.microBatches).map((part, i) => layOut(model, i, part))
   const experts = batches.map(() => Promise.resolve())
   let turned = performance.now()
   try {
@@ -44,12 +42,6 @@ export async function forward(
     await Promise.allSettled(experts) // nothing of a failed step runs on
   }
   return concat(batches.map((batch) => lastHidden(model, batch)))
-}
-
-function numMicroBatches({ spans }: BatchRows, { neighbours, microBatches }: DispatchContext): number {
-  if (microBatches !== 'auto') return microBatches
-  const numRows = spans.reduce((sum, { views }) => sum + views.length, 0)
-  return neighbours.size === 0 && numRows >= LEAST_SPLIT_ROWS ? 2 : 1
 }
 
 /** Attention of a layer at once, its experts by the time the promise is kept. */

@@ -4,7 +4,6 @@ import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import type { Kernels } from '../../lib/compute/kernels.js'
 import type { ShardPlan } from '../../lib/model/expert-shards.js'
-import type { MicroBatches } from '../../lib/config/service.js'
 
 export interface DispatchContext {
   readonly system: ActorSystem
@@ -13,7 +12,7 @@ export interface DispatchContext {
   readonly replicas: readonly (readonly string[])[] // shard → expert workers, the first is this step's choice
   readonly plan: ShardPlan
   readonly timeoutMs: number
-  readonly microBatches: MicroBatches
+  readonly microBatches: number // parts of the step that take turns
   readonly signal: AbortSignal
   readonly traceparent?: string | undefined
   readonly failed: Set<string> // workers that did not answer in this step

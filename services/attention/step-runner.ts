@@ -7,7 +7,6 @@
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import { concat } from '../../lib/compute/concat.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
-import type { MicroBatches } from '../../lib/config/service.js'
 import { linkedSignal, type LinkedSignal } from '../../lib/actor/linked-signal.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Body, MessageOf, StepEntry } from '../../lib/wire/messages.js'
@@ -52,7 +51,7 @@ export interface StepRunnerOptions {
   readonly kvTokens: number
   readonly expertTimeoutMs: number
   readonly neighbours: ExpertNeighbours
-  readonly microBatches: MicroBatches
+  readonly microBatches: number // 1 or 2
 }
 
 export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {

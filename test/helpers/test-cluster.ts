@@ -7,14 +7,7 @@ import { createActorSystem } from '../../lib/actor/system.js'
 import { systemClock } from '../../lib/actor/clock.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import type { ActorSystem } from '../../lib/actor/actor.js'
-import type {
-  Logger,
-  MicroBatches,
-  RouterOptions,
-  RunningRouter,
-  RunningService,
-  ServiceDeps,
-} from '../../lib/config/service.js'
+import type { Logger, RouterOptions, RunningRouter, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
 import { createLocalHub, createLocalTransport } from '../../lib/transport/local.js'
 import { connectNats } from '../../lib/transport/nats.js'
@@ -35,7 +28,7 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly drafters?: number
   readonly kvTokens?: number
   readonly machineCode?: boolean
-  readonly microBatches?: MicroBatches
+  readonly microBatches?: number
   readonly links?: boolean // over nats
   readonly neighbours?: boolean // false: frames between services of one process too
 }
@@ -103,7 +96,7 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
     startAttention(deps, {
       ...compute,
       kvTokens: shape.kvTokens ?? 65_536,
-      microBatches: shape.microBatches ?? 'auto',
+      microBatches: shape.microBatches ?? 1,
     }),
   )
   await each('drafter', shape.drafters ?? 1, (deps) => startDrafter(deps, { model }))

@@ -37,7 +37,7 @@ describe('dispatch', () => {
       step: 'step',
       plan: shardPlan(checkpoint.spec),
       timeoutMs: 5000,
-      microBatches: 'auto',
+      microBatches: 1,
       signal: new AbortController().signal,
       failed: new Set(),
       used: new Set(),

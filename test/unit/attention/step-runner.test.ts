@@ -75,7 +75,7 @@ describe('step runner', () => {
       kvTokens: 64,
       expertTimeoutMs: 5000,
       neighbours,
-      microBatches: 'auto',
+      microBatches: 1,
     })
   })
   after(async () => {
