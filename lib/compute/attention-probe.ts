@@ -3,7 +3,7 @@
 import type { Hash } from 'node:crypto'
 import { tailSlots } from '../speculative/tail-layout.js'
 import { ancestors, depths, type TokenTree } from '../speculative/token-tree.js'
-import { layOutBatch } from './attention-batch.js'
+import { layOutBatch, type RowView } from './attention-batch.js'
 import { createAttentionLayer, layerBytes, packAttention, PAGE_SLOTS, type HeadGeometry } from './attention-layer.js'
 import { concat } from './concat.js'
 import type { KernelReport } from './device-class.js'
@@ -52,7 +52,15 @@ interface ProbeRow {
   readonly id: number
   readonly position: number
   readonly slot: number
-  readonly sees: readonly number[] // slots, rising, its own last
+  /** Slots: all below `prefix`, and a list above it, rising, its own last. */
+  readonly view: RowView
+}
+
+/** What lies right above the prefix belongs to it. */
+function viewOf(base: number, slots: readonly number[]): RowView {
+  const gap = slots.findIndex((slot, i) => slot !== base + i)
+  const numNext = gap === -1 ? slots.length : gap
+  return { prefix: base + numNext, more: slots.slice(numNext) }
 }
 
 /** A layer with made-up weights and room for a few hundred tokens. */
@@ -88,11 +96,7 @@ export function createAttentionProbe(kernels: Kernels, geometry: HeadGeometry): 
 
   /** Normed rows after the layer: [rows, HIDDEN]. */
   const run = (rows: readonly ProbeRow[]): readonly Float32Array[] => {
-    const views = rows.map(({ sees }) => {
-      const gap = sees.findIndex((slot, i) => slot !== i)
-      const prefix = gap === -1 ? sees.length : gap
-      return { prefix, more: sees.slice(prefix) }
-    })
+    const views = rows.map(({ view }) => view)
     const batch = layOutBatch(
       kernels,
       room,
@@ -108,12 +112,13 @@ export function createAttentionProbe(kernels: Kernels, geometry: HeadGeometry): 
     return rows.map((_, row) => rowOf(n, row))
   }
 
-  const upTo = (length: number): number[] => Array.from({ length }, (_, i) => i)
   const plain = (id: number, position: number): ProbeRow => {
-    return { id, position, slot: position, sees: upTo(position + 1) }
+    return { id, position, slot: position, view: { prefix: position + 1, more: [] } }
   }
+  let held = 0 // tokens whose keys and values lie in their slots; a tree or a path overwrites those behind its base
   const prefill = (base: number): void => {
-    if (base > 0) run(upTo(base).map((position) => plain(position, position)))
+    if (held < base) run(Array.from({ length: base - held }, (_, i) => plain(held + i, held + i)))
+    held = base
   }
   const idOf = (node: number): number => LONGEST + node
 
@@ -127,7 +132,10 @@ export function createAttentionProbe(kernels: Kernels, geometry: HeadGeometry): 
           id: idOf(node),
           position: base + nodeDepths[node]!,
           slot,
-          sees: [...upTo(base), ...ancestors(tree, node).map((step) => slots[step]!)],
+          view: viewOf(
+            base,
+            ancestors(tree, node).map((step) => slots[step]!),
+          ),
         })),
       )
     },

@@ -52,27 +52,40 @@ export interface ProbeOptions {
   readonly geometries?: readonly HeadGeometry[]
 }
 
-/** Reports by options: the processor of a process does not change, so several workers in one process probe once. */
-const reports = new Map<string, DeviceReport>()
+/** What was found, by engine: its kernels do not change, so several workers in one process probe once. */
+const found = new WeakMap<Kernels, { readonly basics: Basics; readonly geometries: Map<string, KernelReport> }>()
 
-/** Runs every kernel on a fixed probe. Takes well under a second. */
-export function probeDevice(engine: Kernels, options: ProbeOptions): DeviceReport {
-  const key = JSON.stringify({ ...options, threads: engine.threads })
-  const report = reports.get(key) ?? runProbe(engine, options)
-  reports.set(key, report)
-  return report
+/** The kernels that name the class. */
+interface Basics {
+  readonly deviceClass: string
+  readonly kernels: Readonly<Record<WeightFormat, readonly KernelReport[]>>
 }
 
-function runProbe(engine: Kernels, { formats, geometries = DEFAULT_GEOMETRY }: ProbeOptions): DeviceReport {
-  const hash = createHash('sha256').update(ENGINE_VERSION)
-  const kernels: KernelReport[] = []
-  for (const format of ['f32', 'int8', 'int4'] as const) {
-    const found = [probeExperts(engine, format, hash), probeHead(engine, format, hash)]
-    if (format === 'f32' || formats.includes(format)) kernels.push(...found)
+/** Runs every kernel on a fixed probe. Takes well under a second. */
+export function probeDevice(engine: Kernels, { formats, geometries = DEFAULT_GEOMETRY }: ProbeOptions): DeviceReport {
+  const known = found.get(engine) ?? { basics: probeBasics(engine), geometries: new Map<string, KernelReport>() }
+  found.set(engine, known)
+  const attention = geometries.map((geometry) => {
+    const key = JSON.stringify(geometry)
+    const report = known.geometries.get(key) ?? probeAttention(engine, geometry)
+    known.geometries.set(key, report)
+    return report
+  })
+  const { deviceClass, kernels } = known.basics
+  const wanted = (['f32', 'int8', 'int4'] as const).filter((format) => format === 'f32' || formats.includes(format))
+  return {
+    deviceClass,
+    engine: ENGINE_VERSION,
+    kernels: [...wanted.flatMap((format) => kernels[format]), ...attention],
   }
+}
+
+function probeBasics(engine: Kernels): Basics {
+  const hash = createHash('sha256').update(ENGINE_VERSION)
+  const probe = (format: WeightFormat) => [probeExperts(engine, format, hash), probeHead(engine, format, hash)]
+  const kernels = { f32: probe('f32'), int8: probe('int8'), int4: probe('int4') } // in the order of the name
   for (const geometry of DEFAULT_GEOMETRY) probeAttention(engine, geometry, hash)
-  for (const geometry of geometries) kernels.push(probeAttention(engine, geometry))
-  return { deviceClass: `cpu-${hash.digest('hex').slice(0, 12)}`, engine: ENGINE_VERSION, kernels }
+  return { deviceClass: `cpu-${hash.digest('hex').slice(0, 12)}`, kernels }
 }
 
 /** Throws `failed_precondition` naming the first kernel that cannot keep a row's bits on this processor. */
