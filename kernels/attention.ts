@@ -51,7 +51,7 @@ export class Attention {
   keys: usize // from a page's address to this head's keys in this layer
   values: usize
   pages: usize // address of each page
-  numSlots: i32 // that some row sees, rounded up to 8
+  numSlots: i32 // that some row sees, rounded up to 16
   views: usize // per row: prefix, first entry and number of entries of its list
   list: usize
   y: usize

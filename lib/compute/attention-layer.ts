@@ -1,6 +1,7 @@
 // One layer's attention for the rows of a step, in one run: residual, norm, q/k/v, q/k norm and rotation into the cache,
 // attention, output projection, residual, the FFN's norm, the gate's logits.
 
+import { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
 import type { AttentionBatch } from './attention-batch.js'
 import { floatBits, OP, type Kernels, type Phase, type Task } from './kernels.js'
@@ -82,6 +83,7 @@ export function createAttentionLayer(kernels: Kernels, set: WeightSet, shape: At
   const { threads } = kernels
   const pieces = threads * PIECES_PER_THREAD
   const { hidden, epsilon, expertBlocks } = shape
+  if (shape.headDim % 2 !== 0) throw new ClusterError('internal', `head width: want an even one, got ${shape.headDim}`)
   const experts = { blocks: expertBlocks, rowBytes: roundedBytes(expertBlocks) }
   const width = { width: hidden, epsilon }
 

@@ -2,8 +2,8 @@
 // a list of phases; the tasks of a phase do not depend on each other, and a phase begins when the one before is done.
 //
 // Invariants
-//   K1  A result is a function of the task's operands: WebAssembly's arithmetic is the same on every processor, and which
-//       thread computes a task decides nothing.
+//   K1  A result is a function of the task's operands: WebAssembly's arithmetic is the same on every processor, machine
+//       code does the same operations in the same order, and which thread computes a task decides nothing.
 //   K2  A run ends within its deadline or throws `internal`; helpers sleep between runs and never keep a process alive.
 
 import { readFileSync } from 'node:fs'
@@ -106,11 +106,11 @@ export function sharedKernels(threads: number, options: KernelOptions = {}): Ker
 
 /** An engine of its own; `threads` counts the caller. */
 export function createKernels(threads: number, options: KernelOptions = {}): Kernels {
-  const { company = 'alone', machineCode = true, vectors = vectorUnit() } = options
+  const { company = 'alone', machineCode = true } = options
   const spins = SPINS[company]
   const module = compile()
   const memory = new WebAssembly.Memory({ initial: 16, maximum: MAX_PAGES, shared: true })
-  const unit = machineCode ? vectors : undefined
+  const unit = machineCode ? (options.vectors ?? vectorUnit()) : undefined
   const wide: WideKernels = unit === undefined ? new Map() : writeWideKernels(unit, memory.buffer, OP)
   const { work, spinDone } = instantiate({ module, memory, thread: 0, wide })
   const helpers = Array.from({ length: threads - 1 }, (_, i) =>
@@ -119,17 +119,18 @@ export function createKernels(threads: number, options: KernelOptions = {}): Ker
   const words = new Int32Array(memory.buffer)
   let buffer = memory.buffer // asking for it costs more than keeping it; it changes when memory grows
   const arena = createArena(FIRST_FREE_BYTE, (end) => {
-    growTo(memory, end)
+    growTo(memory, end, machineCode)
     buffer = memory.buffer
   })
   let limit = 0
 
   const reserveThreadScratch = (numBytes: number): void => {
     if (numBytes <= words[SCRATCH_STRIDE_WORD]!) return
-    if (words[SCRATCH_WORD] !== 0) arena.release(words[SCRATCH_WORD]!)
     const stride = Math.ceil((numBytes * 1.25) / CACHE_LINE) * CACHE_LINE
-    words[SCRATCH_WORD] = arena.allocate(stride * threads)
+    const old = words[SCRATCH_WORD]! >>> 0 // addresses from 2 GB on are negative as words
+    words[SCRATCH_WORD] = arena.allocate(stride * threads) // first: where there is no room, the old one stays
     words[SCRATCH_STRIDE_WORD] = stride
+    if (old !== 0) arena.release(old)
   }
 
   /** Shows the tasks written so far to all threads, helps, and waits for the last one. */
@@ -194,7 +195,7 @@ function startHelper(workerData: KernelThreadData): Worker {
   return helper
 }
 
-function growTo(memory: WebAssembly.Memory, end: number): void {
+function growTo(memory: WebAssembly.Memory, end: number, withHugePages: boolean): void {
   const pages = Math.min(MAX_PAGES, Math.ceil(end / GROWTH_BYTES) * (GROWTH_BYTES / PAGE_BYTES))
   if (end > MAX_PAGES * PAGE_BYTES) {
     throw new ClusterError(
@@ -205,7 +206,7 @@ function growTo(memory: WebAssembly.Memory, end: number): void {
   const grown = memory.buffer.byteLength
   if (pages * PAGE_BYTES <= grown) return
   memory.grow(pages - grown / PAGE_BYTES)
-  preferHugePages(memory.buffer, grown)
+  if (withHugePages) preferHugePages(memory.buffer, grown)
 }
 
 /** Compiles once per process, by the optimising compiler at once: the baseline one is several times slower. */

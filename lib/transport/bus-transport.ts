@@ -14,14 +14,17 @@ export interface BusMessage {
   readonly isNoResponders: boolean // the bus' own word that nobody subscribes to what was asked
 }
 
+/** `ended`: cancelled, or its connection was lost. */
+export type Outcome = 'answered' | 'unanswered' | 'ended'
+
 export interface Bus {
   readonly maxPayloadBytes: number
   publish(subject: string, payload: Uint8Array, reply?: string): void
   subscribe(subject: string, handler: (message: BusMessage) => void, queue?: string): Subscription
-  /** Called when a connection is lost: replies to what was asked on lost subjects will not come. */
-  onDisconnect(listener: (isLost: (subject: string) => boolean) => void): void
-  /** Told that an answer from a subject did not come in time: another way there may do better. */
-  onLate?(subject: string): void
+  /** Called when a connection is lost: lost replies will not come. */
+  onDisconnect(listener: (isLost: (reply: string) => boolean) => void): void
+  /** Told how a request ended; where nobody answered, another way there may do better. */
+  onSettled?(request: { readonly subject: string; readonly reply: string }, outcome: Outcome): void
   advertise(service: ServiceDescription): Promise<void>
   flush(): Promise<void>
   close(): Promise<void>
@@ -32,7 +35,7 @@ const MAX_PENDING_REQUESTS = 16_384
 
 interface Pending {
   readonly subject: string
-  readonly settle: (result: Uint8Array | ClusterError, isShared?: boolean) => void
+  readonly settle: (result: Uint8Array | ClusterError, outcome: Outcome, isShared?: boolean) => void
 }
 
 export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessageBytes: number): Transport {
@@ -85,18 +88,22 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
   }
 
   const replies = reassembling((message, whole) => {
-    pending.get(message.subject)?.settle(whole, isShared(message, whole))
+    pending.get(message.subject)?.settle(whole, 'answered', isShared(message, whole))
   })
   const inboxSubscription = bus.subscribe(`${inbox}.*`, (message) => {
     if (!message.isNoResponders) replies(message)
-    else pending.get(message.subject)?.settle(noResponders(pending.get(message.subject)?.subject ?? ''))
+    else {
+      const request = pending.get(message.subject)
+      request?.settle(noResponders(request.subject), 'unanswered')
+    }
   })
 
   bus.onDisconnect((isLost) => settleAll(isLost, 'the connection was lost', { reason: 'DISCONNECTED' }))
 
-  const settleAll = (isMeant: (subject: string) => boolean, why: string, details: ErrorDetails = {}): void => {
-    for (const { subject, settle } of [...pending.values()].filter((request) => isMeant(request.subject))) {
-      settle(new ClusterError('unavailable', `request to ${subject}: ${why}`, { details }))
+  const settleAll = (isMeant: (reply: string) => boolean, why: string, details: ErrorDetails = {}): void => {
+    for (const [reply, { subject, settle }] of [...pending]) {
+      if (!isMeant(reply)) continue
+      settle(new ClusterError('unavailable', `request to ${subject}: ${why}`, { details }), 'ended')
     }
   }
 
@@ -111,10 +118,11 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
         throw new ClusterError('resource_exhausted', `want at most ${MAX_PENDING_REQUESTS} requests under way`)
       }
       const reply = `${inbox}.${(numRequests += 1).toString(36)}`
-      const settle: Pending['settle'] = (result, isShared = false) => {
+      const settle: Pending['settle'] = (result, outcome, isShared = false) => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', abort)
         pending.delete(reply)
+        bus.onSettled?.({ subject, reply }, outcome)
         if (result instanceof ClusterError) return reject(result)
         try {
           read?.(result)
@@ -123,10 +131,10 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
           reject(ClusterError.from(error))
         }
       }
-      const abort = (): void => settle(new ClusterError('cancelled', `request to ${subject}: cancelled`))
+      const abort = (): void => settle(new ClusterError('cancelled', `request to ${subject}: cancelled`), 'ended')
       const late = (): void => {
-        bus.onLate?.(subject)
-        settle(new ClusterError('deadline_exceeded', `request to ${subject}: no reply within ${timeoutMs} ms`))
+        const why = `request to ${subject}: no reply within ${timeoutMs} ms`
+        settle(new ClusterError('deadline_exceeded', why), 'unanswered')
       }
       const timer = setTimeout(late, Math.max(0, timeoutMs))
       signal?.addEventListener('abort', abort, { once: true })
@@ -134,7 +142,7 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
       try {
         send(subject, message, reply)
       } catch (error) {
-        settle(ClusterError.from(error))
+        settle(ClusterError.from(error), 'ended')
       }
     })
 

@@ -6,66 +6,85 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { createServer, type Socket } from 'node:net'
 import { hostname } from 'node:os'
-import { createLink, MAX_HELLO_BYTES, MAX_LINK_BYTES, type LinkDoor, type LinkEvents } from './link.js'
+import { ClusterError } from '../errors.js'
+import {
+  createLink,
+  hello,
+  MAX_HELLO_BYTES,
+  MAX_LINK_BYTES,
+  type Link,
+  type LinkDoor,
+  type LinkEvents,
+} from './link.js'
 import type { LinkMessage } from './link-stream.js'
 
 const HELLO_TIMEOUT_MS = 2_000
 const MAX_LINKS = 1_024
+const UNSPECIFIED = /^(0\.0\.0\.0|::|)$/
 
 export interface LinkServer {
   readonly door: LinkDoor
-  close(): void
+  /** Resolves when what was sent has left, within a bound. */
+  close(): Promise<void>
 }
 
-/** Listens on a free port of an address of this machine. */
+/** Listens on a free port of an address of this machine. Throws `invalid_argument`, or `unavailable` where it cannot. */
 export async function startLinkServer(host: string, events: LinkEvents): Promise<LinkServer> {
+  if (UNSPECIFIED.test(host)) {
+    throw new ClusterError('invalid_argument', `link host: want an address that others can reach, got '${host}'`)
+  }
   const key = randomBytes(24).toString('hex')
-  const sockets = new Set<Socket>()
+  const links = new Set<Link>()
   const server = createServer((socket) => {
-    sockets.add(socket)
-    socket.on('close', () => sockets.delete(socket))
-    greet(socket, key, events)
+    const link = greet(socket, key, events)
+    links.add(link)
+    socket.on('close', () => links.delete(link))
   })
   server.maxConnections = MAX_LINKS
   const port = await new Promise<number>((resolve, reject) => {
-    server.once('error', reject)
+    server.once('error', (cause) =>
+      reject(new ClusterError('unavailable', `link host ${host}: ${cause.message}`, { cause })),
+    )
     server.listen({ host, port: 0 }, () => {
       const address = server.address()
       resolve(typeof address === 'object' && address !== null ? address.port : 0)
     })
   })
+  server.on('error', () => undefined) // one connection could not be taken: its other side has the bus
   return {
     door: { machine: hostname(), host, port, key },
-    close: () => {
+    close: async () => {
       server.close()
-      for (const socket of sockets) socket.destroy()
+      await Promise.all([...links].map((link) => link.close()))
     },
   }
 }
 
 /** Waits for the key, then lets the link work. */
-function greet(socket: Socket, key: string, events: LinkEvents): void {
+function greet(socket: Socket, key: string, events: LinkEvents): Link {
   const limits = { maxBytes: MAX_HELLO_BYTES }
   let isKnown = false
   const timer = setTimeout(() => socket.destroy(), HELLO_TIMEOUT_MS)
-  const { accept } = createLink(socket, limits, {
-    onMessage: (message, link) => {
+  const { link, accept } = createLink(socket, limits, {
+    onMessage: (message) => {
       if (isKnown) events.onMessage(message, link)
-      else if (isHello(message, key)) {
+      else if (isKey(message, key)) {
         isKnown = true
         limits.maxBytes = MAX_LINK_BYTES
         clearTimeout(timer)
+        link.send(hello('')) // taken
       } else socket.destroy()
     },
-    onClose: (link) => {
+    onClose: () => {
       clearTimeout(timer)
       if (isKnown) events.onClose(link)
     },
   })
   socket.on('data', accept)
+  return link
 }
 
-function isHello({ kind, payload }: LinkMessage, key: string): boolean {
+function isKey({ kind, payload }: LinkMessage, key: string): boolean {
   const wanted = Buffer.from(key, 'latin1')
   return kind === 'hello' && payload.byteLength === wanted.byteLength && timingSafeEqual(payload, wanted)
 }

@@ -16,10 +16,13 @@ export interface Link {
   readonly isOpen: boolean
   /** Throws `resource_exhausted` where too much waits already. */
   send(message: LinkMessage): void
-  close(): void
+  /** Resolves when what was sent has left, within a bound. */
+  close(): Promise<void>
 }
 
 const CONNECT_TIMEOUT_MS = 1_000
+const CLOSE_TIMEOUT_MS = 2_000
+const KEEP_ALIVE_MS = 10_000
 const READ_BYTES = 2 ** 18
 const MAX_WAITING_BYTES = 256 * 2 ** 20
 export const MAX_HELLO_BYTES = 512
@@ -53,7 +56,7 @@ export function createLink(
       }
       writeMessage(socket, message)
     },
-    close: () => void socket.destroy(),
+    close: () => closeSocket(socket),
   }
   const read = createLinkReader(limits, (message) => onMessage(message, link))
   const accept = (chunk: Buffer): void => {
@@ -64,12 +67,25 @@ export function createLink(
     }
   }
   socket.setNoDelay(true)
+  socket.setKeepAlive(true, KEEP_ALIVE_MS)
   socket.on('error', () => undefined) // 'close' follows
   socket.on('close', () => onClose(link))
   return { link, accept }
 }
 
-/** Opens a link. Throws `unavailable`. */
+function closeSocket(socket: Socket): Promise<void> {
+  if (socket.destroyed) return Promise.resolve()
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => socket.destroy(), CLOSE_TIMEOUT_MS)
+    socket.once('close', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+    socket.destroySoon()
+  })
+}
+
+/** Opens a link: it stands when the other side has taken the key. Throws `unavailable`. */
 export function openLink({ host, port, key }: LinkDoor, events: LinkEvents): Promise<Link> {
   return new Promise((resolve, reject) => {
     let accept: RunningLink['accept'] = () => undefined
@@ -80,21 +96,32 @@ export function openLink({ host, port, key }: LinkDoor, events: LinkEvents): Pro
         return true
       },
     }
-    const socket = connect({ host, port, timeout: CONNECT_TIMEOUT_MS, onread })
-    const fail = (why: string): void => {
-      socket.destroy()
-      reject(new ClusterError('unavailable', `link to ${host}:${port}: ${why}`))
-    }
-    const refuse = (error: Error): void => fail(error.message)
-    socket.once('error', refuse)
-    socket.once('timeout', () => fail(`no connection within ${CONNECT_TIMEOUT_MS} ms`))
-    socket.once('connect', () => {
-      socket.setTimeout(0)
-      socket.removeListener('error', refuse)
-      const running = createLink(socket, { maxBytes: MAX_LINK_BYTES }, events)
-      accept = running.accept
-      running.link.send({ kind: 'hello', subject: '', reply: '', payload: Buffer.from(key, 'latin1') })
-      resolve(running.link)
-    })
+    const socket = connect({ host, port, onread })
+    const timer = setTimeout(() => socket.destroy(), CONNECT_TIMEOUT_MS)
+    const running = createLink(
+      socket,
+      { maxBytes: MAX_LINK_BYTES },
+      {
+        onMessage: (message, link) => {
+          if (message.kind !== 'hello') return events.onMessage(message, link)
+          clearTimeout(timer)
+          resolve(link)
+        },
+        onClose: (link) => {
+          clearTimeout(timer)
+          reject(new ClusterError('unavailable', `link to ${host}:${port}: not taken within ${CONNECT_TIMEOUT_MS} ms`))
+          events.onClose(link)
+        },
+      },
+    )
+    accept = running.accept
+    socket.once('connect', () => running.link.send(hello(key)))
   })
 }
+
+export const hello = (key: string): LinkMessage => ({
+  kind: 'hello',
+  subject: '',
+  reply: '',
+  payload: Buffer.from(key, 'latin1'),
+})

@@ -5,157 +5,169 @@
 // Invariants
 //   L1  A message goes by the link or by the bus, never by both.
 //   L2  When a link ends, what was asked over it fails at once, and what comes next goes over the bus.
-//   L3  A link is only opened with a key that came over the bus.
+//   L3  A link is only opened with a key that came over the bus. It opens the whole process: all its mailboxes.
 
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { z } from 'zod'
 import type { Bus, BusMessage } from './bus-transport.js'
-import { openLink, type Link } from './link.js'
+import { openLink, type Link, type LinkDoor } from './link.js'
+import { createLinkRoutes, parentOf } from './link-routes.js'
 import { startLinkServer } from './link-server.js'
 import type { LinkMessage } from './link-stream.js'
 import type { Subscription } from './transport.js'
 
-const RETRY_MS = 1_000
+const ANSWER_MS = 1_000
 const LOOPBACK = /^(127\.|::1$|localhost$)/
 const EMPTY = new Uint8Array(0)
 
 const doorSchema = z.object({ machine: z.string(), host: z.string(), port: z.number().int(), key: z.string().max(256) })
 
-/** What is known of the way to a mailbox. */
-interface Route {
-  readonly link: Link | undefined // undefined: over the bus, for now
-  readonly retryAtMs: number // when to ask for one again
-}
-
 type Handler = (message: BusMessage) => void
 
-/** Who listens in this process, by subject; inboxes without their last token. */
-interface Listeners {
-  readonly mailboxes: Map<string, Handler>
-  readonly inboxes: Map<string, Handler>
-}
-
-/** 'a.b.c' → 'a.b' */
-const parentOf = (subject: string): string => subject.slice(0, subject.lastIndexOf('.'))
 /** A mailbox, or an inbox: only its last token may be a wildcard. */
 const isPlain = (subject: string): boolean => !/[*>]/.test(subject.endsWith('.*') ? parentOf(subject) : subject)
 const doorSubject = (mailbox: string): string => `${mailbox}.link`
 
 /** Wraps a bus; this process takes links at `host`. Throws `unavailable` where it cannot listen there. */
 export async function createLinkedBus(bus: Bus, host: string): Promise<Bus> {
-  const listeners: Listeners = { mailboxes: new Map(), inboxes: new Map() }
-  const routes = new Map<string, Route>() // mailboxes of others
-  const askers = new Map<string, Link>() // inboxes of others
-  const links = new Map<string, Promise<Link>>() // by door
-  const asked = new Map<string, string>() // questions under way → mailbox
-  const inbox = `_INBOX.${randomBytes(11).toString('hex')}`
-  let numAsked = 0
-  let onLost: (isLost: (subject: string) => boolean) => void = () => undefined
+  const routes = createLinkRoutes(Date.now)
+  const mailboxes = new Map<string, Handler>() // that this process listens to
+  const inboxes = new Map<string, Handler>() // without their last token
+  const opened = new Map<string, Promise<Link>>() // by door
+  let onLost: (isLost: (reply: string) => boolean) => void = () => undefined
 
-  const accept = ({ kind, subject, reply, payload, isShared = false }: LinkMessage, link: Link): void => {
-    if (kind === 'hello') return
-    if (reply !== '') askers.set(parentOf(reply), link)
-    const handler = listeners.mailboxes.get(subject) ?? listeners.inboxes.get(parentOf(subject))
-    const isNoResponders = kind === 'nobody'
+  const deliver = ({ kind, subject, reply, payload, isShared = false }: LinkMessage, link: Link): void => {
+    if (reply !== '') routes.askedFrom(reply, link)
+    const handler = mailboxes.get(subject) ?? inboxes.get(parentOf(subject))
     if (handler !== undefined) {
+      const isNoResponders = kind === 'nobody'
       handler({ subject, payload, isShared, reply: reply === '' ? undefined : reply, isNoResponders })
     } else if (reply !== '') link.send({ kind: 'nobody', subject: reply, reply: '', payload: EMPTY })
   }
 
   const forget = (link: Link): void => {
-    const lost = new Set<string>()
-    for (const [subject, route] of routes) {
-      if (route.link !== link) continue
-      routes.delete(subject)
-      lost.add(subject)
-    }
-    for (const [asker, other] of askers) if (other === link) askers.delete(asker)
-    if (lost.size > 0) onLost((subject) => lost.has(subject))
+    const lost = routes.ended(link)
+    if (lost.size > 0) onLost((reply) => lost.has(reply))
   }
 
-  const server = await startLinkServer(host, { onMessage: accept, onClose: forget })
-  const door = Buffer.from(JSON.stringify(server.door))
+  const server = await startLinkServer(host, { onMessage: deliver, onClose: forget })
+  const ownDoor = Buffer.from(JSON.stringify(server.door))
 
-  /** Asks a mailbox's process for its door; the answer comes to the inbox. */
-  const ask = (mailbox: string): void => {
-    routes.set(mailbox, { link: undefined, retryAtMs: Date.now() + RETRY_MS })
-    const question = `${inbox}.${(numAsked += 1).toString(36)}`
-    asked.set(question, mailbox)
-    setTimeout(() => asked.delete(question), RETRY_MS).unref()
-    bus.publish(doorSubject(mailbox), EMPTY, question)
+  const open = (door: LinkDoor): Promise<Link> => {
+    const name = `${door.host}:${door.port} ${door.key}`
+    const opening =
+      opened.get(name) ??
+      openLink(door, {
+        onMessage: deliver,
+        onClose: (link) => {
+          opened.delete(name)
+          forget(link)
+        },
+      })
+    opened.set(name, opening)
+    opening.catch(() => opened.delete(name))
+    return opening
   }
 
-  const answers = bus.subscribe(`${inbox}.*`, ({ subject, payload, isNoResponders }) => {
-    const mailbox = asked.get(subject)
-    asked.delete(subject)
-    if (mailbox !== undefined && !isNoResponders) void follow(mailbox, payload)
+  const doors = askForDoors(bus, async (mailbox, door) => {
+    if (!LOOPBACK.test(door.host) || door.machine === hostname()) routes.stands(mailbox, await open(door))
   })
-
-  const follow = async (mailbox: string, payload: Uint8Array): Promise<void> => {
-    try {
-      const door = doorSchema.parse(JSON.parse(Buffer.from(payload).toString()))
-      if (LOOPBACK.test(door.host) && door.machine !== hostname()) return
-      const name = `${door.host}:${door.port} ${door.key}`
-      const opening = links.get(name) ?? openLink(door, { onMessage: accept, onClose: close(name) })
-      links.set(name, opening)
-      opening.catch(() => links.delete(name))
-      routes.set(mailbox, { link: await opening, retryAtMs: 0 })
-    } catch {
-      // no way there: the bus goes on, and is asked again later
-    }
-  }
-  const close =
-    (name: string) =>
-    (link: Link): void => {
-      links.delete(name)
-      forget(link)
-    }
-
-  const linkTo = (subject: string): Link | undefined => {
-    const link = routes.get(subject)?.link ?? askers.get(parentOf(subject))
-    return link?.isOpen === true ? link : undefined
-  }
 
   return {
     ...bus,
-    maxPayloadBytes: bus.maxPayloadBytes,
     publish: (subject, payload, reply) => {
-      const link = linkTo(subject)
-      if (link !== undefined) return link.send({ kind: 'message', subject, reply: reply ?? '', payload })
-      bus.publish(subject, payload, reply)
-      if (reply !== undefined && (routes.get(subject)?.retryAtMs ?? 0) < Date.now()) ask(subject)
+      const link = routes.to(subject)
+      if (link === undefined) {
+        bus.publish(subject, payload, reply)
+        if (reply !== undefined && routes.shouldAsk(subject)) doors.ask(subject)
+      } else {
+        if (reply !== undefined) routes.sent(reply, link)
+        link.send({ kind: 'message', subject, reply: reply ?? '', payload })
+      }
     },
     subscribe: (subject, handler, queue) => {
-      const inner = bus.subscribe(subject, handler, queue)
-      if (queue !== undefined || !isPlain(subject)) return inner
-      if (subject.endsWith('.*')) return listed(listeners.inboxes, parentOf(subject), handler, inner)
-      const asked = bus.subscribe(doorSubject(subject), ({ reply }) => {
-        if (reply !== undefined) bus.publish(reply, door)
+      if (queue !== undefined || !isPlain(subject)) return bus.subscribe(subject, handler, queue)
+      if (subject.endsWith('.*')) return listen(inboxes, parentOf(subject), handler, [bus.subscribe(subject, handler)])
+      const overBus = bus.subscribe(subject, (message) => {
+        if (message.reply !== undefined) routes.askedFrom(message.reply, undefined) // answered the way it came
+        handler(message)
       })
-      return listed(listeners.mailboxes, subject, handler, inner, asked)
-    },
-    onLate: (subject) => {
-      if (routes.has(subject)) routes.set(subject, { link: undefined, retryAtMs: Date.now() + RETRY_MS })
+      const atDoor = bus.subscribe(doorSubject(subject), ({ reply }) => answer(bus, reply, ownDoor))
+      return listen(mailboxes, subject, handler, [overBus, atDoor])
     },
     onDisconnect: (listener) => {
       onLost = listener
-      bus.onDisconnect((isLost) => listener((subject) => linkTo(subject) === undefined && isLost(subject)))
+      bus.onDisconnect((isLost) => listener((reply) => !routes.isOverLink(reply) && isLost(reply)))
+    },
+    onSettled: (request, outcome) => {
+      routes.settled(request.reply)
+      if (outcome === 'answered') return
+      const link = routes.distrust(request.subject)
+      for (const [name, opening] of opened)
+        void opening.then(
+          (other) => other === link && opened.delete(name),
+          () => 0,
+        )
     },
     close: async () => {
-      answers.unsubscribe()
-      server.close()
-      for (const opening of links.values()) opening.then((link) => link.close()).catch(() => undefined)
+      doors.stop()
+      await Promise.all([
+        server.close(),
+        ...[...opened.values()].map((opening) => opening.then((link) => link.close()).catch(() => undefined)),
+      ])
       await bus.close()
     },
   }
 }
 
-function listed(
+/** Tells who asks where this process takes links. What it cannot tell is asked again. */
+function answer(bus: Bus, reply: string | undefined, door: Uint8Array): void {
+  if (reply === undefined || reply === '') return
+  try {
+    bus.publish(reply, door)
+  } catch {
+    // disconnected at this moment: the asker has the bus, too, and asks again when it is back
+  }
+}
+
+/** Questions for doors, and their answers. */
+function askForDoors(bus: Bus, follow: (mailbox: string, door: LinkDoor) => Promise<void>) {
+  const inbox = `_INBOX.${randomBytes(11).toString('hex')}`
+  const questions = new Map<string, string>() // under way → mailbox
+  let numAsked = 0
+  const answers = bus.subscribe(`${inbox}.*`, ({ subject, payload, isNoResponders }) => {
+    const mailbox = questions.get(subject)
+    questions.delete(subject)
+    if (mailbox === undefined || isNoResponders) return
+    const door = readDoor(payload)
+    if (door !== undefined) follow(mailbox, door).catch(() => undefined) // no way there: the bus goes on
+  })
+  return {
+    ask: (mailbox: string): void => {
+      const question = `${inbox}.${(numAsked += 1).toString(36)}`
+      questions.set(question, mailbox)
+      setTimeout(() => questions.delete(question), ANSWER_MS).unref()
+      bus.publish(doorSubject(mailbox), EMPTY, question)
+    },
+    stop: () => answers.unsubscribe(),
+  }
+}
+
+function readDoor(payload: Uint8Array): LinkDoor | undefined {
+  try {
+    return doorSchema.parse(JSON.parse(Buffer.from(payload).toString()))
+  } catch {
+    return undefined // somebody else answered
+  }
+}
+
+/** Enters a handler for what comes over links, until its subscriptions end. */
+function listen(
   handlers: Map<string, Handler>,
   subject: string,
   handler: Handler,
-  ...subscriptions: readonly Subscription[]
+  subscriptions: readonly Subscription[],
 ): Subscription {
   handlers.set(subject, handler)
   return {

@@ -40,8 +40,18 @@ export async function connectNats(options: NatsOptions): Promise<Transport> {
     })
   })
   const nats = createNatsBus(connection)
-  const bus = options.linkHost === undefined ? nats : await createLinkedBus(nats, options.linkHost)
+  const bus = await withLinks(nats, options.linkHost)
   return createBusTransport('nats', bus, options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES)
+}
+
+async function withLinks(nats: Bus, linkHost: string | undefined): Promise<Bus> {
+  if (linkHost === undefined) return nats
+  try {
+    return await createLinkedBus(nats, linkHost)
+  } catch (error) {
+    await nats.close()
+    throw error
+  }
 }
 
 function createNatsBus(connection: NatsConnection): Bus {
@@ -94,7 +104,12 @@ function subscribe(
     callback: (error, message) => {
       if (error !== null) return // a permission error: the server has said so on the connection's status
       const isNoResponders = message.data.length === 0 && message.headers?.code === NO_RESPONDERS
-      handler({ subject: message.subject, payload: message.data, reply: message.reply, isNoResponders })
+      handler({
+        subject: message.subject,
+        payload: message.data,
+        reply: message.reply === '' ? undefined : message.reply,
+        isNoResponders,
+      })
     },
   })
   return { unsubscribe: () => subscription.unsubscribe() }

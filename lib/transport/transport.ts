@@ -48,7 +48,7 @@ export interface Transport {
   subscribe(subject: string, handler: (delivery: Delivery) => void, options?: { readonly queue?: string }): Subscription
   /** Registers with NATS' services API (so that `nats micro ls` shows it); a no-op on `local`. */
   advertise(service: ServiceDescription): Promise<void>
-  /** Resolves when what was published before has reached the server. */
+  /** Resolves when what was published before has reached the server; says nothing of direct links. */
   flush(): Promise<void>
   close(): Promise<void>
 }

@@ -1,6 +1,6 @@
-// Tensors on the wire: dtype, shape and little-endian bytes. A `q16` tensor has rows as products read them: per block of
-// 32 values 32 int16, then per block a float32 scale, then per block an int32 offset (-8 times the block's sum). Views never outlive their frame unaligned: what is not
-// aligned for its dtype is copied once when it is read.
+// Tensors on the wire: dtype, shape and little-endian bytes. A `q16` tensor has rows as products read them: a row's int16
+// values, then per block of 32 a float32 scale, then per block an int32 offset (-8 times the block's sum).
+// Views never outlive their frame unaligned: what is not aligned for its dtype is copied once when it is read.
 
 import { ClusterError } from '../errors.js'
 

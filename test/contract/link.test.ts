@@ -14,6 +14,8 @@ import { startNatsForTest, type TestNats } from '../helpers/nats.js'
 const text = (value: string): Uint8Array => Buffer.from(value)
 const read = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 
+const hello = (key: string): LinkMessage => ({ kind: 'hello', subject: '', reply: '', payload: text(key) })
+
 describe('direct links', function () {
   this.timeout(20_000)
   let nats: TestNats
@@ -103,6 +105,55 @@ describe('direct links', function () {
     )
   })
 
+  it('answer over the bus what came over the bus, and find their way again after a silent link (frozen peer)', async () => {
+    let isFrozen = false
+    bob.subscribe('moody', ({ reply }) => isFrozen || reply?.(text('yes')))
+    await bob.flush()
+    await alice.request('moody', text(''), { timeoutMs: 2000 })
+    await untilLinked()
+    isFrozen = true
+    await assert.rejects(alice.request('moody', text(''), { timeoutMs: 50 }), /no reply within 50 ms/)
+    isFrozen = false
+    assert.equal(read(await alice.request('moody', text(''), { timeoutMs: 2000 })), 'yes')
+  })
+
+  it('keep a process reachable when somebody knocks without wanting an answer', async () => {
+    const client = await connectClient({ servers: nats.url })
+    client.publish('box.link', text('x'))
+    await client.flush()
+    await client.close()
+    assert.equal(await ask('still there'), 'still there!')
+  })
+
+  it('draw nothing but answers to a peer: a reply subject that is no inbox is not one (W1)', async () => {
+    const { host, port, key } = await doorOf('box')
+    const socket = connectSocket({ host, port })
+    const stolen: string[] = []
+    const accept = createLinkReader({ maxBytes: 4000 }, ({ subject }) => stolen.push(subject))
+    socket.on('data', accept)
+    await new Promise<void>((resolve) => socket.once('connect', resolve))
+    writeMessage(socket, hello(key))
+    writeMessage(socket, { kind: 'message', subject: 'box', reply: 'health.x', payload: text('') })
+    const heard: string[] = []
+    alice.subscribe('health.beat', ({ payload }) => heard.push(read(payload)))
+    await alice.flush()
+    await eventually(() => {
+      bob.publish('health.beat', text('beat'))
+      return heard.length > 0
+    }, 'the beat goes over the bus')
+    assert.ok(!stolen.includes('health.beat'))
+    socket.destroy()
+  })
+
+  for (const [host, words] of [
+    ['0.0.0.0', /link host: want an address that others can reach/],
+    ['192.0.2.1', /link host 192.0.2.1: /],
+  ] as const) {
+    it(`refuse ${host} to listen at, and leave no connection behind`, async () => {
+      await assert.rejects(connectNats({ url: nats.url, name: 'eve', linkHost: host }), words)
+    })
+  }
+
   describe('the door', () => {
     /** Connects like a stranger; resolves when the door closes the connection. */
     async function knock(speak: (socket: Socket, key: string) => void): Promise<void> {
@@ -115,7 +166,6 @@ describe('direct links', function () {
         socket.resume()
       })
     }
-    const hello = (key: string): LinkMessage => ({ kind: 'hello', subject: '', reply: '', payload: text(key) })
     const call: LinkMessage = { kind: 'message', subject: 'box', reply: '_INBOX.x.1', payload: text('who') }
 
     const strangers: Readonly<Record<string, (socket: Socket, key: string) => void>> = {

@@ -31,7 +31,6 @@ export interface Assembler {
   loadAddress(to: number, from: Memory | Label): void
   add(to: number, from: number | Memory): void
   addImmediate(to: number, value: number): void
-  subtract(to: number, from: number): void
   add32(to: number, from: Memory): void
   subtract32(to: number, from: Memory): void
   multiply32(to: number, from: Memory): void
@@ -94,7 +93,6 @@ export function createAssembler(): Assembler {
       integer([0x81], 0, to, 64)
       emit32(value)
     },
-    subtract: (to, from) => integer([0x2b], to, from, 64),
     add32: (to, from) => integer([0x03], to, from, 32),
     subtract32: (to, from) => integer([0x2b], to, from, 32),
     multiply32: (to, from) => integer([0x0f, 0xaf], to, from, 32),

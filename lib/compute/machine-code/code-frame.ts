@@ -15,7 +15,6 @@ export const partsOf = ({ vectorBytes }: VectorUnit): number => TILE_BYTES / vec
 
 /** The engine's memory begins at `memory`; `task` is the record's address; registers from `pointers` on are free. */
 export const ROLE = { memory: REGISTER.bx, task: REGISTER.bp, pointers: 8 } as const
-export const NUM_POINTERS = 8
 
 const SAVED = [ROLE.memory, ROLE.task, 12, 13, 14, 15]
 

@@ -24,8 +24,12 @@ function loadKoffi(): typeof Koffi | undefined {
 let koffi: typeof Koffi | undefined | null = null
 const interfaceToCode = (): typeof Koffi | undefined => (koffi === null ? (koffi = loadKoffi()) : koffi)
 
+let isAllowed: boolean | undefined
+
 /** Whether machine code can be run in this process; some systems forbid it. */
-export function canExecute(): boolean {
+export const canExecute = (): boolean => (isAllowed ??= tryToPlaceCode())
+
+function tryToPlaceCode(): boolean {
   try {
     placeCode(RETURN)
     return true
@@ -62,9 +66,9 @@ const HUGE_PAGES = 14 // Linux: MADV_HUGEPAGE
 
 /** Asks for large pages where a buffer is not yet touched: reading weights at random misses fewer translations. */
 export function preferHugePages(buffer: ArrayBufferLike, from: number): void {
+  if (process.platform !== 'linux' || from >= buffer.byteLength) return
   const madvise = interfaceToCode()?.load(null).func('int madvise(void *address, size_t length, int advice)')
-  if (process.platform !== 'linux' || madvise === undefined || from >= buffer.byteLength) return
-  madvise(addressOf(buffer) + BigInt(from), buffer.byteLength - from, HUGE_PAGES) // refused: nothing is lost
+  madvise?.(addressOf(buffer) + BigInt(from), buffer.byteLength - from, HUGE_PAGES) // refused: nothing is lost
 }
 
 /** The `void function(uint32_t, uint32_t)` at an address. */

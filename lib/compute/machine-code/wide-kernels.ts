@@ -4,6 +4,7 @@
 import { createAssembler, type Assembler } from './assembler.js'
 import { addressOf, canExecute, functionAt, placeCode } from './executable.js'
 import { processorFeatures, vectorUnitOf } from './processor.js'
+import { ClusterError } from '../../errors.js'
 import { writeAttention } from './attention-code.js'
 import type { VectorUnit } from './code-frame.js'
 import { writeProduct } from './product-code.js'
@@ -45,5 +46,10 @@ export function writeWideKernels(unit: VectorUnit, memory: SharedArrayBuffer, op
 export function bindKernels(kernels: WideKernels): (operation: number, task: number, scratch: number) => void {
   const functions: ((task: number, scratch: number) => void)[] = []
   for (const [operation, address] of kernels) functions[operation] = functionAt(address)
-  return (operation, task, scratch) => functions[operation]?.(task, scratch)
+  return (operation, task, scratch) => {
+    const compute = functions[operation]
+    if (compute === undefined)
+      throw new ClusterError('internal', `machine code: there is none for operation ${operation}`)
+    compute(task, scratch)
+  }
 }

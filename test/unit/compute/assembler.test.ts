@@ -82,7 +82,6 @@ const ENCODINGS: readonly (readonly [words: string, write: (a: Assembler) => voi
   ['lea rbp, [rbx+rdi*1]', (a) => a.loadAddress(bp, at(bx, 0, di)), '488d2c3b'],
   ['add r10, rbx', (a) => a.add(10, bx), '4c03d3'],
   ['add rdx, [rsp+16]', (a) => a.add(dx, at(sp, 16)), '4803542410'],
-  ['sub rax, rdx', (a) => a.subtract(ax, dx), '482bc2'],
   ['add r9d, [rbp+16]', (a) => a.add32(9, at(bp, 16)), '44034d10'],
   ['sub eax, [rsp]', (a) => a.subtract32(ax, at(sp)), '2b0424'],
   ['imul r15d, [rbp+20]', (a) => a.multiply32(15, at(bp, 20)), '440faf7d14'],

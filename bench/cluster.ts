@@ -1,4 +1,4 @@
-// `npm run bench`: tokens per second and time to first token for 1 and 16 streams, local and NATS, on the demonstration
+// `npm run bench:cluster`: tokens per second and time to first token for 1 and 16 streams, local and NATS, on the demonstration
 // model. The clusters stand side by side and are measured in turn, so that a noisy machine disturbs both alike.
 //
 // Not measured here: other systems, other models, GPUs, networks between machines.
@@ -94,5 +94,5 @@ function report(rows: readonly Row[], machine: Machine): void {
 }
 
 if (flags.help) {
-  console.log('usage: npm run bench -- [--rounds 7] [--tokens 128] [--json]')
+  console.log('usage: npm run bench:cluster -- [--rounds 7] [--tokens 128] [--json]')
 } else await main()

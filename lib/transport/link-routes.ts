@@ -1,0 +1,81 @@
+// What a process knows of direct ways to others: links to mailboxes that it asks, and links over which others ask it.
+//
+// Invariants
+//   W1  Only inboxes are answered over the link they asked from: a peer cannot draw other messages to itself.
+//   W2  What was asked over a link is known until it is settled, so that it fails when the link ends, and only then.
+
+import type { Link } from './link.js'
+
+const RETRY_MS = 1_000
+const INBOX = '_INBOX.'
+
+export interface LinkRoutes {
+  /** The link for a subject, if one stands. */
+  to(subject: string): Link | undefined
+  /** Whether a mailbox's process should be asked for its door now; if so, not again for a while. */
+  shouldAsk(mailbox: string): boolean
+  /** A link to a mailbox stands. */
+  stands(mailbox: string, link: Link): void
+  /** The way to a mailbox did not serve: the bus does, for a while. Returns the link that is not trusted any more. */
+  distrust(mailbox: string): Link | undefined
+  /** An inbox asks from here: over a link, or (undefined) over the bus. */
+  askedFrom(reply: string, link: Link | undefined): void
+  /** A request goes over a link. */
+  sent(reply: string, link: Link): void
+  settled(reply: string): void
+  /** Whether a request is under way over some link. */
+  isOverLink(reply: string): boolean
+  /** Forgets a link; returns the requests that were under way over it. */
+  ended(link: Link): ReadonlySet<string>
+}
+
+interface Route {
+  readonly link: Link | undefined
+  readonly askAgainAtMs: number
+}
+
+/** 'a.b.c' → 'a.b' */
+export const parentOf = (subject: string): string => subject.slice(0, Math.max(0, subject.lastIndexOf('.')))
+
+export function createLinkRoutes(now: () => number): LinkRoutes {
+  const mailboxes = new Map<string, Route>()
+  const inboxes = new Map<string, Link>() // without their last token
+  const requests = new Map<string, Link>() // under way, by reply subject
+
+  const overBus = (mailbox: string): void => {
+    mailboxes.set(mailbox, { link: undefined, askAgainAtMs: now() + RETRY_MS })
+  }
+
+  return {
+    to: (subject) => {
+      const link = subject.startsWith(INBOX) ? inboxes.get(parentOf(subject)) : mailboxes.get(subject)?.link
+      return link?.isOpen === true ? link : undefined
+    },
+    shouldAsk: (mailbox) => {
+      if (mailbox.startsWith(INBOX) || (mailboxes.get(mailbox)?.askAgainAtMs ?? 0) > now()) return false
+      overBus(mailbox)
+      return true
+    },
+    stands: (mailbox, link) => void mailboxes.set(mailbox, { link, askAgainAtMs: 0 }),
+    distrust: (mailbox) => {
+      const link = mailboxes.get(mailbox)?.link
+      if (link !== undefined) overBus(mailbox)
+      return link
+    },
+    askedFrom: (reply, link) => {
+      if (!reply.startsWith(INBOX)) return
+      if (link === undefined) inboxes.delete(parentOf(reply))
+      else inboxes.set(parentOf(reply), link)
+    },
+    sent: (reply, link) => void requests.set(reply, link),
+    settled: (reply) => void requests.delete(reply),
+    isOverLink: (reply) => requests.has(reply),
+    ended: (link) => {
+      for (const [mailbox, route] of mailboxes) if (route.link === link) overBus(mailbox)
+      for (const [inbox, other] of inboxes) if (other === link) inboxes.delete(inbox)
+      const lost = [...requests].filter(([, other]) => other === link).map(([reply]) => reply)
+      for (const reply of lost) requests.delete(reply)
+      return new Set(lost)
+    },
+  }
+}
