@@ -29,6 +29,7 @@ const AFTER: usize = 60 // a task's last word
 @external("env", "wide")
 declare function wide(operation: i32, task: usize, scratch: usize): void
 
+const MOST_AHEAD: usize = 1 << 18 // bytes: a part of a core's cache
 const WIDE: i32 = 16 // added to an operation that is to be computed there
 
 function compute(task: usize): void {
@@ -65,6 +66,30 @@ function compute(task: usize): void {
   }
 }
 
+/** Bytes of weights that a product reads; 0 of other tasks. */
+function weightBytes(task: usize): usize {
+  const operation = load<i32>(task) % WIDE
+  if (operation > 3) return 0
+  const product = changetype<Product>(task)
+  const block: usize = operation == 1 ? 64 : operation == 2 ? 544 : 288
+  return <usize>product.tiles * <usize>product.blocks * block
+}
+
+/**
+ * Waits until the phase before is done: its threads compute, they need no word from this one. Meanwhile the weights that
+ * this one is going to read come into its cache.
+ */
+function awaitPhase(task: usize, after: i32): void {
+  if (atomic.load<i32>(DONE) - after >= 0) return
+  let weights = changetype<Product>(task).weights
+  const end = weights + min(weightBytes(task), MOST_AHEAD)
+  while (atomic.load<i32>(DONE) - after < 0) {
+    if (weights >= end) continue
+    atomic.load<i32>(weights) // not a plain load: nobody reads the value, so that one would be left out
+    weights += 64
+  }
+}
+
 /** Computes tasks until none is left to take. */
 export function work(): void {
   while (true) {
@@ -73,7 +98,7 @@ export function work(): void {
     if (atomic.cmpxchg<i32>(NEXT, next, next + 1) != next) continue
     const task = RING + ((<usize>(<u32>next % RING_TASKS)) << TASK_BYTES_LOG2)
     const after = load<i32>(task, AFTER)
-    while (atomic.load<i32>(DONE) - after < 0) {} // its threads compute: they need no word from this one
+    awaitPhase(task, after)
     compute(task)
     atomic.add<i32>(DONE, 1)
   }

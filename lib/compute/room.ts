@@ -79,7 +79,7 @@ export interface Piece {
 /** Cuts 0 … count-1 into at most `pieces` pieces of about the same size. */
 export function cut(count: number, pieces: number): readonly Piece[] {
   const size = Math.max(1, Math.ceil(count / pieces))
-  return Array.from({ length: Math.ceil(count / size) }, (_, i) => {
-    return { first: i * size, size: Math.min(size, count - i * size) }
-  })
+  const cuts: Piece[] = []
+  for (let first = 0; first < count; first += size) cuts.push({ first, size: Math.min(size, count - first) })
+  return cuts
 }
