@@ -5,7 +5,7 @@
 
 import { at } from './addressing.js'
 import { REGISTER, type Assembler } from './assembler.js'
-import { countUp, ofFrame, ofTask, ROLE, type VectorUnit } from './code-frame.js'
+import { countUp, ofFrame, ofTask, ROLE, type RowSum, type VectorUnit } from './code-frame.js'
 
 /** Bytes of a task's words: `Attention` in `kernels/attention.ts`. */
 export const ATTENTION = {
@@ -97,5 +97,5 @@ export function locateRow(a: Assembler, to: number, area: number, rowBytes: numb
 }
 
 /** Vector registers of a block: per query `parts` sums, then what they are made of. */
-export const sumsOf = (queries: number, parts: number): { query: number; part: number; sum: number }[] =>
-  Array.from({ length: queries * parts }, (_, i) => ({ query: Math.floor(i / parts), part: i % parts, sum: i }))
+export const sumsOf = (queries: number, parts: number): RowSum[] =>
+  Array.from({ length: queries * parts }, (_, i) => ({ row: Math.floor(i / parts), part: i % parts, sum: i }))

@@ -3,12 +3,13 @@
 import { at } from './addressing.js'
 import { REGISTER } from './assembler.js'
 import { ATTENTION, FRAME, locateRow, sumsOf, type AttentionCode } from './attention-frame.js'
-import { countDown, ofFrame, ofTask, ROLE, TILE_BYTES } from './code-frame.js'
+import { addProducts, countDown, moveSums, ofFrame, ofTask, ROLE, TILE_BYTES } from './code-frame.js'
 
 const { ax, cx, dx, si, di } = REGISTER
 
 /** Scores of a block of queries with a page's slots, sixteen at a time: two groups of eight. */
-export function writeScores({ a, unit: { vectorBytes }, parts }: AttentionCode, queries: number): void {
+export function writeScores({ a, unit, parts }: AttentionCode, queries: number): void {
+  const { vectorBytes } = unit
   const sums = sumsOf(queries, parts)
   const [keys, value, product] = [sums.length, sums.length + parts, sums.length + parts + 1]
   a.load32(dx, ofFrame(FRAME.query))
@@ -35,21 +36,14 @@ export function writeScores({ a, unit: { vectorBytes }, parts }: AttentionCode, 
     a.vector('vmovups', 32, { to: keys, from: at(cx) })
     if (parts === 2) a.vector('vmovups', 32, { to: keys + 1, from: at(dx) })
     else a.vector('vinserti32x8', 64, { to: keys, left: keys, from: at(dx), immediate: 1 })
-    for (const { query, part, sum } of sums) {
-      if (part === 0) a.vector('vpbroadcastd', vectorBytes, { to: value, from: at(ROLE.pointers + query, 0, si) })
-      a.vector('vmulps', vectorBytes, { to: product, left: keys + part, from: value })
-      a.vector('vaddps', vectorBytes, { to: sum, left: sum, from: product })
-    }
+    addProducts(a, unit, sums, { operand: keys, value, product, at: si })
     a.addImmediate(cx, 32)
     a.addImmediate(dx, 32)
     a.addImmediate(si, 4)
   })
   a.move(di, ax)
   a.load32(si, ofFrame(FRAME.rowBytes))
-  for (const { query, part, sum } of sums) {
-    if (part === 0 && query > 0) a.add(di, si)
-    a.vector('vmovupsStore', vectorBytes, { to: sum, from: at(di, part * vectorBytes) })
-  }
+  moveSums(a, unit, 'vmovupsStore', sums, { first: di, stride: si })
   a.addImmediate(ax, TILE_BYTES)
   a.load32(cx, ofFrame(FRAME.column))
   a.addImmediate(cx, -16)

@@ -3,7 +3,7 @@
 import { at } from './addressing.js'
 import { REGISTER, type Assembler } from './assembler.js'
 import { ATTENTION, FRAME, locateRow, sumsOf, type AttentionCode } from './attention-frame.js'
-import { countDown, countUp, ofFrame, ofTask, ROLE, TILE_BYTES } from './code-frame.js'
+import { addProducts, countDown, countUp, moveSums, ofFrame, ofTask, ROLE, TILE_BYTES } from './code-frame.js'
 
 const { ax, cx, dx, si, di } = REGISTER
 
@@ -31,7 +31,8 @@ function locateScores(a: Assembler, queries: number): void {
 }
 
 /** Adds a page's weighted values to the sums of a block of queries, sixteen columns at a time. */
-export function writeSums({ a, unit: { vectorBytes }, parts }: AttentionCode, queries: number): void {
+export function writeSums({ a, unit, parts }: AttentionCode, queries: number): void {
+  const { vectorBytes } = unit
   const sums = sumsOf(queries, parts)
   const [values, value, product] = [sums.length, sums.length + parts, sums.length + parts + 1]
   locateScores(a, queries)
@@ -44,10 +45,7 @@ export function writeSums({ a, unit: { vectorBytes }, parts }: AttentionCode, qu
       a.load32(cx, ofFrame(FRAME.column))
       a.add(ax, cx)
       a.load32(cx, ofFrame(FRAME.sumBytes))
-      for (const { query, part, sum } of sums) {
-        if (part === 0 && query > 0) a.add(ax, cx)
-        a.vector(name, vectorBytes, { to: sum, from: at(ax, part * vectorBytes) })
-      }
+      moveSums(a, unit, name, sums, { first: ax, stride: cx })
     }
     forSums('vmovups')
     a.load32(dx, ofFrame(FRAME.column))
@@ -60,11 +58,7 @@ export function writeSums({ a, unit: { vectorBytes }, parts }: AttentionCode, qu
       for (let part = 0; part < parts; part++) {
         a.vector('vmovups', vectorBytes, { to: values + part, from: at(dx, part * vectorBytes) })
       }
-      for (const { query, part, sum } of sums) {
-        if (part === 0) a.vector('vpbroadcastd', vectorBytes, { to: value, from: at(ROLE.pointers + query, 0, si) })
-        a.vector('vmulps', vectorBytes, { to: product, left: values + part, from: value })
-        a.vector('vaddps', vectorBytes, { to: sum, left: sum, from: product })
-      }
+      addProducts(a, unit, sums, { operand: values, value, product, at: si })
       a.add(dx, di)
       a.addImmediate(si, 4)
     })

@@ -66,3 +66,40 @@ export function countDown(a: Assembler, register: number, step: number, write: (
   a.addImmediate(register, -step)
   a.jumpIf('notEqual', again)
 }
+
+/** A vector register of a block of rows: part of what a row adds up. */
+export interface RowSum {
+  readonly row: number
+  readonly part: number
+  readonly sum: number
+}
+
+/** sum += operand · x of the row at [its pointer + `at`]: a product rounded, then a sum rounded (N1). */
+export function addProducts(
+  a: Assembler,
+  { vectorBytes }: VectorUnit,
+  sums: readonly RowSum[],
+  registers: { readonly operand: number; readonly value: number; readonly product: number; readonly at: number },
+): void {
+  const { operand, value, product } = registers
+  for (const { row, part, sum } of sums) {
+    const from = at(ROLE.pointers + row, 0, registers.at)
+    if (part === 0) a.vector('vpbroadcastd', vectorBytes, { to: value, from })
+    a.vector('vmulps', vectorBytes, { to: product, left: operand + part, from: value })
+    a.vector('vaddps', vectorBytes, { to: sum, left: sum, from: product })
+  }
+}
+
+/** Loads or stores sums whose rows lie `stride` (a register) apart from `first` on, which moves along. */
+export function moveSums(
+  a: Assembler,
+  { vectorBytes }: VectorUnit,
+  name: 'vmovups' | 'vmovupsStore',
+  sums: readonly RowSum[],
+  { first, stride }: { readonly first: number; readonly stride: number },
+): void {
+  for (const { row, part, sum } of sums) {
+    if (part === 0 && row > 0) a.add(first, stride)
+    a.vector(name, vectorBytes, { to: sum, from: at(first, part * vectorBytes) })
+  }
+}

@@ -2,7 +2,7 @@
 
 import { at } from './addressing.js'
 import { REGISTER, type Assembler } from './assembler.js'
-import { ROLE, TILE_BYTES, partsOf, type VectorUnit } from './code-frame.js'
+import { addProducts, partsOf, ROLE, TILE_BYTES, type RowSum, type VectorUnit } from './code-frame.js'
 import type { VectorName } from './vector-encoding.js'
 
 export type ProductFormat = 'f32' | 'int8' | 'int4'
@@ -49,27 +49,18 @@ export interface RowsCode extends VectorRegisters {
 }
 
 /** Registers of a row's part of a tile: its float sum, and the integer sums of a block, which are added at its end. */
-export interface Accumulator {
-  readonly row: number
-  readonly part: number
-  readonly sum: number
+export interface Accumulator extends RowSum {
   readonly dots: readonly number[]
 }
 
 /** sum += weight · x of one input. */
-export function writeInput(
-  { a, unit: { vectorBytes }, parts, operand, value, product }: RowsCode,
-  sums: readonly Accumulator[],
-): void {
+export function writeInput({ a, unit, parts, operand, value, product }: RowsCode, sums: readonly Accumulator[]): void {
+  const { vectorBytes } = unit
   a.prefetch(at(weights, AHEAD_BYTES))
   for (let part = 0; part < parts; part++) {
     a.vector('vmovups', vectorBytes, { to: operand + part, from: at(weights, part * vectorBytes) })
   }
-  for (const { row, part, sum } of sums) {
-    if (part === 0) a.vector('vpbroadcastd', vectorBytes, { to: value, from: at(firstRow + row, 0, xAt) })
-    a.vector('vmulps', vectorBytes, { to: product, left: operand + part, from: value })
-    a.vector('vaddps', vectorBytes, { to: sum, left: sum, from: product })
-  }
+  addProducts(a, unit, sums, { operand, value, product, at: xAt })
 }
 
 /** sum += dots · (scale · x's scale), the dots of 16 pairs being exact. */

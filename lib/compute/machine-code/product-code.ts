@@ -6,7 +6,17 @@
 
 import { at } from './addressing.js'
 import { REGISTER, type Assembler, type Label } from './assembler.js'
-import { countDown, countUp, ofFrame, ofTask, ROLE, TILE_BYTES, writeFunction, type VectorUnit } from './code-frame.js'
+import {
+  countDown,
+  countUp,
+  moveSums,
+  ofFrame,
+  ofTask,
+  ROLE,
+  TILE_BYTES,
+  writeFunction,
+  type VectorUnit,
+} from './code-frame.js'
 import {
   blockBytes,
   PLACE,
@@ -163,7 +173,7 @@ function startSums({ a, unit: { vectorBytes }, value }: RowsCode, sums: readonly
 }
 
 /** Results lie row after row. */
-function storeSums({ a, unit: { vectorBytes } }: RowsCode, sums: readonly Accumulator[]): void {
+function storeSums({ a, unit }: RowsCode, sums: readonly Accumulator[]): void {
   a.load32(weights, ROW)
   a.multiply32(weights, ofTask(TASK.yStride))
   a.add32(weights, ofTask(TASK.y))
@@ -172,8 +182,5 @@ function storeSums({ a, unit: { vectorBytes } }: RowsCode, sums: readonly Accumu
   a.shiftLeft(scaleAt, 6)
   a.add(weights, scaleAt)
   a.load32(scaleAt, ofTask(TASK.yStride))
-  for (const { row, part, sum } of sums) {
-    if (part === 0 && row > 0) a.add(weights, scaleAt)
-    a.vector('vmovupsStore', vectorBytes, { to: sum, from: at(weights, part * vectorBytes) })
-  }
+  moveSums(a, unit, 'vmovupsStore', sums, { first: weights, stride: scaleAt })
 }
