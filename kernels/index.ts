@@ -8,7 +8,7 @@
 //   T3  `after` never falls from task to task, so `done` reaches it only by tasks before it.
 
 import { Attention, attend, Rotation, rotate } from './attention'
-import { linearFloat, linearInt4, linearInt8, Product } from './linear'
+import { linearFloat, linearInt4, linearInt8, Product, weightBytes } from './linear'
 import { threadScratch } from './thread'
 import { Gated, gated, Norm, norm, Quantise, quantise, Sum, sum } from './rows'
 
@@ -67,12 +67,10 @@ function compute(task: usize): void {
 }
 
 /** Bytes of weights that a product reads; 0 of other tasks. */
-function weightBytes(task: usize): usize {
+function bytesToRead(task: usize): usize {
   const operation = load<i32>(task) % WIDE
   if (operation > 3) return 0
-  const product = changetype<Product>(task)
-  const block: usize = operation == 1 ? 64 : operation == 2 ? 544 : 288
-  return <usize>product.tiles * <usize>product.blocks * block
+  return weightBytes(changetype<Product>(task), operation == 1 ? 32 : operation == 2 ? 8 : 4)
 }
 
 /**
@@ -82,7 +80,7 @@ function weightBytes(task: usize): usize {
 function awaitPhase(task: usize, after: i32): void {
   if (atomic.load<i32>(DONE) - after >= 0) return
   let weights = changetype<Product>(task).weights
-  const end = weights + min(weightBytes(task), MOST_AHEAD)
+  const end = weights + min(bytesToRead(task), MOST_AHEAD)
   while (atomic.load<i32>(DONE) - after < 0) {
     if (weights >= end) continue
     atomic.load<i32>(weights) // not a plain load: nobody reads the value, so that one would be left out

@@ -38,6 +38,18 @@ function pairBytes(bits: i32): usize {
   return bits == 8 ? 32 : 16
 }
 
+/** Scales and weights of 32 inputs; of float weights (32 bits) one input. */
+// @ts-ignore: decorator
+@inline
+function bytesOfBlock(bits: i32): usize {
+  return bits == 32 ? 64 : SCALE_BYTES + PAIRS * pairBytes(bits)
+}
+
+/** Bytes of all weights that a product reads. */
+export function weightBytes(p: Product, bits: i32): usize {
+  return <usize>p.tiles * <usize>p.blocks * bytesOfBlock(bits)
+}
+
 // @ts-ignore: decorator
 @inline
 function nibbles(words: v128, part: i32): v128 {
@@ -89,7 +101,7 @@ function origin(bits: i32, offsets: usize): v128 {
 // @ts-ignore: decorator
 @inline
 function oneRow(bits: i32, p: Product, tile: i32, row: i32): void {
-  const blockBytes: usize = SCALE_BYTES + PAIRS * pairBytes(bits)
+  const blockBytes = bytesOfBlock(bits)
   let w = p.weights + <usize>tile * <usize>p.blocks * blockBytes
   let x = rowAt(p, row)
   let meta = x + (<usize>p.blocks << 6)
@@ -135,7 +147,7 @@ function oneRow(bits: i32, p: Product, tile: i32, row: i32): void {
 // @ts-ignore: decorator
 @inline
 function twoRows(bits: i32, p: Product, tile: i32, row: i32): void {
-  const blockBytes: usize = SCALE_BYTES + PAIRS * pairBytes(bits)
+  const blockBytes = bytesOfBlock(bits)
   let w = p.weights + <usize>tile * <usize>p.blocks * blockBytes
   let xa = rowAt(p, row), xb = rowAt(p, row + 1)
   let ma = xa + (<usize>p.blocks << 6), mb = xb + (<usize>p.blocks << 6)

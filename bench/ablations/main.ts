@@ -1,46 +1,31 @@
 // `npm run bench:ablations`: what each means that makes Banyan fast brings by itself, with everything else equal.
 
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { packageRoot } from '../../cli/package-root.js'
 import { describeMachine, machineLine } from '../machine.js'
 import { prepareModel } from '../peers/checkpoints.js'
 import { writeSection } from '../report.js'
+import { CACHE, RUN_OPTIONS, RUN_USAGE, runSizes } from '../run-flags.js'
 import { measureMeans, type AblationRow } from './measure.js'
 import { chooseMeans, MEANS } from './means.js'
 import { ablationSection, type AblationResults } from './section.js'
 
 const USAGE = `usage: npm run bench:ablations -- [flags]
-  --models LIST   demo, 0.1, 0.4, 1.5 (synthetic, GB in 8 bit) or folders, with commas (default: demo,0.4)
-  --rounds N      counted rounds (default: 5)
-  --tokens N      tokens that each stream decodes (default: 64)
-  --only LIST     some of ${MEANS.map(({ name }) => name).join()} (default: all)
+${RUN_USAGE}
   --quick         for a look: demo, 2 rounds, 16 tokens, unless other flags say so
-  --json          prints the results as JSON and leaves bench/RESULTS.md alone`
+  --only LIST     some of ${MEANS.map(({ name }) => name).join()} (default: all)`
 
-const { values: flags } = parseArgs({
-  options: {
-    models: { type: 'string' },
-    rounds: { type: 'string' },
-    tokens: { type: 'string' },
-    only: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-})
+const { values: flags } = parseArgs({ options: { ...RUN_OPTIONS, only: { type: 'string' } } })
 
 async function main(): Promise<void> {
   const machine = describeMachine() // before: its load is the others’
   const means = flags.only === undefined ? MEANS : chooseMeans(flags.only.split(','))
-  const rounds = Number(flags.rounds ?? (flags.quick ? 2 : 5))
-  const numTokens = Number(flags.tokens ?? (flags.quick ? 16 : 64))
+  const { models, rounds, numTokens } = runSizes(flags, 16)
   const threads = availableParallelism()
   const notify = (words: string): void => void process.stderr.write(`${words}\n`)
   const rows: AblationRow[] = []
-  for (const name of (flags.models ?? (flags.quick ? 'demo' : 'demo,0.4')).split(',')) {
-    const model = await prepareModel(name, join(packageRoot(), 'bench', '.cache'))
+  for (const name of models) {
+    const model = await prepareModel(name, CACHE)
     for (const one of means) rows.push(...(await measureMeans(one, { model, threads, rounds, numTokens, notify })))
   }
   const results: AblationResults = {
