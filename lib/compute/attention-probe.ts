@@ -1,7 +1,6 @@
 // Checks that a layer's attention gives a tree node the bits of plain decoding of its path.
 
 import type { Hash } from 'node:crypto'
-import { tailSlots } from '../speculative/tail-layout.js'
 import { ancestors, depths, type TokenTree } from '../speculative/token-tree.js'
 import { layOutBatch, type RowView } from './attention-batch.js'
 import { createAttentionLayer, layerBytes, packAttention, PAGE_SLOTS, type HeadGeometry } from './attention-layer.js'
@@ -125,7 +124,7 @@ export function createAttentionProbe(kernels: Kernels, geometry: HeadGeometry): 
   return {
     attendTree: (base, tree) => {
       const nodeDepths = depths(tree)
-      const slots = tailSlots(base, nodeDepths)
+      const slots = nodeDepths.map((_, node) => base + node)
       prefill(base)
       return run(
         Array.from(slots, (slot, node) => ({

@@ -6,6 +6,7 @@ import type { LinearWeights } from './linear-weights.js'
 import { normTasks } from './norm-tasks.js'
 import { linearTasks, placeLinear } from './placed-linear.js'
 import { placeWeight } from './placed-weight.js'
+import { placeFloats } from './room.js'
 import { packTiles, TILE } from './tiles.js'
 import { floatWeight, weightOf, type WeightSet } from './weight-store.js'
 
@@ -23,6 +24,8 @@ export interface HeadShape {
 export interface LmHead {
   /** Logits of rows of x [numRows, hidden]: one array [vocab] per row, to be read before the engine's next run. */
   run(x: Float32Array, rows: readonly number[]): readonly Float32Array[]
+  /** Rows of x [rows, hidden] after the final norm, as the head's product reads them: what draft heads read. */
+  norm(x: Float32Array): Float32Array
   dispose(): void
 }
 
@@ -64,6 +67,15 @@ export function createLmHead(kernels: Kernels, set: WeightSet, { hidden, vocabSi
         ),
       ])
       return rows.map((_, i) => kernels.floats(logits + i * head.tiles * TILE * 4, vocabSize))
+    },
+    norm: (x) => {
+      const { scratch, threads } = kernels
+      scratch.reset()
+      const h = placeFloats(kernels, scratch, x)
+      const n = scratch.take(x.byteLength)
+      const rows = { x: h, rows: x.length / hidden, width: hidden, weight: norm.address, epsilon, n }
+      kernels.run([normTasks(rows, threads)])
+      return kernels.floats(n, x.length).slice()
     },
     dispose: () => {
       norm.dispose()

@@ -81,3 +81,15 @@ export function pruneTree({ tokens, parents }: TokenTree, keep: (node: number) =
     kept: Int32Array.from(kept),
   }
 }
+
+/**
+ * Drops the nodes (and their descendants) that lie at position `maxPositions` or beyond, where the root's is `base`.
+ * Throws `invalid_argument` where not even the root has a place.
+ */
+export function fitTree(tree: TokenTree, base: number, maxPositions: number): PrunedTree {
+  if (base >= maxPositions) {
+    throw new ClusterError('invalid_argument', `position ${base}: the context ends at ${maxPositions}`)
+  }
+  const nodeDepths = depths(tree)
+  return pruneTree(tree, (node) => base + nodeDepths[node]! < maxPositions)
+}

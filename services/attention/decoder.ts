@@ -5,12 +5,12 @@
 // That pays where experts have cores of their own; on shared ones it only reads their weights twice (bench/ablations).
 // A layer's attention always runs for the first before the second, so a sequence may lie in both.
 
-import { layOutBatch, splitRows, type AttentionBatch, type BatchRows } from '../../lib/compute/attention-batch.js'
+import { splitRows, type AttentionBatch, type BatchRows } from '../../lib/compute/attention-batch.js'
 import { concat } from '../../lib/compute/concat.js'
-import { geometryOf, type AttentionModel } from './attention-model.js'
+import type { AttentionModel } from '../../lib/decode/attention-model.js'
+import { batchRows, lastHidden, layOut, runAttention } from '../../lib/decode/layers.js'
 import type { DispatchContext } from './dispatch-context.js'
 import { dispatch } from './dispatch.js'
-import { gateWidth, route } from './gate.js'
 import { attentionSpan, type SequenceState } from './sequence-state.js'
 
 /** How long runs may follow one another before messages (cancels, pings) are answered. */
@@ -22,7 +22,7 @@ export async function forward(
   context: DispatchContext,
 ): Promise<Float32Array> {
   const rows = rowsOf(model, states)
-  const batches = splitRows(rows, context.microBatches).map((part, i) => layOut(model, i, part))
+  const batches = splitRows(rows, context.microBatches).map((part, i) => layOut(model, model.rooms[i]!, part))
   const experts = batches.map(() => Promise.resolve())
   let turned = performance.now()
   try {
@@ -46,46 +46,21 @@ export async function forward(
 
 /** Attention of a layer at once, its experts by the time the promise is kept. */
 function runLayer(
-  { kernels, spec, layers }: AttentionModel,
+  model: AttentionModel,
   index: number,
   batch: AttentionBatch,
   context: DispatchContext,
 ): Promise<void> {
-  const layer = layers[index]!
-  layer.run(batch, index > 0)
-  const logits = kernels.floats(batch.gate, batch.rows * layer.gateStride)
-  const isRounded = batch.forExperts !== 0
-  const operands = {
-    kernels,
-    hidden: spec.hidden,
-    x: isRounded ? batch.forExperts : batch.n,
-    isRounded,
-    delta: batch.delta,
-  }
-  return dispatch(context, index, operands, route(spec.layers[index]!.ffn, batch.rows, logits, layer.gateStride))
-}
-
-function lastHidden({ kernels, spec }: AttentionModel, batch: AttentionBatch): Float32Array {
-  const numValues = batch.rows * spec.hidden
-  const [h, delta] = [kernels.floats(batch.h, numValues), kernels.floats(batch.delta, numValues)]
-  return h.map((value, i) => value + delta[i]!)
+  const { operands, routes } = runAttention(model, index, batch)
+  return dispatch(context, index, operands, routes)
 }
 
 const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-const rowsOf = (model: AttentionModel, states: readonly SequenceState[]): BatchRows => ({
-  spans: states.map(attentionSpan),
-  x: model.embed(states.flatMap(({ tail }) => [...tail.tokens])),
-  tables: model.rope.rows(states.flatMap(({ tail }) => [...tail.positions])),
-})
-
-function layOut(model: AttentionModel, microBatch: number, rows: BatchRows): AttentionBatch {
-  const { spec } = model
-  const shape = {
-    ...geometryOf(spec),
-    hidden: spec.hidden,
-    expertBlocks: model.expertBlocks,
-    gateWidth: spec.layers.reduce((widest, { ffn }) => Math.max(widest, gateWidth(ffn)), 0),
-  }
-  return layOutBatch(model.kernels, model.rooms[microBatch]!, shape, rows)
-}
+const rowsOf = (model: AttentionModel, states: readonly SequenceState[]): BatchRows =>
+  batchRows(
+    model,
+    states.map(attentionSpan),
+    states.flatMap(({ tail }) => [...tail.tokens]),
+    states.flatMap(({ tail }) => [...tail.positions]),
+  )

@@ -2,7 +2,6 @@
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
-import type { Kernels } from '../../lib/compute/kernels.js'
 import type { ShardPlan } from '../../lib/model/expert-shards.js'
 
 export interface DispatchContext {
@@ -23,12 +22,3 @@ export interface DispatchContext {
 /** The first worker of a shard that has not failed in this step. */
 export const liveReplica = ({ replicas, failed }: DispatchContext, shard: number): string | undefined =>
   replicas[shard]?.find((candidate) => !failed.has(candidate))
-
-/** Rows of the engine's memory: what experts read, and where their sums go. Addresses. */
-export interface ExpertOperands {
-  readonly kernels: Kernels
-  readonly hidden: number
-  readonly x: number // [rows, hidden]
-  readonly isRounded: boolean // whether x lies as products read it, else float32
-  readonly delta: number
-}

@@ -12,8 +12,9 @@ import type { Kernels } from '../../lib/compute/kernels.js'
 import { placeInts } from '../../lib/compute/room.js'
 import { ClusterError } from '../../lib/errors.js'
 import { bytesOfF32, packF32, packI32, packQ16, q16RowBytes } from '../../lib/wire/tensor.js'
-import { liveReplica, type DispatchContext, type ExpertOperands } from './dispatch-context.js'
-import type { Routes } from './gate.js'
+import type { ExpertOperands } from '../../lib/decode/experts-in-place.js'
+import { liveReplica, type DispatchContext } from './dispatch-context.js'
+import type { Routes } from '../../lib/decode/gate.js'
 import { runNearby } from './nearby-experts.js'
 
 /** Where the partial sums of a shard go. */

@@ -3,22 +3,24 @@
 // Invariants
 //   S1  `epoch` counts steps. Epoch e+1 commits the accepted nodes of step e exactly once; a repeated epoch commits
 //       nothing; anything else is a gap and is refused, so that the router prefills the sequence again.
-//   S2  The tail is laid out by `tailSlots`, so a row's slot lies in the exact block of its position.
+//   S2  The tail's rows take the slots behind the committed ones, node after node: attention adds up what a row sees in
+//       the order of slots, which rise along every path, whatever lies between.
 
 import { ClusterError } from '../../lib/errors.js'
-import type { AttentionSpan, RowView } from '../../lib/compute/attention-batch.js'
+import type { AttentionSpan } from '../../lib/compute/attention-batch.js'
 import { createSampler, type Sampler } from '../../lib/sampling/sampler.js'
 import type { SamplingParams } from '../../lib/sampling/params.js'
-import { tailSlots } from '../../lib/speculative/tail-layout.js'
 import { depths } from '../../lib/speculative/token-tree.js'
 import type { StepEntry } from '../../lib/wire/messages.js'
 import { readI32 } from '../../lib/wire/tensor.js'
-import { KvCache, type PagePool } from './kv-cache.js'
+import { rowViews } from '../../lib/decode/layers.js'
+import { KvCache, type PagePool } from '../../lib/decode/kv-cache.js'
 
 export interface SequenceState {
   readonly cache: KvCache
   readonly promptLength: number
   readonly sampler: Sampler
+  readonly sampling: SamplingParams
   epoch: number
   tokens: number[] // committed tokens, cache.length of them
   tail: Tail
@@ -52,10 +54,12 @@ type Sequences = ReadonlyMap<string, SequenceState>
  */
 export function openSequence({ promptLength, choice, sampling, prefix }: Start, pool: PagePool, others: Sequences) {
   const none = new Int32Array(0)
+  const params = samplingOf(sampling)
   const state: SequenceState = {
     cache: new KvCache(pool),
     promptLength,
-    sampler: createSampler(samplingOf(sampling), choice),
+    sampler: createSampler(params, choice),
+    sampling: params,
     epoch: -1,
     tokens: [],
     tail: { tokens: none, parents: none, positions: none, slots: none, sampled: none },
@@ -129,7 +133,7 @@ function layOut(entry: StepEntry, limits: Limits): Tail {
   if (deepest >= limits.maxPositions) {
     throw new ClusterError('invalid_argument', `position ${deepest}: the context ends at ${limits.maxPositions}`)
   }
-  return { tokens, parents, positions, slots: tailSlots(entry.base, nodeDepths), sampled }
+  return { tokens, parents, positions, slots: tokens.map((_, node) => entry.base + node), sampled }
 }
 
 function checkRows(
@@ -156,19 +160,7 @@ const highest = (slots: Int32Array): number => slots.reduce((most, slot) => Math
 /** The tail's rows, in order; their pages are this sequence's own from here on. */
 export function attentionSpan({ cache, tail }: SequenceState): AttentionSpan {
   cache.own(tail.slots)
-  return { views: rowViews(cache.length, tail), slots: tail.slots, pages: cache.addresses }
-}
-
-/** Each node sees the committed slots, its ancestors' and its own; slots rise along a path (L3). */
-function rowViews(committed: number, { parents, slots }: Tail): RowView[] {
-  const views: RowView[] = []
-  for (let node = 0; node < slots.length; node++) {
-    const { prefix, more } = views[parents[node]!] ?? { prefix: committed, more: [] }
-    const slot = slots[node]!
-    const isNext = more.length === 0 && slot === prefix
-    views.push(isNext ? { prefix: prefix + 1, more } : { prefix, more: [...more, slot] })
-  }
-  return views
+  return { views: rowViews(cache.length, tail.parents, tail.slots), slots: tail.slots, pages: cache.addresses }
 }
 
 /** Committed tokens and the path to a node: what the next token is sampled after. */

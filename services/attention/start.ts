@@ -10,7 +10,7 @@ import { createWeightStore } from '../../lib/compute/weight-store.js'
 import { subjects } from '../../lib/wire/subjects.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import { controlActor, stepActor } from './attention-actor.js'
-import { geometryOf, loadAttentionModel } from './attention-model.js'
+import { geometryOf, loadAttentionModel } from '../../lib/decode/attention-model.js'
 import { createStepRunner } from './step-runner.js'
 
 const HEARTBEAT_MS = 500

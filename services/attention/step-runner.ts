@@ -9,10 +9,11 @@ import { concat } from '../../lib/compute/concat.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import { linkedSignal, type LinkedSignal } from '../../lib/actor/linked-signal.js'
 import { ClusterError } from '../../lib/errors.js'
+import { takeTypical } from '../../lib/sampling/typical.js'
 import type { Body, MessageOf, StepEntry } from '../../lib/wire/messages.js'
 import { packF32, packI32 } from '../../lib/wire/tensor.js'
-import type { AttentionModel } from './attention-model.js'
-import { geometryOf } from './attention-model.js'
+import type { AttentionModel } from '../../lib/decode/attention-model.js'
+import { geometryOf } from '../../lib/decode/attention-model.js'
 import { forward } from './decoder.js'
 import type { DispatchContext } from './dispatch-context.js'
 import { advance, openSequence, pathTokens, type SequenceState } from './sequence-state.js'
@@ -103,12 +104,12 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
   const run: StepRunner['run'] = async (step, options) => {
     for (const sequence of step.release) forget(sequence)
     const results: Result[] = []
-    const ready: { state: SequenceState; result: Result }[] = []
+    const ready: Ready[] = []
     for (const entry of step.entries) {
       const result = emptyResult(entry)
       results.push(result)
       try {
-        ready.push({ state: prepare(entry), result })
+        ready.push({ state: prepare(entry), entry, result })
       } catch (error) {
         result.error = ClusterError.from(error).toWire()
       }
@@ -183,34 +184,72 @@ const emptyResult = (entry: StepEntry): Result => ({
   logprobs: [],
 })
 
+/** An entry that can run, and its result, which is filled in. */
+interface Ready {
+  readonly state: SequenceState
+  readonly entry: StepEntry
+  readonly result: Result
+}
+
 /** Forward pass and sampling; fills the results in place and returns every row's logits where they are asked for. */
 async function sampleAll(
   model: AttentionModel,
-  ready: readonly { state: SequenceState; result: Result }[],
+  ready: readonly Ready[],
   { context, withLogits }: { context: DispatchContext; withLogits: boolean },
 ) {
   const { vocabSize } = model.spec
   const states = ready.map(({ state }) => state)
   const last = await forward(model, states, context)
+  returnHidden(model, ready, last)
   const rows = sampledRows(states, withLogits)
   if (rows.length === 0) return undefined
   const logits = model.head.run(last, rows)
   if (withLogits) return packF32(concat(logits), [rows.length, vocabSize])
-  let next = 0
-  for (const { state, result } of ready) {
-    const tokens: number[] = []
-    for (const node of state.tail.sampled) {
-      const sample = state.sampler.sample(logits[next]!, {
-        tokens: pathTokens(state, node),
-        promptLength: state.promptLength,
-      })
-      tokens.push(sample.token)
-      if (sample.logprobs !== undefined) result.logprobs.push({ ...sample.logprobs, top: [...sample.logprobs.top] })
-      next += 1
-    }
-    result.tokens = packI32(tokens)
+  let first = 0
+  for (const one of ready) {
+    const { length } = one.state.tail.sampled
+    sampleTail(one, logits.slice(first, first + length))
+    first += length
   }
   return undefined
+}
+
+/** The last hidden states of the rows that are wanted. */
+function returnHidden({ head, spec: { hidden } }: AttentionModel, ready: readonly Ready[], last: Float32Array): void {
+  let end = 0
+  const wanting = ready.flatMap(({ state, entry, result }) => {
+    const { length } = state.tail.tokens
+    end += length
+    const count = Math.min(entry.numHidden ?? 0, length)
+    return count === 0 ? [] : [{ result, count, rows: last.subarray((end - count) * hidden, end * hidden) }]
+  })
+  if (wanting.length === 0) return
+  const normed = head.norm(concat(wanting.map(({ rows }) => rows)))
+  let row = 0
+  for (const { result, count } of wanting) {
+    result.hidden = packF32(normed.subarray(row * hidden, (row + count) * hidden), [count, hidden])
+    row += count
+  }
+}
+
+/** A token at each sampled node; and, for the lossy rule, which of its children it takes. */
+function sampleTail({ state, entry, result }: Ready, logits: readonly Float32Array[]): void {
+  const tokens: number[] = []
+  const { sampled, tokens: drafted, parents } = state.tail
+  const takes = new Int32Array(drafted.length)
+  for (const [i, node] of sampled.entries()) {
+    const context = { tokens: pathTokens(state, node), promptLength: state.promptLength }
+    const sample = state.sampler.sample(logits[i]!, context)
+    tokens.push(sample.token)
+    if (sample.logprobs !== undefined) result.logprobs.push({ ...sample.logprobs, top: [...sample.logprobs.top] })
+    if (entry.typical === undefined) continue
+    const children = [...drafted.keys()].filter((child) => parents[child] === node)
+    const ids = children.map((child) => drafted[child]!)
+    const taken = takeTypical(logits[i]!, ids, { ...entry.typical, params: state.sampling, context })
+    children.forEach((child, place) => (takes[child] = taken[place]! | (ids[place] === sample.token ? 1 : 0)))
+  }
+  result.tokens = packI32(tokens)
+  if (entry.typical !== undefined) result.typical = packI32(takes)
 }
 
 function sampledRows(states: readonly SequenceState[], all: boolean): number[] {

@@ -9,7 +9,7 @@ import { computeExperts } from '../../lib/compute/expert-layer.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { MessageOf } from '../../lib/wire/messages.js'
 import { packF32, readF32, readI32, readQ16, type WireTensor } from '../../lib/wire/tensor.js'
-import type { ExpertStore } from './expert-store.js'
+import type { ExpertStore } from '../../lib/decode/expert-store.js'
 
 /** Answers `expert.compute`: partials [rows of every touched shard, hidden]; shards ascending, rows ascending. */
 export function answerCompute(store: ExpertStore, message: MessageOf<'expert.compute'>): WireTensor {

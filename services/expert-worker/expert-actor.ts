@@ -6,7 +6,7 @@ import { controlAddress } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
 import { inSpan } from '../../lib/tracing/spans.js'
 import { answerCompute } from './compute.js'
-import type { ExpertStore } from './expert-store.js'
+import type { ExpertStore } from '../../lib/decode/expert-store.js'
 
 /** Cancelled steps are remembered until their calls have drained: the last few are enough. */
 const REMEMBERED_STEPS = 256

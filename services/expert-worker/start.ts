@@ -11,7 +11,7 @@ import type { Heartbeat } from '../../lib/wire/messages.js'
 import { subjects } from '../../lib/wire/subjects.js'
 import { expertActors } from './expert-actor.js'
 import { computeLayer } from './compute.js'
-import { createExpertStore } from './expert-store.js'
+import { createExpertStore } from '../../lib/decode/expert-store.js'
 
 const HEARTBEAT_MS = 500
 

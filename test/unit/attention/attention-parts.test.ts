@@ -6,8 +6,8 @@ import { packI32 } from '../../../lib/wire/tensor.js'
 import type { FfnLayerSpec } from '../../../lib/model/spec.js'
 import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import type { StepEntry } from '../../../lib/wire/messages.js'
-import { route } from '../../../services/attention/gate.js'
-import { KvCache } from '../../../services/attention/kv-cache.js'
+import { route } from '../../../lib/decode/gate.js'
+import { KvCache } from '../../../lib/decode/kv-cache.js'
 import { advance, attentionSpan, openSequence, pathTokens } from '../../../services/attention/sequence-state.js'
 
 const linear = { weight: { name: 'w', shape: [1, 1] } }

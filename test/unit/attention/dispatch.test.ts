@@ -9,7 +9,7 @@ import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.j
 import { shardPlan } from '../../../lib/model/expert-shards.js'
 import type { DispatchContext } from '../../../services/attention/dispatch-context.js'
 import { dispatch } from '../../../services/attention/dispatch.js'
-import { route } from '../../../services/attention/gate.js'
+import { route } from '../../../lib/decode/gate.js'
 import { goldenModel } from '../../helpers/paths.js'
 import { startExpertWorkers, type ExpertWorkers } from './expert-workers.js'
 

@@ -11,7 +11,7 @@ import { createWeightStore } from '../../../lib/compute/weight-store.js'
 import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
 import { computeLayer } from '../../../services/expert-worker/compute.js'
 import { expertActors } from '../../../services/expert-worker/expert-actor.js'
-import { createExpertStore } from '../../../services/expert-worker/expert-store.js'
+import { createExpertStore } from '../../../lib/decode/expert-store.js'
 
 export const tracer = trace.getTracer('test')
 

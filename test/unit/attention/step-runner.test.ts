@@ -10,7 +10,7 @@ import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.j
 import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import type { MessageOf, StepEntry } from '../../../lib/wire/messages.js'
 import { packI32, readI32 } from '../../../lib/wire/tensor.js'
-import { loadAttentionModel, type AttentionModel } from '../../../services/attention/attention-model.js'
+import { loadAttentionModel, type AttentionModel } from '../../../lib/decode/attention-model.js'
 import { createStepRunner, type StepRunner } from '../../../services/attention/step-runner.js'
 import { goldenModel } from '../../helpers/paths.js'
 import { startExpertWorkers, type ExpertWorkers } from './expert-workers.js'

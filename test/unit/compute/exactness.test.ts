@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { createAttentionProbe } from '../../../lib/compute/attention-probe.js'
-import type { HeadGeometry } from '../../../lib/compute/attention-layer.js'
+import { PAGE_SLOTS, type HeadGeometry } from '../../../lib/compute/attention-layer.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
-import { EXACT_BLOCK, fitTree } from '../../../lib/speculative/tail-layout.js'
+import { fitTree } from '../../../lib/speculative/token-tree.js'
 import type { TokenTree } from '../../../lib/speculative/token-tree.js'
 import { product } from './product.js'
 
@@ -44,8 +44,8 @@ describe('tree attention', () => {
   }))
   const base = fc.oneof(
     fc.integer({ min: 0, max: 3 }),
-    fc.integer({ min: EXACT_BLOCK - 9, max: EXACT_BLOCK + 1 }),
-    fc.integer({ min: 3 * EXACT_BLOCK - 4, max: 3 * EXACT_BLOCK + 4 }),
+    fc.integer({ min: PAGE_SLOTS - 9, max: PAGE_SLOTS + 1 }),
+    fc.integer({ min: 3 * PAGE_SLOTS - 4, max: 3 * PAGE_SLOTS + 4 }),
   )
   const geometries: readonly HeadGeometry[] = [
     { numHeads: 2, numKvHeads: 2, headDim: 16 },

@@ -7,7 +7,7 @@ import { createKernels, type Kernels } from '../../../lib/compute/kernels.js'
 import { processorFeatures, vectorUnitOf, vectorUnitsOf } from '../../../lib/compute/machine-code/processor.js'
 import { vectorUnit } from '../../../lib/compute/machine-code/wide-kernels.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
-import { fitTree } from '../../../lib/speculative/tail-layout.js'
+import { fitTree } from '../../../lib/speculative/token-tree.js'
 import { product } from './product.js'
 
 const bitsOf = ({ buffer, byteOffset, length }: Float32Array): Uint32Array =>

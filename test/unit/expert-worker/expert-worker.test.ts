@@ -9,7 +9,7 @@ import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.j
 import type { MessageOf } from '../../../lib/wire/messages.js'
 import { packF32, packI32, packQ16, readF32 } from '../../../lib/wire/tensor.js'
 import { answerCompute } from '../../../services/expert-worker/compute.js'
-import { createExpertStore, type ExpertStore } from '../../../services/expert-worker/expert-store.js'
+import { createExpertStore, type ExpertStore } from '../../../lib/decode/expert-store.js'
 import { goldenModel } from '../../helpers/paths.js'
 
 interface Call {

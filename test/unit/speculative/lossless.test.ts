@@ -4,61 +4,28 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import type { SamplingParams } from '../../../lib/sampling/params.js'
-import { createSampler, type Sampler } from '../../../lib/sampling/sampler.js'
-import { ancestors, type TokenTree } from '../../../lib/speculative/token-tree.js'
-import { verify } from '../../../services/router/verify.js'
+import { createSampler } from '../../../lib/sampling/sampler.js'
+import type { TokenTree } from '../../../lib/speculative/token-tree.js'
 import { NEUTRAL } from '../sampling/naive-sampler.js'
+import {
+  decodePlainly,
+  decodeThroughTrees,
+  draftInTurn,
+  replayWith,
+  scrambledLogits,
+  type Decoding,
+  type Judge,
+} from './decode-through-trees.js'
 import { anyTree } from './draw-tree.js'
 
 const VOCAB = 4
 const END = 3
 const MAX_OUTPUT = 24
-const PROMPT = [0, 1]
 
-/** Logits as a scrambled function of every token of the prefix. */
-function toyLogits(prefix: readonly number[]): Float32Array {
-  let state = 17
-  for (const token of prefix) state = Math.imul(state ^ (token + 1), 0x9e3779b1) ^ (state >>> 15)
-  return Float32Array.from({ length: VOCAB }, (_, token) => Math.sin(state * (token + 1)) * 2)
-}
-
-const isEnd = (token: number, numOutput: number, params: SamplingParams): boolean =>
-  params.endTokenIds.includes(token) || numOutput >= MAX_OUTPUT
-
-function decodePlainly(sampler: Sampler, params: SamplingParams): number[] {
-  const tokens = [...PROMPT]
-  for (;;) {
-    const { token } = sampler.sample(toyLogits(tokens), { tokens, promptLength: PROMPT.length })
-    tokens.push(token)
-    if (isEnd(token, tokens.length - PROMPT.length, params)) return tokens
-  }
-}
-
-type PathOf = (committed: readonly number[], path: readonly number[]) => readonly number[]
-const wholePath: PathOf = (committed, path) => [...committed, ...path]
-
-/** Decodes with a tree per step; `seen` says which tokens the sampler is told of at a node. */
-function decodeThroughTrees(sampler: Sampler, params: SamplingParams, trees: readonly TokenTree[], seen = wholePath) {
-  const tokens = [...PROMPT]
-  for (let step = 0; ; step++) {
-    const tree = withRoot(trees[step % trees.length]!, tokens[tokens.length - 1]!)
-    const committed = tokens.slice(0, -1) // the root is the last of them, its row is part of the step
-    const samples = Array.from(tree.tokens, (_, node) => {
-      const path = ancestors(tree, node).map((at) => tree.tokens[at]!)
-      const logits = toyLogits([...committed, ...path])
-      return sampler.sample(logits, { tokens: seen(committed, path), promptLength: PROMPT.length }).token
-    })
-    const numBefore = tokens.length - PROMPT.length
-    const { tokens: emitted } = verify(tree, samples, (token, count) => isEnd(token, numBefore + count, params))
-    tokens.push(...emitted)
-    if (isEnd(emitted[emitted.length - 1]!, tokens.length - PROMPT.length, params))
-      return { tokens, numSteps: step + 1 }
-  }
-}
-
-const withRoot = ({ tokens, parents }: TokenTree, root: number): TokenTree => ({
-  tokens: Array.from(tokens).with(0, root),
-  parents,
+const decodingOf = ({ endTokenIds }: SamplingParams): Decoding => ({
+  prompt: [0, 1],
+  logits: (prefix) => scrambledLogits(prefix, VOCAB),
+  isEnd: (token, numOutput) => endTokenIds.includes(token) || numOutput >= MAX_OUTPUT,
 })
 
 const anyParams: fc.Arbitrary<SamplingParams> = fc.record({
@@ -82,7 +49,9 @@ describe('verify over the sampler', () => {
     fc.assert(
       fc.property(anyParams, fc.nat(3), anyTrees, (params, choice, trees) => {
         const sampler = createSampler(params, choice)
-        assert.deepEqual(decodeThroughTrees(sampler, params, trees).tokens, decodePlainly(sampler, params))
+        const decoding = decodingOf(params)
+        const { tokens } = decodeThroughTrees(replayWith(sampler), draftInTurn(trees), decoding)
+        assert.deepEqual(tokens, decodePlainly(sampler, decoding))
       }),
       { numRuns: 500 },
     )
@@ -97,19 +66,30 @@ describe('verify over the sampler', () => {
 
   it('accepts two drafted tokens in every step where the tree holds all continuations', () => {
     const params = { ...NEUTRAL, seed: 5n }
-    assert.equal(decodeThroughTrees(createSampler(params, 0), params, [full]).numSteps, MAX_OUTPUT / 3)
+    const judge = replayWith(createSampler(params, 0))
+    assert.equal(decodeThroughTrees(judge, draftInTurn([full]), decodingOf(params)).numSteps, MAX_OUTPUT / 3)
   })
 
   it('would be found out if penalties saw the committed tokens only', () => {
-    const committedOnly: PathOf = (committed, path) => [...committed, path[0]!, ...path.slice(1).map(() => 0)]
+    const seeingCommitted =
+      (judge: Judge): Judge =>
+      (tree, rows, isEnd) => {
+        const numCommitted = rows[0]!.context.tokens.length
+        const blind = rows.map(({ logits, context: { tokens, promptLength } }) => ({
+          logits,
+          context: { tokens: tokens.map((token, i) => (i < numCommitted ? token : 0)), promptLength },
+        }))
+        return judge(tree, blind, isEnd)
+      }
     const differing = Array.from({ length: 50 }, (_, i) => ({
       ...NEUTRAL,
       frequencyPenalty: 1,
       seed: BigInt(i),
     })).filter((params) => {
       const sampler = createSampler(params, 0)
-      const wrong = decodeThroughTrees(sampler, params, [full], committedOnly).tokens
-      return wrong.join() !== decodePlainly(sampler, params).join()
+      const decoding = decodingOf(params)
+      const wrong = decodeThroughTrees(seeingCommitted(replayWith(sampler)), draftInTurn([full]), decoding).tokens
+      return wrong.join() !== decodePlainly(sampler, decoding).join()
     })
     assert.ok(differing.length > 10, `${differing.length} of 50 texts differ`)
   })

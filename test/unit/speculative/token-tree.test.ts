@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { ClusterError } from '../../../lib/errors.js'
-import { ancestors, chain, checkTree, depths, pruneTree } from '../../../lib/speculative/token-tree.js'
+import { ancestors, chain, checkTree, depths, fitTree, pruneTree } from '../../../lib/speculative/token-tree.js'
 import { anyTree } from './draw-tree.js'
 
 //         0:7
@@ -90,4 +90,32 @@ describe('pruneTree', () => {
       }),
     )
   })
+})
+
+describe('fitTree', () => {
+  it('keeps a tree that fits as it is', () => assert.deepEqual([...fitTree(TREE, 100, 103).kept], [0, 1, 2, 3, 4, 5]))
+
+  it('drops what lies beyond the context', () => assert.deepEqual([...fitTree(TREE, 10, 12).kept], [0, 1, 2]))
+
+  it('drops by depth alone: siblings may be as many as they are', () => {
+    fc.assert(
+      fc.property(
+        anyTree({ maxNodes: 60, vocabSize: 50 }),
+        fc.nat(600),
+        fc.integer({ min: 1, max: 9 }),
+        (tree, base, room) => {
+          const fitted = fitTree(tree, base, base + room)
+          const wanted = [...depths(tree).entries()].filter(([, depth]) => depth < room).map(([node]) => node)
+          assert.deepEqual([...fitted.kept], wanted)
+          checkTree(fitted, { maxNodes: 60, vocabSize: 50, root: tree.tokens[0]! })
+        },
+      ),
+    )
+  })
+
+  it('refuses a root beyond the context', () =>
+    assert.throws(
+      () => fitTree(chain([1]), 12, 12),
+      (error) => error instanceof ClusterError && error.code === 'invalid_argument',
+    ))
 })

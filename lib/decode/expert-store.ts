@@ -1,13 +1,13 @@
 // The experts that are loaded here, shard by shard. Loading and dropping are idempotent; what is kept serves meanwhile.
 
-import { packExpert, placeExpert, type PlacedExpert } from '../../lib/compute/expert-layer.js'
-import type { Kernels } from '../../lib/compute/kernels.js'
-import { roundedBlocks } from '../../lib/compute/tiles.js'
-import type { WeightSet, WeightStore } from '../../lib/compute/weight-store.js'
-import type { Checkpoint } from '../../lib/model/checkpoint.js'
-import { shardPlan, type ShardPlan } from '../../lib/model/expert-shards.js'
-import type { FfnSpec, WeightFormat } from '../../lib/model/spec.js'
-import { linearOf } from '../../lib/model/weights.js'
+import { packExpert, placeExpert, type PlacedExpert } from '../compute/expert-layer.js'
+import type { Kernels } from '../compute/kernels.js'
+import { roundedBlocks } from '../compute/tiles.js'
+import type { WeightSet, WeightStore } from '../compute/weight-store.js'
+import type { Checkpoint } from '../model/checkpoint.js'
+import { shardPlan, type ShardPlan } from '../model/expert-shards.js'
+import type { FfnSpec, WeightFormat } from '../model/spec.js'
+import { linearOf } from '../model/weights.js'
 
 export interface ExpertStore {
   readonly plan: ShardPlan

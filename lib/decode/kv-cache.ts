@@ -8,8 +8,8 @@
 //   KV3  Unused slots hold finite numbers: what a row does not see contributes an exact zero.
 //   KV4  A page with more than one owner is never written; one without an owner goes back to the pool.
 
-import { layerBytes, PAGE_SLOTS, type HeadGeometry } from '../../lib/compute/attention-layer.js'
-import type { Kernels } from '../../lib/compute/kernels.js'
+import { layerBytes, PAGE_SLOTS, type HeadGeometry } from '../compute/attention-layer.js'
+import type { Kernels } from '../compute/kernels.js'
 
 export interface CacheGeometry extends HeadGeometry {
   readonly numLayers: number

@@ -7,19 +7,19 @@ import {
   packAttention,
   type AttentionLayer,
   type HeadGeometry,
-} from '../../lib/compute/attention-layer.js'
-import { concat } from '../../lib/compute/concat.js'
-import type { Kernels } from '../../lib/compute/kernels.js'
-import type { LinearWeights } from '../../lib/compute/linear-weights.js'
-import { createLmHead, packLmHead, type LmHead } from '../../lib/compute/lm-head.js'
-import { createRoom, type Room } from '../../lib/compute/room.js'
-import { createRopeTables, type RopeTables } from '../../lib/compute/rope-tables.js'
-import { roundedBlocks } from '../../lib/compute/tiles.js'
-import type { WeightStore } from '../../lib/compute/weight-store.js'
-import type { Checkpoint } from '../../lib/model/checkpoint.js'
-import { linearOf } from '../../lib/model/weights.js'
-import type { FfnLayerSpec, LayerSpec, ModelSpec, WeightFormat } from '../../lib/model/spec.js'
-import { shardPlan, type ShardPlan } from '../../lib/model/expert-shards.js'
+} from '../compute/attention-layer.js'
+import { concat } from '../compute/concat.js'
+import type { Kernels } from '../compute/kernels.js'
+import type { LinearWeights } from '../compute/linear-weights.js'
+import { createLmHead, packLmHead, type LmHead } from '../compute/lm-head.js'
+import { createRoom, type Room } from '../compute/room.js'
+import { createRopeTables, type RopeTables } from '../compute/rope-tables.js'
+import { roundedBlocks } from '../compute/tiles.js'
+import type { WeightStore } from '../compute/weight-store.js'
+import type { Checkpoint } from '../model/checkpoint.js'
+import { linearOf } from '../model/weights.js'
+import type { FfnLayerSpec, LayerSpec, ModelSpec, WeightFormat } from '../model/spec.js'
+import { shardPlan, type ShardPlan } from '../model/expert-shards.js'
 
 export interface AttentionModel {
   readonly spec: ModelSpec

@@ -4,7 +4,7 @@
 //   G1  Ties go to the lower expert id.
 //   G2  A row's choice depends on its own logits only.
 
-import type { FfnLayerSpec } from '../../lib/model/spec.js'
+import type { FfnLayerSpec } from '../model/spec.js'
 
 /** Experts of each row: [rows, width], experts ascending within a row. */
 export interface Routes {
