@@ -1,31 +1,29 @@
-// What a draft source is. A source changes speed and never text, so it may guess, forget and be wrong.
+// What draft sources are. A source changes speed and never text, so it may guess, forget and be wrong.
 //
 // Contract
-//   D1  `propose` returns 1 to `maxNodes` nodes; node 0 is the last committed token, a parent comes before its
-//       children, children of one node have distinct tokens.
-//   D2  A value never exceeds its parent's; the root's is 1.
-//   D3  What a source remembers of a sequence is freed by `forget`.
+//   D1  A source adds nodes to the tree it is given and says how probable each is after its parent (0 … 1). It need not
+//       be calibrated: the drafter learns what its numbers are worth.
+//   D2  What a source remembers of a sequence is freed by `forget`; what it remembers beyond is bounded.
+//   D3  Nothing of one scope is ever proposed to another; a sequence without a scope learns from itself alone.
 
-export interface Draft {
-  readonly tokens: Int32Array // [nodes]
-  readonly parents: Int32Array // [nodes], -1 for node 0
-  readonly values: Float32Array // [nodes], estimated probability that the path to the node is accepted
+import type { Ranker } from './ranker.js'
+import type { CandidateTree } from './candidate-tree.js'
+
+/** A sequence during a call. */
+export interface DraftSequence {
+  readonly id: string
+  readonly scope: string // '': of nobody else
+  readonly promptLength: number
+  readonly committed: Int32Array // all tokens so far; the last is the root of the next tree
+  readonly ranker: Ranker // what the target's sampler will make of a distribution
 }
 
-export interface DraftSource {
+/** Proposes by what it has read: no computation worth counting. */
+export interface TextSource {
   readonly name: string
-  /** `committed` are all tokens of the sequence so far, those from index `from` on are new; valid during the call. */
-  observe(sequence: string, committed: Int32Array, from: number): void
-  propose(sequence: string, committed: Int32Array, maxNodes: number): Draft
-  forget(sequence: string): void
-}
-
-/** A tree of one node: nothing to propose. */
-export function emptyDraft(root: number): Draft {
-  return { tokens: Int32Array.of(root), parents: Int32Array.of(-1), values: Float32Array.of(1) }
-}
-
-/** The tokens that a draft hopes to add. */
-export function promiseOf({ values }: Draft): number {
-  return values.reduce((sum, value) => sum + value, -1)
+  /** Takes in the committed tokens from index `from` on. */
+  observe(sequence: DraftSequence, from: number): void
+  propose(sequence: DraftSequence, tree: CandidateTree, source: number): void
+  /** The sequence ended, or its state must go. */
+  forget(sequence: DraftSequence): void
 }

@@ -5,19 +5,23 @@
 //   P2  A proposal costs O(matches), whatever the length of the sequence.
 //   P3  Nothing of one sequence is ever proposed for another.
 
-import { mergeContinuations, type Continuation } from './continuation-trie.js'
-import { emptyDraft, type DraftSource } from './draft-source.js'
+import type { TextSource } from './draft-source.js'
 import { MatchStatistics } from './match-statistics.js'
 import { NgramIndex } from './ngram-index.js'
+import { growTree, type Context, type GrowthLimits, type Place } from './ngram-tree.js'
 
-export interface PromptLookupOptions {
+export interface PromptLookupOptions extends GrowthLimits {
   readonly maxNgram: number // longest suffix that is looked up, from 1
-  readonly maxMatches: number // continuations merged into one tree
-  readonly maxDepth: number // tokens copied from a match
-  readonly minValue: number // nodes of a lower estimated probability are left out
+  readonly maxMatches: number // continuations that become branches of the tree
 }
 
-export const PROMPT_LOOKUP_DEFAULTS: PromptLookupOptions = { maxNgram: 5, maxMatches: 8, maxDepth: 16, minValue: 0.02 }
+export const PROMPT_LOOKUP_DEFAULTS: PromptLookupOptions = {
+  maxNgram: 5,
+  maxMatches: 8,
+  maxNodes: 64,
+  maxDepth: 16,
+  minValue: 0.02,
+}
 
 const SHORTER_MATCH_WEIGHT = 0.25 // for each token that a match is shorter
 const OLDER_MATCH_WEIGHT = 0.8
@@ -33,16 +37,15 @@ interface Entry {
 }
 
 /** Prompt lookup over the committed tokens (prompt and output) of each sequence. */
-export function createPromptLookup(options: PromptLookupOptions = PROMPT_LOOKUP_DEFAULTS): DraftSource {
-  const { maxNgram, maxMatches, minValue } = options
+export function createPromptLookup(options: PromptLookupOptions = PROMPT_LOOKUP_DEFAULTS): TextSource {
   const entries = new Map<string, Entry>()
-  const statistics = new MatchStatistics(maxNgram)
+  const statistics = new MatchStatistics(options.maxNgram)
 
   return {
     name: 'prompt-lookup',
-    observe: (sequence, committed, from) => {
-      const entry = entries.get(sequence) ?? newEntry(maxNgram)
-      entries.set(sequence, entry)
+    observe: ({ id, committed }, from) => {
+      const entry = entries.get(id) ?? newEntry(options.maxNgram)
+      entries.set(id, entry)
       const { pending } = entry
       if (pending !== undefined && pending.at >= from && pending.at < committed.length) {
         statistics.record(pending.length, pending.tokens.has(committed[pending.at]!))
@@ -50,27 +53,23 @@ export function createPromptLookup(options: PromptLookupOptions = PROMPT_LOOKUP_
       }
       for (const level of entry.levels) level.extend(committed)
     },
-    propose: (sequence, committed, maxNodes) => {
-      const root = committed[committed.length - 1]!
-      const entry = entries.get(sequence)
-      const matches = entry === undefined ? [] : findMatches(entry.levels, committed, maxMatches)
-      const longest = matches[0]?.length
-      if (entry === undefined || longest === undefined) return emptyDraft(root)
-      const continuations = matches.map((match, rank) =>
-        continuationOf(committed, match, { longest, rank, ...options }),
-      )
-      entry.pending = {
-        at: committed.length,
-        length: longest,
-        tokens: new Set(continuations.map(({ tokens }) => tokens[0]!)),
+    propose: (sequence, tree, source) => {
+      const { id, committed } = sequence
+      const entry = entries.get(id)
+      const matches = entry === undefined ? [] : findMatches(entry.levels, committed, options.maxMatches)
+      const length = matches[0]?.length
+      if (entry === undefined || length === undefined) return
+      const continuations = matches.map((match, rank) => continuationOf(committed, match, { longest: length, rank }))
+      const copying = {
+        committed,
+        continuations,
+        depth: 0,
+        trust: (depth: number) => statistics.confidence(length + depth),
       }
-      return mergeContinuations(root, continuations, {
-        maxNodes,
-        minValue,
-        confidence: (depth) => statistics.confidence(longest + depth),
-      })
+      entry.pending = { at: committed.length, length, tokens: new Set(contextOf(copying).tokens) }
+      growTree(placeOf(copying), { sequence, tree, source }, options)
     },
-    forget: (sequence) => entries.delete(sequence),
+    forget: ({ id }) => entries.delete(id),
   }
 }
 
@@ -90,14 +89,48 @@ function findMatches(levels: readonly NgramIndex[], committed: Int32Array, maxMa
 }
 
 /** The tokens after a match. Where they reach the end of the sequence they go on as a loop of the same period. */
+interface Continuation {
+  readonly start: number
+  readonly period: number
+  readonly weight: number
+}
+
 function continuationOf(
   committed: Int32Array,
   { end, length }: Match,
-  { longest, rank, maxDepth }: { longest: number; rank: number; maxDepth: number },
+  { longest, rank }: { longest: number; rank: number },
 ): Continuation {
-  const period = committed.length - 1 - end
+  const weight = SHORTER_MATCH_WEIGHT ** (longest - length) * OLDER_MATCH_WEIGHT ** rank
+  return { start: end + 1, period: committed.length - 1 - end, weight }
+}
+
+/** The continuations that agree with the path so far. */
+interface Copying {
+  readonly committed: Int32Array
+  readonly continuations: readonly Continuation[]
+  readonly depth: number // of the path
+  readonly trust: (depth: number) => number // in a next token, after `depth` right ones
+}
+
+function placeOf(copying: Copying): Place {
   return {
-    tokens: Array.from({ length: maxDepth }, (_, i) => committed[end + 1 + (i % period)]!),
-    weight: SHORTER_MATCH_WEIGHT ** (longest - length) * OLDER_MATCH_WEIGHT ** rank,
+    contexts: () => [contextOf(copying)],
+    after: (token) => {
+      const continuations = copying.continuations.filter((continuation) => nextOf(copying, continuation) === token)
+      return placeOf({ ...copying, continuations, depth: copying.depth + 1 })
+    },
   }
+}
+
+function contextOf(copying: Copying): Context {
+  const weights = new Map<number, number>()
+  for (const continuation of copying.continuations) {
+    const token = nextOf(copying, continuation)
+    weights.set(token, (weights.get(token) ?? 0) + continuation.weight)
+  }
+  return { tokens: [...weights.keys()], weights: [...weights.values()], trust: copying.trust(copying.depth) }
+}
+
+function nextOf({ committed, depth }: Copying, { start, period }: Continuation): number {
+  return committed[start + (depth % period)]!
 }

@@ -1,24 +1,48 @@
-// Starts a drafter: answers proposals at its address, reports health. It needs no checkpoint: copying reads tokens only.
+// Starts a drafter: opens its sources, answers proposals at its address, reports health.
 
 import { startHeartbeat } from '../../lib/actor/heartbeat.js'
+import { createKernels, sharedKernels } from '../../lib/compute/kernels.js'
 import type { DrafterOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import { subjects } from '../../lib/wire/subjects.js'
+import { createCalibration } from './calibration.js'
 import { drafterHandlers, type DraftLimits } from './draft-actor.js'
-import { createPromptLookup } from './prompt-lookup.js'
+import { createDrafting, type Drafting } from './drafting.js'
+import { openSources } from './open-sources.js'
 
 const HEARTBEAT_MS = 500
 const MAILBOX_CAPACITY = 256
-const LIMITS: DraftLimits = { maxNodes: 256, maxSequences: 4096, maxTokens: 1_000_000 } // about 100 bytes per token
+const LIMITS: DraftLimits = { maxNodes: 256, maxSequences: 4096, maxTokens: 1_000_000 } // about 300 bytes per token
 
-/** Resolves when the drafter answers. A restart of its actor begins with empty state and asks for the tokens again. */
-export async function startDrafter(deps: ServiceDeps, _options: DrafterOptions): Promise<RunningService> {
+/**
+ * Resolves when the drafter answers; throws where a source lacks what it needs. A restart of its actor begins with empty
+ * state and asks for the tokens again.
+ */
+export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): Promise<RunningService> {
   const { system, id } = deps
+  const { threads, machineCode } = options
+  const isAlone = deps.neighbours !== undefined // the other services compute when this one waits
+  const sources = await openSources(options, () =>
+    isAlone ? sharedKernels(threads, { machineCode }) : createKernels(threads, { company: 'shared', machineCode }),
+  )
+  const ahead = options.ahead && !isAlone // in one process a step that is computed leaves no time
+  let drafting: Drafting | undefined
   const actor = system.spawn({
     address: id,
     mailboxCapacity: MAILBOX_CAPACITY,
     systemKinds: new Set(),
-    create: () => drafterHandlers([createPromptLookup()], LIMITS),
+    create: () => {
+      drafting?.clear()
+      drafting = createDrafting({ sources, calibration: createCalibration(sources.names), ahead })
+      return drafterHandlers({
+        drafting,
+        sourceNames: sources.names,
+        hidden: sources.hidden,
+        sharedNoise: options.sharedNoise,
+        limits: LIMITS,
+      })
+    },
+    onStop: () => drafting?.clear(), // nothing is drafted ahead with sources that are gone
   })
   let state: Heartbeat['state'] = 'ready'
   const heartbeat = startHeartbeat(
@@ -34,7 +58,7 @@ export async function startDrafter(deps: ServiceDeps, _options: DrafterOptions):
       fingerprint: '-',
       shards: [],
       capacity: { kvTokens: 0, maxRows: 0 },
-      load: { queued: actor.queued },
+      load: { queued: actor.queued, hidden: sources.hidden },
     }),
     HEARTBEAT_MS,
   )
@@ -43,6 +67,7 @@ export async function startDrafter(deps: ServiceDeps, _options: DrafterOptions):
     heartbeat.beat()
     heartbeat.stop()
     await actor.stop()
+    sources.dispose()
   }
   return { address: id, drain: stop, stop } // nobody waits for a draft, so there is nothing to finish
 }

@@ -1,115 +1,143 @@
+// Decides what the drafter answers to its messages: which tokens it holds, when it asks for them again, whose it uses.
+
 import assert from 'node:assert/strict'
-import type { Handlers, MessageContext } from '../../../lib/actor/actor.js'
 import { ClusterError } from '../../../lib/errors.js'
-import { MESSAGE_SCHEMAS, type Body, type Message } from '../../../lib/wire/messages.js'
-import { packI32, readF32, readI32 } from '../../../lib/wire/tensor.js'
+import { packF32 } from '../../../lib/wire/tensor.js'
 import { drafterHandlers } from '../../../services/drafter/draft-actor.js'
-import { emptyDraft, type DraftSource } from '../../../services/drafter/draft-source.js'
+import { createNgramSource } from '../../../services/drafter/ngram.js'
 import { createPromptLookup } from '../../../services/drafter/prompt-lookup.js'
+import { createSuffixSource } from '../../../services/drafter/suffix.js'
+import {
+  ask,
+  entryOf,
+  forget,
+  LIMITS,
+  newDrafter,
+  parrot,
+  partsOf,
+  propose,
+  proposeOne,
+  recordingDrafting,
+  startIn,
+} from './drafter.js'
+import { scriptedSource } from './scripted.js'
 
-const CONTEXT: MessageContext = {
-  sender: 'router-0',
-  deadlineMs: 0,
-  traceparent: undefined,
-  signal: new AbortController().signal,
-}
-const LIMITS = { maxNodes: 16, maxSequences: 3, maxTokens: 100 }
-
-const newDrafter = (limits = LIMITS): Handlers => drafterHandlers([createPromptLookup()], limits)
-
-interface Update {
-  readonly sequence: string
-  readonly from: number
-  readonly tokens: readonly number[]
-}
-
-async function propose(handlers: Handlers, updates: readonly Update[], maxNodes = 4) {
-  const entries = updates.map((update) => ({ ...update, tokens: packI32(update.tokens) }))
-  const answer = await handlers['draft.propose']?.(
-    { kind: 'draft.propose', step: 'step-1', maxNodes, entries },
-    CONTEXT,
-  )
-  return readTrees(answer)
-}
-
-function readTrees(answer: Message | undefined | void) {
-  const { step, entries }: Body<'draft.trees'> = MESSAGE_SCHEMAS['draft.trees'].parse(answer)
-  assert.equal(step, 'step-1')
-  return entries.map(({ sequence, resend, tokens, parents, values }) => ({
-    sequence,
-    resend,
-    tokens: [...readI32(tokens, 'tokens')],
-    parents: [...readI32(parents, 'parents')],
-    numValues: readF32(values, 'values').length,
-  }))
-}
-
-const proposeOne = async (handlers: Handlers, update: Update, maxNodes = 4) =>
-  (await propose(handlers, [update], maxNodes))[0]
-
-const CHAIN = { sequence: 's', resend: false, tokens: [1, 2, 3, 1], parents: [-1, 0, 1, 2], numValues: 4 }
+const CHAIN = { resend: false, tokens: [9, 1, 2, 3] }
+const NOTHING = { resend: true, tokens: [] }
 
 describe('drafterHandlers', () => {
-  it('answers every entry in order, root first', async () => {
-    const updates = ['a', 'b'].map((sequence) => ({ sequence, from: 0, tokens: [1, 2, 3, 1] }))
-    const expected = ['a', 'b'].map((sequence) => ({ ...CHAIN, sequence }))
-    assert.deepEqual(await propose(newDrafter(), updates), expected)
+  it('A1 answers every entry in order with a tree, root first', async () => {
+    const updates = ['a', 'b'].map((sequence) => ({ sequence, tokens: [1, 2, 3, 9] }))
+    const chain = { tokens: [9, 1, 2, 3], parents: [-1, 0, 1, 2], numValues: 4 }
+    const sources = [[], ['parrot'], ['parrot'], ['parrot']]
+    assert.deepEqual(
+      await propose(newDrafter(), updates),
+      ['a', 'b'].map((sequence) => ({ sequence, resend: false, ...chain, sources })),
+    )
+  })
+
+  it('A1 answers those that it can place beside one that it cannot', async () => {
+    const updates = [{ sequence: 'a', tokens: [1, 5] }, { sequence: 'b', from: 4, tokens: [1] }, { tokens: [2, 6] }]
+    const trees = await propose(newDrafter(), updates)
+    assert.deepEqual(
+      trees.map(({ sequence, resend, tokens }) => [sequence, resend, tokens[0]]),
+      [
+        ['a', false, 5],
+        ['b', true, undefined],
+        ['s', false, 6],
+      ],
+    )
+  })
+
+  it('A1 answers more sequences in one message than it may hold', async () => {
+    const drafter = newDrafter([parrot], { ...LIMITS, maxSequences: 1 })
+    const trees = await propose(
+      drafter,
+      ['a', 'b', 'c'].map((sequence) => ({ sequence, tokens: [1, 2, 3, 9] })),
+    )
+    assert.equal(trees.length, 3)
+    assert.deepEqual(trees[2]?.tokens, CHAIN.tokens)
   })
 
   it('drafts from tokens that came in pieces', async () => {
     const drafter = newDrafter()
-    await proposeOne(drafter, { sequence: 's', from: 0, tokens: [1, 2] })
-    assert.deepEqual(await proposeOne(drafter, { sequence: 's', from: 2, tokens: [3, 1] }), CHAIN)
+    await proposeOne(drafter, { tokens: [1, 2] })
+    assert.deepEqual(await proposeOne(drafter, { from: 2, tokens: [3, 9] }), CHAIN)
   })
 
-  it('gives the same tree to a repeated and to an overlapping message', async () => {
+  it('A2 gives the same tree to a repeated and to an overlapping message', async () => {
     const drafter = newDrafter()
-    await proposeOne(drafter, { sequence: 's', from: 0, tokens: [1, 2, 3, 1] })
-    assert.deepEqual(await proposeOne(drafter, { sequence: 's', from: 0, tokens: [1, 2, 3, 1] }), CHAIN)
-    assert.deepEqual(await proposeOne(drafter, { sequence: 's', from: 2, tokens: [3, 1] }), CHAIN)
-    assert.deepEqual(await proposeOne(drafter, { sequence: 's', from: 4, tokens: [] }), CHAIN)
+    for (const update of [
+      { tokens: [1, 2, 3, 9] },
+      { tokens: [1, 2, 3, 9] },
+      { from: 2, tokens: [3, 9] },
+      { from: 4, tokens: [] },
+    ]) {
+      assert.deepEqual(await proposeOne(drafter, update), CHAIN)
+    }
   })
 
-  const NOTHING = { sequence: 's', resend: true, tokens: [1], parents: [-1], numValues: 1 }
+  it('A2 hands on each token once', async () => {
+    const numNew: number[] = []
+    const drafter = drafterHandlers(
+      partsOf(
+        recordingDrafting(({ numNew: count }) => numNew.push(count)),
+        [],
+      ),
+    )
+    for (const update of [{ tokens: [1, 2, 3] }, { tokens: [1, 2, 3] }, { from: 1, tokens: [2, 3, 4, 5] }]) {
+      await proposeOne(drafter, update)
+    }
+    assert.deepEqual(numNew, [3, 0, 2])
+  })
 
   it('asks for all tokens where it does not hold those before', async () => {
-    assert.deepEqual(await proposeOne(newDrafter(), { sequence: 's', from: 3, tokens: [1] }), NOTHING)
+    assert.deepEqual(await proposeOne(newDrafter(), { from: 3, tokens: [1] }), NOTHING)
+    assert.deepEqual(await proposeOne(newDrafter(), { from: 3, tokens: [1], start: startIn('') }), NOTHING)
   })
 
   it('asks for all tokens where it knows none and gets none', async () => {
-    const nothing = { ...NOTHING, tokens: [], parents: [], numValues: 0 }
-    assert.deepEqual(await proposeOne(newDrafter(), { sequence: 's', from: 0, tokens: [] }), nothing)
+    assert.deepEqual(await proposeOne(newDrafter(), { tokens: [] }), NOTHING)
+  })
+
+  it('asks for all tokens of a sequence of which it was not told how it is sampled', async () => {
+    const drafter = newDrafter()
+    assert.deepEqual(await proposeOne(drafter, { tokens: [1, 2, 3, 9], start: undefined }), NOTHING)
+    assert.deepEqual(await proposeOne(drafter, { from: 4, tokens: [] }), NOTHING)
+    assert.deepEqual(await proposeOne(drafter, { tokens: [1, 2, 3, 9] }), CHAIN)
   })
 
   it('asks for all tokens where new ones contradict what it holds, and believes what it then gets', async () => {
     const drafter = newDrafter()
-    await proposeOne(drafter, { sequence: 's', from: 0, tokens: [5, 5, 5] })
-    assert.deepEqual(await proposeOne(drafter, { sequence: 's', from: 1, tokens: [6, 1] }), NOTHING)
-    assert.deepEqual(await proposeOne(drafter, { sequence: 's', from: 0, tokens: [1, 2, 3, 1] }), CHAIN)
+    await proposeOne(drafter, { tokens: [5, 5, 5] })
+    assert.deepEqual(await proposeOne(drafter, { from: 1, tokens: [6, 1] }), NOTHING)
+    assert.deepEqual(await proposeOne(drafter, { tokens: [1, 2, 3, 9] }), CHAIN)
   })
 
   it('believes a whole sequence that contradicts what it holds', async () => {
     const drafter = newDrafter()
-    await proposeOne(drafter, { sequence: 's', from: 0, tokens: [1, 5, 5] })
-    assert.deepEqual(await proposeOne(drafter, { sequence: 's', from: 0, tokens: [1, 2, 3, 1] }), CHAIN)
+    await proposeOne(drafter, { tokens: [1, 5, 5] })
+    assert.deepEqual(await proposeOne(drafter, { tokens: [1, 2, 3, 9] }), CHAIN)
   })
 
   it('keeps to its own bound on nodes and always gives the root', async () => {
-    const update = { sequence: 's', from: 0, tokens: [1, 2, 3, 1] }
-    const sizes = await Promise.all(
-      [0, 2, 1000].map((maxNodes) => proposeOne(newDrafter({ ...LIMITS, maxNodes: 3 }), update, maxNodes)),
-    )
-    assert.deepEqual(
-      sizes.map((tree) => tree?.tokens.length),
-      [1, 2, 3],
-    )
+    const drafter = newDrafter([parrot], { ...LIMITS, maxNodes: 3 })
+    const sizes: number[] = []
+    for (const maxNodes of [0, 2, 1000]) {
+      sizes.push((await proposeOne(drafter, { tokens: [1, 2, 3, 9] }, maxNodes)).tokens.length)
+    }
+    assert.deepEqual(sizes, [1, 2, 3])
+  })
+
+  it('gives the root alone where it has no source', async () => {
+    assert.deepEqual(await proposeOne(newDrafter([]), { tokens: [1, 2, 3, 9] }), { resend: false, tokens: [9] })
   })
 
   it('holds nothing of a forgotten sequence', async () => {
     const drafter = newDrafter()
-    await proposeOne(drafter, { sequence: 's', from: 0, tokens: [1, 2, 3] })
-    await drafter['draft.forget']?.({ kind: 'draft.forget', sequences: ['s', 'unknown'] }, CONTEXT)
-    assert.deepEqual(await proposeOne(drafter, { sequence: 's', from: 3, tokens: [1] }), NOTHING)
+    await proposeOne(drafter, { tokens: [1, 2, 3] })
+    await forget(drafter, 's', 'unknown')
+    assert.deepEqual(await proposeOne(drafter, { from: 3, tokens: [1] }), NOTHING)
   })
 
   for (const [bound, limits] of [
@@ -117,10 +145,10 @@ describe('drafterHandlers', () => {
     ['tokens', { ...LIMITS, maxTokens: 8 }],
   ] as const) {
     it(`drops the least recently used sequence above its bound on ${bound}`, async () => {
-      const drafter = newDrafter(limits)
-      for (const sequence of ['s', 't']) await proposeOne(drafter, { sequence, from: 0, tokens: [1, 2, 3] })
-      await proposeOne(drafter, { sequence: 's', from: 3, tokens: [1] })
-      await proposeOne(drafter, { sequence: 'u', from: 0, tokens: [1, 2, 3] })
+      const drafter = newDrafter([parrot], limits)
+      for (const sequence of ['s', 't']) await proposeOne(drafter, { sequence, tokens: [1, 2, 3] })
+      await proposeOne(drafter, { from: 3, tokens: [1] })
+      await proposeOne(drafter, { sequence: 'u', tokens: [1, 2, 3] })
       const trees = await propose(
         drafter,
         ['s', 't'].map((sequence) => ({ sequence, from: 3, tokens: [1] })),
@@ -135,34 +163,34 @@ describe('drafterHandlers', () => {
     })
   }
 
-  it('takes the draft of the source that promises most', async () => {
-    const source = (name: string, value: number): DraftSource => ({
-      name,
-      observe: () => undefined,
-      propose: (_sequence, committed) => ({
-        tokens: Int32Array.of(committed[committed.length - 1]!, Math.round(value * 10)),
-        parents: Int32Array.of(-1, 0),
-        values: Float32Array.of(1, value),
-      }),
-      forget: () => undefined,
-    })
-    const nothing: DraftSource = {
-      ...source('nothing', 0),
-      propose: (_sequence, committed) => emptyDraft(committed[0]!),
-    }
-    const handlers = drafterHandlers([nothing, source('weak', 0.2), source('strong', 0.7)], LIMITS)
-    assert.deepEqual((await proposeOne(handlers, { sequence: 's', from: 0, tokens: [5] }))?.tokens, [5, 7])
+  it('names the sources of every node by the names that it sends along', async () => {
+    const [left, right] = [scriptedSource('left', () => [7]), scriptedSource('right', () => [7, 8])]
+    const [tree] = await propose(newDrafter([left, right]), [{ tokens: [5] }])
+    assert.deepEqual(tree?.tokens, [5, 7, 8])
+    assert.deepEqual(tree.sources, [[], ['left', 'right'], ['right']])
   })
 
-  it('names a tensor of the wrong type', () => {
-    const entries = [{ sequence: 's', from: 0, tokens: { dtype: 'f32' as const, shape: [0], data: new Uint8Array(0) } }]
-    assert.throws(
-      () =>
-        drafterHandlers([], LIMITS)['draft.propose']?.(
-          { kind: 'draft.propose', step: 'step-1', maxNodes: 4, entries },
-          CONTEXT,
-        ),
+  it('names a tensor of the wrong type', async () => {
+    const wrong = { ...entryOf({ tokens: [] }), tokens: packF32(new Float32Array(0)) }
+    await assert.rejects(
+      ask(newDrafter(), [wrong]),
       (error) => error instanceof ClusterError && /tokens: want dtype i32/.test(error.message),
     )
   })
+})
+
+describe('drafterHandlers, what it knows of other sequences', () => {
+  const TEXT = Array.from({ length: 40 }, (_, i) => i + 10)
+
+  /** Nodes below the root for a sequence of a scope, after one of the scope `a` told it TEXT. */
+  async function draftsIn(scope: string): Promise<number> {
+    const drafter = newDrafter([createPromptLookup(), createSuffixSource(), createNgramSource()])
+    await proposeOne(drafter, { sequence: 'past', tokens: TEXT, scope: 'a' })
+    await forget(drafter, 'past')
+    return (await proposeOne(drafter, { tokens: TEXT.slice(0, 12), scope })).tokens.length - 1
+  }
+
+  it('drafts from a text of the same scope', async () => assert.ok((await draftsIn('a')) > 0))
+  it('drafts nothing from a text of another scope', async () => assert.equal(await draftsIn('b'), 0))
+  it('drafts nothing from others for a sequence of no scope', async () => assert.equal(await draftsIn(''), 0))
 })

@@ -1,0 +1,178 @@
+// Grows trees with a draft model, wave by wave: the most valuable nodes that it has not expanded, of all sequences, in one
+// run. A wave is run while it promises more tokens than its time would yield otherwise.
+//
+// Invariants
+//   W1  A node is expanded after its parent, whichever source proposed it; so a model drafts on from another's nodes.
+//   W2  Waves of one call are bounded in number and time.
+
+import { NEUTRAL_SAMPLING } from '../../lib/sampling/params.js'
+import type { DraftModel, NodeRow } from './draft-model.js'
+import { createRanker } from './ranker.js'
+import type { SequenceDraft } from './sequence-draft.js'
+
+const CHILDREN = 6 // of an expanded node
+const ROWS_PER_SEQUENCE = 6
+const MAX_ROWS = 48
+const LEAST_VALUE = 0.02
+const PRIOR_HIT_RATE = 0.6
+const HIT_RATE = 0.05 // of learning
+const MAX_DEPTH = 12
+const TIME_RATE = 0.2
+const FADE = 0.97 // of a time that keeps a wave from running: it may be out of date
+const CATCH_UP_ROWS = 8 // of a backlog that one draft is charged with: the rest serves those after it
+
+/** What a wave must promise. */
+export interface Bar {
+  readonly tokensPerMs: number // 0: anything pays
+  readonly price: number // nodes of a lower value are not used anyway
+  readonly maxWaves: number
+}
+
+export interface ModelGrowth {
+  readonly model: DraftModel
+  /** Runs waves while they pay; whether it stopped for the number of waves only. */
+  grow(drafts: readonly SequenceDraft[], bar: Bar): boolean
+  /** Runs the model a few times on nothing, so that it is compiled and its times are known. */
+  warmUp(): void
+  /** Learns how often the model's children hold the next token. */
+  observe(draft: SequenceDraft, committed: ArrayLike<number>): void
+}
+
+export function createModelGrowth(model: DraftModel, index: number, source: number): ModelGrowth {
+  const hitRates = Array.from({ length: MAX_DEPTH }, () => PRIOR_HIT_RATE)
+  const times = new Map<number, number>() // ms by class of rows
+  const viewOf = (draft: SequenceDraft) => draft.views[index]!
+
+  const hitRate = (depth: number): number => hitRates[Math.min(depth, MAX_DEPTH - 1)]!
+  const expectedMs = (rows: number): number => times.get(sizeClass(rows)) ?? 0
+  const pays = (gain: number, tokensPerMs: number, rows: number): boolean => {
+    if (gain > tokensPerMs * expectedMs(rows)) return true
+    times.set(sizeClass(rows), FADE * expectedMs(rows))
+    return false
+  }
+  const timed = <T>(rows: number, run: () => T): T => {
+    const started = performance.now()
+    const result = run()
+    const ms = performance.now() - started
+    const known = times.get(sizeClass(rows))
+    times.set(sizeClass(rows), known === undefined ? ms : known + TIME_RATE * (Math.min(ms, 4 * known) - known))
+    return result
+  }
+
+  const addChildren = (draft: SequenceDraft, node: number, logits: Float32Array): void => {
+    const { tree, sequence } = draft
+    const position = sequence.committed.length + tree.depths[node]!
+    const ranked = sequence.ranker.rankLogits(logits, sequence.committed, position, CHILDREN)
+    for (const { token, probability } of ranked) tree.add(node, token, source, probability)
+    viewOf(draft).expanded.add(node)
+  }
+
+  /** The roots of sequences whose hidden rows or tokens the model has not taken in. */
+  const followRoots = (drafts: readonly SequenceDraft[], { tokensPerMs }: Bar): void => {
+    const behind = drafts.filter((draft) => viewOf(draft).isBehind)
+    if (behind.length === 0) return
+    const following = behind.map((draft) => ({ sequence: draft.sequence, hidden: viewOf(draft).hidden }))
+    const rows = following.reduce((sum, entry) => sum + model.backlog(entry), 0)
+    if (rows === 0 && model.hidden > 0) return
+    const gain = behind.reduce((sum, draft) => sum + hitRate(0) * (1 - draft.tree.covered()[0]!), 0)
+    if (!pays(gain, tokensPerMs, Math.min(rows, CATCH_UP_ROWS * behind.length))) return
+    const roots = timed(rows, () => model.follow(following))
+    behind.forEach((draft, i) => {
+      const view = viewOf(draft)
+      view.hidden = []
+      const logits = roots[i]
+      view.isBehind = logits === undefined && model.backlog({ sequence: draft.sequence, hidden: [] }) > 0
+      if (logits !== undefined) addChildren(draft, 0, logits)
+    })
+  }
+
+  const frontierOf = (drafts: readonly SequenceDraft[], price: number): Frontier[] => {
+    const all = drafts.flatMap((draft) => {
+      const { tree } = draft
+      const { expanded } = viewOf(draft)
+      const values = tree.values()
+      const sums = tree.covered()
+      const open: Frontier[] = []
+      for (let node = 1; node < tree.size && !tree.isFull; node++) {
+        const isOpen = !expanded.has(node) && expanded.has(tree.parents[node]!) && tree.depths[node]! < MAX_DEPTH
+        const rate = hitRate(tree.depths[node]!)
+        if (isOpen && values[node]! * rate >= Math.max(price, LEAST_VALUE))
+          open.push({ draft, node, gain: values[node]! * rate * (1 - sums[node]!) })
+      }
+      return open
+    })
+    const most = Math.min(MAX_ROWS, ROWS_PER_SEQUENCE * drafts.length)
+    return all.sort((a, b) => b.gain - a.gain).slice(0, most)
+  }
+
+  const runWave = (frontier: readonly Frontier[]): void => {
+    const rows = frontier.map(({ draft: { sequence, tree }, node }): NodeRow => ({
+      sequence,
+      node,
+      parent: tree.parents[node]!,
+      token: tree.tokens[node]!,
+      depth: tree.depths[node]!,
+    }))
+    const logits = timed(rows.length, () => model.expand(rows))
+    frontier.forEach(({ draft, node }, i) => addChildren(draft, node, logits[i]!))
+  }
+
+  return {
+    model,
+    grow: (drafts, bar) => {
+      followRoots(drafts, bar)
+      for (let wave = 0; wave < bar.maxWaves; wave++) {
+        const frontier = frontierOf(drafts, bar.price)
+        const gain = frontier.reduce((sum, open) => sum + open.gain, 0)
+        if (frontier.length === 0 || !pays(gain, bar.tokensPerMs, frontier.length)) return false
+        runWave(frontier)
+      }
+      return true
+    },
+    warmUp: () => {
+      for (const rows of WARM_UP_ROWS) {
+        for (let round = 0; round < WARM_UP_ROUNDS; round++) {
+          const ms = runOnce(model, rows)
+          times.set(sizeClass(rows), round === 0 ? ms : Math.min(ms, expectedMs(rows)))
+        }
+      }
+    },
+    observe: (draft, committed) => {
+      const { tree } = draft
+      let node: number | undefined = 0
+      for (let i = 0; i < committed.length && node !== undefined; i++) {
+        const next = tree.child(node, committed[i]!)
+        const depth = Math.min(tree.depths[node]!, MAX_DEPTH - 1)
+        const isHit = next !== undefined && tree.rawOf(next, source) !== undefined
+        if (viewOf(draft).expanded.has(node)) hitRates[depth]! += HIT_RATE * ((isHit ? 1 : 0) - hitRates[depth]!)
+        node = next
+      }
+    },
+  }
+}
+
+interface Frontier {
+  readonly draft: SequenceDraft
+  readonly node: number
+  readonly gain: number // expected tokens more
+}
+
+const WARM_UP_ROWS = [1, 2, 4, 6, 12, 24, 48]
+const WARM_UP_ROUNDS = 8
+
+/** Milliseconds for a wave of so many rows, all of them siblings below a root that was followed before. */
+function runOnce(model: DraftModel, rows: number): number {
+  const id = 'warm-up'
+  const ranker = createRanker(NEUTRAL_SAMPLING, { choice: 0, promptLength: 1, isShared: false })
+  const sequence = { id, scope: '', promptLength: 1, committed: Int32Array.of(0, 0), ranker }
+  const hidden = model.hidden === 0 ? [] : [{ from: 0, rows: new Float32Array(model.hidden) }]
+  model.follow([{ sequence, hidden }])
+  const nodes = Array.from({ length: rows }, (_, i) => ({ sequence, node: i + 1, parent: 0, token: i, depth: 1 }))
+  const started = performance.now()
+  for (const logits of model.expand(nodes)) ranker.rankLogits(logits, sequence.committed, 2, CHILDREN)
+  const ms = performance.now() - started
+  model.forget(id)
+  return ms
+}
+
+const sizeClass = (rows: number): number => Math.ceil(Math.log2(Math.max(1, rows)))

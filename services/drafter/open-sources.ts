@@ -1,0 +1,108 @@
+// Opens the draft sources that were asked for. `auto` is what measured best together (bench/speculation): everything that
+// reads text, and the best head that lies beside the model. Medusa's guesses only dilute those of an EAGLE head.
+
+import type { DrafterOptions } from '../../lib/config/service.js'
+import type { Kernels } from '../../lib/compute/kernels.js'
+import { ClusterError } from '../../lib/errors.js'
+import { openCheckpoint, type Checkpoint } from '../../lib/model/checkpoint.js'
+import type { TextSource } from './draft-source.js'
+import type { DraftModel } from './draft-model.js'
+import type { Sources } from './drafting.js'
+import { createEagle } from './eagle.js'
+import { createEagleLayer } from './eagle-layer.js'
+import { hasHead, headPath, openHeadFile, type HeadFile } from './head-file.js'
+import { createMedusa } from './medusa.js'
+import { createModelDrafter } from './model-drafter.js'
+import { createModelGrowth } from './model-growth.js'
+import { createNgramSource } from './ngram.js'
+import { createPromptLookup } from './prompt-lookup.js'
+import { createSuffixSource } from './suffix.js'
+
+const TEXT_SOURCES: Readonly<Record<string, () => TextSource>> = {
+  'prompt-lookup': createPromptLookup,
+  suffix: createSuffixSource,
+  ngram: createNgramSource,
+}
+const AUTO_TEXT_SOURCES = ['prompt-lookup', 'suffix', 'ngram']
+const AHEAD = 'ahead'
+
+/** The names of the sources that these options mean. */
+export function sourceNames({ sources, model, draftModel }: DrafterOptions): string[] {
+  const auto = [
+    ...AUTO_TEXT_SOURCES,
+    ...['eagle', 'medusa'].filter((kind) => hasHead(model.path, kind)).slice(0, 1),
+    ...(draftModel === undefined ? [] : ['model']),
+  ]
+  return [...new Set(sources.flatMap((name) => (name === 'auto' ? auto : [name])))]
+}
+
+export interface OpenedSources extends Sources {
+  dispose(): void
+}
+
+/** Throws `failed_precondition` where a source lacks what it needs, `invalid_argument` where that is broken. */
+export async function openSources(options: DrafterOptions, getKernels: () => Kernels): Promise<OpenedSources> {
+  const wanted = new Set(sourceNames(options))
+  const texts = Object.entries(TEXT_SOURCES).flatMap(([name, create]) => (wanted.has(name) ? [create()] : []))
+  const needsModel = ['medusa', 'eagle', 'model'].some((name) => wanted.has(name))
+  if (!needsModel)
+    return { texts, medusa: undefined, models: [], names: [...namesOf(texts), AHEAD], hidden: 0, dispose }
+  const target = openCheckpoint(options.model.path)
+  const opened: { dispose(): void }[] = [{ dispose: () => target.close() }]
+  const keep = <T extends { dispose(): void }>(part: T): T => (opened.push(part), part)
+  const disposeAll = (): void => opened.reverse().forEach((part) => part.dispose())
+  try {
+    const compute = { kernels: getKernels(), format: options.model.weights }
+    const medusa = wanted.has('medusa')
+      ? keep(withHead(options, 'medusa', (file) => createMedusa(target, file, compute)))
+      : undefined
+    const models: DraftModel[] = []
+    if (wanted.has('eagle')) {
+      const layer = withHead(options, 'eagle', (file) => createEagleLayer(target, file, compute))
+      models.push(keep(createEagle(target, layer)))
+    }
+    if (wanted.has('model')) {
+      const draftModel = keep(closing(openDraftModel(options)))
+      models.push(keep(await createModelDrafter(draftModel.checkpoint, { ...compute, target })))
+    }
+    const first = texts.length + (medusa === undefined ? 0 : 1)
+    const readsHidden = medusa !== undefined || models.some((model) => model.hidden > 0)
+    const growths = models.map((model, i) => createModelGrowth(model, i, first + i))
+    for (const growth of growths) growth.warmUp()
+    return {
+      texts,
+      medusa,
+      models: growths,
+      names: [...namesOf(texts), ...(medusa === undefined ? [] : [medusa.name]), ...namesOf(models), AHEAD],
+      hidden: readsHidden ? target.spec.hidden : 0,
+      dispose: disposeAll,
+    }
+  } catch (error) {
+    disposeAll()
+    throw error
+  }
+}
+
+const closing = (checkpoint: Checkpoint) => ({ checkpoint, dispose: () => checkpoint.close() })
+const dispose = (): void => undefined
+const namesOf = (sources: readonly { readonly name: string }[]): string[] => sources.map(({ name }) => name)
+
+function openDraftModel({ draftModel }: DrafterOptions): Checkpoint {
+  if (draftModel !== undefined) return openCheckpoint(draftModel)
+  throw new ClusterError('failed_precondition', 'draft source model: want --draft-model PATH, found none')
+}
+
+function withHead<T>({ model }: DrafterOptions, kind: string, use: (file: HeadFile) => T): T {
+  if (!hasHead(model.path, kind)) {
+    throw new ClusterError(
+      'failed_precondition',
+      `draft source ${kind}: want ${headPath(model.path, kind)}, found none`,
+    )
+  }
+  const file = openHeadFile(headPath(model.path, kind))
+  try {
+    return use(file)
+  } finally {
+    file.close()
+  }
+}
