@@ -1,6 +1,7 @@
 // A configuration as environment variables: how `up` hands it to the processes that it starts.
 
-import { SETTING_NAMES, SETTINGS, type ClusterConfig, type SettingName } from './schema.js'
+import { type ClusterConfig, type SettingName } from './schema.js'
+import { SETTING_NAMES, SETTINGS } from './settings.js'
 
 /** The inverse of reading the environment; unset settings become empty, so that nothing is inherited by accident. */
 export function toEnvironment(config: ClusterConfig): Record<string, string> {

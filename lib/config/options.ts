@@ -23,7 +23,15 @@ export const expertWorkerOptions = (config: ClusterConfig): ExpertWorkerOptions 
   machineCode: config.machineCode === 'on',
 })
 
-export const drafterOptions = (config: ClusterConfig): DrafterOptions => ({ model: modelOptions(config) })
+export const drafterOptions = (config: ClusterConfig): DrafterOptions => ({
+  model: modelOptions(config),
+  sources: config.draft,
+  draftModel: config.draftModel,
+  threads: 1,
+  machineCode: config.machineCode === 'on',
+  sharedNoise: config.draftNoise === 'shared',
+  ahead: config.draftAhead === 'on',
+})
 
 export const routerOptions = (config: ClusterConfig): RouterOptions => ({
   model: modelOptions(config),
@@ -35,6 +43,9 @@ export const routerOptions = (config: ClusterConfig): RouterOptions => ({
   numExperts: config.experts,
   replicas: config.replicas,
   draft: config.drafters === 0 ? [] : config.draft,
+  draftSharing: config.draftSharing,
+  acceptance: config.acceptance,
+  draftPrice: config.draftPrice,
   maxTreeNodes: config.maxTreeNodes,
   tokenBudget: config.tokenBudget,
   prefillChunk: config.prefillChunk,

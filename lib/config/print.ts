@@ -1,7 +1,7 @@
 // What `--print-config` shows: every setting, where it came from, secrets masked.
 
 import type { ResolvedConfig } from './resolve.js'
-import { kebab, SETTING_NAMES, SETTINGS } from './schema.js'
+import { kebab, SETTING_NAMES, SETTINGS } from './settings.js'
 
 export interface PrintedSetting {
   readonly value: unknown

@@ -4,7 +4,8 @@ import { readFileSync, statSync } from 'node:fs'
 import { parse } from 'yaml'
 import { ClusterError } from '../errors.js'
 import { defaultsFor } from './defaults.js'
-import { configSchema, kebab, SETTING_NAMES, SETTINGS, type ClusterConfig, type SettingName } from './schema.js'
+import { configSchema, type ClusterConfig, type SettingName } from './schema.js'
+import { kebab, SETTING_NAMES, SETTINGS } from './settings.js'
 
 export interface ConfigSources {
   readonly flags?: Readonly<Record<string, unknown>> // by setting name; undefined: not given

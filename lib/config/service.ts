@@ -48,6 +48,12 @@ export interface ExpertWorkerOptions {
 
 export interface DrafterOptions {
   readonly model: ModelOptions
+  readonly sources: readonly string[] // `auto`: all that the model has what they need for
+  readonly draftModel?: string | undefined // folder of a model that drafts for this one
+  readonly threads: number
+  readonly machineCode: boolean
+  readonly sharedNoise: boolean // at temperature > 0, drafts are drawn with the sampler's noise
+  readonly ahead: boolean // drafts the likely next tree while a step is computed
 }
 
 export interface RouterOptions {
@@ -60,6 +66,9 @@ export interface RouterOptions {
   readonly numExperts: number
   readonly replicas: number // of every expert shard
   readonly draft: readonly string[] // sources; empty is off
+  readonly draftSharing: 'key' | 'all' | 'off' // whose texts a sequence may be drafted from, beside its own
+  readonly acceptance: 'exact' | 'typical' // typical is lossy
+  readonly draftPrice?: number | undefined // fixed least value of a drafted node; absent: by the measured cost of a step
   readonly maxTreeNodes: number
   readonly tokenBudget: number // rows per step
   readonly prefillChunk: number // rows of one prompt per step

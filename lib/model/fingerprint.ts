@@ -19,8 +19,12 @@ export const weightFolder = (
 
 export const KV_FORMAT = 'f32'
 
-/** The API's `system_fingerprint`: checkpoint, weight and KV format, device class, sampler version. */
-export function systemFingerprint(model: string, deviceClass: string): string {
+/**
+ * The API's `system_fingerprint`: checkpoint, weight and KV format, device class, sampler version. With lossy acceptance
+ * the answer is a function of drafts too, and the name says so.
+ */
+export function systemFingerprint(model: string, deviceClass: string, acceptance: 'exact' | 'typical'): string {
   const parts = [model, KV_FORMAT, deviceClass, SAMPLER_VERSION].join('|')
-  return `bny-${createHash('sha256').update(parts).digest('hex').slice(0, 16)}`
+  const name = `bny-${createHash('sha256').update(parts).digest('hex').slice(0, 16)}`
+  return acceptance === 'exact' ? name : `${name}-lossy-${acceptance}`
 }

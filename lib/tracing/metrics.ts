@@ -16,8 +16,8 @@ export interface RouterMetrics {
     readonly emitted: number
     readonly durationMs: number
   }): void
-  /** One verified tree of more than one node. */
-  speculated(numDrafted: number, numAccepted: number): void
+  /** What a step drafted. */
+  speculated(step: SpeculatedStep): void
   gauges(now: { readonly running: number; readonly waiting: number; readonly kvUsage: number }): void
   /** How well step times are predicted, and from which costs. */
   stepCost(now: {
@@ -27,6 +27,21 @@ export interface RouterMetrics {
   }): void
   /** Prometheus text. */
   text(): Promise<string>
+}
+
+/** Drafted nodes of a step, the roots left out, and what the controller decided about them. */
+export interface SpeculatedStep {
+  readonly drafted: number
+  readonly accepted: number
+  readonly nodes: readonly {
+    readonly sources: readonly string[]
+    readonly depth: number
+    readonly isAccepted: boolean
+  }[]
+  readonly numAsked: number // sequences for which a drafter was asked
+  readonly offered: number // nodes that it proposed
+  readonly price: number
+  readonly draftMs: number
 }
 
 export interface PredictionError {
@@ -66,6 +81,16 @@ export function createRouterMetrics(modelName: string): RouterMetrics {
   const drafts = counter('vllm:spec_decode_num_drafts_total', 'Drafted trees verified.')
   const draftTokens = counter('vllm:spec_decode_num_draft_tokens_total', 'Drafted nodes verified.')
   const acceptedTokens = counter('vllm:spec_decode_num_accepted_tokens_total', 'Drafted nodes accepted.')
+  const draftNodes = new Counter({
+    name: 'banyan:draft_nodes_total',
+    help: 'Drafted nodes verified, by source (a node of several counts for each), depth and whether they came true.',
+    labelNames: ['source', 'depth', 'accepted'],
+    registers,
+  })
+  const offered = counter('banyan:draft_nodes_offered_total', 'Nodes that drafters proposed; the others did not pay.')
+  const asked = counter('banyan:draft_requests_total', 'Sequences for which a drafter was asked.')
+  const draftSeconds = histogram('banyan:draft_wait_seconds', 'Time that a step waited for drafts.', SHORT_SECONDS)
+  const treePrice = gauge('banyan:tree_price', 'Least value at which a node paid in the last step with drafts.')
   const steps = counter('banyan:steps_total', 'Steps that an attention worker answered.')
   const stepRows = counter('banyan:step_rows_total', 'Rows of these steps: prefill, decode and drafted nodes.')
   const stepSequences = counter('banyan:step_sequences_total', 'Sequences of these steps.')
@@ -103,10 +128,18 @@ export function createRouterMetrics(modelName: string): RouterMetrics {
       stepEmitted.inc(emitted)
       stepSeconds.observe(durationMs / MS_PER_SECOND)
     },
-    speculated: (numDrafted, numAccepted) => {
-      drafts.inc()
-      draftTokens.inc(numDrafted)
-      acceptedTokens.inc(numAccepted)
+    speculated: (step) => {
+      if (step.numAsked === 0) return
+      asked.inc(step.numAsked)
+      offered.inc(step.offered)
+      draftSeconds.observe(step.draftMs / MS_PER_SECOND)
+      treePrice.set(step.price)
+      if (step.drafted > 0) drafts.inc()
+      draftTokens.inc(step.drafted)
+      acceptedTokens.inc(step.accepted)
+      for (const { sources, depth, isAccepted } of step.nodes) {
+        for (const source of sources) draftNodes.inc({ source, depth, accepted: String(isAccepted) })
+      }
     },
     gauges: (now) => {
       running.set(now.running)

@@ -34,6 +34,8 @@ const stepEntry = z.object({
   tokens: tensor, // i32 [nodes]
   parents: tensor, // i32 [nodes], -1 for node 0, a parent before its children
   sampled: tensor, // i32: the nodes at which to sample, ascending
+  numHidden: count.optional(), // return the last hidden states of so many rows, the last ones: drafters read them
+  typical: z.object({ epsilon: z.number(), delta: z.number() }).optional(), // judge the nodes by typical acceptance too
   start: z
     .object({
       promptLength: count,
@@ -42,6 +44,14 @@ const stepEntry = z.object({
       prefix: z.object({ sequence: id, tokens: tensor }).optional(), // committed tokens to share with a sequence held there
     })
     .optional(), // with epoch 0
+})
+
+/** What a drafter must know of a sequence to guess as its sampler chooses, and whose texts it may learn from. */
+const draftStart = z.object({
+  promptLength: count,
+  choice: count,
+  sampling: samplingSchema,
+  scope: z.string().max(256), // sequences of one scope may learn from each other; '': from nobody
 })
 
 const logprobs = z.object({
@@ -69,6 +79,8 @@ export const MESSAGE_SCHEMAS = {
         epoch: count,
         tokens: tensor, // i32, one per `sampled` node
         logprobs: z.array(logprobs), // empty, or one per `sampled` node
+        hidden: tensor.optional(), // f32 [numHidden, hidden] after the final norm, where the step asked for it
+        typical: tensor.optional(), // i32 [nodes]: 1 where typical acceptance takes the node after its parent
         error: z.object({ code: z.string(), message: z.string() }).optional(), // this sequence only, e.g. an epoch gap
       }),
     ),
@@ -107,10 +119,22 @@ export const MESSAGE_SCHEMAS = {
   'draft.propose': z.object({
     step: id,
     maxNodes: count, // per sequence, root included
-    entries: z.array(z.object({ sequence: id, from: count, tokens: tensor })), // i32: committed tokens from index `from`
+    tokensPerMs: z.number().min(0), // what the cluster yields now: drafting on must promise more; 0: not known
+    price: z.number().min(0), // the least value at which a node pays now
+    entries: z.array(
+      z.object({
+        sequence: id,
+        from: count,
+        tokens: tensor, // i32: committed tokens from index `from`
+        start: draftStart.optional(), // with `from` 0
+        hidden: z.object({ from: count, rows: tensor }).optional(), // f32 [rows, hidden]: of the tokens from that index
+      }),
+    ),
   }),
   'draft.trees': z.object({
     step: id,
+    sources: z.array(z.string()).max(30), // their names: bit i of a node's `sources` is the i-th
+    computeMs: z.number(),
     entries: z.array(
       z.object({
         sequence: id,
@@ -118,9 +142,11 @@ export const MESSAGE_SCHEMAS = {
         tokens: tensor, // i32 [nodes], node 0 is the last committed token
         parents: tensor, // i32 [nodes]
         values: tensor, // f32 [nodes], estimated probability that the path to the node is accepted
+        sources: tensor, // i32 [nodes]: which sources proposed the node
       }),
     ),
   }),
+  /** Sequences that ended: their text may serve others of their scope, their state goes. */
   'draft.forget': z.object({ sequences: z.array(id) }),
 
   // anyone → a router

@@ -11,7 +11,7 @@
 import { createFit, sizeClass, type FitState } from './cost-fit.js'
 import { createExpertSpread, type ExpertShape, type SpreadState } from './expert-spread.js'
 import { createErrorWindow, type ErrorSummary } from './prediction-error.js'
-import { widenShape, type StepShape } from './step-shape.js'
+import type { StepShape } from './step-shape.js'
 
 export const COST_TERMS = [
   'step',
@@ -26,8 +26,6 @@ export const COST_TERMS = [
 ] as const
 
 const KNOWN_AFTER = 8 // steps
-const UNKNOWN_PRICE = 0.3
-const TYPICAL_NODES = 2 // a price is the mean over the first nodes of each sequence: the very first load most experts
 const YIELD_RATE = 0.05
 
 export interface FinishedStep {
@@ -55,8 +53,8 @@ export interface CostModel {
   /** Milliseconds; 0 while nothing is known. */
   predict(shape: StepShape): number
   observe(step: FinishedStep): void
-  /** The least probability of acceptance at which a drafted node pays in this step (without any drafts). */
-  price(plain: StepShape): number
+  /** What a decoding sequence has lately yielded a step. */
+  readonly tokensPerSequence: number
   /** Whether steps of different sizes were seen, so that a prediction means something. */
   readonly isKnown: boolean
   summary(): CostSummary
@@ -94,11 +92,8 @@ export function createCostModel(experts: ExpertShape, state?: CostModelState): C
       if (step.tokensPerSequence !== undefined)
         tokensPerSequence += YIELD_RATE * (step.tokensPerSequence - tokensPerSequence)
     },
-    price: (plain) => {
-      const plainMs = predict(plain)
-      if (!isKnown() || plainMs === 0) return UNKNOWN_PRICE
-      const addedMs = (predict(widenShape(plain, TYPICAL_NODES)) - plainMs) / TYPICAL_NODES // one node for each sequence
-      return (addedMs * Math.max(1, tokensPerSequence)) / plainMs
+    get tokensPerSequence() {
+      return tokensPerSequence
     },
     get isKnown() {
       return isKnown()

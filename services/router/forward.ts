@@ -82,7 +82,7 @@ export async function forward(
   }
 }
 
-function stepEntry({ sequence, tree, sampled }: Rows): StepEntry {
+function stepEntry({ sequence, tree, sampled, numHidden, typical }: Rows): StepEntry {
   const { promptLength, choice, sampling, prefix, tokens } = sequence
   const taken = prefix && { sequence: prefix.sequence, tokens: packI32(tokens.slice(0, prefix.length)) }
   const start = { promptLength, choice, sampling: samplingMessage(sampling), ...(taken && { prefix: taken }) }
@@ -94,7 +94,9 @@ function stepEntry({ sequence, tree, sampled }: Rows): StepEntry {
     tokens: packI32(tree.tokens),
     parents: packI32(tree.parents),
     sampled: packI32(sampled),
-    ...(sequence.epoch === 0 ? { start } : {}),
+    ...(sequence.epoch === 0 && { start }),
+    ...(numHidden !== undefined && { numHidden }),
+    ...(typical !== undefined && { typical }),
   }
 }
 

@@ -1,25 +1,50 @@
-// Asks a drafter for token trees within a deadline. Speculation is optional at every step (I3): no answer in time, a
-// bad tree or no drafter means a tree of one node, and a drafter that failed is left alone for a while.
+// Asks drafters for token trees within a deadline. Speculation is optional at every step (I3): no answer in time, a bad
+// tree or no drafter means a tree of one node.
+//
+// Invariants
+//   P1  A drafter that fails or is late costs one deadline, then nothing until it is heard of again, and for a pause that
+//       doubles with every failure.
+//   P2  A drafter is not trusted: what it proposes is checked, and a tree that breaks a rule is dropped.
+//   P3  A sequence stays with its drafter while that lives; another one is told everything anew.
 
 import type { ActorSystem, Clock } from '../../lib/actor/actor.js'
-import { fitTree } from '../../lib/speculative/tail-layout.js'
-import { checkTree, pruneTree, type TokenTree } from '../../lib/speculative/token-tree.js'
-import type { MessageOf } from '../../lib/wire/messages.js'
+import { checkTree, fitTree } from '../../lib/speculative/token-tree.js'
+import type { Heartbeat, MessageOf } from '../../lib/wire/messages.js'
 import { packI32, readF32, readI32 } from '../../lib/wire/tensor.js'
+import type { Proposal } from './choose-trees.js'
+import { samplingMessage } from './forward.js'
+import { packHidden } from './hidden-backlog.js'
 import type { Membership } from './membership.js'
-import { numOutput, type Sequence } from './sequence.js'
+import type { Sequence } from './sequence.js'
 
-const INHIBIT_MS = 1_000
+const FIRST_PAUSE_MS = 100
+const MAX_PAUSE_MS = 60_000
+const FIRST_USUAL_MS = 5
+const LEAST_DEADLINE_MS = 25
+const DEADLINE_TIMES = 6 // the usual time to an answer
+const DEADLINE_PER_SEQUENCE_MS = 2
+const DEADLINE_PER_TOKEN_MS = 0.02 // that the drafter has not seen
+const MAX_DEADLINE_MS = 250
+const MAX_HOMES = 16_384
 
 export interface Proposer {
-  /** A tree per sequence for which one came that pays; the others have none. */
-  propose(step: string, sequences: readonly Sequence[], budget: DraftBudget): Promise<ReadonlyMap<Sequence, TokenTree>>
+  /** What came in time, checked, of trees with more than one node; and the time that was waited. */
+  propose(step: string, sequences: readonly Sequence[], bar: DraftBar): Promise<Proposals>
+  /** Whether some drafter reads the target's hidden states. */
+  readonly readsHidden: boolean
+  readonly hasDrafter: boolean
   forget(sequences: readonly string[]): void
 }
 
-export interface DraftBudget {
+export interface Proposals {
+  readonly proposals: readonly Proposal[]
+  readonly waitedMs: number
+}
+
+export interface DraftBar {
   readonly maxNodes: number // per sequence, root included
-  readonly price: number // the least probability of acceptance at which a node pays
+  readonly tokensPerMs: number // what the step yields without drafting on; 0: not known
+  readonly price: number // the least value at which a node pays
 }
 
 export interface ProposerOptions {
@@ -28,100 +53,177 @@ export interface ProposerOptions {
   readonly membership: Membership
   readonly vocabSize: number
   readonly maxPositions: number
-  readonly timeoutMs: number
+  /** Name of those that a sequence of this tenant may learn from; '': nobody. */
+  readonly scopeOf: (tenant: string) => string
+}
+
+interface Drafter {
+  failures: number
+  inhibitedUntilMs: number
+  lastHeard: Heartbeat | undefined // when it failed
+  usualMs: number
 }
 
 export function createProposer(options: ProposerOptions): Proposer {
   const { system, clock, membership } = options
-  const inhibitedUntil = new Map<string, number>()
+  const drafters = new Map<string, Drafter>()
+  const homes = new Map<string, string>() // sequence → drafter
+  let numMoves = 0 // of sequences to a drafter: they take turns
 
-  const drafter = (): string | undefined =>
-    membership.live('drafter').find(({ id }) => (inhibitedUntil.get(id) ?? 0) <= clock.now())?.id
+  const drafterOf = (id: string): Drafter => {
+    const known = drafters.get(id)
+    if (known !== undefined) return known
+    const drafter = { failures: 0, inhibitedUntilMs: 0, lastHeard: undefined, usualMs: FIRST_USUAL_MS }
+    drafters.set(id, drafter)
+    return drafter
+  }
 
-  const propose: Proposer['propose'] = async (step, sequences, budget) => {
-    const { maxNodes } = budget
-    const wanting = sequences.filter(wantsDraft)
-    const worker = wanting.length > 0 && maxNodes > 1 ? drafter() : undefined
-    if (worker === undefined) return new Map()
-    const entries = wanting.map((sequence) => ({
-      sequence: sequence.id,
-      from: sequence.draftedUpTo,
-      tokens: packI32(sequence.tokens.slice(sequence.draftedUpTo)),
-    }))
-    const message = { kind: 'draft.propose', body: { step, maxNodes, entries }, replyKind: 'draft.trees' } as const
+  const usable = (): readonly Heartbeat[] =>
+    membership.live('drafter').filter((heartbeat) => {
+      const { inhibitedUntilMs, lastHeard } = drafterOf(heartbeat.id)
+      return inhibitedUntilMs <= clock.now() && lastHeard !== heartbeat
+    })
+
+  const heartbeatOf = (wanted: string): Heartbeat | undefined =>
+    membership.live('drafter').find(({ id }) => id === wanted)
+
+  /** The sequences by their drafters (P3). */
+  const assign = (sequences: readonly Sequence[]): Map<string, Sequence[]> => {
+    const ids = usable().map(({ id }) => id)
+    const groups = new Map<string, Sequence[]>()
+    if (ids.length === 0) return groups
+    for (const [oldest] of homes) if (homes.size > MAX_HOMES) homes.delete(oldest) // ended where nobody heard of it
+    for (const sequence of sequences) {
+      const home = homes.get(sequence.id)
+      const id = home !== undefined && ids.includes(home) ? home : ids[numMoves++ % ids.length]!
+      if (id !== home) sequence.draftedUpTo = 0
+      homes.delete(sequence.id)
+      homes.set(sequence.id, id)
+      groups.set(id, [...(groups.get(id) ?? []), sequence])
+    }
+    return groups
+  }
+
+  const ask = async (id: string, step: string, sequences: readonly Sequence[], bar: DraftBar): Promise<Proposal[]> => {
+    const drafter = drafterOf(id)
+    const started = performance.now()
+    const body = { step, ...bar, entries: sequences.map((sequence) => proposeEntry(sequence, options)) }
+    const timeoutMs = deadlineFor(drafter, sequences)
     try {
-      const answer = await system.ask(worker, message, { timeoutMs: options.timeoutMs })
-      return readTrees(answer, wanting, budget, options)
+      const question = { kind: 'draft.propose', body, replyKind: 'draft.trees' } as const
+      const answer = await system.ask(id, question, { timeoutMs })
+      const tookMs = performance.now() - started
+      drafter.usualMs += 0.1 * (tookMs - drafter.usualMs)
+      drafter.failures = 0
+      return readTrees(answer, sequences, bar, options)
     } catch {
       // A lost or late draft costs speed only; what the drafter holds now is unknown.
-      inhibitedUntil.set(worker, clock.now() + INHIBIT_MS)
-      for (const sequence of wanting) sequence.draftedUpTo = 0
-      return new Map()
+      drafter.failures += 1
+      const pauseMs = Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (drafter.failures - 1))
+      drafter.inhibitedUntilMs = clock.now() + pauseMs
+      drafter.lastHeard = heartbeatOf(id)
+      for (const sequence of sequences) sequence.draftedUpTo = 0
+      return []
     }
   }
 
   return {
-    propose,
+    propose: async (step, sequences, bar) => {
+      const started = performance.now()
+      const groups = bar.maxNodes > 1 && sequences.length > 0 ? assign(sequences) : new Map<string, Sequence[]>()
+      const answers = await Promise.all([...groups].map(([id, group]) => ask(id, step, group, bar)))
+      return { proposals: answers.flat(), waitedMs: groups.size === 0 ? 0 : performance.now() - started }
+    },
+    get readsHidden() {
+      return usable().some(({ load }) => (load.hidden ?? 0) > 0)
+    },
+    get hasDrafter() {
+      return usable().length > 0
+    },
     forget: (sequences) => {
-      const worker = drafter()
-      if (worker !== undefined && sequences.length > 0)
-        system.tell(worker, 'draft.forget', { sequences: [...sequences] })
+      const groups = new Map<string, string[]>()
+      for (const sequence of sequences) {
+        const home = homes.get(sequence)
+        homes.delete(sequence)
+        if (home !== undefined && membership.isLive(home)) groups.set(home, [...(groups.get(home) ?? []), sequence])
+      }
+      for (const [id, ended] of groups) system.tell(id, 'draft.forget', { sequences: ended })
     },
   }
 }
 
-/** Sequences whose drafts rarely hit are drafted for less and less often. */
-function wantsDraft(sequence: Sequence): boolean {
-  if (!sequence.drafts || sequence.limits.maxTokens - numOutput(sequence) < 2) return false
-  if (sequence.draftSkips === 0) return true
-  sequence.draftSkips -= 1
-  return false
+function deadlineFor({ usualMs }: Drafter, sequences: readonly Sequence[]): number {
+  const numTokens = sequences.reduce((sum, { tokens, draftedUpTo }) => sum + tokens.length - draftedUpTo, 0)
+  const usual = Math.max(LEAST_DEADLINE_MS, DEADLINE_TIMES * usualMs)
+  const deadlineMs = usual + DEADLINE_PER_SEQUENCE_MS * sequences.length + DEADLINE_PER_TOKEN_MS * numTokens
+  return Math.min(MAX_DEADLINE_MS, Math.ceil(deadlineMs))
+}
+
+function proposeEntry(sequence: Sequence, { scopeOf }: ProposerOptions) {
+  const { id, draftedUpTo: from, tokens, hidden, promptLength, choice, sampling, tenant } = sequence
+  const start = { promptLength, choice, sampling: samplingMessage(sampling), scope: scopeOf(tenant) }
+  return {
+    sequence: id,
+    from,
+    tokens: packI32(tokens.slice(from)),
+    ...(from === 0 && { start }),
+    ...(hidden !== undefined && { hidden: { from: hidden.from, rows: packHidden(hidden) } }),
+  }
 }
 
 function readTrees(
   answer: MessageOf<'draft.trees'>,
   sequences: readonly Sequence[],
-  budget: DraftBudget,
-  { vocabSize, maxPositions }: ProposerOptions,
-): Map<Sequence, TokenTree> {
-  const trees = new Map<Sequence, TokenTree>()
-  for (const entry of answer.entries) {
-    const sequence = sequences.find((candidate) => candidate.id === entry.sequence)
-    if (sequence === undefined) continue
+  bar: DraftBar,
+  options: ProposerOptions,
+): Proposal[] {
+  const byId = new Map(sequences.map((sequence) => [sequence.id, sequence]))
+  return answer.entries.flatMap((entry) => {
+    const sequence = byId.get(entry.sequence)
+    if (sequence === undefined) return [] // somebody else's, or one that came twice
+    byId.delete(entry.sequence)
     sequence.draftedUpTo = entry.resend ? 0 : sequence.tokens.length
-    const tree = acceptable(entry, sequence, budget, vocabSize)
-    if (tree === undefined || tree.tokens.length < 2) {
-      postpone(sequence)
-      continue
-    }
-    sequence.draftPause = 0
-    const lastPosition = Math.min(maxPositions, sequence.promptLength + sequence.limits.maxTokens)
-    trees.set(sequence, fitTree(tree, sequence.base, lastPosition))
-  }
-  return trees
+    if (!entry.resend) sequence.hidden = undefined
+    const proposal =
+      entry.tokens.shape[0] === 0 ? undefined : readProposal(entry, sequence, answer.sources, { ...options, ...bar })
+    return proposal === undefined || proposal.tree.tokens.length < 2 ? [] : [proposal]
+  })
 }
 
-/** What pays of a proposed tree. A lying drafter changes no text: a tree that breaks a rule is dropped. */
-function acceptable(
+/** A checked proposal, cut to where the context or the request ends; undefined where it breaks a rule (P2). */
+function readProposal(
   entry: MessageOf<'draft.trees'>['entries'][number],
   sequence: Sequence,
-  { maxNodes, price }: DraftBudget,
-  vocabSize: number,
-): TokenTree | undefined {
+  names: readonly string[],
+  { maxNodes, vocabSize, maxPositions }: { maxNodes: number; vocabSize: number; maxPositions: number },
+): Proposal | undefined {
   try {
     const tree = { tokens: [...readI32(entry.tokens, 'tokens')], parents: [...readI32(entry.parents, 'parents')] }
     checkTree(tree, { maxNodes, vocabSize, root: sequence.tokens.at(-1) ?? 0 })
     const values = readF32(entry.values, 'values')
-    return pruneTree(tree, (node) => node === 0 || (values[node] ?? 0) >= price)
+    const sources = readI32(entry.sources, 'sources')
+    const lastPosition = Math.min(maxPositions, sequence.promptLength + sequence.limits.maxTokens)
+    const { kept, ...fitting } = fitTree(tree, sequence.base, lastPosition)
+    return {
+      sequence,
+      tree: fitting,
+      values: fallingValues(
+        fitting.parents,
+        Float32Array.from(kept, (node) => values[node] ?? 0),
+      ),
+      sources: Array.from(kept, (node) => names.filter((_, bit) => ((sources[node] ?? 0) >> bit) & 1)),
+    }
   } catch {
     return undefined
   }
 }
 
-const MAX_PAUSE = 16
-
-/** Nothing to propose that pays: ask for this sequence less and less often. */
-function postpone(sequence: Sequence): void {
-  sequence.draftPause = Math.min(MAX_PAUSE, Math.max(1, 2 * sequence.draftPause))
-  sequence.draftSkips = sequence.draftPause
+/** Values between 0 and 1 that never rise along a path, whatever a drafter says. */
+function fallingValues(parents: ArrayLike<number>, values: Float32Array): Float32Array {
+  values[0] = 1
+  for (let node = 1; node < values.length; node++) {
+    const value = values[node]!
+    values[node] = value > 0 ? Math.min(value, values[parents[node]!]!) : 0 // NaN is 0 too
+  }
+  return values
 }

@@ -40,8 +40,9 @@ export interface Scheduler {
   enqueue(sequence: Sequence): void
   /** The rows of the next step; empty when there is nothing to do. */
   schedule(): Rows[]
-  /** Rows a decoding sequence may have in this step, root included. */
-  treeBudget(rows: readonly Rows[]): number
+  /** Drafted nodes that the step may take beside these rows. */
+  treeRoom(rows: readonly Rows[]): number
+  readonly maxTreeNodes: number // of one sequence, root included
   /** Replaces a decoding sequence's single row by a tree where the KV has room for it. */
   widen(rows: Rows, tree: Rows['tree']): Rows
   /** Takes a sequence out for good, and its KV with it. */
@@ -206,12 +207,8 @@ export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED): 
       waiting = [...waiting, sequence]
     },
     schedule,
-    treeBudget: (rows) => {
-      const used = rows.reduce((sum, { tree }) => sum + tree.tokens.length, 0)
-      const decoding = rows.filter(({ sequence }) => isDecoding(sequence)).length
-      if (decoding === 0) return 1
-      return Math.min(limits.maxTreeNodes, 1 + Math.floor((limits.tokenBudget - used) / decoding))
-    },
+    treeRoom: (rows) => limits.tokenBudget - rows.reduce((sum, { tree }) => sum + tree.tokens.length, 0),
+    maxTreeNodes: limits.maxTreeNodes,
     widen: (rows, tree) => {
       const hasRoom = reserve(rows.sequence.id, rows.sequence.tokens.length + tree.tokens.length)
       return hasRoom ? decodeRows(rows.sequence, tree) : rows

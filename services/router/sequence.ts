@@ -4,7 +4,10 @@
 //   Q1  `tokens` = prompt + output; the KV of the first `base` of them exists on `worker` once `accepted` is committed.
 //   Q2  `restart` loses no token: the sequence is prefilled again from its tokens, and I1 makes the rest the same.
 
+import type { StepNode, StepTree } from './engine.js'
+import type { HiddenBacklog } from './hidden-backlog.js'
 import type { Prefix } from './prefix-cache.js'
+import type { TypicalThresholds } from '../../lib/sampling/typical.js'
 import type { SamplingParams } from '../../lib/sampling/params.js'
 import type { TokenTree } from '../../lib/speculative/token-tree.js'
 
@@ -20,6 +23,8 @@ export interface Sequence {
   readonly sampling: SamplingParams
   readonly limits: SequenceLimits
   readonly drafts: boolean
+  readonly tenant: string // whose request it is; '': nobody knows
+  readonly returnsTrees: boolean // `push` wants the tree of every step
   readonly traceparent: string | undefined // of its request's span
   readonly emitter: SequenceEmitter
   tokens: number[]
@@ -30,8 +35,7 @@ export interface Sequence {
   cachedTokens: number // of the prompt, taken over at the last start
   restarts: number // after refused entries, since the last token
   draftedUpTo: number // tokens the drafter holds
-  draftSkips: number // steps to go without a draft
-  draftPause: number // how long the last pause was
+  hidden: HiddenBacklog | undefined // last hidden states that no drafter has yet
   stats: SequenceStats
 }
 
@@ -39,11 +43,30 @@ export interface SequenceStats {
   steps: number
   drafted: number
   accepted: number
+  draftSteps: number // for which a drafter was asked
+  offered: number // nodes that it proposed
+  draftMs: number // waited for it
+  priceSum: number // over these steps
+}
+
+export const noStats = (): SequenceStats => ({
+  steps: 0,
+  drafted: 0,
+  accepted: 0,
+  draftSteps: 0,
+  offered: 0,
+  draftMs: 0,
+  priceSum: 0,
+})
+
+/** A step's tree as the step loop knows it: without texts. */
+export interface BareStepTree extends Omit<StepTree, 'nodes'> {
+  readonly nodes: readonly Omit<StepNode, 'text'>[]
 }
 
 /** Where a sequence's tokens go. `push` returns why the sequence ended, if it did. */
 export interface SequenceEmitter {
-  push(tokens: readonly number[], logprobs: readonly unknown[]): Ending | undefined
+  push(tokens: readonly number[], logprobs: readonly unknown[], tree?: BareStepTree): Ending | undefined
   finish(ending: Ending, stats: SequenceStats, cachedTokens: number): void
   fail(error: unknown): void
   readonly isClosed: boolean
@@ -66,6 +89,7 @@ export function restart(sequence: Sequence): void {
   sequence.accepted = []
   sequence.prefix = undefined
   sequence.cachedTokens = 0
+  sequence.hidden = undefined
 }
 
 /** The first step takes over the KV of a prefix instead of computing it. */
@@ -79,6 +103,8 @@ export function startFrom(sequence: Sequence, prefix: Prefix): void {
 export interface Rows {
   readonly sequence: Sequence
   readonly tree: TokenTree
+  readonly numHidden?: number // last rows whose last hidden states are wanted
+  readonly typical?: TypicalThresholds // nodes are judged by the lossy rule too
   readonly sampled: readonly number[] // every node while decoding, the last one at the end of a prefill, none before
 }
 

@@ -27,7 +27,6 @@ import { createAttentionWorkers } from './workers.js'
 
 const HEARTBEAT_MS = 500
 const TICK_MS = 250
-const PROPOSE_TIMEOUT_MS = 25
 const DRAIN_MS = 25_000
 
 /** Resolves when the doors are open; `GET /ready` tells when the cluster behind them can serve. */
@@ -58,7 +57,7 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
     clock: system.clock,
     vocabSize: checkpoint.spec.vocabSize,
     maxPositions: checkpoint.spec.maxPositions,
-    timeoutMs: PROPOSE_TIMEOUT_MS,
+    scopeOf: scopes[options.draftSharing],
   })
   const metrics = createRouterMetrics(modelInfo(checkpoint, options.model).id)
   const costs = createCostStore({
@@ -85,7 +84,7 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
     newStepId,
     onStep: (report) => {
       metrics.step(report)
-      metrics.speculated(report.drafted, report.accepted)
+      metrics.speculated(report)
     },
   })
   const engine = createRouterEngine({
@@ -198,6 +197,13 @@ function describe(
     capacity: { kvTokens: 0, maxRows: 0 },
     load: { running, waiting },
   }
+}
+
+/** Whose texts a tenant's sequences may be drafted from, beside their own: the name of the group, '' for nobody's. */
+const scopes: Readonly<Record<RouterOptions['draftSharing'], (tenant: string) => string>> = {
+  key: (tenant) => tenant && `key ${tenant}`, // callers without a key are strangers to each other
+  all: () => 'all',
+  off: () => '',
 }
 
 /** The cluster's device class is that of the first worker seen; others are not mixed in (their bits differ). */

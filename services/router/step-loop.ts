@@ -10,17 +10,19 @@
 //   N2  Sequences of a lost worker are prefilled elsewhere from their tokens (I1 makes the rest the same).
 //   N3  No wait without a deadline (I5).
 
-import type { Tracer } from '@opentelemetry/api'
+import type { Span, Tracer } from '@opentelemetry/api'
 import { ClusterError } from '../../lib/errors.js'
 import { inSpan } from '../../lib/tracing/spans.js'
 import { readI32 } from '../../lib/wire/tensor.js'
 import type { CostModel } from './cost-model.js'
 import { forward, type EntryResult, type ForwardOptions } from './forward.js'
+import { keepHidden } from './hidden-backlog.js'
 import type { Proposer } from './proposer.js'
 import type { Scheduler } from './scheduler.js'
 import { isDecoding, numOutput, type Rows, type Sequence } from './sequence.js'
 import { shapeOf } from './step-shape.js'
-import { verify } from './verify.js'
+import { createSpeculation, reportNodes, stepTree, type DraftedStep, type NodeReport } from './speculation.js'
+import { verify, verifyTypical } from './verify.js'
 
 const MAX_RESTARTS = 20
 
@@ -28,6 +30,8 @@ export interface StepLoopOptions extends ForwardOptions {
   readonly scheduler: Scheduler
   readonly proposer: Proposer
   readonly cost: CostModel
+  readonly isTypical: boolean // lossy acceptance
+  readonly draftPrice?: number | undefined
   readonly tracer: Tracer
   readonly newStepId: () => string
   /** The worker is lost: its sequences must go elsewhere. */
@@ -38,6 +42,11 @@ export interface StepLoopOptions extends ForwardOptions {
 export interface StepReport {
   readonly drafted: number
   readonly accepted: number
+  readonly nodes: readonly NodeReport[]
+  readonly numAsked: number // sequences for which a drafter was asked
+  readonly offered: number // nodes that it proposed
+  readonly price: number
+  readonly draftMs: number // waited for it
   readonly sequences: number
   readonly rows: number
   readonly emitted: number
@@ -55,10 +64,12 @@ interface Verified {
   readonly acceptedNodes: readonly number[]
   readonly tokens: readonly number[]
   readonly logprobs: EntryResult['logprobs']
+  readonly hidden: EntryResult['hidden']
 }
 
 export function createStepLoop(options: StepLoopOptions): StepLoop {
   const { scheduler, proposer, cost } = options
+  const speculation = createSpeculation(options)
   let isRunning = false
   let isKicked = false // work came while the loop was looking for some
   let isStopped = false
@@ -73,18 +84,21 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
     await inSpan(options.tracer, 'router.step', parent, async (traceparent, span) => {
       const started = performance.now()
       const id = options.newStepId()
-      const rows = await propose(options, id, planned)
+      const drafted = await speculation.draft(id, planned)
+      const { rows } = drafted
       if (isStopped) return // as below: a step of sequences that run elsewhere must not reach the worker
       const shape = shapeOf(rows)
       const predictedMs = cost.predict(shape)
       const sampled = await forward(options, { id, rows, released, traceparent, isGivenUp: () => isStopped })
       if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
       const verified = sampled.entries.flatMap((entry) => verifyEntry(options, entry.rows, entry.result))
+      const accepted = new Map(verified.map((entry) => [entry.rows.sequence, entry.acceptedNodes]))
+      speculation.learn(drafted, accepted)
       for (const entry of verified) commit(scheduler, entry)
-      const emitted = verified.reduce((sum, entry) => sum + emit(options, entry), 0)
-      const report = describeStep(rows, verified, { emitted, durationMs: performance.now() - started })
-      span.setAttributes({ 'banyan.step.sequences': report.sequences, 'banyan.step.rows': report.rows })
       const { durationMs, distinctExperts } = sampled
+      const emitted = verified.reduce((sum, entry) => sum + emit(options, entry, drafted, durationMs), 0)
+      const report = describeStep(drafted, verified, { emitted, durationMs: performance.now() - started })
+      describeSpan(span, report, drafted)
       const isWhole = sampled.entries.every(({ result }) => result.error === undefined) // refused entries took no time
       const tokensPerSequence = yieldOf(verified, emitted)
       if (isWhole) cost.observe({ shape, predictedMs, durationMs, distinctExperts, tokensPerSequence })
@@ -120,14 +134,43 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
 
 type Outcome = Pick<StepReport, 'emitted' | 'durationMs'>
 
-function describeStep(rows: readonly Rows[], verified: readonly Verified[], outcome: Outcome): StepReport {
-  const drafts = verified.filter(({ rows: { sampled } }) => sampled.length > 1)
+function describeStep(step: DraftedStep, verified: readonly Verified[], outcome: Outcome): StepReport {
+  const accepted = new Map(verified.map(({ rows, acceptedNodes }) => [rows.sequence, acceptedNodes]))
+  const nodes = reportNodes(step, accepted)
   return {
     ...outcome,
-    sequences: rows.length,
-    rows: rows.reduce((sum, { tree }) => sum + tree.tokens.length, 0),
-    drafted: drafts.reduce((sum, { rows: { tree } }) => sum + tree.tokens.length - 1, 0),
-    accepted: drafts.reduce((sum, { acceptedNodes }) => sum + acceptedNodes.length - 1, 0),
+    sequences: step.rows.length,
+    rows: step.rows.reduce((sum, { tree }) => sum + tree.tokens.length, 0),
+    drafted: nodes.length,
+    accepted: nodes.filter(({ isAccepted }) => isAccepted).length,
+    nodes,
+    numAsked: step.asked.length,
+    offered: [...step.choice.nodes.keys()].reduce((sum, { tree }) => sum + tree.tokens.length - 1, 0),
+    price: step.choice.price,
+    draftMs: step.waitedMs,
+  }
+}
+
+/** The step's figures, and each tree as an event. */
+function describeSpan(span: Span, report: StepReport, step: DraftedStep): void {
+  span.setAttributes({
+    'banyan.step.sequences': report.sequences,
+    'banyan.step.rows': report.rows,
+    'banyan.step.drafted': report.drafted,
+    'banyan.step.accepted': report.accepted,
+  })
+  if (!span.isRecording()) return
+  for (const { sequence, tree } of step.rows) {
+    const draft = step.drafts.get(sequence)
+    if (draft === undefined) continue
+    span.addEvent('banyan.tree', {
+      'banyan.sequence': sequence.id,
+      'banyan.tree.tokens': [...Array.from(tree.tokens)],
+      'banyan.tree.parents': [...Array.from(tree.parents)],
+      'banyan.tree.values': Array.from(draft.nodes, (node) => draft.proposal.values[node] ?? 0),
+      'banyan.tree.accepted': [...sequence.accepted],
+      'banyan.tree.price': report.price,
+    })
   }
 }
 
@@ -135,22 +178,6 @@ function describeStep(rows: readonly Rows[], verified: readonly Verified[], outc
 function yieldOf(verified: readonly Verified[], emitted: number): number | undefined {
   const numSampled = verified.filter(({ tokens }) => tokens.length > 0).length
   return numSampled === 0 ? undefined : emitted / numSampled
-}
-
-async function propose(
-  { scheduler, proposer, cost }: StepLoopOptions,
-  id: string,
-  planned: readonly Rows[],
-): Promise<Rows[]> {
-  const decoding = planned.filter(({ sequence }) => isDecoding(sequence)).map(({ sequence }) => sequence)
-  const budget = { maxNodes: scheduler.treeBudget(planned), price: cost.price(shapeOf(planned)) }
-  const trees = await proposer.propose(id, decoding, budget)
-  return planned
-    .filter(({ sequence }) => !sequence.emitter.isClosed)
-    .map((rows) => {
-      const tree = trees.get(rows.sequence)
-      return tree === undefined ? rows : scheduler.widen(rows, tree)
-    })
 }
 
 /** What the target agreed with; an entry that failed alone is recomputed, or fails its request. */
@@ -169,24 +196,34 @@ function verifyEntry({ scheduler }: StepLoopOptions, rows: Rows, result: EntryRe
   const samples = readI32(result.tokens, 'samples')
   if (!isDecoding(sequence)) {
     const acceptedNodes = Array.from(tree.tokens, (_, node) => node)
-    return [{ rows, acceptedNodes, tokens: [...samples], logprobs: result.logprobs }]
+    return [{ rows, acceptedNodes, tokens: [...samples], logprobs: result.logprobs, hidden: result.hidden }]
   }
-  const { acceptedNodes, tokens } = verify(tree, samples, (token) => sequence.limits.endTokenIds.has(token))
+  const isEnd = (token: number): boolean => sequence.limits.endTokenIds.has(token)
+  const { acceptedNodes, tokens } =
+    result.typical === undefined
+      ? verify(tree, samples, isEnd)
+      : verifyTypical(tree, samples, readI32(result.typical, 'typical'), isEnd)
   const logprobs = result.logprobs.length === 0 ? [] : acceptedNodes.flatMap((node) => result.logprobs[node] ?? [])
-  return [{ rows, acceptedNodes, tokens, logprobs }]
+  return [{ rows, acceptedNodes, tokens, logprobs, hidden: result.hidden }]
 }
 
 /** The accepted path is committed on the worker by the next step's frame; here it is only noted. */
-function commit(scheduler: Scheduler, { rows: { sequence, tree }, acceptedNodes }: Verified): void {
+function commit(scheduler: Scheduler, { rows: { sequence, tree }, acceptedNodes, hidden }: Verified): void {
   // Rows that are certainly part of the sequence: a prefill's all, of a tree its root. Their KV can be shared from now on.
   scheduler.note(sequence, sequence.base + (isDecoding(sequence) ? 1 : tree.tokens.length))
+  if (hidden !== undefined) {
+    const numLeftOut = tree.tokens.length - (hidden.shape[0] ?? 0) // first rows of a prefill
+    const nodes = acceptedNodes.slice(numLeftOut).map((node) => node - numLeftOut)
+    sequence.hidden = keepHidden(sequence.hidden, hidden, nodes, sequence.base + numLeftOut)
+  }
   sequence.base += acceptedNodes.length
   sequence.accepted = acceptedNodes
   sequence.epoch += 1
   sequence.stats.steps += 1
 }
 
-function emit({ scheduler }: StepLoopOptions, { rows, acceptedNodes, tokens, logprobs }: Verified): number {
+function emit({ scheduler }: StepLoopOptions, verified: Verified, drafted: DraftedStep, stepMs: number): number {
+  const { rows, acceptedNodes, tokens, logprobs } = verified
   const { sequence, tree } = rows
   if (tokens.length === 0) return 0
   sequence.restarts = 0
@@ -197,7 +234,10 @@ function emit({ scheduler }: StepLoopOptions, { rows, acceptedNodes, tokens, log
   const room = sequence.limits.maxTokens - numOutput(sequence)
   const kept = tokens.slice(0, room)
   sequence.tokens.push(...kept)
-  const ending = sequence.emitter.push(kept, logprobs.slice(0, room))
+  const isDecoded = rows.sampled.length === tree.tokens.length // a prefill samples at its last row alone
+  const isShown = sequence.returnsTrees && isDecoded
+  const shown = isShown ? stepTree(drafted, rows, { accepted: acceptedNodes, stepMs }) : undefined
+  const ending = sequence.emitter.push(kept, logprobs.slice(0, room), shown)
   if (ending !== undefined) {
     scheduler.retire(sequence)
     sequence.emitter.finish(ending, sequence.stats, sequence.cachedTokens)

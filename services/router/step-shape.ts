@@ -47,15 +47,14 @@ export const addShapes = (a: StepShape, b: StepShape): StepShape => ({
   contextSlots: a.contextSlots + b.contextSlots,
 })
 
-/** The step with so many drafted nodes more in each decoding sequence, which are like the rows that are there. */
-export function widenShape(shape: StepShape, nodes: number): StepShape {
-  const added = shape.decoding * nodes
+/** The step with so many drafted nodes more, which are like the rows that its decoding sequences have. */
+export function withNodes(shape: StepShape, nodes: number): StepShape {
   const share = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole)
   return {
     ...shape,
-    rows: shape.rows + added,
-    sampled: shape.sampled + added,
-    drawn: shape.drawn + added * share(shape.drawn, shape.sampled),
-    contextSlots: shape.contextSlots + added * share(shape.contextSlots, shape.rows),
+    rows: shape.rows + nodes,
+    sampled: shape.sampled + nodes,
+    drawn: shape.drawn + nodes * share(shape.drawn, shape.sampled),
+    contextSlots: shape.contextSlots + nodes * share(shape.contextSlots, shape.rows),
   }
 }

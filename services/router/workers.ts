@@ -78,6 +78,8 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
       worker: heartbeat.id,
       scheduler,
       cost,
+      isTypical: options.limits.acceptance === 'typical',
+      draftPrice: options.limits.draftPrice,
       clock: system.clock,
       onWorkerLost: () => leave(heartbeat.id),
     })

@@ -29,6 +29,9 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly kvTokens?: number
   readonly machineCode?: boolean
   readonly microBatches?: number
+  readonly sharedNoise?: boolean
+  readonly draftAhead?: boolean
+  readonly draftModel?: string
   readonly links?: boolean // over nats
   readonly neighbours?: boolean // false: frames between services of one process too
 }
@@ -36,6 +39,7 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
 export interface TestCluster {
   readonly router: RunningRouter
   readonly system: ActorSystem // a client's own system on the cluster's bus
+  readonly transport: Transport // that system's
   readonly name: string
   stopService(id: string): Promise<void>
   stop(): Promise<void>
@@ -99,13 +103,22 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
       microBatches: shape.microBatches ?? 1,
     }),
   )
-  await each('drafter', shape.drafters ?? 1, (deps) => startDrafter(deps, { model }))
-  const { system } = await connect('test-client')
+  await each('drafter', shape.drafters ?? 1, (deps) =>
+    startDrafter(deps, {
+      ...compute,
+      sources: shape.draft ?? routerDefaults.draft,
+      draftModel: shape.draftModel,
+      sharedNoise: shape.sharedNoise ?? true,
+      ahead: shape.draftAhead ?? true,
+    }),
+  )
+  const { system, transport } = await connect('test-client')
   await eventually(async () => (await fetch(`${router.http}/ready`)).status === 200, 'the cluster is ready')
 
   return {
     router,
     system,
+    transport,
     name,
     stopService: async (id) => {
       await services.get(id)?.stop()
@@ -125,11 +138,13 @@ const routerDefaults = {
   grpcPort: 0,
   apiKeys: [],
   replicas: 1,
-  draft: ['prompt-lookup'],
-  maxTreeNodes: 16,
+  draft: ['auto'],
+  draftSharing: 'key',
+  acceptance: 'exact',
+  maxTreeNodes: 48,
   tokenBudget: 512,
   prefillChunk: 256,
   prefixCache: true,
   maxRunning: 64,
   maxWaiting: 1024,
-}
+} satisfies Partial<RouterOptions>

@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { toEnvironment } from '../../../lib/config/environment.js'
 import { printConfig } from '../../../lib/config/print.js'
 import { resolveConfig, type ConfigSources } from '../../../lib/config/resolve.js'
-import { SETTING_NAMES } from '../../../lib/config/schema.js'
+import { SETTING_NAMES } from '../../../lib/config/settings.js'
 import { ClusterError } from '../../../lib/errors.js'
 
 const machine = { model: '/models/demo', cores: 2 }
@@ -47,7 +47,7 @@ describe('resolveConfig', () => {
         config.draft,
         config.transport,
       ],
-      ['/models/demo', 'int8', 2, 2, 8000, 50_051, ['prompt-lookup'], 'auto'],
+      ['/models/demo', 'int8', 2, 2, 8000, 50_051, ['auto'], 'auto'],
     )
     assert.equal(origins.experts, 'default')
   })

@@ -165,13 +165,6 @@ describe('createCostModel', () => {
     }
     assert.equal(sizeAfter(10_000), sizeAfter(100))
   })
-
-  it('a draft must be likelier to be accepted in a full batch, and before anything is known a middling chance will do', () => {
-    const model = createCostModel(EXPERTS)
-    assert.equal(model.price(decodeShape(1, 100)), 0.3)
-    teach(model, 1000, { noise: { spread: 0, stragglers: 0 } })
-    assert.ok(model.price(decodeShape(64, 100)) > 2 * model.price(decodeShape(1, 100)))
-  })
 })
 
 describe('createFit', () => {

@@ -5,7 +5,7 @@ import type { Detokenizer } from '../../../lib/model/detokenizer.js'
 import { createEmitter, type EmitterOptions } from '../../../services/router/emitter.js'
 import type { GenerateEvent } from '../../../services/router/engine.js'
 import { createRequestLog } from '../../../services/router/request-log.js'
-import type { Ending } from '../../../services/router/sequence.js'
+import { noStats, type Ending } from '../../../services/router/sequence.js'
 import { createStopChecker } from '../../../services/router/stop-checker.js'
 
 const END = 99
@@ -34,6 +34,7 @@ function start(options: Partial<EmitterOptions> & { stops?: readonly string[] } 
     maxTokens: 6,
     endTokenIds: new Set([END]),
     includeStop,
+    returnsTrees: false,
     detokenizer: letters(),
     stopChecker: stops.length > 0 ? createStopChecker(stops, includeStop) : undefined,
     tokenText: (token) => ({ text: `<${token}>`, bytes: [token] }),
@@ -51,7 +52,7 @@ function start(options: Partial<EmitterOptions> & { stops?: readonly string[] } 
   return { emitter, log, ended, chunks, text }
 }
 
-const stats = { steps: 3, drafted: 4, accepted: 2 }
+const stats = { ...noStats(), steps: 3, drafted: 4, accepted: 2 }
 
 describe('emitter', () => {
   it('puts every token into one chunk, with its place in the choice (O1)', () => {
@@ -120,6 +121,28 @@ describe('emitter', () => {
         top: [{ token: 7, logprob: -0.5, text: '<7>', bytes: [7] }],
       },
     ])
+  })
+
+  describe('with the tree of a step', () => {
+    const node = (token: number, parent: number) => ({ token, parent, value: 0.5, sources: ['suffix'] })
+    const times = { plainMs: 1, predictedMs: 2, stepMs: 3, draftMs: 4 }
+    const tree = { nodes: [node(7, -1), node(1, 0)], accepted: [0, 1], proposed: 3, price: 0.2, ...times }
+
+    it('passes it on with the texts of its tokens', () => {
+      const { emitter, chunks } = start({ returnsTrees: true })
+      emitter.push([1, 2], [], tree)
+      emitter.push([3], [])
+      assert.deepEqual(
+        chunks().map((chunk) => chunk.tree),
+        [{ ...tree, nodes: tree.nodes.map((one) => ({ ...one, text: `<${one.token}>` })) }, undefined],
+      )
+    })
+
+    it('keeps it from who did not ask for it', () => {
+      const { emitter, chunks } = start()
+      emitter.push([1, 2], [], tree)
+      assert.equal(chunks()[0]?.tree, undefined)
+    })
   })
 
   it('serves ids alone where there is no tokenizer', () => {

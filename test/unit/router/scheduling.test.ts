@@ -8,7 +8,7 @@ import { createMembership, DEAD_AFTER_MS, SUSPECT_AFTER_MS } from '../../../serv
 import { chooseReplicas, place, type Placement } from '../../../services/router/placement.js'
 import { createRequestLog } from '../../../services/router/request-log.js'
 import { createScheduler } from '../../../services/router/scheduler.js'
-import { isDecoding, type Sequence } from '../../../services/router/sequence.js'
+import { isDecoding, noStats, type Sequence } from '../../../services/router/sequence.js'
 
 function sequence(id: string, promptLength: number): Sequence {
   const emitter = { push: () => undefined, finish: () => undefined, fail: () => undefined, isClosed: false }
@@ -20,6 +20,8 @@ function sequence(id: string, promptLength: number): Sequence {
     sampling,
     emitter,
     drafts: false,
+    tenant: '',
+    returnsTrees: false,
     traceparent: undefined,
     limits: { maxTokens: 1000, endTokenIds: new Set() },
     tokens: Array.from({ length: promptLength }, (_, i) => i),
@@ -30,9 +32,8 @@ function sequence(id: string, promptLength: number): Sequence {
     cachedTokens: 0,
     restarts: 0,
     draftedUpTo: 0,
-    draftSkips: 0,
-    draftPause: 0,
-    stats: { steps: 0, drafted: 0, accepted: 0 },
+    hidden: undefined,
+    stats: noStats(),
   }
 }
 

@@ -1,7 +1,7 @@
 // Sequences for tests of the router: real ones, with an emitter that keeps what it is given.
 
 import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
-import type { Ending, Sequence } from '../../../services/router/sequence.js'
+import { noStats, type Ending, type Sequence } from '../../../services/router/sequence.js'
 
 export interface TestSequence extends Sequence {
   readonly emitted: number[]
@@ -24,6 +24,8 @@ export function createTestSequence(id: string, prompt: readonly number[], maxTok
     sampling: NEUTRAL_SAMPLING,
     limits: { maxTokens, endTokenIds: new Set() },
     drafts: true,
+    tenant: '',
+    returnsTrees: false,
     traceparent: undefined,
     emitter: {
       push: (tokens) => {
@@ -44,9 +46,8 @@ export function createTestSequence(id: string, prompt: readonly number[], maxTok
     cachedTokens: 0,
     restarts: 0,
     draftedUpTo: 0,
-    draftSkips: 0,
-    draftPause: 0,
-    stats: { steps: 0, drafted: 0, accepted: 0 },
+    hidden: undefined,
+    stats: noStats(),
   }
 }
 

@@ -6,7 +6,7 @@ import { trace } from '@opentelemetry/api'
 import fc from 'fast-check'
 import type { Clock } from '../../../lib/actor/actor.js'
 import { ClusterError } from '../../../lib/errors.js'
-import { fitTree } from '../../../lib/speculative/tail-layout.js'
+import { fitTree } from '../../../lib/speculative/token-tree.js'
 import type { TokenTree } from '../../../lib/speculative/token-tree.js'
 import { readI32 } from '../../../lib/wire/tensor.js'
 import { createCostModel } from '../../../services/router/cost-model.js'
@@ -17,6 +17,7 @@ import { createScheduler, type Scheduler } from '../../../services/router/schedu
 import type { Sequence } from '../../../services/router/sequence.js'
 import { createStepLoop, type StepLoop } from '../../../services/router/step-loop.js'
 import { eventually } from '../../helpers/eventually.js'
+import { draftsOf, noDrafts } from './drafts.js'
 import { createTestSequence, promptOf } from './sequences.js'
 import { plainTokens, startToyAttention, toyTarget, VOCAB, type ToyAttention, type ToyFaults } from './toy-attention.js'
 
@@ -36,8 +37,6 @@ const placement: PlacementManager = {
   distrust: () => undefined,
   stop: () => undefined,
 }
-
-const noDrafts: Proposer = { propose: () => Promise.resolve(new Map()), forget: () => undefined }
 
 /** A tree that follows the target for a while, with wrong siblings between and a wrong end. */
 function draftTree(sequence: Sequence, draw: (below: number) => number, maxNodes: number): TokenTree {
@@ -74,6 +73,7 @@ describe('step loop', () => {
     loop = createStepLoop({
       scheduler,
       cost,
+      isTypical: false,
       placement,
       worker: 'attention',
       proposer: options.proposer ?? noDrafts,
@@ -103,11 +103,7 @@ describe('step loop', () => {
               return draw(10) === 0 ? new ClusterError('unavailable', 'by the test', { details }) : undefined
             },
           },
-          proposer: {
-            forget: () => undefined,
-            propose: (_, sequences, { maxNodes }) =>
-              Promise.resolve(new Map(sequences.map((sequence) => [sequence, draftTree(sequence, draw, maxNodes)]))),
-          },
+          proposer: draftsOf((sequence, maxNodes) => draftTree(sequence, draw, maxNodes)),
         })
         const sequences = jobs.map(({ prompt, output }, i) => createTestSequence(`s${i}`, promptOf(prompt, i), output))
         for (const sequence of sequences) scheduler.enqueue(sequence)
@@ -131,10 +127,10 @@ describe('step loop', () => {
   it('does not send a step of sequences that were moved elsewhere while it was drafted (N2)', async () => {
     const scheduler = start({
       proposer: {
-        forget: () => undefined,
+        ...draftsOf(() => undefined),
         propose: () => {
           loop?.stop()
-          return Promise.resolve(new Map())
+          return Promise.resolve({ proposals: [], waitedMs: 0 })
         },
       },
     })
@@ -205,18 +201,20 @@ describe('step loop', () => {
   it('sends parents that come before their children, and rows within the budget (Z1)', async () => {
     const draw = createDraw(5)
     const scheduler = start({
-      proposer: {
-        forget: () => undefined,
-        propose: (_, sequences, { maxNodes }) =>
-          Promise.resolve(new Map(sequences.map((sequence) => [sequence, draftTree(sequence, draw, maxNodes)]))),
-      },
+      proposer: draftsOf((sequence, maxNodes) => draftTree(sequence, draw, maxNodes)),
     })
     const sequences = [5, 9, 1].map((length, i) => createTestSequence(`s${i}`, promptOf(length, i), 20))
     for (const sequence of sequences) scheduler.enqueue(sequence)
     loop?.kick()
     await eventually(() => sequences.every(({ emitter }) => emitter.isClosed), 'every sequence ended')
-    for (const { entries } of attention?.steps ?? []) {
-      const rows = entries.map(({ parents }) => readI32(parents, 'parents'))
+    const steps = (attention?.steps ?? []).map(({ entries }) =>
+      entries.map(({ parents }) => readI32(parents, 'parents')),
+    )
+    assert.ok(
+      steps.some((trees) => trees.some(([, first, second]) => first === 0 && second === 0)),
+      'trees were sent',
+    )
+    for (const rows of steps) {
       assert.ok(rows.reduce((sum, { length }) => sum + length, 0) <= limits.tokenBudget)
       for (const parents of rows) parents.forEach((parent, node) => assert.ok(parent < node))
     }

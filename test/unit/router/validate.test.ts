@@ -32,6 +32,7 @@ describe('validate', () => {
       stop: [],
       includeStop: false,
       drafts: true,
+      returnsTrees: false,
       sampling: {
         temperature: 0.7,
         topP: 0.9,

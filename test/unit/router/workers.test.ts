@@ -10,6 +10,7 @@ import { createMembership } from '../../../services/router/membership.js'
 import { createScheduler } from '../../../services/router/scheduler.js'
 import { createAttentionWorkers } from '../../../services/router/workers.js'
 import { eventually } from '../../helpers/eventually.js'
+import { noDrafts } from './drafts.js'
 import { createTestSequence, promptOf } from './sequences.js'
 import { plainTokens, startToyAttention, type ToyAttention } from './toy-attention.js'
 
@@ -50,7 +51,7 @@ describe('attention workers', () => {
         distrust: () => undefined,
         stop: () => undefined,
       },
-      proposer: { propose: () => Promise.resolve(new Map()), forget: () => undefined },
+      proposer: noDrafts,
       limits: {
         ...limits,
         host: '',
@@ -59,6 +60,8 @@ describe('attention workers', () => {
         apiKeys: [],
         replicas: 1,
         draft: [],
+        draftSharing: 'key',
+        acceptance: 'exact',
         maxWaiting: 10,
         numAttention: 1,
         numExperts: 1,

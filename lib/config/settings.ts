@@ -1,0 +1,251 @@
+// What each setting is called, wants and does: help, flags and environment variables are read from this table.
+
+import { DRAFT_SOURCES, type SettingName } from './schema.js'
+
+export interface Setting {
+  readonly wants: string // completes "want …"
+  readonly help: string
+  readonly value?: string // of the flag, in the help; absent: no flag
+  readonly env: string
+  readonly isSecret?: boolean
+  readonly isRepeatable?: boolean
+}
+
+const count = (min: number, max: number): string => `a whole number from ${min} to ${max}`
+
+/** Form and help of every setting; a setting without an entry does not compile. */
+export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
+  model: {
+    wants: 'the path of a model folder',
+    help: 'model folder (default: the bundled models/demo)',
+    value: 'PATH',
+    env: 'BANYAN_MODEL',
+  },
+  weights: {
+    wants: 'f32, int8 or int4',
+    help: 'weight format: f32, int8 or int4',
+    value: 'FORMAT',
+    env: 'BANYAN_WEIGHTS',
+  },
+  device: {
+    wants: 'auto, cpu, webgpu, cuda or cuda:n',
+    help: 'where to compute: auto or cpu',
+    value: 'DEVICE',
+    env: 'BANYAN_DEVICE',
+  },
+  threads: {
+    wants: count(1, 1024),
+    help: 'compute threads of this machine in all (default: its cores)',
+    value: 'N',
+    env: 'BANYAN_THREADS',
+  },
+  routers: { wants: count(1, 64), help: 'router processes', value: 'N', env: 'BANYAN_ROUTERS' },
+  attention: { wants: count(1, 64), help: 'attention workers', value: 'N', env: 'BANYAN_ATTENTION' },
+  experts: { wants: count(1, 256), help: 'expert workers', value: 'N', env: 'BANYAN_EXPERTS' },
+  replicas: { wants: count(1, 16), help: 'expert workers that hold each shard', value: 'N', env: 'BANYAN_REPLICAS' },
+  drafters: { wants: count(0, 64), help: 'drafter processes', value: 'N', env: 'BANYAN_DRAFTERS' },
+  transport: {
+    wants: 'auto, local or nats',
+    help: 'auto, local (one process) or nats (a process each)',
+    value: 'KIND',
+    env: 'BANYAN_TRANSPORT',
+  },
+  nats: {
+    wants: 'nats://host:port, or several with commas',
+    help: 'use this NATS server instead of a private one',
+    value: 'URL',
+    env: 'NATS_URL',
+  },
+  natsCreds: {
+    wants: 'the path of a .creds file',
+    help: 'credentials for that server',
+    value: 'FILE',
+    env: 'NATS_CREDS',
+  },
+  linkHost: {
+    wants: 'an address of this machine, or off',
+    help: 'where other processes reach this one directly (default: 127.0.0.1), or off: everything through NATS',
+    value: 'HOST',
+    env: 'BANYAN_LINK_HOST',
+  },
+  cluster: {
+    wants: 'letters, digits, - and _, at most 64',
+    help: 'name that separates clusters on one NATS server',
+    value: 'NAME',
+    env: 'BANYAN_CLUSTER',
+  },
+  host: { wants: 'an address to listen on', help: 'address to listen on', value: 'ADDRESS', env: 'BANYAN_HOST' },
+  http: {
+    wants: count(0, 65_535),
+    help: 'HTTP port of the first router, 0: any free one',
+    value: 'PORT',
+    env: 'BANYAN_HTTP',
+  },
+  grpc: {
+    wants: count(0, 65_535),
+    help: 'gRPC port of the first router, 0: any free one',
+    value: 'PORT',
+    env: 'BANYAN_GRPC',
+  },
+  apiKey: {
+    wants: 'printable characters without spaces and commas, at most 256',
+    help: 'a key that clients must send; may be repeated',
+    value: 'KEY',
+    env: 'BANYAN_API_KEYS',
+    isSecret: true,
+    isRepeatable: true,
+  },
+  draft: {
+    wants: `auto, off or a list of ${DRAFT_SOURCES.join(', ')}`,
+    help: 'draft sources: auto, off or a list with commas',
+    value: 'LIST',
+    env: 'BANYAN_DRAFT',
+  },
+  draftModel: {
+    wants: 'the path of a model folder',
+    help: 'model that drafts for this one, with the same tokenizer (source: model)',
+    value: 'PATH',
+    env: 'BANYAN_DRAFT_MODEL',
+  },
+  draftNoise: {
+    wants: 'shared or off',
+    help: 'draft with the noise that the sampler will use at temperature > 0: shared (default), off',
+    value: 'WHEN',
+    env: 'BANYAN_DRAFT_NOISE',
+  },
+  draftSharing: {
+    wants: 'key, all or off',
+    help: 'whose past outputs may be drafted from: those of the same API key (key, default), of all, of nobody (off)',
+    value: 'WHOSE',
+    env: 'BANYAN_DRAFT_SHARING',
+  },
+  draftAhead: {
+    wants: 'on or off',
+    help: 'draft the likely next tree while a step is computed: on (default), off',
+    value: 'WHEN',
+    env: 'BANYAN_DRAFT_AHEAD',
+  },
+  draftPrice: {
+    wants: 'a number from 0 to 1',
+    help: 'draft at every step, nodes of at least that probability (default: what pays by the measured cost)',
+    value: 'P',
+    env: 'BANYAN_DRAFT_PRICE',
+  },
+  acceptance: {
+    wants: 'exact or typical',
+    help: 'exact (default): the tokens of plain decoding; typical: lossy, takes drafts that are likely enough',
+    value: 'RULE',
+    env: 'BANYAN_ACCEPTANCE',
+  },
+  maxTreeNodes: {
+    wants: count(1, 256),
+    help: 'nodes of a drafted tree at most',
+    value: 'N',
+    env: 'BANYAN_MAX_TREE_NODES',
+  },
+  kvTokens: {
+    wants: count(32, 1_000_000_000),
+    help: 'KV capacity of an attention worker, in tokens',
+    value: 'N',
+    env: 'BANYAN_KV_TOKENS',
+  },
+  tokenBudget: { wants: count(1, 1_000_000), help: 'rows of a step at most', value: 'N', env: 'BANYAN_TOKEN_BUDGET' },
+  prefillChunk: {
+    wants: count(1, 1_000_000),
+    help: 'rows of one prompt in a step at most',
+    value: 'N',
+    env: 'BANYAN_PREFILL_CHUNK',
+  },
+  stepTargetMs: {
+    wants: count(1, 600_000),
+    help: 'time of a step with prefill while others decode, in ms (default: 8 decode steps, at least 50)',
+    value: 'N',
+    env: 'BANYAN_STEP_TARGET_MS',
+  },
+  costModelFile: {
+    wants: 'the path of a file, or off',
+    help: 'keep measured step costs in FILE (up: in the cache folder), or off',
+    value: 'FILE',
+    env: 'BANYAN_COST_MODEL_FILE',
+  },
+  prefixCache: {
+    wants: 'on or off',
+    help: 'keep the KV of ended sequences for requests with the same beginning: on (default), off',
+    value: 'WHEN',
+    env: 'BANYAN_PREFIX_CACHE',
+  },
+  microBatches: {
+    wants: count(1, 2),
+    help: 'parts of a step that take turns between attention and experts: 2 pays where experts have cores of their own',
+    value: 'N',
+    env: 'BANYAN_MICRO_BATCHES',
+  },
+  machineCode: {
+    wants: 'on or off',
+    help: 'compute with code written for this processor where that can be (on, default), or in WebAssembly alone (off)',
+    value: 'WHEN',
+    env: 'BANYAN_MACHINE_CODE',
+  },
+  weightCache: {
+    wants: 'the path of a folder, or off',
+    help: 'keep packed weights in DIR (up: in the cache folder), or off',
+    value: 'DIR',
+    env: 'BANYAN_WEIGHT_CACHE',
+  },
+  maxRunning: {
+    wants: count(1, 4096),
+    help: 'sequences that run at once on an attention worker',
+    value: 'N',
+    env: 'BANYAN_MAX_RUNNING',
+  },
+  maxWaiting: {
+    wants: count(1, 1_000_000),
+    help: 'sequences that wait at a router at most; more are refused',
+    value: 'N',
+    env: 'BANYAN_MAX_WAITING',
+  },
+  traceDir: {
+    wants: 'the path of a folder',
+    help: 'write spans to DIR/spans-*.jsonl (OTLP JSON)',
+    value: 'DIR',
+    env: 'BANYAN_TRACE_DIR',
+  },
+  journal: {
+    wants: 'the path of a folder',
+    help: 'journal of accepted requests (not in this version)',
+    value: 'DIR',
+    env: 'BANYAN_JOURNAL',
+  },
+  readyFile: {
+    wants: 'the path of a file',
+    help: 'write URLs and pid to FILE when the cluster serves',
+    value: 'FILE',
+    env: 'BANYAN_READY_FILE',
+  },
+  logLevel: {
+    wants: 'trace, debug, info, warn, error, fatal or silent',
+    help: 'least level of log lines',
+    env: 'LOG_LEVEL',
+  },
+  otelEndpoint: {
+    wants: 'an http(s) URL',
+    help: 'OpenTelemetry collector; tracing is off without',
+    env: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+  },
+  otelServiceName: { wants: 'a name', help: 'service.name of the spans', env: 'OTEL_SERVICE_NAME' },
+  otelSampler: {
+    wants: 'always_on, always_off, traceidratio or parentbased_ with one of these',
+    help: 'which traces are kept',
+    env: 'OTEL_TRACES_SAMPLER',
+  },
+  otelSamplerArg: {
+    wants: 'a number from 0 to 1',
+    help: 'share of traces for the ratio samplers',
+    env: 'OTEL_TRACES_SAMPLER_ARG',
+  },
+}
+
+export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[] // the keys of a Record are its key type
+
+/** 'kvTokens' → 'kv-tokens'. */
+export const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)

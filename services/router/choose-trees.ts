@@ -1,0 +1,95 @@
+// Which drafted nodes a step verifies: all sequences of the step compete for one budget, the most valuable nodes first,
+// as many as make the step yield most tokens per millisecond by the measured cost model; none where none pays. Wider
+// steps touch more distinct experts, which the model prices.
+//
+// Invariants
+//   B1  What is chosen of a proposal is a tree: values never rise along a path, so a node's parent goes before it.
+//   B2  A step is never wider than its budget, a tree never larger than its limit.
+//   B3  Pure: the same proposals and costs give the same trees.
+
+import type { TokenTree } from '../../lib/speculative/token-tree.js'
+import type { CostModel } from './cost-model.js'
+import type { Sequence } from './sequence.js'
+import { withNodes, type StepShape } from './step-shape.js'
+
+/** What a drafter offers for a sequence. */
+export interface Proposal {
+  readonly sequence: Sequence
+  readonly tree: TokenTree
+  readonly values: Float32Array // [nodes], 1 for node 0
+  readonly sources: readonly (readonly string[])[] // [nodes]
+}
+
+export interface TreeChoice {
+  /** Of each proposal the nodes to verify, ascending, node 0 first; one alone where nothing pays. */
+  readonly nodes: ReadonlyMap<Proposal, readonly number[]>
+  readonly price: number // the least value at which a node would have paid
+  readonly plainMs: number // predicted without nodes; 0: not known
+  readonly predictedMs: number
+}
+
+const UNKNOWN_PRICE = 0.2 // while step times are not known
+const TYPICAL_NODES = 4
+const COARSE_FROM = 16 // nodes above which the yield is looked at every few nodes only
+const COARSE_STEP = 4
+
+export interface ChoiceLimits {
+  readonly room: number // rows that the step may still take
+  readonly price?: number | undefined // a fixed one instead of the measured
+}
+
+/** `plain` is the step without any drafts. */
+export function chooseTrees(
+  proposals: readonly Proposal[],
+  plain: StepShape,
+  cost: Pick<CostModel, 'predict' | 'isKnown'>,
+  { room, price: fixedPrice }: ChoiceLimits,
+): TreeChoice {
+  const offers = proposals
+    .flatMap((proposal) => Array.from(proposal.values, (value, node) => ({ proposal, node, value })).slice(1))
+    .sort((a, b) => b.value - a.value || a.node - b.node)
+    .slice(0, Math.max(0, room))
+  const values = offers.map(({ value }) => value)
+  const isMeasured = fixedPrice === undefined && cost.isKnown
+  const { count, price } = isMeasured ? bestCount(values, plain, cost) : countAbove(values, fixedPrice ?? UNKNOWN_PRICE)
+  const nodes = new Map<Proposal, number[]>(proposals.map((proposal) => [proposal, [0]]))
+  for (const { proposal, node } of offers.slice(0, count)) nodes.get(proposal)?.push(node)
+  for (const list of nodes.values()) list.sort((a, b) => a - b)
+  const known = (nodesAdded: number): number => (cost.isKnown ? cost.predict(withNodes(plain, nodesAdded)) : 0)
+  return { nodes, price, plainMs: known(0), predictedMs: known(count) }
+}
+
+/** The least value at which a first node for every decoding sequence pays, before anything is drafted. */
+export function priceOf(plain: StepShape, cost: Pick<CostModel, 'predict' | 'isKnown' | 'tokensPerSequence'>): number {
+  if (!cost.isKnown || plain.decoding === 0) return UNKNOWN_PRICE
+  const added = TYPICAL_NODES * plain.decoding // the very first ones load most experts
+  const plainMs = cost.predict(plain)
+  const addedMs = (cost.predict(withNodes(plain, added)) - plainMs) / added
+  const yieldNow = plain.decoding * Math.max(1, cost.tokensPerSequence)
+  return Math.min(1, (addedMs * yieldNow) / plainMs)
+}
+
+function countAbove(values: readonly number[], price: number): { count: number; price: number } {
+  const first = values.findIndex((value) => value < price)
+  return { count: first < 0 ? values.length : first, price }
+}
+
+/** The number of nodes with which the step yields most tokens per millisecond. */
+function bestCount(
+  values: readonly number[],
+  plain: StepShape,
+  cost: Pick<CostModel, 'predict'>,
+): { count: number; price: number } {
+  let tokens = plain.decoding
+  if (tokens === 0) return { count: 0, price: 1 } // nothing decodes
+  let best = { count: 0, rate: tokens / cost.predict(plain) }
+  for (let count = 1; count <= values.length; count++) {
+    tokens += values[count - 1]!
+    if (count > COARSE_FROM && count % COARSE_STEP > 0 && count < values.length) continue
+    const rate = tokens / cost.predict(withNodes(plain, count))
+    if (rate > best.rate) best = { count, rate }
+  }
+  const { count, rate } = best
+  const addedMs = (cost.predict(withNodes(plain, count + 2)) - cost.predict(withNodes(plain, count))) / 2
+  return { count, price: Math.min(1, rate * addedMs) }
+}

@@ -1,0 +1,167 @@
+// Speculation around a step: asks for drafts where they lately paid, lets the most valuable nodes of all sequences into
+// the step, and learns from what became of them. It changes what a step costs, never which tokens come out (I1, I3).
+
+import { depths, pruneTree } from '../../lib/speculative/token-tree.js'
+import { MEDUSA_THRESHOLDS } from '../../lib/sampling/typical.js'
+import { chooseTrees, priceOf, type Proposal, type TreeChoice } from './choose-trees.js'
+import type { CostModel } from './cost-model.js'
+import { createDraftPace, UNPACED_DRAFTS } from './draft-pace.js'
+import type { Proposer } from './proposer.js'
+import type { Scheduler } from './scheduler.js'
+import { isDecoding, type BareStepTree, type Rows, type Sequence } from './sequence.js'
+import { shapeOf } from './step-shape.js'
+
+/** Rows of a prompt whose hidden states a drafter gets: longer contexts make EAGLE's guesses no better (measured). */
+const HIDDEN_CONTEXT = 64
+
+export interface SpeculationOptions {
+  readonly scheduler: Scheduler
+  readonly proposer: Proposer
+  readonly cost: CostModel
+  readonly isTypical: boolean // the lossy rule
+  readonly draftPrice?: number | undefined // fixed, instead of the measured one: every draft is tried
+}
+
+/** A step with its drafts. */
+export interface DraftedStep {
+  readonly rows: readonly Rows[]
+  readonly drafts: ReadonlyMap<Sequence, StepDraft>
+  readonly asked: readonly Sequence[]
+  readonly waitedMs: number
+  readonly choice: TreeChoice
+}
+
+/** What was drafted for a sequence, and which nodes of it are in the step. */
+export interface StepDraft {
+  readonly proposal: Proposal
+  readonly nodes: ArrayLike<number> // of the proposal, in the step's order
+}
+
+/** A node of a step for the counters. */
+export interface NodeReport {
+  readonly sources: readonly string[]
+  readonly depth: number
+  readonly isAccepted: boolean
+}
+
+export interface Speculation {
+  draft(step: string, planned: readonly Rows[]): Promise<DraftedStep>
+  /** What a sequence's draft brought: accepted nodes, the root left out. */
+  learn(step: DraftedStep, accepted: ReadonlyMap<Sequence, readonly number[]>): void
+}
+
+export function createSpeculation(options: SpeculationOptions): Speculation {
+  const { scheduler, proposer, cost, isTypical, draftPrice } = options
+  const pace = draftPrice === undefined ? createDraftPace() : UNPACED_DRAFTS
+
+  const propose = async (step: string, planned: readonly Rows[], asked: readonly Sequence[]) => {
+    if (asked.length === 0) return { proposals: [], waitedMs: 0 }
+    const plain = shapeOf(planned)
+    const maxNodes = Math.min(scheduler.maxTreeNodes, 1 + scheduler.treeRoom(planned))
+    const yieldNow = plain.decoding * Math.max(1, cost.tokensPerSequence)
+    const tokensPerMs = cost.isKnown && draftPrice === undefined ? yieldNow / cost.predict(plain) : 0
+    return proposer.propose(step, asked, { maxNodes, tokensPerMs, price: draftPrice ?? priceOf(plain, cost) })
+  }
+
+  /** What the attention worker is asked to return or to judge beside the tokens. */
+  const withWishes = (rows: Rows): Rows => {
+    const { sequence } = rows
+    const { length } = rows.tree.tokens
+    const isLooking = rows.sampled.length > 0 && proposer.readsHidden && pace.wantsNext(sequence)
+    const typical = isTypical && isDecoding(sequence) && sequence.sampling.logprobs < 0 && length > 1
+    return {
+      ...rows,
+      ...(isLooking && { numHidden: isDecoding(sequence) ? length : Math.min(length, HIDDEN_CONTEXT) }),
+      ...(typical && { typical: MEDUSA_THRESHOLDS }),
+    }
+  }
+
+  return {
+    draft: async (step, planned) => {
+      pace.turn()
+      const decoding = planned.filter(({ sequence }) => isDecoding(sequence)).map(({ sequence }) => sequence)
+      const asked = scheduler.maxTreeNodes > 1 && proposer.hasDrafter ? decoding.filter((one) => pace.wants(one)) : []
+      const { proposals, waitedMs } = await propose(step, planned, asked)
+      const open = planned.filter(({ sequence }) => !sequence.emitter.isClosed)
+      const choice = chooseTrees(proposals, shapeOf(open), cost, { room: scheduler.treeRoom(open), price: draftPrice })
+      const drafts = new Map<Sequence, StepDraft>()
+      const byScheduled = new Map(proposals.map((proposal) => [proposal.sequence, proposal]))
+      const rows = open.map((plain) => {
+        const proposal = byScheduled.get(plain.sequence)
+        const chosen = proposal && choice.nodes.get(proposal)
+        if (proposal === undefined || chosen === undefined || chosen.length < 2) return withWishes(plain)
+        const isChosen = new Set(chosen)
+        const tree = pruneTree(proposal.tree, (node) => isChosen.has(node))
+        const widened = scheduler.widen(plain, tree)
+        if (widened !== plain) drafts.set(plain.sequence, { proposal, nodes: tree.kept })
+        return withWishes(widened)
+      })
+      return { rows, drafts, asked, waitedMs, choice }
+    },
+    learn: ({ drafts, asked, waitedMs, choice, rows }, accepted) => {
+      const numNodes = [...drafts.values()].reduce((sum, { nodes }) => sum + nodes.length - 1, 0)
+      const numOffered = new Map(
+        [...choice.nodes.keys()].map(({ sequence, tree }) => [sequence, tree.tokens.length - 1]),
+      )
+      const tokensPerMs = choice.plainMs === 0 ? 0 : shapeOf(rows).decoding / choice.plainMs
+      for (const sequence of asked) {
+        countDraft(sequence, numOffered.get(sequence) ?? 0, { waitedMs, price: choice.price })
+        const own = (drafts.get(sequence)?.nodes.length ?? 1) - 1
+        const addedMs = numNodes === 0 ? 0 : ((choice.predictedMs - choice.plainMs) * own) / numNodes
+        const gained = Math.max(0, (accepted.get(sequence)?.length ?? 1) - 1)
+        pace.learn(sequence, gained, tokensPerMs * (addedMs + waitedMs / asked.length))
+      }
+    },
+  }
+}
+
+function countDraft(
+  { stats }: Sequence,
+  numOffered: number,
+  step: { readonly waitedMs: number; readonly price: number },
+): void {
+  stats.draftSteps += 1
+  stats.offered += numOffered
+  stats.draftMs += step.waitedMs
+  stats.priceSum += step.price
+}
+
+/** The drafted nodes of a step, for the counters. */
+export function reportNodes(step: DraftedStep, accepted: ReadonlyMap<Sequence, readonly number[]>): NodeReport[] {
+  return step.rows.flatMap(({ sequence, tree }) => {
+    const draft = step.drafts.get(sequence)
+    if (draft === undefined) return []
+    const nodeDepths = depths(tree)
+    const path = new Set(accepted.get(sequence))
+    return Array.from(draft.nodes, (origin, node) => ({
+      sources: draft.proposal.sources[origin] ?? [],
+      depth: nodeDepths[node]!,
+      isAccepted: path.has(node),
+    })).slice(1)
+  })
+}
+
+/** A sequence's tree of a step, for whoever asked to see it. */
+export function stepTree(
+  step: DraftedStep,
+  { sequence, tree }: Rows,
+  outcome: { readonly accepted: readonly number[]; readonly stepMs: number },
+): BareStepTree {
+  const draft = step.drafts.get(sequence)
+  const { choice } = step
+  return {
+    nodes: Array.from(tree.tokens, (token, node) => ({
+      token,
+      parent: tree.parents[node]!,
+      value: draft?.proposal.values[draft.nodes[node]!] ?? 1,
+      sources: draft?.proposal.sources[draft.nodes[node]!] ?? [],
+    })),
+    accepted: outcome.accepted,
+    proposed: Math.max(0, (draft?.proposal.tree.tokens.length ?? 1) - 1),
+    price: choice.price,
+    plainMs: choice.plainMs,
+    predictedMs: choice.predictedMs,
+    stepMs: outcome.stepMs,
+    draftMs: step.waitedMs,
+  }
+}
