@@ -2,7 +2,7 @@
 
 import { Argument, Command, type CommanderError } from 'commander'
 import { VERSION } from '../lib/config/version.js'
-import { SETTINGS } from '../lib/config/schema.js'
+import { SETTINGS } from '../lib/config/settings.js'
 import { addClusterFlags, collect, type Flags } from './cluster-flags.js'
 import { unimplemented } from './commands/unimplemented.js'
 import { parseReal, parseUint64, parseWhole } from './parse.js'
@@ -100,6 +100,7 @@ function addResults(program: Command, runs: Wire): void {
     )
     .option('--ignore-eos', 'go on after the end token')
     .option('--chat', 'the prompt is a chat message of the user')
+    .option('--show-trees', 'draw what was drafted at each step and what became of it')
     .option('--json', 'print the result as JSON')
     .action(runs(async (flags, prompt) => (await import('./commands/generate.js')).generate(prompt, flags)))
   addClusterFlags(program.command('logits').description('logits of every prompt token, to a safetensors file'))

@@ -1,14 +1,17 @@
 // `banyan generate`: one completion, through a cluster that runs or one that lives for the call.
 
 import { text as readText } from 'node:stream/consumers'
+import pc from 'picocolors'
 import { createGrpcDoor } from '../generation/grpc-door.js'
 import { createHttpDoor } from '../generation/http-door.js'
 import {
   collectGeneration,
+  type GenerationChunk,
   type GenerationDoor,
   type GenerationRequest,
   type GenerationResult,
 } from '../generation/generation.js'
+import { createTreeView, type TreeView } from '../generation/tree-view.js'
 import { loadConfig, printsConfig, type Flags } from '../cluster-flags.js'
 import { watchSignals } from '../interruption.js'
 import { parseTokens } from '../parse.js'
@@ -23,6 +26,7 @@ export interface GenerateFlags {
   readonly tokens?: string
   readonly chat?: boolean
   readonly json?: boolean
+  readonly showTrees?: boolean
   readonly n?: number
   readonly maxTokens?: number
   readonly temperature?: number
@@ -62,14 +66,28 @@ function checkInput(prompt: string | undefined, { tokens, chat }: GenerateFlags)
 }
 
 async function toRequest(prompt: string | undefined, flags: GenerateFlags): Promise<GenerationRequest> {
-  const { maxTokens, temperature, topP, topK, minP, seed, stop, ignoreEos, tokens, chat, n = 1 } = flags
+  const {
+    maxTokens,
+    temperature,
+    topP,
+    topK,
+    minP,
+    seed,
+    stop,
+    ignoreEos,
+    tokens,
+    chat,
+    n = 1,
+    showTrees = false,
+  } = flags
   const given = Object.entries({ maxTokens, temperature, topP, topK, minP, seed, stop, ignoreEos }).filter(
     ([, value]) => value !== undefined,
   )
   const sampling = Object.fromEntries(given) as GenerationRequest['sampling'] // the same fields, without the absent ones
-  if (tokens !== undefined) return { input: { kind: 'tokens', tokens: parseTokens(tokens) }, sampling, n }
+  const rest = { sampling, n, returnTrees: showTrees }
+  if (tokens !== undefined) return { input: { kind: 'tokens', tokens: parseTokens(tokens) }, ...rest }
   const text = prompt === '-' ? await readText(process.stdin) : (prompt ?? '')
-  return { input: { kind: chat === true ? 'chat' : 'text', text }, sampling, n }
+  return { input: { kind: chat === true ? 'chat' : 'text', text }, ...rest }
 }
 
 async function runThrough(
@@ -77,13 +95,18 @@ async function runThrough(
   request: GenerationRequest,
   { signal, isJson }: { readonly signal: AbortSignal; readonly isJson: boolean },
 ): Promise<number> {
-  const isStreamed = !isJson && request.n === 1
+  const withTrees = request.returnTrees === true
+  const isStreamed = !isJson && !withTrees && request.n === 1
+  const trees = withTrees && !isJson ? viewTrees(request) : undefined
   try {
-    const result = await collectGeneration(door.generate(request, signal), ({ text }) => {
-      if (isStreamed) process.stdout.write(text)
-    })
+    const onChunk = (chunk: GenerationChunk): void => {
+      if (isStreamed) process.stdout.write(chunk.text)
+      trees?.show(chunk)
+    }
+    const result = await collectGeneration(door.generate(request, signal), onChunk, { withTrees })
+    trees?.end()
     if (isJson) printJson(result)
-    else print(isStreamed ? remainder(result) : allChoices(result))
+    else print(isStreamed ? remainder(result) : `${withTrees ? '\n' : ''}${allTexts(result)}`)
     return 0
   } finally {
     door.close()
@@ -94,5 +117,18 @@ async function runThrough(
 const remainder = ({ choices: [first] }: GenerationResult): string =>
   first?.text === '' ? first.tokenIds.join(',') : ''
 
-const allChoices = ({ choices }: GenerationResult): string =>
-  choices.map(({ text, tokenIds }, i) => `--- choice ${i}\n${text === '' ? tokenIds.join(',') : text}`).join('\n')
+/** Several choices under a headline each. */
+function allTexts({ choices }: GenerationResult): string {
+  const texts = choices.map(({ text, tokenIds }) => (text === '' ? tokenIds.join(',') : text))
+  return texts.length === 1 ? texts.join('') : texts.map((text, i) => `--- choice ${i}\n${text}`).join('\n')
+}
+
+const DEFAULT_WIDTH = 100 // where stdout is no terminal
+
+const viewTrees = ({ n }: GenerationRequest): TreeView =>
+  createTreeView({
+    color: pc.isColorSupported,
+    width: process.stdout.columns ?? DEFAULT_WIDTH,
+    numChoices: n,
+    print,
+  })

@@ -1,5 +1,7 @@
 // A generation as the command line sees it, through whichever door it came.
 
+import type { StepTree } from '../../sdk/src/index.js'
+
 export interface GenerationRequest {
   readonly input:
     | { readonly kind: 'text'; readonly text: string }
@@ -7,6 +9,7 @@ export interface GenerationRequest {
     | { readonly kind: 'chat'; readonly text: string } // one user message
   readonly sampling: GenerationSampling
   readonly n: number
+  readonly returnTrees?: boolean
 }
 
 /** Absent fields take the model's own defaults. */
@@ -35,11 +38,21 @@ export interface GenerationStats {
   readonly drafted: number
   readonly accepted: number
   readonly acceptanceLength: number
+  readonly draftSteps: number // for which drafts were asked
+  readonly offered: number // nodes that were proposed; those drafted paid
+  readonly draftMs: number // waited for drafts
+  readonly meanPrice: number // the least value at which a node paid, mean over these steps
 }
 
 export type GenerationEvent =
   | { readonly type: 'accepted'; readonly fingerprint: string }
-  | { readonly type: 'chunk'; readonly choice: number; readonly tokenIds: readonly number[]; readonly text: string }
+  | {
+      readonly type: 'chunk'
+      readonly choice: number
+      readonly tokenIds: readonly number[]
+      readonly text: string
+      readonly tree?: StepTree // of the step that gave the tokens, where it was asked for
+    }
   | {
       readonly type: 'finished'
       readonly choice: number
@@ -53,6 +66,7 @@ export interface GenerationResult {
     readonly text: string
     readonly tokenIds: readonly number[]
     readonly finishReason: string
+    readonly trees?: readonly StepTree[] // one per step
   }[]
   readonly usage: GenerationUsage
   readonly fingerprint: string
@@ -69,6 +83,7 @@ interface Choice {
   text: string
   tokenIds: number[]
   finishReason: string
+  trees?: StepTree[]
 }
 
 const NO_USAGE: GenerationUsage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 }
@@ -80,23 +95,32 @@ const NO_STATS: GenerationStats = {
   drafted: 0,
   accepted: 0,
   acceptanceLength: 0,
+  draftSteps: 0,
+  offered: 0,
+  draftMs: 0,
+  meanPrice: 0,
 }
+
+export type GenerationChunk = Extract<GenerationEvent, { type: 'chunk' }>
 
 /** Gathers a request's events; each chunk is also handed to `onChunk` as it comes. */
 export async function collectGeneration(
   events: AsyncIterable<GenerationEvent>,
-  onChunk: (chunk: Extract<GenerationEvent, { type: 'chunk' }>) => void,
+  onChunk: (chunk: GenerationChunk) => void,
+  { withTrees = false } = {},
 ): Promise<GenerationResult> {
   const choices: Choice[] = []
   const ends: { readonly usage: GenerationUsage; readonly stats: GenerationStats }[] = []
   let fingerprint = ''
-  const choiceAt = (index: number): Choice => (choices[index] ??= { text: '', tokenIds: [], finishReason: '' })
+  const choiceAt = (index: number): Choice =>
+    (choices[index] ??= { text: '', tokenIds: [], finishReason: '', ...(withTrees ? { trees: [] } : {}) })
   for await (const event of events) {
     if (event.type === 'accepted') fingerprint = event.fingerprint
     else if (event.type === 'chunk') {
       const choice = choiceAt(event.choice)
       choice.text += event.text
       choice.tokenIds.push(...event.tokenIds)
+      if (event.tree !== undefined) choice.trees?.push(event.tree)
       onChunk(event)
     } else {
       choiceAt(event.choice).finishReason = event.finishReason
@@ -113,6 +137,7 @@ export async function collectGeneration(
 function mergeStats(all: GenerationStats, one: GenerationStats): GenerationStats {
   const steps = all.steps + one.steps
   const accepted = all.accepted + one.accepted
+  const draftSteps = all.draftSteps + one.draftSteps
   return {
     ttftMs: Math.max(all.ttftMs, one.ttftMs),
     tpotMs: Math.max(all.tpotMs, one.tpotMs),
@@ -120,6 +145,10 @@ function mergeStats(all: GenerationStats, one: GenerationStats): GenerationStats
     steps,
     drafted: all.drafted + one.drafted,
     accepted,
+    draftSteps,
+    offered: all.offered + one.offered,
+    draftMs: all.draftMs + one.draftMs,
+    meanPrice: draftSteps === 0 ? 0 : (all.meanPrice * all.draftSteps + one.meanPrice * one.draftSteps) / draftSteps,
     acceptanceLength: steps === 0 ? 0 : (all.acceptanceLength * all.steps + one.acceptanceLength * one.steps) / steps,
   }
 }

@@ -16,8 +16,8 @@ export function createGrpcDoor(options: {
   }
 }
 
-function toSdk({ input, sampling, n }: GenerationRequest): GenerateRequest {
-  const rest = { sampling, n }
+function toSdk({ input, sampling, n, returnTrees = false }: GenerationRequest): GenerateRequest {
+  const rest = { sampling, n, returnTrees }
   if (input.kind === 'tokens') return { ...rest, tokens: input.tokens }
   return input.kind === 'text'
     ? { ...rest, text: input.text }

@@ -15,6 +15,33 @@ import { readEvents } from './sse.js'
 
 const END = '[DONE]'
 
+const treeSchema = z
+  .object({
+    nodes: z.array(
+      z.object({
+        token: z.number(),
+        text: z.string(),
+        parent: z.number(),
+        value: z.number(),
+        sources: z.array(z.string()),
+      }),
+    ),
+    accepted: z.array(z.number()),
+    proposed: z.number(),
+    price: z.number(),
+    plain_ms: z.number(),
+    predicted_ms: z.number(),
+    step_ms: z.number(),
+    draft_ms: z.number(),
+  })
+  .transform(({ plain_ms, predicted_ms, step_ms, draft_ms, ...rest }) => ({
+    ...rest,
+    plainMs: plain_ms,
+    predictedMs: predicted_ms,
+    stepMs: step_ms,
+    draftMs: draft_ms,
+  }))
+
 const chunkSchema = z.object({
   system_fingerprint: z.string().nullish(),
   choices: z.array(
@@ -23,6 +50,7 @@ const chunkSchema = z.object({
       text: z.string().nullish(),
       delta: z.object({ content: z.string().nullish() }).nullish(),
       token_ids: z.array(z.number()).nullish(),
+      tree: treeSchema.nullish(),
       finish_reason: z.string().nullish(),
     }),
   ),
@@ -78,7 +106,7 @@ export function createHttpDoor({ url, apiKey, now }: HttpDoorOptions): Generatio
 }
 
 /** The body; a seed beyond a double's integers goes as text. */
-export function requestBody(model: string, { input, sampling, n }: GenerationRequest): string {
+export function requestBody(model: string, { input, sampling, n, returnTrees }: GenerationRequest): string {
   const { seed } = sampling
   const prompt =
     input.kind === 'chat'
@@ -91,6 +119,7 @@ export function requestBody(model: string, { input, sampling, n }: GenerationReq
     stream: true,
     stream_options: { include_usage: true },
     return_token_ids: true,
+    return_trees: returnTrees,
     max_tokens: sampling.maxTokens,
     temperature: sampling.temperature,
     top_p: sampling.topP,
@@ -117,7 +146,8 @@ async function* toEvents(response: Response, clock: Stopwatch): AsyncGenerator<G
       const text = choice.text ?? choice.delta?.content ?? ''
       const tokenIds = choice.token_ids ?? []
       clock.tokens(tokenIds.length)
-      if (text !== '' || tokenIds.length > 0) yield { type: 'chunk', choice: choice.index, tokenIds, text }
+      const tree = choice.tree ? { tree: choice.tree } : {}
+      if (text !== '' || tokenIds.length > 0) yield { type: 'chunk', choice: choice.index, tokenIds, text, ...tree }
       if (typeof choice.finish_reason === 'string') reasons.set(choice.index, choice.finish_reason)
     }
     usage = usageOf(chunk) ?? usage
@@ -176,6 +206,10 @@ function createStopwatch(now: () => number): Stopwatch {
         drafted: 0,
         accepted: 0,
         acceptanceLength: 0,
+        draftSteps: 0,
+        offered: 0,
+        draftMs: 0,
+        meanPrice: 0,
       }
     },
   }

@@ -190,6 +190,7 @@ function toChoice({ choice, finishReason, usage, stats }: FinishedEvent, chunks:
     text: mine.map((chunk) => chunk.text).join(''),
     tokenIds: mine.flatMap((chunk) => [...chunk.tokenIds]),
     logprobs: mine.flatMap((chunk) => [...chunk.logprobs]),
+    trees: mine.flatMap(({ tree }) => (tree === undefined ? [] : [tree])),
     finishReason,
     usage,
     stats,

@@ -11,6 +11,7 @@ import type {
   SamplingOptions,
   ServerInfo,
   Stats,
+  StepTree,
   Usage,
 } from './types.js'
 
@@ -62,7 +63,14 @@ interface WireEvent {
   readonly requestId: string
   readonly event?: 'accepted' | 'chunk' | 'finished'
   readonly accepted?: { promptTokens: number; cachedTokens: number; fingerprint: string; seed: string; model: string }
-  readonly chunk?: { choice: number; offset: number; tokenIds: number[]; text: string; logprobs: Logprob[] }
+  readonly chunk?: {
+    choice: number
+    offset: number
+    tokenIds: number[]
+    text: string
+    logprobs: Logprob[]
+    tree: StepTree | null
+  }
   readonly finished?: {
     choice: number
     reason: string
@@ -83,7 +91,10 @@ export function toEvent(plain: Plain): GenerateEvent {
   const wire = plain as unknown as WireEvent // see above
   const { requestId, accepted, chunk, finished } = wire
   if (accepted !== undefined) return { type: 'accepted', requestId, ...accepted, seed: BigInt(accepted.seed) }
-  if (chunk !== undefined) return { type: 'chunk', requestId, ...chunk }
+  if (chunk !== undefined) {
+    const { tree, ...rest } = chunk
+    return { type: 'chunk', requestId, ...rest, ...(tree === null ? {} : { tree }) }
+  }
   if (finished === undefined) throw new BanyanError('internal', 'the server sent an event of an unknown kind')
   const { choice, reason, usage, stats, stopString, stopTokenId } = finished
   const stop = stopTokenId ?? (stopString === '' ? undefined : stopString)

@@ -34,6 +34,7 @@ export interface GenerateRequest {
   readonly n?: number
   readonly logprobs?: number // of the sampled token and of this many best ones
   readonly speculation?: boolean // false: no drafts; the text is the same either way
+  readonly returnTrees?: boolean // chunks carry the token tree of their step
 }
 
 export interface CallOptions {
@@ -57,6 +58,10 @@ export interface Stats {
   readonly drafted: number
   readonly accepted: number
   readonly acceptanceLength: number
+  readonly draftSteps: number // for which drafts were asked
+  readonly offered: number // nodes that were proposed; those drafted paid
+  readonly draftMs: number // waited for drafts
+  readonly meanPrice: number // the least value at which a node paid, mean over these steps
 }
 
 export interface Logprob {
@@ -64,6 +69,26 @@ export interface Logprob {
   readonly logprob: number
   readonly text: string
   readonly top: readonly { readonly token: number; readonly logprob: number }[]
+}
+
+/** What was drafted for one step of a choice, what it was held to be worth, what became of it. */
+export interface StepTree {
+  readonly nodes: readonly StepNode[] // parents first; node 0 is the last token before the step
+  readonly accepted: readonly number[] // path from node 0
+  readonly proposed: number // nodes that the drafter offered, node 0 left out; those not in the tree did not pay
+  readonly price: number // the least value at which a node paid
+  readonly plainMs: number // predicted for the step without drafts; 0: not known yet
+  readonly predictedMs: number // with them
+  readonly stepMs: number
+  readonly draftMs: number // waited for the drafter
+}
+
+export interface StepNode {
+  readonly token: number
+  readonly text: string // empty where it is no whole character
+  readonly parent: number // -1 for node 0
+  readonly value: number // estimated probability that the path to the node is accepted
+  readonly sources: readonly string[] // who proposed it
 }
 
 export interface AcceptedEvent {
@@ -84,6 +109,7 @@ export interface ChunkEvent {
   readonly tokenIds: readonly number[]
   readonly text: string // may be empty while a character is incomplete
   readonly logprobs: readonly Logprob[]
+  readonly tree?: StepTree // where trees were asked for
 }
 
 export interface FinishedEvent {
@@ -103,6 +129,7 @@ export interface Choice {
   readonly tokenIds: readonly number[]
   readonly finishReason: FinishReason
   readonly logprobs: readonly Logprob[]
+  readonly trees: readonly StepTree[] // one per step, where they were asked for
   readonly usage: Usage
   readonly stats: Stats
 }

@@ -7,10 +7,12 @@
 
 import type { Detokenizer } from '../../lib/model/detokenizer.js'
 import type { TokenLogprobs } from '../../lib/sampling/params.js'
-import type { ChoiceStats, GenerateEvent, TokenLogprob } from './engine.js'
+import type { ChoiceStats, GenerateEvent, StepTree, TokenLogprob } from './engine.js'
 import type { RequestLog } from './request-log.js'
-import type { Ending, SequenceEmitter, SequenceStats } from './sequence.js'
+import type { BareStepTree, Ending, SequenceEmitter, SequenceStats } from './sequence.js'
 import type { StopChecker } from './stop-checker.js'
+
+type ChunkEvent = Extract<GenerateEvent, { kind: 'chunk' }>
 
 export interface EmitterOptions {
   readonly log: RequestLog
@@ -19,6 +21,7 @@ export interface EmitterOptions {
   readonly maxTokens: number
   readonly endTokenIds: ReadonlySet<number>
   readonly includeStop: boolean
+  readonly returnsTrees: boolean
   readonly detokenizer: Detokenizer | undefined
   readonly stopChecker: StopChecker | undefined
   readonly tokenText: (token: number) => { readonly text: string; readonly bytes: readonly number[] }
@@ -58,7 +61,7 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
     ...options.tokenText(token),
   })
 
-  const chunk = (tokenIds: readonly number[], text: string, logprobs: readonly TokenLogprobs[]): GenerateEvent => ({
+  const chunk = (tokenIds: readonly number[], text: string, logprobs: readonly TokenLogprobs[]): ChunkEvent => ({
     kind: 'chunk',
     choice,
     offset: numTokens - tokenIds.length,
@@ -73,7 +76,12 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
     return numTokens >= options.maxTokens ? { reason: 'length' } : undefined
   }
 
-  const push: SequenceEmitter['push'] = (tokens, logprobs) => {
+  const withTexts = ({ nodes, ...rest }: BareStepTree): StepTree => ({
+    ...rest,
+    nodes: nodes.map((node) => ({ ...node, text: options.tokenText(node.token).text })),
+  })
+
+  const push: SequenceEmitter['push'] = (tokens, logprobs, tree) => {
     if (isClosed) return undefined
     const taken: number[] = []
     let text = ''
@@ -94,11 +102,12 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
     if (firstMs === 0) firstMs = now
     lastMs = now
     // The worker's log-probabilities come with the tokens they belong to; there are none where none were asked for.
-    log.append(chunk(taken, text, (logprobs as readonly TokenLogprobs[]).slice(0, taken.length)))
+    const event = chunk(taken, text, (logprobs as readonly TokenLogprobs[]).slice(0, taken.length))
+    log.append(options.returnsTrees && tree !== undefined ? { ...event, tree: withTexts(tree) } : event)
     return ending
   }
 
-  const statsOf = ({ steps, drafted, accepted }: SequenceStats): ChoiceStats => {
+  const statsOf = ({ steps, drafted, accepted, ...drafts }: SequenceStats): ChoiceStats => {
     const decodeMs = lastMs - firstMs
     const decodeSteps = Math.max(1, steps)
     return {
@@ -109,6 +118,10 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
       drafted,
       accepted,
       acceptanceLength: 1 + accepted / decodeSteps,
+      draftSteps: drafts.draftSteps,
+      offered: drafts.offered,
+      draftMs: drafts.draftMs,
+      meanPrice: drafts.priceSum / Math.max(1, drafts.draftSteps),
     }
   }
 

@@ -44,6 +44,7 @@ export interface GenerateInput {
   readonly n?: number | undefined // 0 and absent mean 1
   readonly logprobs?: number | undefined // absent: none; n ≥ 0: of the sampled token and of the n best
   readonly speculation?: boolean | undefined // false: no drafts for this request
+  readonly returnTrees?: boolean | undefined // chunks carry the token tree of their step
   readonly tenant?: string | undefined // the API key's name
 }
 
@@ -63,6 +64,30 @@ export interface ChoiceStats {
   readonly drafted: number
   readonly accepted: number
   readonly acceptanceLength: number
+  readonly draftSteps: number // for which drafts were asked
+  readonly offered: number // nodes that were proposed; those drafted paid
+  readonly draftMs: number // waited for drafts
+  readonly meanPrice: number // the least value at which a node paid, mean over these steps
+}
+
+/** The token tree of one step of a choice: what was drafted, what it was held to be worth, what became of it. */
+export interface StepTree {
+  readonly nodes: readonly StepNode[] // node 0 is the last token before the step
+  readonly accepted: readonly number[] // path from node 0
+  readonly proposed: number // nodes that the drafter offered, the root left out; the others did not pay
+  readonly price: number // the least value at which a node paid in this step
+  readonly plainMs: number // predicted for the step without any drafts; 0: not known yet
+  readonly predictedMs: number // with them
+  readonly stepMs: number
+  readonly draftMs: number // waited for the drafter
+}
+
+export interface StepNode {
+  readonly token: number
+  readonly text: string
+  readonly parent: number // -1 for node 0
+  readonly value: number // estimated probability that the path to the node is accepted
+  readonly sources: readonly string[] // who proposed it
 }
 
 /** A token's raw log-probability, with its own text ('' where it is no whole character) and bytes. */
@@ -91,6 +116,7 @@ export type GenerateEvent =
       readonly tokenIds: readonly number[]
       readonly text: string // may be empty while a character or a stop string is incomplete
       readonly logprobs: readonly (TokenLogprob & { readonly top: readonly TokenLogprob[] })[]
+      readonly tree?: StepTree | undefined // where they were asked for
     }
   | {
       readonly kind: 'finished'

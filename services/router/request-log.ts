@@ -95,7 +95,10 @@ export function createRequestLog(): RequestLog {
   }
 }
 
-/** A finished log keeps one chunk per choice: a later reader gets the same tokens and text in fewer pieces. */
+/**
+ * A finished log keeps one chunk per choice: a later reader gets the same tokens and text in fewer pieces, and no token
+ * trees, which take far more room than what they led to.
+ */
 function compact(events: readonly GenerateEvent[]): GenerateEvent[] {
   const chunks = events.filter((event) => event.kind === 'chunk')
   const whole = [...new Set(chunks.map(({ choice }) => choice))].map((choice) => {

@@ -19,7 +19,7 @@ import { modelInfo } from './model-info.js'
 import type { PlacementManager } from './placement-manager.js'
 import { promptTokens } from './prompt.js'
 import { createRequests, hashBody, requestState, type RequestRecord } from './requests.js'
-import type { Sequence } from './sequence.js'
+import { noStats, type Sequence } from './sequence.js'
 import { createStopChecker } from './stop-checker.js'
 import { validate, type ModelLimits, type ValidRequest } from './validate.js'
 import type { AttentionWorkers } from './workers.js'
@@ -54,7 +54,8 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
   let isDraining = false
   let hasBeenReady = false
 
-  const fingerprint = (): string => systemFingerprint(options.modelFingerprint, options.deviceClass())
+  const fingerprint = (): string =>
+    systemFingerprint(options.modelFingerprint, options.deviceClass(), options.limits.acceptance)
 
   const isReady = (): boolean => {
     const wanted = hasBeenReady ? 1 : options.limits.numAttention
@@ -124,12 +125,14 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
       seed: request.sampling.seed,
     })
     metrics.requestAccepted(request.prompt.length)
-    record.sequences = Array.from({ length: request.n }, (_, choice) => createSequence(record, request, choice))
+    record.sequences = Array.from({ length: request.n }, (_, choice) =>
+      createSequence(record, request, choice, input.tenant ?? ''),
+    )
     workers.submit(record.sequences)
     return record
   }
 
-  const createSequence = (record: RequestRecord, request: ValidRequest, choice: number): Sequence => {
+  const createSequence = (record: RequestRecord, request: ValidRequest, choice: number, tenant: string): Sequence => {
     const endTokenIds = new Set(request.sampling.endTokenIds)
     const { tokenizer } = checkpoint
     const startedMs = performance.now()
@@ -140,6 +143,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
       maxTokens: request.maxTokens,
       endTokenIds,
       includeStop: request.includeStop,
+      returnsTrees: request.returnsTrees,
       detokenizer: tokenizer && createDetokenizer(tokenizer),
       stopChecker: request.stop.length > 0 ? createStopChecker(request.stop, request.includeStop) : undefined,
       tokenText: (token) => ({
@@ -167,6 +171,8 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
       sampling: request.sampling,
       limits: { maxTokens: request.maxTokens, endTokenIds },
       drafts: request.drafts && options.limits.draft.length > 0,
+      tenant,
+      returnsTrees: request.returnsTrees,
       traceparent: record.span && traceparentOf(record.span),
       emitter,
       tokens: [...request.prompt],
@@ -177,9 +183,8 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
       cachedTokens: 0,
       restarts: 0,
       draftedUpTo: 0,
-      draftSkips: 0,
-      draftPause: 0,
-      stats: { steps: 0, drafted: 0, accepted: 0 },
+      hidden: undefined,
+      stats: noStats(),
     }
   }
 

@@ -27,6 +27,7 @@ export interface ValidRequest {
   readonly stop: readonly string[]
   readonly includeStop: boolean
   readonly drafts: boolean
+  readonly returnsTrees: boolean
   readonly sampling: SamplingParams // choice-independent; the seed is the given or the drawn one
 }
 
@@ -81,6 +82,7 @@ export function validate(
     stop: checkStops(fields.stop ?? []),
     includeStop: fields.includeStop ?? false,
     drafts: input.speculation ?? true,
+    returnsTrees: input.returnTrees ?? false,
     sampling: { ...checkSampling(fields, limits, maxTokens), seed, logprobs: checkLogprobs(input.logprobs) },
   }
 }

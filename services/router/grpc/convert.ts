@@ -9,6 +9,7 @@ import type {
   PromptInput,
   SamplingInput,
 } from '../engine.js'
+import { treeFields } from '../tree-fields.js'
 
 /** GenerateRequest as proto-loader decodes it: absent optional fields are undefined, uint64 is a decimal string. */
 export interface WireGenerateRequest {
@@ -23,6 +24,7 @@ export interface WireGenerateRequest {
   readonly return_logprobs: boolean
   readonly top_logprobs: number
   readonly speculation?: boolean
+  readonly return_trees: boolean
 }
 
 interface WireSampling {
@@ -106,6 +108,7 @@ export function toGenerateInput(request: WireGenerateRequest, tenant: string): G
     n: request.n,
     logprobs: request.return_logprobs ? request.top_logprobs : undefined,
     speculation: request.speculation,
+    returnTrees: request.return_trees,
     tenant,
   }
 }
@@ -145,6 +148,7 @@ export function toResponse(requestId: string, event: GenerateEvent): Record<stri
             text,
             top: top.map((best) => ({ token: best.token, logprob: best.logprob })),
           })),
+          ...(event.tree === undefined ? {} : { tree: treeFields(event.tree) }),
         },
       }
     case 'finished':
@@ -169,6 +173,10 @@ function finishedOf({ choice, reason, usage, stats, stopReason }: Extract<Genera
       drafted: stats.drafted,
       accepted: stats.accepted,
       acceptance_length: stats.acceptanceLength,
+      draft_steps: stats.draftSteps,
+      offered: stats.offered,
+      draft_ms: stats.draftMs,
+      mean_price: stats.meanPrice,
     },
     ...(typeof stopReason === 'string' ? { stop_string: stopReason } : {}),
     ...(typeof stopReason === 'number' ? { stop_token_id: stopReason } : {}),

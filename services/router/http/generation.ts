@@ -19,7 +19,7 @@ import {
 } from './openai-output.js'
 import { openEventStream } from './event-stream.js'
 import { sendJson, type Exchange } from './exchange.js'
-import { chatSchema, completionSchema, parseBody } from './schemas.js'
+import { chatSchema, completionSchema, parseBody, type ChatBody, type CompletionBody } from './schemas.js'
 
 interface Call {
   readonly inputs: readonly GenerateInput[] // one per prompt
@@ -32,7 +32,7 @@ export async function answerChat(exchange: Exchange): Promise<void> {
   const body = parseBody(chatSchema, await exchange.body())
   await answer(exchange, {
     inputs: [chatInput(body, exchange)],
-    output: { endpoint: 'chat', withTokenIds: body.return_token_ids === true, withLogprobs: body.logprobs === true },
+    output: { endpoint: 'chat', withLogprobs: body.logprobs === true, ...extras(body) },
     isStream: body.stream === true,
     withUsage: body.stream_options?.include_usage === true,
   })
@@ -43,11 +43,16 @@ export async function answerCompletions(exchange: Exchange): Promise<void> {
   const withLogprobs = body.logprobs !== null && body.logprobs !== undefined
   await answer(exchange, {
     inputs: completionInputs(body, exchange),
-    output: { endpoint: 'completions', withTokenIds: body.return_token_ids === true, withLogprobs },
+    output: { endpoint: 'completions', withLogprobs, ...extras(body) },
     isStream: body.stream === true,
     withUsage: body.stream_options?.include_usage === true,
   })
 }
+
+const extras = (body: ChatBody | CompletionBody): Pick<OutputOptions, 'withTokenIds' | 'withTrees'> => ({
+  withTokenIds: body.return_token_ids === true,
+  withTrees: body.return_trees === true,
+})
 
 /** Where one of the call's requests fails, the others are cancelled, too: nobody will read them. */
 async function answer(exchange: Exchange, call: Call): Promise<void> {

@@ -47,6 +47,7 @@ export function chatInput(body: ChatBody, { requestId, tenant }: RequestContext)
     n: some(body.n),
     logprobs: body.logprobs === true ? (body.top_logprobs ?? 0) : undefined,
     speculation: some(body.speculation),
+    returnTrees: some(body.return_trees),
   }
 }
 
@@ -62,6 +63,7 @@ export function completionInputs(body: CompletionBody, { requestId, tenant }: Re
     n: some(body.n),
     logprobs: some(body.logprobs),
     speculation: some(body.speculation),
+    returnTrees: some(body.return_trees),
   }))
 }
 

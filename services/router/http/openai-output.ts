@@ -1,6 +1,7 @@
 // From the engine's events to OpenAI's objects: chunks of a stream, or one response.
 
 import type { GenerateEvent, TokenLogprob, Usage } from '../engine.js'
+import { treeFields } from '../tree-fields.js'
 
 export type Endpoint = 'chat' | 'completions'
 export type ChunkEvent = Extract<GenerateEvent, { kind: 'chunk' }>
@@ -12,6 +13,7 @@ export interface OutputOptions {
   readonly endpoint: Endpoint
   readonly withTokenIds: boolean
   readonly withLogprobs: boolean
+  readonly withTrees: boolean
 }
 
 /** Fields that every object of a response carries. */
@@ -96,6 +98,7 @@ export function chunkChoice(
     logprobs: logprobsOf(event.logprobs, options, textStart),
     finish_reason: null,
     ...tokenIds(event.tokenIds, options),
+    ...(options.withTrees && event.tree !== undefined ? { tree: treeFields(event.tree) } : {}),
   }
 }
 
@@ -134,5 +137,8 @@ export function wholeChoice(
       chunks.flatMap((chunk) => [...chunk.tokenIds]),
       options,
     ),
+    ...(options.withTrees
+      ? { trees: chunks.flatMap(({ tree }) => (tree === undefined ? [] : [treeFields(tree)])) }
+      : {}),
   }
 }

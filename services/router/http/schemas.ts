@@ -29,6 +29,7 @@ const common = {
   ignore_eos: flag,
   include_stop_str_in_output: flag,
   return_token_ids: flag,
+  return_trees: flag,
   speculation: flag,
   stream: flag,
   stream_options: z.looseObject({ include_usage: flag }).nullish(),

@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import type { Logger } from '../../../lib/config/service.js'
 import { ClusterError } from '../../../lib/errors.js'
-import type { GenerateEvent, GenerateInput, InferenceEngine } from '../../../services/router/engine.js'
+import type { GenerateEvent, GenerateInput, InferenceEngine, StepTree } from '../../../services/router/engine.js'
 
 type Script = (input: GenerateInput, signal: AbortSignal) => AsyncIterable<GenerateEvent>
 
@@ -34,13 +34,14 @@ export const accepted = (requestId: string, seed = 7n): GenerateEvent => ({
   seed,
 })
 
-export const chunk = (choice: number, offset: number, text: string): GenerateEvent => ({
+export const chunk = (choice: number, offset: number, text: string, tree?: StepTree): GenerateEvent => ({
   kind: 'chunk',
   choice,
   offset,
   tokenIds: [100 + offset],
   text,
   logprobs: [],
+  tree,
 })
 
 export const finished = (choice: number, completionTokens: number): GenerateEvent => ({
@@ -49,7 +50,19 @@ export const finished = (choice: number, completionTokens: number): GenerateEven
   reason: 'length',
   stopReason: undefined,
   usage: { promptTokens: 3, cachedTokens: 1, completionTokens },
-  stats: { ttftMs: 1, tpotMs: 1, tokensPerSecond: 1, steps: 1, drafted: 0, accepted: 0, acceptanceLength: 1 },
+  stats: {
+    ttftMs: 1,
+    tpotMs: 1,
+    tokensPerSecond: 1,
+    steps: 1,
+    drafted: 0,
+    accepted: 0,
+    acceptanceLength: 1,
+    draftSteps: 0,
+    offered: 0,
+    draftMs: 0,
+    meanPrice: 0,
+  },
 })
 
 /** Two tokens for every choice. */

@@ -32,7 +32,19 @@ describe('readEvents', () => {
 })
 
 describe('collectGeneration', () => {
-  const stats = { ttftMs: 5, tpotMs: 2, tokensPerSecond: 10, steps: 4, drafted: 6, accepted: 3, acceptanceLength: 1.75 }
+  const stats = {
+    ttftMs: 5,
+    tpotMs: 2,
+    tokensPerSecond: 10,
+    steps: 4,
+    drafted: 6,
+    accepted: 3,
+    acceptanceLength: 1.75,
+    draftSteps: 0,
+    offered: 0,
+    draftMs: 0,
+    meanPrice: 0,
+  }
   const usage = { promptTokens: 3, cachedTokens: 0, completionTokens: 2 }
   const chunk = (choice: number, tokenIds: number[], text: string): GenerationEvent => ({
     type: 'chunk',
@@ -79,6 +91,26 @@ describe('collectGeneration', () => {
       [both.stats.steps, both.stats.accepted, both.stats.acceptanceLength, both.stats.ttftMs],
       [8, 6, 1.75, 5],
     )
+  })
+})
+
+describe('collectGeneration with trees', () => {
+  const node = { token: 5, text: 'a', parent: -1, value: 1, sources: [] }
+  const times = { plainMs: 0, predictedMs: 0, stepMs: 1, draftMs: 0 }
+  const tree = { nodes: [node], accepted: [0], proposed: 0, price: 0.5, ...times }
+  const chunks: readonly GenerationEvent[] = [
+    { type: 'chunk', choice: 0, tokenIds: [1], text: 'a' },
+    { type: 'chunk', choice: 0, tokenIds: [2], text: 'b', tree },
+  ]
+
+  it('gathers those of each choice', async () => {
+    const { choices } = await collectGeneration(from(chunks), () => undefined, { withTrees: true })
+    assert.deepEqual(choices[0]?.trees, [tree])
+  })
+
+  it('leaves them out where nobody asked', async () => {
+    const { choices } = await collectGeneration(from(chunks), () => undefined)
+    assert.deepEqual(Object.keys(choices[0] ?? {}), ['text', 'tokenIds', 'finishReason'])
   })
 })
 

@@ -55,6 +55,11 @@ describe('a request from the SDK to the engine', () => {
     assert.equal(travel({ text: 'x', speculation: false }).speculation, false)
   })
 
+  it('asks for trees only where it says so', () => {
+    assert.equal(travel({ text: 'x' }).returnTrees, false)
+    assert.equal(travel({ text: 'x', returnTrees: true }).returnTrees, true)
+  })
+
   it('asks for log-probabilities of none, of the token, of the best', () => {
     assert.deepEqual(
       [undefined, 0, 3].map(

@@ -36,11 +36,23 @@ const end: FinishedEvent = {
   reason: 'stop',
   stopReason: ';',
   usage,
-  stats: { ttftMs: 1, tpotMs: 1, tokensPerSecond: 1, steps: 1, drafted: 0, accepted: 0, acceptanceLength: 1 },
+  stats: {
+    ttftMs: 1,
+    tpotMs: 1,
+    tokensPerSecond: 1,
+    steps: 1,
+    drafted: 0,
+    accepted: 0,
+    acceptanceLength: 1,
+    draftSteps: 0,
+    offered: 0,
+    draftMs: 0,
+    meanPrice: 0,
+  },
 }
 
 describe('OpenAI’s objects', () => {
-  const options = { endpoint: 'completions', withTokenIds: true, withLogprobs: true } as const
+  const options = { endpoint: 'completions', withTokenIds: true, withLogprobs: true, withTrees: false } as const
 
   it('count a prompt once, however many choices it has', () =>
     assert.deepEqual(usageOf([usage, usage, usage, usage], 2), {

@@ -108,6 +108,14 @@ describe('an OpenAI body', () => {
     assert.deepEqual(given, [['maxTokens', 1]])
   })
 
+  it('asks for trees at either endpoint', () => {
+    assert.deepEqual(
+      [completion({ return_trees: true })[0]?.returnTrees, completion({})[0]?.returnTrees],
+      [true, undefined],
+    )
+    assert.equal(chat({ return_trees: true }).returnTrees, true)
+  })
+
   it('carries a seed of 64 bits as text', () => {
     assert.equal(completion({ seed: '18446744073709551615' })[0]?.sampling.seed, 2n ** 64n - 1n)
     assert.equal(completion({ seed: 7 })[0]?.sampling.seed, 7n)
