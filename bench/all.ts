@@ -1,4 +1,4 @@
-// `npm run bench`: every bench, one after the other; each writes its section of bench/RESULTS.md. Takes about an hour.
+// `npm run bench`: every bench, one after the other; each writes its section of bench/RESULTS.md. Takes about an hour and a half.
 
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -10,6 +10,7 @@ const BENCHES: Readonly<Record<string, { readonly script: string; readonly quick
   cluster: { script: './cluster.js', quick: ['--rounds', '2', '--tokens', '32'] },
   hop: { script: './hop/main.js', quick: ['--quick'] },
   prefix: { script: './prefix.js', quick: ['--quick'] },
+  speculation: { script: './speculation/main.js', quick: ['--quick'] },
   ablations: { script: './ablations/main.js', quick: ['--quick'] },
   'cost-model': { script: './cost-model.js', quick: [] },
 }

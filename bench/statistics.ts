@@ -20,6 +20,33 @@ export function percentile(values: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN
 }
 
+export interface Interval {
+  readonly low: number
+  readonly high: number
+}
+
+/**
+ * Where the median that the values were drawn from lies, with at least this confidence: from the values' order alone,
+ * whatever their distribution. Of fewer than six values the whole range, which covers less than 95 %.
+ */
+export function medianInterval(values: readonly number[], confidence = 0.95): Interval {
+  const sorted = [...values].sort((a, b) => a - b)
+  const numOutside = Math.max(0, numBelowInterval(sorted.length, confidence) - 1)
+  return { low: sorted[numOutside] ?? NaN, high: sorted[sorted.length - 1 - numOutside] ?? NaN }
+}
+
+/** The greatest k for which k or more of `count` values lie on either side of the median with this confidence. */
+function numBelowInterval(count: number, confidence: number): number {
+  let logTerm = -count * Math.LN2 // of the binomial distribution for a half: powers of it soon leave a double's range
+  let outside = 0
+  for (let k = 0; k < count; k++) {
+    outside += Math.exp(logTerm)
+    if (outside > (1 - confidence) / 2) return k
+    logTerm += Math.log((count - k) / (k + 1))
+  }
+  return 0
+}
+
 export const summarise = (values: readonly number[]): Summary => ({
   median: median(values),
   min: Math.min(...values),
@@ -33,6 +60,12 @@ export const ratios = (ours: readonly number[], theirs: readonly number[]): numb
 /** `median (min – max)`, three digits or more. */
 export const formatSummary = ({ median: middle, min, max }: Summary): string =>
   `${formatNumber(middle)} (${formatNumber(min)} – ${formatNumber(max)})`
+
+/** `median [low, high]`: the median and where it lies with 95 % confidence. */
+export function formatMedian(values: readonly number[]): string {
+  const { low, high } = medianInterval(values)
+  return `${formatNumber(median(values))} [${formatNumber(low)}, ${formatNumber(high)}]`
+}
 
 /** At least three digits: 1234, 123, 12.3, 1.23, 0.0123. */
 export function formatNumber(value: number): string {

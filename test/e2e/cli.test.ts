@@ -146,8 +146,18 @@ describe('banyan', function () {
       assert.equal(local.choices[0]?.tokenIds.length, 12)
       assert.deepEqual(Object.keys(local), ['choices', 'usage', 'fingerprint', 'stats'])
       assert.deepEqual(Object.keys(local.usage).sort(), ['cachedTokens', 'completionTokens', 'promptTokens'])
-      const stats = ['acceptanceLength', 'accepted', 'drafted', 'steps', 'tokensPerSecond', 'tpotMs', 'ttftMs']
-      assert.deepEqual(Object.keys(local.stats).sort(), stats)
+      const times = ['tokensPerSecond', 'tpotMs', 'ttftMs']
+      const drafts = [
+        'accepted',
+        'acceptanceLength',
+        'draftMs',
+        'draftSteps',
+        'drafted',
+        'meanPrice',
+        'offered',
+        'steps',
+      ]
+      assert.deepEqual(Object.keys(local.stats).sort(), [...times, ...drafts].sort())
     })
 
     it('gives the same tokens from processes over NATS', async () => {

@@ -5,7 +5,7 @@ import { largestGap } from '../../../bench/ablations/arrival.js'
 import { toRows } from '../../../bench/ablations/measure.js'
 import { chooseMeans, MEANS } from '../../../bench/ablations/means.js'
 import { ablationSection } from '../../../bench/ablations/section.js'
-import { kebab, SETTING_NAMES, SETTINGS } from '../../../lib/config/schema.js'
+import { kebab, SETTING_NAMES, SETTINGS } from '../../../lib/config/settings.js'
 
 describe('means', () => {
   it('have a name of their own, sides that differ, and something to be judged by', () => {
