@@ -163,9 +163,18 @@ export function attentionSpan({ cache, tail }: SequenceState): AttentionSpan {
   return { views: rowViews(cache.length, tail.parents, tail.slots), slots: tail.slots, pages: cache.addresses }
 }
 
-/** Committed tokens and the path to a node: what the next token is sampled after. */
-export function pathTokens(state: SequenceState, node: number): number[] {
-  const path: number[] = []
-  for (let at = node; at >= 0; at = state.tail.parents[at]!) path.push(state.tail.tokens[at]!)
-  return [...state.tokens, ...path.reverse()]
+/**
+ * Committed tokens and the path to a node: what the next token is sampled after. Each call overwrites the one before: the
+ * committed tokens are copied once for all nodes.
+ */
+export function createPaths({ tokens, tail }: SequenceState): (node: number) => Int32Array {
+  const nodeDepths = depths(tail)
+  const deepest = nodeDepths.reduce((most, depth) => Math.max(most, depth), 0)
+  const path = new Int32Array(tokens.length + deepest + 1)
+  path.set(tokens)
+  return (node) => {
+    const end = tokens.length + nodeDepths[node]! + 1
+    for (let at = node, i = end - 1; at >= 0; at = tail.parents[at]!, i--) path[i] = tail.tokens[at]!
+    return path.subarray(0, end)
+  }
 }

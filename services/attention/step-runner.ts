@@ -16,7 +16,7 @@ import type { AttentionModel } from '../../lib/decode/attention-model.js'
 import { geometryOf } from '../../lib/decode/attention-model.js'
 import { forward } from './decoder.js'
 import type { DispatchContext } from './dispatch-context.js'
-import { advance, openSequence, pathTokens, type SequenceState } from './sequence-state.js'
+import { advance, createPaths, openSequence, type SequenceState } from './sequence-state.js'
 
 type Result = Body<'attention.sampled'>['entries'][number]
 
@@ -237,8 +237,9 @@ function sampleTail({ state, entry, result }: Ready, logits: readonly Float32Arr
   const tokens: number[] = []
   const { sampled, tokens: drafted, parents } = state.tail
   const takes = new Int32Array(drafted.length)
+  const pathTo = createPaths(state)
   for (const [i, node] of sampled.entries()) {
-    const context = { tokens: pathTokens(state, node), promptLength: state.promptLength }
+    const context = { tokens: pathTo(node), promptLength: state.promptLength }
     const sample = state.sampler.sample(logits[i]!, context)
     tokens.push(sample.token)
     if (sample.logprobs !== undefined) result.logprobs.push({ ...sample.logprobs, top: [...sample.logprobs.top] })

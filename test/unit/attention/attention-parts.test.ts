@@ -8,7 +8,7 @@ import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import type { StepEntry } from '../../../lib/wire/messages.js'
 import { route } from '../../../lib/decode/gate.js'
 import { KvCache } from '../../../lib/decode/kv-cache.js'
-import { advance, attentionSpan, openSequence, pathTokens } from '../../../services/attention/sequence-state.js'
+import { advance, attentionSpan, createPaths, openSequence } from '../../../services/attention/sequence-state.js'
 
 const linear = { weight: { name: 'w', shape: [1, 1] } }
 const ffn = { intermediate: 1, gate: linear, up: linear, down: linear }
@@ -212,6 +212,6 @@ describe('sequence state', () => {
       [0, 1, 2, 4],
       [0, 1, 2, 3, 5],
     ])
-    assert.deepEqual(pathTokens(state, 3), [5, 6, 7, 8, 1])
+    assert.deepEqual([...createPaths(state)(3)], [5, 6, 7, 8, 1])
   })
 })

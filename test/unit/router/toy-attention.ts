@@ -10,13 +10,13 @@ import { ClusterError } from '../../../lib/errors.js'
 import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
 import type { MessageOf, StepEntry } from '../../../lib/wire/messages.js'
 import { packI32 } from '../../../lib/wire/tensor.js'
-import { advance, openSequence, pathTokens, type SequenceState } from '../../../services/attention/sequence-state.js'
+import { advance, createPaths, openSequence, type SequenceState } from '../../../services/attention/sequence-state.js'
 
 export const VOCAB = 23
 
 /** The token after these: every one of them and its place counts. */
-export const toyTarget = (tokens: readonly number[]): number =>
-  tokens.reduce((hash, token) => (hash * 31 + token + 1) % 10_007, 7) % VOCAB
+export const toyTarget = (tokens: ArrayLike<number>): number =>
+  Array.from(tokens).reduce((hash, token) => (hash * 31 + token + 1) % 10_007, 7) % VOCAB
 
 /** What plain decoding gives. */
 export function plainTokens(prompt: readonly number[], count: number): number[] {
@@ -61,7 +61,8 @@ export function startToyAttention(address: string, faults: ToyFaults = {}): ToyA
       if (state === undefined) throw new ClusterError('failed_precondition', 'not held here')
       advance(state, entry, limits)
       held.set(entry.sequence, state)
-      return { ...result, tokens: packI32(state.tail.sampled.map((node) => toyTarget(pathTokens(state, node)))) }
+      const pathTo = createPaths(state)
+      return { ...result, tokens: packI32(state.tail.sampled.map((node) => toyTarget(pathTo(node)))) }
     } catch (error) {
       return { ...result, error: ClusterError.from(error).toWire() }
     }
