@@ -93,3 +93,14 @@ export function fitTree(tree: TokenTree, base: number, maxPositions: number): Pr
   const nodeDepths = depths(tree)
   return pruneTree(tree, (node) => base + nodeDepths[node]! < maxPositions)
 }
+
+/** In place of the sample of a node that no walk from the root can reach. */
+export const NOT_SAMPLED = -1
+
+/** The child of `node` that carries `token`, or -1. Children come after their parent. */
+export function childOf({ tokens, parents }: TokenTree, node: number, token: number): number {
+  for (let child = node + 1; child < tokens.length; child++) {
+    if (parents[child] === node && tokens[child] === token) return child
+  }
+  return -1
+}

@@ -77,8 +77,8 @@ export const MESSAGE_SCHEMAS = {
       z.object({
         sequence: id,
         epoch: count,
-        tokens: tensor, // i32, one per `sampled` node
-        logprobs: z.array(logprobs), // empty, or one per `sampled` node
+        tokens: tensor, // i32, one per `sampled` node; -1 where no walk along the samples comes by
+        logprobs: z.array(logprobs), // empty, or one per node on that walk, in its order
         hidden: tensor.optional(), // f32 [numHidden, hidden] after the final norm, where the step asked for it
         typical: tensor.optional(), // i32 [nodes]: 1 where typical acceptance takes the node after its parent
         error: z.object({ code: z.string(), message: z.string() }).optional(), // this sequence only, e.g. an epoch gap

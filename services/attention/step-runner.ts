@@ -9,6 +9,7 @@ import { concat } from '../../lib/compute/concat.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import { linkedSignal, type LinkedSignal } from '../../lib/actor/linked-signal.js'
 import { ClusterError } from '../../lib/errors.js'
+import { childOf, NOT_SAMPLED } from '../../lib/speculative/token-tree.js'
 import { takeTypical } from '../../lib/sampling/typical.js'
 import type { Body, MessageOf, StepEntry } from '../../lib/wire/messages.js'
 import { packF32, packI32 } from '../../lib/wire/tensor.js'
@@ -232,25 +233,40 @@ function returnHidden({ head, spec: { hidden } }: AttentionModel, ready: readonl
   }
 }
 
-/** A token at each sampled node; and, for the lossy rule, which of its children it takes. */
+/**
+ * The ordinary sampler at the nodes that verification can reach: from the first one to the child that carries its sample,
+ * and so on; the others keep NOT_SAMPLED. The lossy rule may go elsewhere: for it every node is sampled, and judged.
+ */
 function sampleTail({ state, entry, result }: Ready, logits: readonly Float32Array[]): void {
-  const tokens: number[] = []
   const { sampled, tokens: drafted, parents } = state.tail
-  const takes = new Int32Array(drafted.length)
+  const tokens = new Int32Array(sampled.length).fill(NOT_SAMPLED)
+  const placeOf = new Map(Array.from(sampled, (node, place) => [node, place]))
   const pathTo = createPaths(state)
-  for (const [i, node] of sampled.entries()) {
-    const context = { tokens: pathTo(node), promptLength: state.promptLength }
-    const sample = state.sampler.sample(logits[i]!, context)
-    tokens.push(sample.token)
-    if (sample.logprobs !== undefined) result.logprobs.push({ ...sample.logprobs, top: [...sample.logprobs.top] })
-    if (entry.typical === undefined) continue
-    const children = [...drafted.keys()].filter((child) => parents[child] === node)
-    const ids = children.map((child) => drafted[child]!)
-    const taken = takeTypical(logits[i]!, ids, { ...entry.typical, params: state.sampling, context })
-    children.forEach((child, place) => (takes[child] = taken[place]! | (ids[place] === sample.token ? 1 : 0)))
+  const takes = new Int32Array(drafted.length)
+
+  const sampleAt = (place: number): number => {
+    const context = { tokens: pathTo(sampled[place]!), promptLength: state.promptLength }
+    const { token, logprobs } = state.sampler.sample(logits[place]!, context)
+    if (logprobs !== undefined) result.logprobs.push({ ...logprobs, top: [...logprobs.top] })
+    if (entry.typical !== undefined) {
+      const children = [...drafted.keys()].filter((child) => parents[child] === sampled[place])
+      const ids = children.map((child) => drafted[child]!)
+      const taken = takeTypical(logits[place]!, ids, { ...entry.typical, params: state.sampling, context })
+      children.forEach((child, i) => (takes[child] = taken[i]! | (ids[i] === token ? 1 : 0)))
+    }
+    return (tokens[place] = token)
+  }
+
+  if (entry.typical !== undefined) {
+    for (const place of sampled.keys()) sampleAt(place)
+    result.typical = packI32(takes)
+  } else {
+    for (let place: number | undefined = sampled.length > 0 ? 0 : undefined; place !== undefined;) {
+      const child = childOf({ tokens: drafted, parents }, sampled[place]!, sampleAt(place))
+      place = placeOf.get(child)
+    }
   }
   result.tokens = packI32(tokens)
-  if (entry.typical !== undefined) result.typical = packI32(takes)
 }
 
 function sampledRows(states: readonly SequenceState[], all: boolean): number[] {

@@ -11,7 +11,7 @@ import type { SamplingParams } from '../../lib/sampling/params.js'
 import { createAdjustment } from './adjustment.js'
 import { bestLogits, logSumExp } from './best-logits.js'
 
-const MAX_CANDIDATES = 48
+const MAX_CANDIDATES = 32
 
 export interface Ranked {
   readonly token: number

@@ -35,6 +35,7 @@ const COARSE_STEP = 4
 
 export interface ChoiceLimits {
   readonly room: number // rows that the step may still take
+  readonly spentMs?: number // by now: it counts for the yield, whatever is chosen
   readonly price?: number | undefined // a fixed one instead of the measured
 }
 
@@ -43,7 +44,7 @@ export function chooseTrees(
   proposals: readonly Proposal[],
   plain: StepShape,
   cost: Pick<CostModel, 'predict' | 'isKnown'>,
-  { room, price: fixedPrice }: ChoiceLimits,
+  { room, spentMs = 0, price: fixedPrice }: ChoiceLimits,
 ): TreeChoice {
   const offers = proposals
     .flatMap((proposal) => Array.from(proposal.values, (value, node) => ({ proposal, node, value })).slice(1))
@@ -51,7 +52,9 @@ export function chooseTrees(
     .slice(0, Math.max(0, room))
   const values = offers.map(({ value }) => value)
   const isMeasured = fixedPrice === undefined && cost.isKnown
-  const { count, price } = isMeasured ? bestCount(values, plain, cost) : countAbove(values, fixedPrice ?? UNKNOWN_PRICE)
+  const { count, price } = isMeasured
+    ? bestCount(values, plain, (shape) => spentMs + cost.predict(shape))
+    : countAbove(values, fixedPrice ?? UNKNOWN_PRICE)
   const nodes = new Map<Proposal, number[]>(proposals.map((proposal) => [proposal, [0]]))
   for (const { proposal, node } of offers.slice(0, count)) nodes.get(proposal)?.push(node)
   for (const list of nodes.values()) list.sort((a, b) => a - b)
@@ -78,18 +81,18 @@ function countAbove(values: readonly number[], price: number): { count: number; 
 function bestCount(
   values: readonly number[],
   plain: StepShape,
-  cost: Pick<CostModel, 'predict'>,
+  msOf: (shape: StepShape) => number,
 ): { count: number; price: number } {
   let tokens = plain.decoding
   if (tokens === 0) return { count: 0, price: 1 } // nothing decodes
-  let best = { count: 0, rate: tokens / cost.predict(plain) }
+  let best = { count: 0, rate: tokens / msOf(plain) }
   for (let count = 1; count <= values.length; count++) {
     tokens += values[count - 1]!
     if (count > COARSE_FROM && count % COARSE_STEP > 0 && count < values.length) continue
-    const rate = tokens / cost.predict(withNodes(plain, count))
+    const rate = tokens / msOf(withNodes(plain, count))
     if (rate > best.rate) best = { count, rate }
   }
   const { count, rate } = best
-  const addedMs = (cost.predict(withNodes(plain, count + 2)) - cost.predict(withNodes(plain, count))) / 2
+  const addedMs = (msOf(withNodes(plain, count + 2)) - msOf(withNodes(plain, count))) / 2
   return { count, price: Math.min(1, rate * addedMs) }
 }

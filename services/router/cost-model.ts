@@ -6,7 +6,8 @@
 //   C2  An error is that of a prediction made before the step ran.
 //
 // Terms: a constant; sequences (each attends on its own); rows, and rows beyond two bends (bound by memory below, by
-// arithmetic above); sampled rows, and those drawn with temperature; KV slots read; distinct experts loaded.
+// arithmetic above); sampled rows, and those drawn with temperature; KV slots read; distinct experts loaded; and what it
+// costs that the workers slept while drafts were waited for.
 
 import { createFit, sizeClass, type FitState } from './cost-fit.js'
 import { createExpertSpread, type ExpertShape, type SpreadState } from './expert-spread.js'
@@ -23,6 +24,7 @@ export const COST_TERMS = [
   'drawnRow',
   'contextSlots1000',
   'distinctExpert',
+  'afterDraft',
 ] as const
 
 const KNOWN_AFTER = 8 // steps
@@ -110,7 +112,7 @@ export function createCostModel(experts: ExpertShape, state?: CostModelState): C
 }
 
 function termsOf(shape: StepShape, distinctExperts: number): number[] {
-  const { sequences, rows, sampled, drawn, contextSlots } = shape
+  const { sequences, rows, sampled, drawn, contextSlots, afterDraft } = shape
   const bends = [Math.max(0, rows - 8), Math.max(0, rows - 32)]
-  return [1, sequences, rows, ...bends, sampled, drawn, contextSlots / 1000, distinctExperts]
+  return [1, sequences, rows, ...bends, sampled, drawn, contextSlots / 1000, distinctExperts, afterDraft]
 }

@@ -8,11 +8,14 @@ import type { CostModel } from './cost-model.js'
 import { createDraftPace, UNPACED_DRAFTS } from './draft-pace.js'
 import type { Proposer } from './proposer.js'
 import type { Scheduler } from './scheduler.js'
-import { isDecoding, type BareStepTree, type Rows, type Sequence } from './sequence.js'
+import { decodeRows, isDecoding, rootOnly, type BareStepTree, type Rows, type Sequence } from './sequence.js'
 import { shapeOf } from './step-shape.js'
 
 /** Rows of a prompt whose hidden states a drafter gets: longer contexts make EAGLE's guesses no better (measured). */
 const HIDDEN_CONTEXT = 64
+const BETWEEN_STEPS_MS = 0.5 // about
+const RATE = 0.1 // of learning
+const MAX_WAIT_TIMES = 2
 
 export interface SpeculationOptions {
   readonly scheduler: Scheduler
@@ -46,20 +49,27 @@ export interface NodeReport {
 
 export interface Speculation {
   draft(step: string, planned: readonly Rows[]): Promise<DraftedStep>
-  /** What a sequence's draft brought: accepted nodes, the root left out. */
-  learn(step: DraftedStep, accepted: ReadonlyMap<Sequence, readonly number[]>): void
+  /** What the drafts brought: the accepted nodes of each sequence, and how long the step took after they had come. */
+  learn(step: DraftedStep, accepted: ReadonlyMap<Sequence, readonly number[]>, durationMs: number): void
 }
 
 export function createSpeculation(options: SpeculationOptions): Speculation {
   const { scheduler, proposer, cost, isTypical, draftPrice } = options
   const pace = draftPrice === undefined ? createDraftPace() : UNPACED_DRAFTS
+  let usualMs = 0
+  /** A wait without what is out of the usual: a first question finds code that is not compiled yet. */
+  const usualWait = (waitedMs: number): number => {
+    const ms = usualMs === 0 ? waitedMs : Math.min(waitedMs, MAX_WAIT_TIMES * usualMs)
+    if (waitedMs > 0) usualMs = usualMs === 0 ? ms : usualMs + RATE * (ms - usualMs)
+    return ms
+  }
+  const rates = new Map<number, number>() // tokens per millisecond by the number of sequences that decode
 
   const propose = async (step: string, planned: readonly Rows[], asked: readonly Sequence[]) => {
     if (asked.length === 0) return { proposals: [], waitedMs: 0 }
     const plain = shapeOf(planned)
     const maxNodes = Math.min(scheduler.maxTreeNodes, 1 + scheduler.treeRoom(planned))
-    const yieldNow = plain.decoding * Math.max(1, cost.tokensPerSequence)
-    const tokensPerMs = cost.isKnown && draftPrice === undefined ? yieldNow / cost.predict(plain) : 0
+    const tokensPerMs = cost.isKnown && draftPrice === undefined ? (rates.get(plain.decoding) ?? 0) : 0
     return proposer.propose(step, asked, { maxNodes, tokensPerMs, price: draftPrice ?? priceOf(plain, cost) })
   }
 
@@ -83,7 +93,13 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
       const asked = scheduler.maxTreeNodes > 1 && proposer.hasDrafter ? decoding.filter((one) => pace.wants(one)) : []
       const { proposals, waitedMs } = await propose(step, planned, asked)
       const open = planned.filter(({ sequence }) => !sequence.emitter.isClosed)
-      const choice = chooseTrees(proposals, shapeOf(open), cost, { room: scheduler.treeRoom(open), price: draftPrice })
+      const plain = { ...shapeOf(open), afterDraft: waitedMs > 0 ? 1 : 0 }
+      const spentMs = waitedMs + BETWEEN_STEPS_MS
+      const choice = chooseTrees(proposals, plain, cost, {
+        spentMs,
+        room: scheduler.treeRoom(open),
+        price: draftPrice,
+      })
       const drafts = new Map<Sequence, StepDraft>()
       const byScheduled = new Map(proposals.map((proposal) => [proposal.sequence, proposal]))
       const rows = open.map((plain) => {
@@ -98,22 +114,36 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
       })
       return { rows, drafts, asked, waitedMs, choice }
     },
-    learn: ({ drafts, asked, waitedMs, choice, rows }, accepted) => {
+    learn: ({ drafts, asked, waitedMs, choice, rows }, accepted, durationMs) => {
+      const { decoding } = shapeOf(rows)
+      const tokens = rows.reduce(
+        (sum, row) => sum + (isDecoding(row.sequence) ? (accepted.get(row.sequence)?.length ?? 0) : 0),
+        0,
+      )
+      const rate = tokens / (BETWEEN_STEPS_MS + waitedMs + durationMs)
+      if (decoding > 0) rates.set(decoding, (rates.get(decoding) ?? rate) * (1 - RATE) + rate * RATE)
       const numNodes = [...drafts.values()].reduce((sum, { nodes }) => sum + nodes.length - 1, 0)
       const numOffered = new Map(
         [...choice.nodes.keys()].map(({ sequence, tree }) => [sequence, tree.tokens.length - 1]),
       )
-      const tokensPerMs = choice.plainMs === 0 ? 0 : shapeOf(rows).decoding / choice.plainMs
+      // What asking cost: against a step of as many sequences that nobody drafted for.
+      const undrafted = cost.isKnown ? cost.predict(plainShape(rows)) : 0
+      const tokensPerMs = undrafted === 0 ? 0 : decoding / undrafted
+      const askedMs = usualWait(waitedMs) + Math.max(0, choice.plainMs - undrafted)
       for (const sequence of asked) {
         countDraft(sequence, numOffered.get(sequence) ?? 0, { waitedMs, price: choice.price })
         const own = (drafts.get(sequence)?.nodes.length ?? 1) - 1
         const addedMs = numNodes === 0 ? 0 : ((choice.predictedMs - choice.plainMs) * own) / numNodes
         const gained = Math.max(0, (accepted.get(sequence)?.length ?? 1) - 1)
-        pace.learn(sequence, gained, tokensPerMs * (addedMs + waitedMs / asked.length))
+        pace.learn(sequence, gained, tokensPerMs * (addedMs + askedMs / asked.length))
       }
     },
   }
 }
+
+/** The step as it would be without drafted nodes. */
+const plainShape = (rows: readonly Rows[]) =>
+  shapeOf(rows.map((row) => (isDecoding(row.sequence) ? decodeRows(row.sequence, rootOnly(row.sequence)) : row)))
 
 function countDraft(
   { stats }: Sequence,

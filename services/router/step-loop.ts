@@ -87,15 +87,15 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       const drafted = await speculation.draft(id, planned)
       const { rows } = drafted
       if (isStopped) return // as below: a step of sequences that run elsewhere must not reach the worker
-      const shape = shapeOf(rows)
+      const shape = { ...shapeOf(rows), afterDraft: drafted.waitedMs > 0 ? 1 : 0 }
       const predictedMs = cost.predict(shape)
       const sampled = await forward(options, { id, rows, released, traceparent, isGivenUp: () => isStopped })
       if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
       const verified = sampled.entries.flatMap((entry) => verifyEntry(options, entry.rows, entry.result))
       const accepted = new Map(verified.map((entry) => [entry.rows.sequence, entry.acceptedNodes]))
-      speculation.learn(drafted, accepted)
-      for (const entry of verified) commit(scheduler, entry)
       const { durationMs, distinctExperts } = sampled
+      speculation.learn(drafted, accepted, durationMs)
+      for (const entry of verified) commit(scheduler, entry)
       const emitted = verified.reduce((sum, entry) => sum + emit(options, entry, drafted, durationMs), 0)
       const report = describeStep(drafted, verified, { emitted, durationMs: performance.now() - started })
       describeSpan(span, report, drafted)
@@ -203,7 +203,7 @@ function verifyEntry({ scheduler }: StepLoopOptions, rows: Rows, result: EntryRe
     result.typical === undefined
       ? verify(tree, samples, isEnd)
       : verifyTypical(tree, samples, readI32(result.typical, 'typical'), isEnd)
-  const logprobs = result.logprobs.length === 0 ? [] : acceptedNodes.flatMap((node) => result.logprobs[node] ?? [])
+  const logprobs = result.logprobs.slice(0, acceptedNodes.length) // of the sampled path, which this one begins
   return [{ rows, acceptedNodes, tokens, logprobs, hidden: result.hidden }]
 }
 

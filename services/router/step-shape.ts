@@ -9,9 +9,18 @@ export interface StepShape {
   readonly sampled: number // rows at which a token is sampled
   readonly drawn: number // of these, the ones that are sampled with temperature
   readonly contextSlots: number // KV slots that the rows attend to, summed
+  readonly afterDraft: number // 1: drafts were waited for, and the workers' threads went to sleep meanwhile; 0
 }
 
-export const EMPTY_STEP: StepShape = { sequences: 0, decoding: 0, rows: 0, sampled: 0, drawn: 0, contextSlots: 0 }
+export const EMPTY_STEP: StepShape = {
+  sequences: 0,
+  decoding: 0,
+  rows: 0,
+  sampled: 0,
+  drawn: 0,
+  contextSlots: 0,
+  afterDraft: 0,
+}
 
 /** Rows that follow `base` committed tokens, each attending to all before it; a tree is counted like a chain. */
 const contextOf = (base: number, rows: number): number => rows * (base + (rows + 1) / 2)
@@ -28,6 +37,7 @@ export function shapeOf(planned: readonly Rows[]): StepShape {
   return planned.reduce((sum, { sequence, tree, sampled }) => {
     const rows = tree.tokens.length
     return addShapes(sum, {
+      ...EMPTY_STEP,
       sequences: 1,
       decoding: isDecoding(sequence) ? 1 : 0,
       rows,
@@ -45,6 +55,7 @@ export const addShapes = (a: StepShape, b: StepShape): StepShape => ({
   sampled: a.sampled + b.sampled,
   drawn: a.drawn + b.drawn,
   contextSlots: a.contextSlots + b.contextSlots,
+  afterDraft: Math.max(a.afterDraft, b.afterDraft),
 })
 
 /** The step with so many drafted nodes more, which are like the rows that its decoding sequences have. */

@@ -11,7 +11,7 @@
 //   V4  Pure: no clock, no I/O, no hidden randomness.
 
 import { ClusterError } from '../../lib/errors.js'
-import { ancestors, type TokenTree } from '../../lib/speculative/token-tree.js'
+import { ancestors, childOf, NOT_SAMPLED, type TokenTree } from '../../lib/speculative/token-tree.js'
 
 export interface Verification {
   readonly acceptedNodes: number[] // ascending path from node 0: the rows to commit
@@ -28,6 +28,7 @@ export function verify(tree: TokenTree, samples: ArrayLike<number>, isEnd: IsEnd
   const tokens: number[] = []
   for (let node = 0; node !== -1;) {
     const token = samples[node]!
+    if (token === NOT_SAMPLED) throw new ClusterError('internal', `verify: want a sample for node ${node}, found none`)
     acceptedNodes.push(node)
     tokens.push(token)
     node = isEnd(token, tokens.length) ? -1 : childOf(tree, node, token)
@@ -71,12 +72,4 @@ function checkNumNodes(tree: TokenTree, perNode: Readonly<Record<string, ArrayLi
     const what = `verify: want ${name} for each of ${numNodes} nodes (1 or more), got ${values.length}`
     throw new ClusterError('internal', what)
   }
-}
-
-/** The child of `node` that carries `token`, or -1. Children come after their parent. */
-function childOf({ tokens, parents }: TokenTree, node: number, token: number): number {
-  for (let child = node + 1; child < tokens.length; child++) {
-    if (parents[child] === node && tokens[child] === token) return child
-  }
-  return -1
 }

@@ -27,6 +27,7 @@ const decodeShape = (sequences: number, context: number, nodes = 1): StepShape =
   rows: sequences * nodes,
   sampled: sequences * nodes,
   drawn: 0,
+  afterDraft: 0,
   contextSlots: sequences * nodes * context,
 })
 
