@@ -32,7 +32,7 @@ export function defaultsFor(machine: {
     draft: 'auto',
     draftNoise: 'shared',
     draftSharing: 'key',
-    draftAhead: 'on',
+    draftAhead: 'auto',
     acceptance: 'exact',
     maxTreeNodes: 48,
     kvTokens: 65_536,

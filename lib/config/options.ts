@@ -3,6 +3,9 @@
 import type { AttentionOptions, DrafterOptions, ExpertWorkerOptions, ModelOptions, RouterOptions } from './service.js'
 import type { ClusterConfig } from './schema.js'
 
+/** With fewer, drafting ahead takes from the step what it gives to the next (bench/speculation: two cores, 0.8). */
+const AHEAD_THREADS = 6
+
 const modelOptions = (config: ClusterConfig): ModelOptions => ({
   path: config.model,
   weights: config.weights,
@@ -30,7 +33,7 @@ export const drafterOptions = (config: ClusterConfig): DrafterOptions => ({
   threads: 1,
   machineCode: config.machineCode === 'on',
   sharedNoise: config.draftNoise === 'shared',
-  ahead: config.draftAhead === 'on',
+  ahead: config.draftAhead === 'auto' ? config.threads >= AHEAD_THREADS : config.draftAhead === 'on',
 })
 
 export const routerOptions = (config: ClusterConfig): RouterOptions => ({

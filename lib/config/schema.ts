@@ -53,7 +53,7 @@ export const configSchema = z.object({
   draftModel: text.optional(),
   draftNoise: z.enum(['shared', 'off']),
   draftSharing: z.enum(['key', 'all', 'off']),
-  draftAhead: z.enum(['on', 'off']),
+  draftAhead: z.enum(['auto', 'on', 'off']),
   draftPrice: ratio.optional(),
   acceptance: z.enum(['exact', 'typical']),
   maxTreeNodes: whole(1, 256),

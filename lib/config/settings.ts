@@ -120,8 +120,8 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     env: 'BANYAN_DRAFT_SHARING',
   },
   draftAhead: {
-    wants: 'on or off',
-    help: 'draft the likely next tree while a step is computed: on (default), off',
+    wants: 'auto, on or off',
+    help: 'draft the likely next tree while a step is computed: on, off, auto (default: where there are cores for it)',
     value: 'WHEN',
     env: 'BANYAN_DRAFT_AHEAD',
   },

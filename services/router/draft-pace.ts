@@ -1,31 +1,36 @@
 // For which sequences a drafter is asked in a step: those whose drafts have lately yielded more tokens than they cost. Of
-// the others a few are tried now and then, and asked for at every step once that pays.
+// the others one is tried now and then, and asked for at every step once that pays.
 //
 // Invariants
-//   P1  A sequence that drafts never help is tried ever less often: its pauses double, up to MAX_PAUSE steps.
-//   P2  However many sequences run, MAX_TRIES of them at most are tried in a step: where drafts do not pay, they cost all
-//       streams together no more than one.
-//   P3  Who is asked for in a step was known in the step before, which returned what drafters read.
-//   P4  Speed only: nothing here changes a token.
+//   P1  Where drafts do not pay, tries take TRY_SHARE of the time at most, however many sequences run.
+//   P2  Who is asked for in a step was known in the step before, which returned what drafters read.
+//   P3  Speed only: nothing here changes a token.
 
 import { numOutput, type Sequence } from './sequence.js'
 
-const MAX_PAUSE = 64
-const FIRST_PAUSE = 4 // where drafts do not pay
-const MAX_TRIES = 2
+const TRY_SHARE = 0.01
+const MAX_CREDIT_MS = 50
+const FIRST_TRY_MS = 3
+const MAX_TRIES = 2 // in a step
 const RATE = 0.06 // what one draft brings says little: 0 … 20 tokens
-const USUAL_RATE = 0.02
-const MARGIN = 1.05 // drafts must yield so much more than they cost
+const USUAL_RATE = 0.03
+const MARGIN = 1.1 // drafts must yield so much more than they cost
 
 export interface DraftPace {
-  /** A step begins. */
-  turn(): void
+  /** A step begins; the last one took so long. */
+  turn(lastStepMs: number): void
   /** Whether to ask for the sequence in this step. */
   wants(sequence: Sequence): boolean
   /** Whether the next step will ask for it; asked once a step for a sequence that the step samples. */
   wantsNext(sequence: Sequence): boolean
-  /** What a draft brought and cost, both in tokens. */
-  learn(sequence: Sequence, gained: number, cost: number): void
+  learn(sequence: Sequence, draft: DraftOutcome): void
+}
+
+/** What a draft brought and cost. */
+export interface DraftOutcome {
+  readonly gained: number // tokens
+  readonly cost: number // tokens that its time would have yielded
+  readonly costMs: number
 }
 
 interface Balance {
@@ -33,48 +38,39 @@ interface Balance {
   cost: number
 }
 
-interface Record extends Balance {
-  numDrafts: number
-  pause: number // steps from one try to the next, a power of two; 1: drafts pay
-}
-
 export function createDraftPace(): DraftPace {
-  const records = new WeakMap<Sequence, Record>()
-  const usual: Balance = { gain: 2, cost: 1 } // of all sequences: what one that was never tried is expected to be like
-  let step = 0
+  const balances = new WeakMap<Sequence, Balance>() // of those that were drafted for
+  const usual: Balance = { gain: 2, cost: 1 } // what one that was never drafted for is expected to be like
+  let creditMs = 0 // for tries
+  let tryMs = FIRST_TRY_MS
   let tries = new Set<Sequence>() // of this step
   let nextTries = new Set<Sequence>()
 
-  const recordOf = (sequence: Sequence): Record => {
-    const known = records.get(sequence)
-    if (known !== undefined && known.numDrafts > 0) return known
-    const record = { numDrafts: 0, ...usual, pause: pays(usual) ? 1 : FIRST_PAUSE }
-    records.set(sequence, record)
-    return record
-  }
+  const doPay = (sequence: Sequence): boolean => pays(balances.get(sequence) ?? usual)
 
   return {
-    turn: () => {
-      step += 1
+    turn: (lastStepMs) => {
+      creditMs = Math.min(MAX_CREDIT_MS, creditMs + TRY_SHARE * lastStepMs)
       tries = nextTries
       nextTries = new Set()
     },
-    wants: (sequence) => takesDrafts(sequence) && (recordOf(sequence).pause === 1 || tries.has(sequence)),
+    wants: (sequence) => takesDrafts(sequence) && (tries.has(sequence) || doPay(sequence)),
     wantsNext: (sequence) => {
       if (!takesDrafts(sequence)) return false
-      const { pause } = recordOf(sequence)
-      if (pause === 1) return true
-      if ((step + 1) % pause !== 0 || nextTries.size >= MAX_TRIES) return false
+      if (doPay(sequence)) return true
+      if (creditMs < tryMs || nextTries.size >= MAX_TRIES) return false
       nextTries.add(sequence)
       return true
     },
-    learn: (sequence, gained, cost) => {
-      const record = recordOf(sequence)
-      record.numDrafts += 1
-      addTo(record, { gain: gained, cost }, RATE)
+    learn: (sequence, { gained, cost, costMs }) => {
+      if (tries.has(sequence)) {
+        creditMs -= costMs
+        tryMs += RATE * (costMs - tryMs)
+      }
+      const balance = balances.get(sequence) ?? { ...usual }
+      balances.set(sequence, balance)
+      addTo(balance, { gain: gained, cost }, RATE)
       addTo(usual, { gain: gained, cost }, USUAL_RATE)
-      if (pays(record)) record.pause = 1
-      else record.pause = Math.min(MAX_PAUSE, Math.max(FIRST_PAUSE, 2 * record.pause))
     },
   }
 }

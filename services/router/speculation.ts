@@ -56,6 +56,7 @@ export interface Speculation {
 export function createSpeculation(options: SpeculationOptions): Speculation {
   const { scheduler, proposer, cost, isTypical, draftPrice } = options
   const pace = draftPrice === undefined ? createDraftPace() : UNPACED_DRAFTS
+  let lastStepMs = 0
   let usualMs = 0
   /** A wait without what is out of the usual: a first question finds code that is not compiled yet. */
   const usualWait = (waitedMs: number): number => {
@@ -74,10 +75,10 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
   }
 
   /** What the attention worker is asked to return or to judge beside the tokens. */
-  const withWishes = (rows: Rows): Rows => {
+  const withWishes = (rows: Rows, readsHidden: boolean): Rows => {
     const { sequence } = rows
     const { length } = rows.tree.tokens
-    const isLooking = rows.sampled.length > 0 && proposer.readsHidden && pace.wantsNext(sequence)
+    const isLooking = rows.sampled.length > 0 && pace.wantsNext(sequence) && readsHidden
     const typical = isTypical && isDecoding(sequence) && sequence.sampling.logprobs < 0 && length > 1
     return {
       ...rows,
@@ -88,7 +89,8 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
 
   return {
     draft: async (step, planned) => {
-      pace.turn()
+      pace.turn(lastStepMs)
+      const readsHidden = proposer.readsHidden
       const decoding = planned.filter(({ sequence }) => isDecoding(sequence)).map(({ sequence }) => sequence)
       const asked = scheduler.maxTreeNodes > 1 && proposer.hasDrafter ? decoding.filter((one) => pace.wants(one)) : []
       const { proposals, waitedMs } = await propose(step, planned, asked)
@@ -105,16 +107,17 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
       const rows = open.map((plain) => {
         const proposal = byScheduled.get(plain.sequence)
         const chosen = proposal && choice.nodes.get(proposal)
-        if (proposal === undefined || chosen === undefined || chosen.length < 2) return withWishes(plain)
+        if (proposal === undefined || chosen === undefined || chosen.length < 2) return withWishes(plain, readsHidden)
         const isChosen = new Set(chosen)
         const tree = pruneTree(proposal.tree, (node) => isChosen.has(node))
         const widened = scheduler.widen(plain, tree)
         if (widened !== plain) drafts.set(plain.sequence, { proposal, nodes: tree.kept })
-        return withWishes(widened)
+        return withWishes(widened, readsHidden)
       })
       return { rows, drafts, asked, waitedMs, choice }
     },
     learn: ({ drafts, asked, waitedMs, choice, rows }, accepted, durationMs) => {
+      lastStepMs = durationMs
       const { decoding } = shapeOf(rows)
       const tokens = rows.reduce(
         (sum, row) => sum + (isDecoding(row.sequence) ? (accepted.get(row.sequence)?.length ?? 0) : 0),
@@ -129,13 +132,17 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
       // What asking cost: against a step of as many sequences that nobody drafted for.
       const undrafted = cost.isKnown ? cost.predict(plainShape(rows)) : 0
       const tokensPerMs = undrafted === 0 ? 0 : decoding / undrafted
-      const askedMs = usualWait(waitedMs) + Math.max(0, choice.plainMs - undrafted)
+      const sleptMs = Math.max(0, choice.plainMs - undrafted)
+      const askedMs = usualWait(waitedMs) + sleptMs
+      const addedMs =
+        undrafted === 0 ? 0 : Math.min(durationMs, MAX_WAIT_TIMES * choice.predictedMs) - undrafted - sleptMs
       for (const sequence of asked) {
         countDraft(sequence, numOffered.get(sequence) ?? 0, { waitedMs, price: choice.price })
         const own = (drafts.get(sequence)?.nodes.length ?? 1) - 1
-        const addedMs = numNodes === 0 ? 0 : ((choice.predictedMs - choice.plainMs) * own) / numNodes
+        const share = numNodes === 0 ? 1 / asked.length : own / numNodes
         const gained = Math.max(0, (accepted.get(sequence)?.length ?? 1) - 1)
-        pace.learn(sequence, gained, tokensPerMs * (addedMs + askedMs / asked.length))
+        const costMs = addedMs * share + askedMs / asked.length
+        pace.learn(sequence, { gained, cost: tokensPerMs * costMs, costMs })
       }
     },
   }

@@ -9,7 +9,7 @@ import { createWeightStore } from '../../../lib/compute/weight-store.js'
 import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
 import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import type { MessageOf, StepEntry } from '../../../lib/wire/messages.js'
-import { packI32, readI32 } from '../../../lib/wire/tensor.js'
+import { packI32, readF32, readI32 } from '../../../lib/wire/tensor.js'
 import { loadAttentionModel, type AttentionModel } from '../../../lib/decode/attention-model.js'
 import { createStepRunner, type StepRunner } from '../../../services/attention/step-runner.js'
 import { goldenModel } from '../../helpers/paths.js'
@@ -99,6 +99,15 @@ describe('step runner', () => {
   const run = (...args: Parameters<typeof step>) => runner.run(step(...args), { timeoutMs: 5000, signal: life.signal })
   const tokensOf = async (...args: Parameters<typeof step>): Promise<number[][]> =>
     (await run(...args)).entries.map(({ tokens }) => [...readI32(tokens, 'tokens')])
+  /** Logits of all rows: [rows][vocab]. */
+  const logitsOf = async (one: StepEntry): Promise<number[][]> => {
+    const options = { timeoutMs: 5000, signal: life.signal }
+    const { logits } = await runner.run({ ...step([one]), withLogits: true }, options)
+    assert.ok(logits !== undefined)
+    const [rows = 0, vocab = 0] = logits.shape
+    const values = readF32(logits, 'logits')
+    return Array.from({ length: rows }, (_, row) => [...values.subarray(row * vocab, (row + 1) * vocab)])
+  }
   const errorsOf = async (...args: Parameters<typeof step>): Promise<(string | undefined)[]> =>
     (await run(...args)).entries.map(({ error }) => error?.code)
 
@@ -111,12 +120,12 @@ describe('step runner', () => {
     assert.deepEqual([await tokensOf([next]), runner.numTokens], [first, 3])
   })
 
-  it('samples at a tree node what plain decoding of its path samples (I1)', async () => {
+  it('gives a tree node the logits of plain decoding of its path (I1)', async () => {
     //  8 ── 9 ── 11
     //   └── 10 ── 12
     await run([entry({ epoch: 0, base: 0, tokens: prompt })])
     const tree = { tokens: [8, 9, 10, 11, 12], parents: [-1, 0, 0, 1, 2] }
-    const [drafted = []] = await tokensOf([entry({ epoch: 1, base: 3, accepted: [0, 1, 2], ...tree })])
+    const drafted = await logitsOf(entry({ epoch: 1, base: 3, accepted: [0, 1, 2], ...tree }))
     for (const [path, nodes] of [
       [
         [8, 9, 11],
@@ -129,10 +138,10 @@ describe('step runner', () => {
     ] as const) {
       await run([entry({ sequence: 'plain', epoch: 0, base: 0, tokens: prompt })])
       let accepted: readonly number[] = [0, 1, 2]
-      const plain: (number | undefined)[] = []
+      const plain: (number[] | undefined)[] = []
       for (const [i, token] of path.entries()) {
         const one = entry({ sequence: 'plain', epoch: 1 + i, base: 3 + i, accepted, tokens: [token] })
-        plain.push((await tokensOf([one]))[0]?.[0])
+        plain.push((await logitsOf(one))[0])
         accepted = [0]
       }
       assert.deepEqual(
@@ -142,17 +151,33 @@ describe('step runner', () => {
     }
   })
 
-  it('a sequence that takes over a prefix samples what one that computed it does (I1)', async () => {
+  it('samples along the walk that its samples make, and nowhere else', async () => {
+    await run([entry({ epoch: 0, base: 0, tokens: prompt })])
+    const path = [8] // then what is sampled: a wrong sibling before every right node
+    const next = (): StepEntry => {
+      const tokens = path.flatMap((token, i) => (i === 0 ? [token] : [token + 1, token]))
+      const parents = path.flatMap((_, i) => (i === 0 ? [-1] : [2 * i - 2, 2 * i - 2]))
+      return entry({ epoch: 1, base: 3, accepted: [0, 1, 2], tokens, parents })
+    }
+    for (let depth = 0; depth < 3; depth++) path.push((await tokensOf([next()]))[0]?.[2 * depth] ?? -1)
+    const [samples = []] = await tokensOf([next()])
+    const wanted = path.slice(1).flatMap((token, i) => (i === 0 ? [token] : [-1, token]))
+    assert.deepEqual(samples.slice(0, -2), wanted)
+    assert.equal(samples.at(-2), -1)
+    assert.ok((samples.at(-1) ?? -1) >= 0)
+  })
+
+  it('a sequence that takes over a prefix gets the logits of one that computed it (I1)', async () => {
     const long = Array.from({ length: 20 }, (_, i) => 3 + (i % 9))
     const rest = [4, 5]
     await run([entry({ sequence: 'source', epoch: 0, base: 0, tokens: long })])
-    const [plain] = await tokensOf([
+    const plain = await logitsOf(
       entry({ sequence: 'plain', epoch: 0, base: 0, tokens: [...long.slice(0, 16), ...rest] }),
-    ])
+    )
     const first = entry({ sequence: 'sharer', epoch: 0, base: 16, tokens: rest })
     const prefix = { sequence: 'source', tokens: packI32(long.slice(0, 16)) }
     const start = { promptLength: 18, choice: 0, sampling, prefix }
-    assert.deepEqual((await tokensOf([{ ...first, start }]))[0], plain?.slice(-2))
+    assert.deepEqual(await logitsOf({ ...first, start }), plain.slice(-2))
     const goesOn = entry({ sequence: 'source', epoch: 1, base: 20, accepted: long.map((_, i) => i), tokens: [9] })
     const before = await tokensOf([goesOn]) // the source writes into a page that it shares: a copy of its own (KV4)
     await run([], { release: ['sharer'] })
