@@ -36,35 +36,42 @@ export function keepCandidates({ scores, ids }: Workspace, params: SamplingParam
  * the one score bin in which the sum crosses `topP` are put in order, so a flat distribution is no slower than a peak.
  */
 function keepNucleus({ scores, ids }: Pick<Workspace, 'scores' | 'ids'>, count: number, topP: number): number {
-  const masses = new Float64Array(NUM_BINS)
+  masses.fill(0)
+  let total = 0
   for (let i = 0; i < count; i++) {
     const score = scores[ids[i]!]!
     masses[binOf(score)]! += Math.exp(score)
   }
-  const target = topP * masses.reduce((sum, mass) => sum + mass, 0)
+  for (let bin = 0; bin < NUM_BINS; bin++) total += masses[bin]!
+  const target = topP * total
   let crossing = 0
   let mass = 0
   for (; crossing < NUM_BINS - 1 && mass + masses[crossing]! < target; crossing++) mass += masses[crossing]!
 
-  const numBetter = moveForward(ids.subarray(0, count), (token) => binOf(scores[token]!) < crossing)
+  const { numBetter, numAtCrossing } = moveForward({ scores, ids }, count, crossing)
   const rest = ids.subarray(numBetter, count)
-  const numAtCrossing = moveForward(rest, (token) => binOf(scores[token]!) === crossing)
   if (numAtCrossing > 0) selectBest(rest, numAtCrossing, numAtCrossing, scores)
   let kept = 0
   for (; kept < numAtCrossing && mass < target; kept++) mass += Math.exp(scores[rest[kept]!]!)
   return numBetter + kept
 }
 
+const masses = new Float64Array(NUM_BINS) // sampling is synchronous
+let atCrossing = new Int32Array(0)
 const binOf = (score: number): number => Math.min(-score * BINS_PER_NAT, NUM_BINS - 1) | 0
 
-/** Permutes `ids` so that those chosen come first; returns how many. */
-function moveForward(ids: Int32Array, isChosen: (token: number) => boolean): number {
-  let chosen = 0
-  for (let i = 0; i < ids.length; i++) {
+/** Permutes `ids` so that the tokens of better bins come first, then those of the crossing one; the others are lost. */
+function moveForward({ scores, ids }: Pick<Workspace, 'scores' | 'ids'>, count: number, crossing: number) {
+  if (atCrossing.length < count) atCrossing = new Int32Array(count)
+  let numBetter = 0
+  let numAtCrossing = 0
+  for (let i = 0; i < count; i++) {
     const token = ids[i]!
-    if (!isChosen(token)) continue
-    ids[i] = ids[chosen]!
-    ids[chosen++] = token
+    const bin = binOf(scores[token]!)
+    if (bin > crossing) continue
+    if (bin === crossing) atCrossing[numAtCrossing++] = token
+    else ids[numBetter++] = token
   }
-  return chosen
+  ids.set(atCrossing.subarray(0, numAtCrossing), numBetter)
+  return { numBetter, numAtCrossing }
 }

@@ -12,7 +12,8 @@ const TRY_SHARE = 0.01
 const MAX_CREDIT_MS = 50
 const FIRST_TRY_MS = 3
 const MAX_TRIES = 2 // in a step
-const RATE = 0.06 // what one draft brings says little: 0 … 20 tokens
+const WARM_UP = 96 // drafts that are not judged: every process runs code that is not compiled yet, and costs are unknown
+const RATE = 0.04 // what one draft brings says little: 0 … 20 tokens
 const USUAL_RATE = 0.03
 const MARGIN = 1.1 // drafts must yield so much more than they cost
 
@@ -46,7 +47,9 @@ export function createDraftPace(): DraftPace {
   let tries = new Set<Sequence>() // of this step
   let nextTries = new Set<Sequence>()
 
-  const doPay = (sequence: Sequence): boolean => pays(balances.get(sequence) ?? usual)
+  let numDrafts = 0
+
+  const doPay = (sequence: Sequence): boolean => numDrafts < WARM_UP || pays(balances.get(sequence) ?? usual)
 
   return {
     turn: (lastStepMs) => {
@@ -67,6 +70,8 @@ export function createDraftPace(): DraftPace {
         creditMs -= costMs
         tryMs += RATE * (costMs - tryMs)
       }
+      numDrafts += 1
+      if (numDrafts < WARM_UP) return
       const balance = balances.get(sequence) ?? { ...usual }
       balances.set(sequence, balance)
       addTo(balance, { gain: gained, cost }, RATE)

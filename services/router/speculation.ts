@@ -5,17 +5,15 @@ import { depths, pruneTree } from '../../lib/speculative/token-tree.js'
 import { MEDUSA_THRESHOLDS } from '../../lib/sampling/typical.js'
 import { chooseTrees, priceOf, type Proposal, type TreeChoice } from './choose-trees.js'
 import type { CostModel } from './cost-model.js'
+import { BETWEEN_STEPS_MS, createDraftAccount, type AcceptedNodes } from './draft-account.js'
 import { createDraftPace, UNPACED_DRAFTS } from './draft-pace.js'
 import type { Proposer } from './proposer.js'
 import type { Scheduler } from './scheduler.js'
-import { decodeRows, isDecoding, rootOnly, type BareStepTree, type Rows, type Sequence } from './sequence.js'
+import { isDecoding, type BareStepTree, type Rows, type Sequence } from './sequence.js'
 import { shapeOf } from './step-shape.js'
 
 /** Rows of a prompt whose hidden states a drafter gets: longer contexts make EAGLE's guesses no better (measured). */
 const HIDDEN_CONTEXT = 64
-const BETWEEN_STEPS_MS = 0.5 // about
-const RATE = 0.1 // of learning
-const MAX_WAIT_TIMES = 2
 
 export interface SpeculationOptions {
   readonly scheduler: Scheduler
@@ -50,27 +48,20 @@ export interface NodeReport {
 export interface Speculation {
   draft(step: string, planned: readonly Rows[]): Promise<DraftedStep>
   /** What the drafts brought: the accepted nodes of each sequence, and how long the step took after they had come. */
-  learn(step: DraftedStep, accepted: ReadonlyMap<Sequence, readonly number[]>, durationMs: number): void
+  learn(step: DraftedStep, accepted: AcceptedNodes, durationMs: number): void
 }
 
 export function createSpeculation(options: SpeculationOptions): Speculation {
   const { scheduler, proposer, cost, isTypical, draftPrice } = options
   const pace = draftPrice === undefined ? createDraftPace() : UNPACED_DRAFTS
+  const account = createDraftAccount(cost)
   let lastStepMs = 0
-  let usualMs = 0
-  /** A wait without what is out of the usual: a first question finds code that is not compiled yet. */
-  const usualWait = (waitedMs: number): number => {
-    const ms = usualMs === 0 ? waitedMs : Math.min(waitedMs, MAX_WAIT_TIMES * usualMs)
-    if (waitedMs > 0) usualMs = usualMs === 0 ? ms : usualMs + RATE * (ms - usualMs)
-    return ms
-  }
-  const rates = new Map<number, number>() // tokens per millisecond by the number of sequences that decode
 
   const propose = async (step: string, planned: readonly Rows[], asked: readonly Sequence[]) => {
     if (asked.length === 0) return { proposals: [], waitedMs: 0 }
     const plain = shapeOf(planned)
     const maxNodes = Math.min(scheduler.maxTreeNodes, 1 + scheduler.treeRoom(planned))
-    const tokensPerMs = cost.isKnown && draftPrice === undefined ? (rates.get(plain.decoding) ?? 0) : 0
+    const tokensPerMs = cost.isKnown && draftPrice === undefined ? account.tokensPerMs(plain.decoding) : 0
     return proposer.propose(step, asked, { maxNodes, tokensPerMs, price: draftPrice ?? priceOf(plain, cost) })
   }
 
@@ -116,55 +107,28 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
       })
       return { rows, drafts, asked, waitedMs, choice }
     },
-    learn: ({ drafts, asked, waitedMs, choice, rows }, accepted, durationMs) => {
+    learn: (step, accepted, durationMs) => {
       lastStepMs = durationMs
-      const { decoding } = shapeOf(rows)
-      const tokens = rows.reduce(
-        (sum, row) => sum + (isDecoding(row.sequence) ? (accepted.get(row.sequence)?.length ?? 0) : 0),
-        0,
-      )
-      const rate = tokens / (BETWEEN_STEPS_MS + waitedMs + durationMs)
-      if (decoding > 0) rates.set(decoding, (rates.get(decoding) ?? rate) * (1 - RATE) + rate * RATE)
-      const numNodes = [...drafts.values()].reduce((sum, { nodes }) => sum + nodes.length - 1, 0)
-      const numOffered = new Map(
-        [...choice.nodes.keys()].map(({ sequence, tree }) => [sequence, tree.tokens.length - 1]),
-      )
-      // What asking cost: against a step of as many sequences that nobody drafted for.
-      const undrafted = cost.isKnown ? cost.predict(plainShape(rows)) : 0
-      const tokensPerMs = undrafted === 0 ? 0 : decoding / undrafted
-      const sleptMs = Math.max(0, choice.plainMs - undrafted)
-      const askedMs = usualWait(waitedMs) + sleptMs
-      const addedMs =
-        undrafted === 0 ? 0 : Math.min(durationMs, MAX_WAIT_TIMES * choice.predictedMs) - undrafted - sleptMs
-      for (const sequence of asked) {
-        countDraft(sequence, numOffered.get(sequence) ?? 0, { waitedMs, price: choice.price })
-        const own = (drafts.get(sequence)?.nodes.length ?? 1) - 1
-        const share = numNodes === 0 ? 1 / asked.length : own / numNodes
-        const gained = Math.max(0, (accepted.get(sequence)?.length ?? 1) - 1)
-        const costMs = addedMs * share + askedMs / asked.length
-        pace.learn(sequence, { gained, cost: tokensPerMs * costMs, costMs })
-      }
+      countDrafts(step)
+      for (const [sequence, outcome] of account.settle(step, accepted, durationMs)) pace.learn(sequence, outcome)
     },
   }
 }
 
-/** The step as it would be without drafted nodes. */
-const plainShape = (rows: readonly Rows[]) =>
-  shapeOf(rows.map((row) => (isDecoding(row.sequence) ? decodeRows(row.sequence, rootOnly(row.sequence)) : row)))
-
-function countDraft(
-  { stats }: Sequence,
-  numOffered: number,
-  step: { readonly waitedMs: number; readonly price: number },
-): void {
-  stats.draftSteps += 1
-  stats.offered += numOffered
-  stats.draftMs += step.waitedMs
-  stats.priceSum += step.price
+/** For the statistics of the sequences that were asked for. */
+function countDrafts({ asked, choice, waitedMs }: DraftedStep): void {
+  const offered = new Map([...choice.nodes.keys()].map(({ sequence, tree }) => [sequence, tree.tokens.length - 1]))
+  for (const sequence of asked) {
+    const { stats } = sequence
+    stats.draftSteps += 1
+    stats.offered += offered.get(sequence) ?? 0
+    stats.draftMs += waitedMs
+    stats.priceSum += choice.price
+  }
 }
 
 /** The drafted nodes of a step, for the counters. */
-export function reportNodes(step: DraftedStep, accepted: ReadonlyMap<Sequence, readonly number[]>): NodeReport[] {
+export function reportNodes(step: DraftedStep, accepted: AcceptedNodes): NodeReport[] {
   return step.rows.flatMap(({ sequence, tree }) => {
     const draft = step.drafts.get(sequence)
     if (draft === undefined) return []

@@ -51,8 +51,8 @@ describe('createDraftPace', () => {
   it('asks at every step again once drafts pay again', () => {
     const pace = createDraftPace()
     const sequence = newSequence()
-    countAsked(pace, sequence, 100, USELESS)
-    countAsked(pace, sequence, 8000, USEFUL)
+    countAsked(pace, sequence, 150, USELESS)
+    countAsked(pace, sequence, 12_000, USEFUL)
     assert.equal(countAsked(pace, sequence, 50, USEFUL), 50)
   })
 

@@ -1,0 +1,78 @@
+// What drafts bring and cost, in tokens and milliseconds, by measured times: against the step that the same sequences
+// would have had without drafts, as the cost model knows it.
+
+import { shapeOf } from './step-shape.js'
+import { decodeRows, isDecoding, rootOnly, type Rows, type Sequence } from './sequence.js'
+import type { CostModel } from './cost-model.js'
+import type { DraftOutcome } from './draft-pace.js'
+import type { DraftedStep } from './speculation.js'
+
+/** From the end of a step to the next question, about. */
+export const BETWEEN_STEPS_MS = 0.5
+const RATE = 0.1 // of learning
+const MAX_TIMES = 2 // the usual: what takes longer was not the drafts' doing
+
+/** The nodes that were accepted of each sequence's tree, the root included. */
+export type AcceptedNodes = ReadonlyMap<Sequence, readonly number[]>
+
+export interface DraftAccount {
+  /** What so many decoding sequences yield now, drafts and all; 0: not known. */
+  tokensPerMs(decoding: number): number
+  /** Takes a step in; what the draft of each sequence that was asked for brought and cost. */
+  settle(step: DraftedStep, accepted: AcceptedNodes, durationMs: number): ReadonlyMap<Sequence, DraftOutcome>
+}
+
+export function createDraftAccount(cost: CostModel): DraftAccount {
+  const rates = new Map<number, number>() // tokens per millisecond by the number of sequences that decode
+  let usualWaitMs = 0
+
+  /** A wait without what is out of the usual: a first question finds code that is not compiled yet. */
+  const clippedWait = (waitedMs: number): number => {
+    const ms = usualWaitMs === 0 ? waitedMs : Math.min(waitedMs, MAX_TIMES * usualWaitMs)
+    if (waitedMs > 0) usualWaitMs = usualWaitMs === 0 ? ms : usualWaitMs + RATE * (ms - usualWaitMs)
+    return ms
+  }
+
+  const countRate = ({ rows, waitedMs }: DraftedStep, accepted: AcceptedNodes, durationMs: number): void => {
+    const decoding = rows.filter(({ sequence }) => isDecoding(sequence))
+    if (decoding.length === 0) return
+    const tokens = decoding.reduce((sum, { sequence }) => sum + (accepted.get(sequence)?.length ?? 0), 0)
+    const rate = tokens / (BETWEEN_STEPS_MS + waitedMs + durationMs)
+    const known = rates.get(decoding.length) ?? rate
+    rates.set(decoding.length, known + RATE * (rate - known))
+  }
+
+  /** Milliseconds that a step took more: those of asking, and those of its nodes. */
+  const extraMs = ({ rows, waitedMs, choice }: DraftedStep, durationMs: number) => {
+    const waitMs = clippedWait(waitedMs)
+    if (!cost.isKnown) return { asking: waitMs, nodes: 0, undrafted: 0 }
+    const undrafted = cost.predict(shapeOf(rows.map(withoutDraft)))
+    const slept = Math.max(0, choice.plainMs - undrafted)
+    const took = Math.min(durationMs, MAX_TIMES * choice.predictedMs)
+    return { asking: waitMs + slept, nodes: took - undrafted - slept, undrafted }
+  }
+
+  return {
+    tokensPerMs: (decoding) => rates.get(decoding) ?? 0,
+    settle: (step, accepted, durationMs) => {
+      countRate(step, accepted, durationMs)
+      const { asked, drafts, rows } = step
+      if (asked.length === 0) return new Map()
+      const { asking, nodes, undrafted } = extraMs(step, durationMs)
+      const tokensPerMs = undrafted === 0 ? 0 : rows.filter(({ sequence }) => isDecoding(sequence)).length / undrafted
+      const numDrafted = (sequence: Sequence): number => (drafts.get(sequence)?.nodes.length ?? 1) - 1
+      const numNodes = asked.reduce((sum, sequence) => sum + numDrafted(sequence), 0)
+      return new Map(
+        asked.map((sequence) => {
+          const share = numNodes === 0 ? 1 / asked.length : numDrafted(sequence) / numNodes
+          const costMs = asking / asked.length + nodes * share
+          const gained = Math.max(0, (accepted.get(sequence)?.length ?? 1) - 1)
+          return [sequence, { gained, cost: tokensPerMs * costMs, costMs }]
+        }),
+      )
+    },
+  }
+}
+
+const withoutDraft = (rows: Rows): Rows =>
+  isDecoding(rows.sequence) ? decodeRows(rows.sequence, rootOnly(rows.sequence)) : rows
