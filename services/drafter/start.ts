@@ -12,7 +12,7 @@ import { openSources } from './open-sources.js'
 
 const HEARTBEAT_MS = 500
 const MAILBOX_CAPACITY = 256
-const LIMITS: DraftLimits = { maxNodes: 256, maxSequences: 4096, maxTokens: 1_000_000 } // about 300 bytes per token
+const LIMITS: DraftLimits = { maxNodes: 256, maxSequences: 4096, maxTokens: 500_000 } // about 300 bytes per token
 
 /**
  * Resolves when the drafter answers; throws where a source lacks what it needs. A restart of its actor begins with empty

@@ -9,13 +9,15 @@
 import { numOutput, type Sequence } from './sequence.js'
 
 const TRY_SHARE = 0.01
-const MAX_CREDIT_MS = 50
-const FIRST_TRY_MS = 3
-const MAX_TRIES = 2 // in a step
+const MAX_CREDIT_MS = 100
+const FIRST_DRAFT_MS = 4
+const TRY_LENGTH = 6 // drafts in a row: a single one meets cold caches and a head without context
+const TRY_WARM_UP = 2 // of them are not judged
+const MAX_TRIES = 2 // at a time
 const WARM_UP = 96 // drafts that are not judged: every process runs code that is not compiled yet, and costs are unknown
-const RATE = 0.04 // what one draft brings says little: 0 … 20 tokens
-const USUAL_RATE = 0.03
-const MARGIN = 1.1 // drafts must yield so much more than they cost
+const RATE = 0.02 // what one draft brings says little: 0 … 20 tokens
+const USUAL_RATE = 0.008
+const MARGIN = 1.03 // drafts must yield so much more than they cost
 
 export interface DraftPace {
   /** A step begins; the last one took so long. */
@@ -43,35 +45,36 @@ export function createDraftPace(): DraftPace {
   const balances = new WeakMap<Sequence, Balance>() // of those that were drafted for
   const usual: Balance = { gain: 2, cost: 1 } // what one that was never drafted for is expected to be like
   let creditMs = 0 // for tries
-  let tryMs = FIRST_TRY_MS
-  let tries = new Set<Sequence>() // of this step
-  let nextTries = new Set<Sequence>()
-
+  let draftMs = FIRST_DRAFT_MS // what one costs
   let numDrafts = 0
+  const tries = new Map<Sequence, number>() // drafts since each try began
 
   const doPay = (sequence: Sequence): boolean => numDrafts < WARM_UP || pays(balances.get(sequence) ?? usual)
+
+  const beginTry = (sequence: Sequence): boolean => {
+    for (const [other] of tries) if (other.emitter.isClosed || !takesDrafts(other)) tries.delete(other)
+    if (creditMs < TRY_LENGTH * draftMs || tries.size >= MAX_TRIES) return false
+    tries.set(sequence, 0)
+    return true
+  }
 
   return {
     turn: (lastStepMs) => {
       creditMs = Math.min(MAX_CREDIT_MS, creditMs + TRY_SHARE * lastStepMs)
-      tries = nextTries
-      nextTries = new Set()
     },
     wants: (sequence) => takesDrafts(sequence) && (tries.has(sequence) || doPay(sequence)),
-    wantsNext: (sequence) => {
-      if (!takesDrafts(sequence)) return false
-      if (doPay(sequence)) return true
-      if (creditMs < tryMs || nextTries.size >= MAX_TRIES) return false
-      nextTries.add(sequence)
-      return true
-    },
+    wantsNext: (sequence) => takesDrafts(sequence) && (tries.has(sequence) || doPay(sequence) || beginTry(sequence)),
     learn: (sequence, { gained, cost, costMs }) => {
-      if (tries.has(sequence)) {
-        creditMs -= costMs
-        tryMs += RATE * (costMs - tryMs)
-      }
       numDrafts += 1
       if (numDrafts < WARM_UP) return
+      draftMs += RATE * (costMs - draftMs)
+      const tried = tries.get(sequence)
+      if (tried !== undefined) {
+        creditMs -= costMs
+        if (tried + 1 === TRY_LENGTH) tries.delete(sequence)
+        else tries.set(sequence, tried + 1)
+        if (tried < TRY_WARM_UP) return
+      }
       const balance = balances.get(sequence) ?? { ...usual }
       balances.set(sequence, balance)
       addTo(balance, { gain: gained, cost }, RATE)

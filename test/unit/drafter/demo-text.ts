@@ -13,14 +13,8 @@ import type { Checkpoint } from '../../../lib/model/checkpoint.js'
 import { repositoryRoot } from '../../helpers/paths.js'
 import { COMPUTE } from './demo-heads.js'
 
-/** Mostly declarations, as the model was trained on, written after it. */
-const FILES = [
-  'sdk/src/types.ts',
-  'sdk/src/client.ts',
-  'lib/transport/transport.ts',
-  'lib/wire/messages.ts',
-  'services/router/sequence.ts',
-]
+/** Beginnings of this repository's files as they once were: mostly declarations, as the model was trained on. */
+const HELD_OUT = 'test/unit/drafter/held-out.txt'
 const TOKENS_PER_FILE = 256 // the model's shortest training length
 
 export interface ReadText {
@@ -64,19 +58,13 @@ export async function readDemoText(checkpoint: Checkpoint): Promise<ReadText[]> 
     return { tokens: Int32Array.from(tokens), hidden: model.head.norm(last), choices }
   }
 
-  const texts = FILES.map((file) => read(withoutComments(readFileSync(join(repositoryRoot, file), 'utf8'))))
+  const [, ...files] = readFileSync(join(repositoryRoot, HELD_OUT), 'utf8').split(/^=== .*\n/m)
+  const texts = files.map(read)
   model.dispose()
   room.dispose()
   await store.dispose()
   return texts
 }
-
-/** Line comments are this repository's own prose: nothing that the model could know. */
-const withoutComments = (code: string): string =>
-  code
-    .replace(/^\s*\/\/.*\n/gm, '')
-    .replace(/ \/\/.*$/gm, '')
-    .trimStart()
 
 export function argmax(logits: Float32Array): number {
   let best = 0
