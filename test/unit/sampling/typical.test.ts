@@ -70,7 +70,7 @@ describe('takeTypical', () => {
       logits: fc.array(fc.float({ min: -6, max: 6, noNaN: true }), { minLength: 1, maxLength: 40 }),
       temperature: fc.constantFrom(0.3, 1, 2),
       topK: fc.constantFrom(0, 3),
-      topP: fc.constantFrom(1, 0.8),
+      topP: fc.constantFrom(1, 0.8137), // no number of equal tokens adds up to it: rounding would decide
     })
     fc.assert(
       fc.property(drawing, ({ logits, ...chosen }) => {
