@@ -13,6 +13,18 @@ export interface RowView {
   readonly more: readonly number[]
 }
 
+/** Each node sees the committed slots, its ancestors' and its own; slots rise along a path. */
+export function rowViews(committed: number, parents: ArrayLike<number>, slots: ArrayLike<number>): RowView[] {
+  const views: RowView[] = []
+  for (let node = 0; node < slots.length; node++) {
+    const { prefix, more } = views[parents[node]!] ?? { prefix: committed, more: [] }
+    const slot = slots[node]!
+    const isNext = more.length === 0 && slot === prefix
+    views.push(isNext ? { prefix: prefix + 1, more } : { prefix, more: [...more, slot] })
+  }
+  return views
+}
+
 /** Rows of one sequence that attend together. */
 export interface AttentionSpan {
   readonly views: readonly RowView[] // one per row, itself included

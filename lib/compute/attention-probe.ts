@@ -2,7 +2,7 @@
 
 import type { Hash } from 'node:crypto'
 import { ancestors, depths, type TokenTree } from '../speculative/token-tree.js'
-import { layOutBatch, type RowView } from './attention-batch.js'
+import { layOutBatch, rowViews, type RowView } from './attention-batch.js'
 import { createAttentionLayer, layerBytes, packAttention, PAGE_SLOTS, type HeadGeometry } from './attention-layer.js'
 import { concat } from './concat.js'
 import type { KernelReport } from './device-class.js'
@@ -53,13 +53,6 @@ interface ProbeRow {
   readonly slot: number
   /** Slots: all below `prefix`, and a list above it, rising, its own last. */
   readonly view: RowView
-}
-
-/** What lies right above the prefix belongs to it. */
-function viewOf(base: number, slots: readonly number[]): RowView {
-  const gap = slots.findIndex((slot, i) => slot !== base + i)
-  const numNext = gap === -1 ? slots.length : gap
-  return { prefix: base + numNext, more: slots.slice(numNext) }
 }
 
 /** A layer with made-up weights and room for a few hundred tokens. */
@@ -125,16 +118,14 @@ export function createAttentionProbe(kernels: Kernels, geometry: HeadGeometry): 
     attendTree: (base, tree) => {
       const nodeDepths = depths(tree)
       const slots = nodeDepths.map((_, node) => base + node)
+      const views = rowViews(base, tree.parents, slots)
       prefill(base)
       return run(
         Array.from(slots, (slot, node) => ({
           id: idOf(node),
           position: base + nodeDepths[node]!,
           slot,
-          view: viewOf(
-            base,
-            ancestors(tree, node).map((step) => slots[step]!),
-          ),
+          view: views[node]!,
         })),
       )
     },

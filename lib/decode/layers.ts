@@ -2,7 +2,6 @@
 // decoding a tree of one node, speculation a tree: one path for all three.
 
 import { layOutBatch, type AttentionBatch, type AttentionSpan, type BatchRows } from '../compute/attention-batch.js'
-import type { RowView } from '../compute/attention-batch.js'
 import type { Room } from '../compute/room.js'
 import { geometryOf, type AttentionModel } from './attention-model.js'
 import type { ExpertOperands } from './experts-in-place.js'
@@ -54,16 +53,4 @@ export function lastHidden({ kernels, spec }: AttentionModel, batch: AttentionBa
   const numValues = batch.rows * spec.hidden
   const [h, delta] = [kernels.floats(batch.h, numValues), kernels.floats(batch.delta, numValues)]
   return h.map((value, i) => value + delta[i]!)
-}
-
-/** Each node sees the committed slots, its ancestors' and its own; slots rise along a path. */
-export function rowViews(committed: number, parents: ArrayLike<number>, slots: ArrayLike<number>): RowView[] {
-  const views: RowView[] = []
-  for (let node = 0; node < slots.length; node++) {
-    const { prefix, more } = views[parents[node]!] ?? { prefix: committed, more: [] }
-    const slot = slots[node]!
-    const isNext = more.length === 0 && slot === prefix
-    views.push(isNext ? { prefix: prefix + 1, more } : { prefix, more: [...more, slot] })
-  }
-  return views
 }

@@ -7,13 +7,12 @@
 //       the order of slots, which rise along every path, whatever lies between.
 
 import { ClusterError } from '../../lib/errors.js'
-import type { AttentionSpan } from '../../lib/compute/attention-batch.js'
+import { rowViews, type AttentionSpan } from '../../lib/compute/attention-batch.js'
 import { createSampler, type Sampler } from '../../lib/sampling/sampler.js'
 import type { SamplingParams } from '../../lib/sampling/params.js'
 import { depths } from '../../lib/speculative/token-tree.js'
 import type { StepEntry } from '../../lib/wire/messages.js'
 import { readI32 } from '../../lib/wire/tensor.js'
-import { rowViews } from '../../lib/decode/layers.js'
 import { KvCache, type PagePool } from '../../lib/decode/kv-cache.js'
 
 export interface SequenceState {

@@ -96,11 +96,9 @@ export function createCalibration(sourceNames: readonly string[]): Calibration {
   return {
     for: (isGreedy) => (isGreedy ? calibrators.greedy : calibrators.sampled),
     observe: (tree, isGreedy, committed) => {
-      let parent: number | undefined = 0
-      for (let i = 0; i < committed.length && parent !== undefined; i++) {
-        const next = tree.child(parent, committed[i]!)
-        for (const node of tree.childrenOf(parent)) learnNode(tree, node, isGreedy, node === next)
-        parent = next
+      const walk = tree.walk(committed)
+      for (const [i, parent] of walk.slice(0, committed.length).entries()) {
+        for (const node of tree.childrenOf(parent)) learnNode(tree, node, isGreedy, node === walk[i + 1])
       }
     },
     counts: () => totals,

@@ -60,6 +60,17 @@ export class CandidateTree {
     return this.children[parent]?.get(token)
   }
 
+  /** The nodes that tokens after the root come by, the root first: one more than tokens where all of them are here. */
+  walk(tokens: ArrayLike<number>): number[] {
+    const nodes = [0]
+    for (let i = 0; i < tokens.length; i++) {
+      const next = this.child(nodes[i]!, tokens[i]!)
+      if (next === undefined) break
+      nodes.push(next)
+    }
+    return nodes
+  }
+
   childrenOf(parent: number): Iterable<number> {
     return this.children[parent]?.values() ?? []
   }

@@ -102,9 +102,8 @@ export function createDrafting({ sources, calibration, ahead }: DraftingOptions)
   }
 
   const inherited = (tree: CandidateTree, added: Int32Array): CandidateTree | undefined => {
-    let node: number | undefined = 0
-    for (let i = 0; i < added.length && node !== undefined; i++) node = tree.child(node, added[i]!)
-    return node === undefined ? undefined : tree.below(node, aheadIndex)
+    const end = tree.walk(added)[added.length]
+    return end === undefined ? undefined : tree.below(end, aheadIndex)
   }
 
   const takeHidden = (draft: SequenceDraft, hidden: HiddenRows): void => {

@@ -139,13 +139,13 @@ export function createModelGrowth(model: DraftModel, index: number, source: numb
     },
     observe: (draft, committed) => {
       const { tree } = draft
-      let node: number | undefined = 0
-      for (let i = 0; i < committed.length && node !== undefined; i++) {
-        const next = tree.child(node, committed[i]!)
+      const walk = tree.walk(committed)
+      for (const [i, node] of walk.slice(0, committed.length).entries()) {
+        if (!viewOf(draft).expanded.has(node)) continue
+        const next = walk[i + 1]
         const depth = Math.min(tree.depths[node]!, MAX_DEPTH - 1)
         const isHit = next !== undefined && tree.rawOf(next, source) !== undefined
-        if (viewOf(draft).expanded.has(node)) hitRates[depth]! += HIT_RATE * ((isHit ? 1 : 0) - hitRates[depth]!)
-        node = next
+        hitRates[depth]! += HIT_RATE * ((isHit ? 1 : 0) - hitRates[depth]!)
       }
     },
   }

@@ -33,13 +33,13 @@ export function createDraftAccount(cost: CostModel): DraftAccount {
     return ms
   }
 
-  const countRate = ({ rows, waitedMs }: DraftedStep, accepted: AcceptedNodes, durationMs: number): void => {
-    const decoding = rows.filter(({ sequence }) => isDecoding(sequence))
-    if (decoding.length === 0) return
-    const tokens = decoding.reduce((sum, { sequence }) => sum + (accepted.get(sequence)?.length ?? 0), 0)
+  const countRate = ({ rows, shape, waitedMs }: DraftedStep, accepted: AcceptedNodes, durationMs: number): void => {
+    if (shape.decoding === 0) return
+    const numTokens = ({ sequence }: Rows): number => (isDecoding(sequence) ? (accepted.get(sequence)?.length ?? 0) : 0)
+    const tokens = rows.reduce((sum, row) => sum + numTokens(row), 0)
     const rate = tokens / (BETWEEN_STEPS_MS + waitedMs + durationMs)
-    const known = rates.get(decoding.length) ?? rate
-    rates.set(decoding.length, known + RATE * (rate - known))
+    const known = rates.get(shape.decoding) ?? rate
+    rates.set(shape.decoding, known + RATE * (rate - known))
   }
 
   /** Milliseconds that a step took more: those of asking, and those of its nodes. */
@@ -56,10 +56,10 @@ export function createDraftAccount(cost: CostModel): DraftAccount {
     tokensPerMs: (decoding) => rates.get(decoding) ?? 0,
     settle: (step, accepted, durationMs) => {
       countRate(step, accepted, durationMs)
-      const { asked, drafts, rows } = step
+      const { asked, drafts, shape } = step
       if (asked.length === 0) return new Map()
       const { asking, nodes, undrafted } = extraMs(step, durationMs)
-      const tokensPerMs = undrafted === 0 ? 0 : rows.filter(({ sequence }) => isDecoding(sequence)).length / undrafted
+      const tokensPerMs = undrafted === 0 ? 0 : shape.decoding / undrafted
       const numDrafted = (sequence: Sequence): number => (drafts.get(sequence)?.nodes.length ?? 1) - 1
       const numNodes = asked.reduce((sum, sequence) => sum + numDrafted(sequence), 0)
       return new Map(

@@ -55,20 +55,9 @@ function bounded(backlog: HiddenBacklog): HiddenBacklog {
 
 /** The rows as a tensor f32 [rows, width]. */
 export function packHidden({ numRows, width, parts }: HiddenBacklog): WireTensor {
-  const [only] = parts
-  const data = parts.length === 1 && only !== undefined ? only : joined(parts)
+  const data = Buffer.concat(parts)
   if (data.byteLength !== numRows * width * 4) {
     throw new ClusterError('internal', `hidden rows: want ${numRows} x ${width} floats, got ${data.byteLength} bytes`)
   }
   return { dtype: 'f32', shape: [numRows, width], data }
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0))
-  let end = 0
-  for (const part of parts) {
-    bytes.set(part, end)
-    end += part.byteLength
-  }
-  return bytes
 }

@@ -10,7 +10,7 @@ import { createDraftPace, UNPACED_DRAFTS } from './draft-pace.js'
 import type { Proposer } from './proposer.js'
 import type { Scheduler } from './scheduler.js'
 import { isDecoding, type BareStepTree, type Rows, type Sequence } from './sequence.js'
-import { shapeOf } from './step-shape.js'
+import { shapeOf, type StepShape } from './step-shape.js'
 
 /** Rows of a prompt whose hidden states a drafter gets: longer contexts make EAGLE's guesses no better (measured). */
 const HIDDEN_CONTEXT = 64
@@ -26,6 +26,7 @@ export interface SpeculationOptions {
 /** A step with its drafts. */
 export interface DraftedStep {
   readonly rows: readonly Rows[]
+  readonly shape: StepShape
   readonly drafts: ReadonlyMap<Sequence, StepDraft>
   readonly asked: readonly Sequence[]
   readonly waitedMs: number
@@ -86,7 +87,8 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
       const asked = scheduler.maxTreeNodes > 1 && proposer.hasDrafter ? decoding.filter((one) => pace.wants(one)) : []
       const { proposals, waitedMs } = await propose(step, planned, asked)
       const open = planned.filter(({ sequence }) => !sequence.emitter.isClosed)
-      const plain = { ...shapeOf(open), afterDraft: waitedMs > 0 ? 1 : 0 }
+      const afterDraft = waitedMs > 0 ? 1 : 0
+      const plain = { ...shapeOf(open), afterDraft }
       const spentMs = waitedMs + BETWEEN_STEPS_MS
       const choice = chooseTrees(proposals, plain, cost, {
         spentMs,
@@ -105,7 +107,7 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
         if (widened !== plain) drafts.set(plain.sequence, { proposal, nodes: tree.kept })
         return withWishes(widened, readsHidden)
       })
-      return { rows, drafts, asked, waitedMs, choice }
+      return { rows, shape: { ...shapeOf(rows), afterDraft }, drafts, asked, waitedMs, choice }
     },
     learn: (step, accepted, durationMs) => {
       lastStepMs = durationMs

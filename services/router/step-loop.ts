@@ -16,11 +16,11 @@ import { inSpan } from '../../lib/tracing/spans.js'
 import { readI32 } from '../../lib/wire/tensor.js'
 import type { CostModel } from './cost-model.js'
 import { forward, type EntryResult, type ForwardOptions } from './forward.js'
+import type { AcceptedNodes } from './draft-account.js'
 import { keepHidden } from './hidden-backlog.js'
 import type { Proposer } from './proposer.js'
 import type { Scheduler } from './scheduler.js'
 import { isDecoding, numOutput, type Rows, type Sequence } from './sequence.js'
-import { shapeOf } from './step-shape.js'
 import { createSpeculation, reportNodes, stepTree, type DraftedStep, type NodeReport } from './speculation.js'
 import { verify, verifyTypical } from './verify.js'
 
@@ -85,9 +85,8 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       const started = performance.now()
       const id = options.newStepId()
       const drafted = await speculation.draft(id, planned)
-      const { rows } = drafted
+      const { rows, shape } = drafted
       if (isStopped) return // as below: a step of sequences that run elsewhere must not reach the worker
-      const shape = { ...shapeOf(rows), afterDraft: drafted.waitedMs > 0 ? 1 : 0 }
       const predictedMs = cost.predict(shape)
       const sampled = await forward(options, { id, rows, released, traceparent, isGivenUp: () => isStopped })
       if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
@@ -97,7 +96,7 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       speculation.learn(drafted, accepted, durationMs)
       for (const entry of verified) commit(scheduler, entry)
       const emitted = verified.reduce((sum, entry) => sum + emit(options, entry, drafted, durationMs), 0)
-      const report = describeStep(drafted, verified, { emitted, durationMs: performance.now() - started })
+      const report = describeStep(drafted, accepted, { emitted, durationMs: performance.now() - started })
       describeSpan(span, report, drafted)
       const isWhole = sampled.entries.every(({ result }) => result.error === undefined) // refused entries took no time
       const tokensPerSequence = yieldOf(verified, emitted)
@@ -134,13 +133,12 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
 
 type Outcome = Pick<StepReport, 'emitted' | 'durationMs'>
 
-function describeStep(step: DraftedStep, verified: readonly Verified[], outcome: Outcome): StepReport {
-  const accepted = new Map(verified.map(({ rows, acceptedNodes }) => [rows.sequence, acceptedNodes]))
+function describeStep(step: DraftedStep, accepted: AcceptedNodes, outcome: Outcome): StepReport {
   const nodes = reportNodes(step, accepted)
   return {
     ...outcome,
     sequences: step.rows.length,
-    rows: step.rows.reduce((sum, { tree }) => sum + tree.tokens.length, 0),
+    rows: step.shape.rows,
     drafted: nodes.length,
     accepted: nodes.filter(({ isAccepted }) => isAccepted).length,
     nodes,
