@@ -3,7 +3,7 @@
 
 import { randomBytes } from 'node:crypto'
 import type { ActorSystem } from '../../lib/actor/actor.js'
-import { systemClock } from '../../lib/actor/clock.js'
+import { systemClock, systemRandom } from '../../lib/actor/clock.js'
 import { createActorSystem } from '../../lib/actor/system.js'
 import type { ResolvedConfig } from '../../lib/config/resolve.js'
 import { ClusterError } from '../../lib/errors.js'
@@ -30,7 +30,7 @@ export async function joinBus({ url, resolved, notify, closers }: JoinOptions): 
   const transport = await connectNats({ url, name: 'banyan-up', credsFile: config.natsCreds })
   closers.push(() => transport.close())
   const join = (cluster: string): ActorSystem => {
-    const bus = createActorSystem({ transport, clock: systemClock, random: Math.random, cluster, node: UP_ADDRESS })
+    const bus = createActorSystem({ transport, clock: systemClock, random: systemRandom, cluster, node: UP_ADDRESS })
     closers.push(() => bus.stop())
     return bus
   }

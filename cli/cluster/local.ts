@@ -1,7 +1,7 @@
 // A cluster in this process: the same services and the same frames, over the local transport.
 
 import { randomUUID } from 'node:crypto'
-import { systemClock } from '../../lib/actor/clock.js'
+import { systemClock, systemRandom } from '../../lib/actor/clock.js'
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import { createActorSystem } from '../../lib/actor/system.js'
@@ -34,7 +34,7 @@ export interface LocalOptions {
 /** A system of its own on the hub, as a process would have. */
 export function connectLocal(hub: LocalHub, cluster: string, node: string): ActorSystem {
   const transport = createLocalTransport({ hub })
-  return createActorSystem({ transport, clock: systemClock, random: Math.random, cluster, node })
+  return createActorSystem({ transport, clock: systemClock, random: systemRandom, cluster, node })
 }
 
 /** Resolves when every service serves. Throws the first error after the others were stopped. */
@@ -53,7 +53,7 @@ export async function startLocal({
     const system = createActorSystem({
       transport,
       clock: systemClock,
-      random: Math.random,
+      random: systemRandom,
       cluster: config.cluster,
       node: id,
     })

@@ -106,8 +106,8 @@ export function createCell({ definition, clock, onDeadLetter, onGaveUp }: CellOp
   /** A programming error: the state may be broken, so a fresh one is made after a pause. */
   const crash = (error: unknown): void => {
     handlers = undefined
-    crashes.push(clock.now())
-    const decision = afterCrash(crashes, clock.now())
+    crashes.push(clock.monotonicMs())
+    const decision = afterCrash(crashes, clock.monotonicMs())
     if (decision.action === 'stop') {
       onGaveUp(
         new ClusterError('internal', `${definition.address} crashed too often: ${ClusterError.from(error).message}`, {

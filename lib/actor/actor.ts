@@ -14,12 +14,18 @@
 import type { ClusterError } from '../errors.js'
 import type { Body, Message, MessageKind, MessageOf } from '../wire/messages.js'
 
-/** Milliseconds and timers; the real one is made in `main.ts` only. */
+/** Milliseconds, timers and turns of the event loop; the real one is made in `main.ts` only. */
 export interface Clock {
-  now(): number // unix milliseconds
+  now(): number // unix milliseconds: for what others read; it may jump
+  monotonicMs(): number // never runs back, parts of a millisecond too: for every interval that is measured here
   /** Returns a function that cancels the timer. */
   after(delayMs: number, run: () => void): () => void
+  /** Resolves when messages and timers that were due have had their turn. */
+  turn(this: void): Promise<void>
 }
+
+/** 0 ≤ value < 1. What ids and seeds are made of, so that a process under simulation can be run again. */
+export type Random = () => number
 
 export interface MessageContext {
   readonly sender: string // address of the sender, '' when unknown
@@ -75,6 +81,7 @@ export interface AskOptions {
 
 export interface ActorSystem {
   readonly clock: Clock
+  readonly random: Random
   readonly deadLetters: ReadonlyMap<Reason, number>
   spawn(definition: ActorDefinition): ActorRef
   /** Sends and forgets. */

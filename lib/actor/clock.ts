@@ -1,14 +1,20 @@
-// The real clock, made in `main.ts` and tests only, and one that a test turns by hand.
+// The real clock and the real randomness, made in `main.ts` and tests only, and a clock that a test turns by hand.
 
-import type { Clock } from './actor.js'
+import { randomBytes } from 'node:crypto'
+import type { Clock, Random } from './actor.js'
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonicMs: () => performance.now(),
   after: (delayMs, run) => {
     const timer = setTimeout(run, delayMs)
     return () => clearTimeout(timer)
   },
+  turn: () => new Promise((resolve) => setImmediate(resolve)),
 }
+
+/** 53 bits that nobody can guess. */
+export const systemRandom: Random = () => Number(randomBytes(8).readBigUInt64LE() >> 11n) / 2 ** 53
 
 export interface ManualClock extends Clock {
   /** Moves time on and runs what became due, in order of its time. */
@@ -21,6 +27,8 @@ export function createManualClock(startMs = 0): ManualClock {
   let timers: { dueMs: number; run: () => void }[] = []
   return {
     now: () => nowMs,
+    monotonicMs: () => nowMs,
+    turn: systemClock.turn,
     after: (delayMs, run) => {
       const timer = { dueMs: nowMs + delayMs, run }
       timers.push(timer)

@@ -39,7 +39,7 @@ export function createDeathWatch(options: {
 
   const check = (): void => {
     for (const entry of [...watched]) {
-      if (clock.now() - entry.heardMs > SILENCE_MS) die(entry, `no heartbeat for ${SILENCE_MS} ms`)
+      if (clock.monotonicMs() - entry.heardMs > SILENCE_MS) die(entry, `no heartbeat for ${SILENCE_MS} ms`)
     }
     cancelCheck = clock.after(CHECK_MS, check)
   }
@@ -49,7 +49,7 @@ export function createDeathWatch(options: {
       for (const entry of [...watched]) {
         if (entry.address !== id) continue
         if (state === 'stopped') die(entry, 'it stopped')
-        else entry.heardMs = clock.now()
+        else entry.heardMs = clock.monotonicMs()
       }
     })
     const stopObituaries = listen(subjects.obituaries(cluster), 'actor.stopped', ({ address }) => {
@@ -66,7 +66,7 @@ export function createDeathWatch(options: {
   return {
     watch: (address, onDeath) => {
       stopListening ??= start()
-      const entry: Watched = { address, onDeath, heardMs: clock.now() }
+      const entry: Watched = { address, onDeath, heardMs: clock.monotonicMs() }
       watched.add(entry)
       return () => void watched.delete(entry)
     },

@@ -5,14 +5,24 @@ import type { Transport } from '../transport/transport.js'
 import { decodeFrame, encodeFrame, type Frame } from '../wire/frame.js'
 import type { Body, Message, MessageKind, MessageOf } from '../wire/messages.js'
 import { subjects } from '../wire/subjects.js'
-import type { ActorDefinition, ActorRef, ActorSystem, Answer, AskOptions, Clock, Question, Reason } from './actor.js'
+import type {
+  ActorDefinition,
+  ActorRef,
+  ActorSystem,
+  Answer,
+  AskOptions,
+  Clock,
+  Question,
+  Random,
+  Reason,
+} from './actor.js'
 import { createCell, type Cell, type Letter } from './actor-cell.js'
 import { createDeathWatch } from './death-watch.js'
 
 export interface ActorSystemOptions {
   readonly transport: Transport
   readonly clock: Clock
-  readonly random: () => number
+  readonly random: Random
   readonly cluster: string
   readonly node: string // name of this process, the sender of its messages
 }
@@ -129,6 +139,7 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
 
   return {
     clock,
+    random: options.random,
     deadLetters,
     spawn,
     tell,

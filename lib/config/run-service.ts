@@ -9,7 +9,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { systemClock } from '../actor/clock.js'
+import { systemClock, systemRandom } from '../actor/clock.js'
 import { createActorSystem } from '../actor/system.js'
 import { ClusterError } from '../errors.js'
 import { createLogger } from '../tracing/logger.js'
@@ -105,7 +105,7 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
   const system = createActorSystem({
     transport,
     clock: systemClock,
-    random: Math.random,
+    random: systemRandom,
     cluster: config.cluster,
     node: id,
   })

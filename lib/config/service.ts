@@ -2,6 +2,7 @@
 
 import type { ActorSystem } from '../actor/actor.js'
 import type { ExpertNeighbours } from '../compute/expert-call.js'
+import type { Kernels } from '../compute/kernels.js'
 import type { WeightFormat } from '../model/spec.js'
 import type { Tracer } from '@opentelemetry/api'
 import type { Transport } from '../transport/transport.js'
@@ -24,6 +25,7 @@ export interface ServiceDeps {
   readonly incarnation: string // new at every start of the process
   readonly pid: number
   readonly neighbours?: ExpertNeighbours | undefined // of services that share a process
+  readonly kernels?: Kernels | undefined // to compute with; absent: this process's own
 }
 
 export interface ModelOptions {

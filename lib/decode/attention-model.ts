@@ -41,6 +41,7 @@ export interface LoadOptions {
   readonly format: WeightFormat
   readonly kernels: Kernels
   readonly weights: WeightStore
+  readonly turn: () => Promise<void> // of the event loop
 }
 
 /** Packs the attention side's weights (or finds them packed) and places them in the engine's memory. */
@@ -49,7 +50,7 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
   const layers: AttentionLayer[] = []
   for (const index of spec.layers.keys()) {
     layers.push(loadLayer(checkpoint, index, options))
-    await turnOfTheLoop() // heartbeats go out while the weights are loaded
+    await options.turn() // heartbeats go out while the weights are loaded
   }
   const head = loadHead(checkpoint, options)
   const rooms = [createRoom(options.kernels), createRoom(options.kernels)]
@@ -131,8 +132,6 @@ function gateWeights(checkpoint: Checkpoint, ffn: FfnLayerSpec): LinearWeights |
   const inputs = checkpoint.spec.hidden
   return { weights, inputs, outputs: weights.length / inputs }
 }
-
-const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 function embed(checkpoint: Checkpoint, tokens: ArrayLike<number>): Float32Array {
   const { hidden, embedding } = checkpoint.spec

@@ -27,6 +27,7 @@ export interface ExpertStoreOptions {
   readonly format: WeightFormat
   readonly kernels: Kernels
   readonly weights: WeightStore
+  readonly turn: () => Promise<void> // of the event loop
 }
 
 /** Experts of a shard by layer, then id. */
@@ -81,7 +82,7 @@ async function loadShard(options: ExpertStoreOptions, plan: ShardPlan, shard: nu
       const experts = new Map<number, PlacedExpert>()
       layers.set(layer, experts)
       for (const id of ids) experts.set(id, placeExpert(kernels, set, String(id)))
-      await turnOfTheLoop() // calls are answered meanwhile
+      await options.turn() // calls are answered meanwhile
     }
   } catch (error) {
     for (const experts of layers.values()) for (const expert of experts.values()) expert.dispose()
@@ -89,8 +90,6 @@ async function loadShard(options: ExpertStoreOptions, plan: ShardPlan, shard: nu
   }
   return layers
 }
-
-const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 function packShard(
   { checkpoint, format }: ExpertStoreOptions,

@@ -1,9 +1,10 @@
 // A Transport over any bus that can publish with a reply subject and subscribe: request and reply, deadlines, chunks.
 // The two transports differ only in the bus below this.
 
-import { randomBytes } from 'node:crypto'
+import type { Clock, Random } from '../actor/actor.js'
+import { randomHex } from '../actor/random-id.js'
 import { ClusterError, type ErrorDetails } from '../errors.js'
-import { createReassembler, split } from './chunks.js'
+import { createReassembler, createSplitter } from './chunks.js'
 import type { Delivery, RequestOptions, ServiceDescription, Subscription, Transport } from './transport.js'
 
 export interface BusMessage {
@@ -38,8 +39,17 @@ interface Pending {
   readonly settle: (result: Uint8Array | ClusterError, outcome: Outcome, isShared?: boolean) => void
 }
 
-export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessageBytes: number): Transport {
-  const inbox = `_INBOX.${randomBytes(11).toString('hex')}`
+export interface BusTransportOptions {
+  readonly kind: Transport['kind']
+  readonly maxMessageBytes: number
+  readonly clock: Clock
+  readonly random: Random
+}
+
+export function createBusTransport(bus: Bus, options: BusTransportOptions): Transport {
+  const { kind, maxMessageBytes, clock, random } = options
+  const inbox = `_INBOX.${randomHex(random, 22)}`
+  const split = createSplitter(Buffer.from(randomHex(random, 16), 'hex'))
   const pending = new Map<string, Pending>()
   const subscriptions = new Set<Subscription>()
   let numDropped = 0
@@ -79,7 +89,7 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
     const reassembler = createReassembler(maxMessageBytes)
     return (message) => {
       try {
-        const whole = reassembler.accept(message.payload, Date.now())
+        const whole = reassembler.accept(message.payload, clock.monotonicMs())
         if (whole !== undefined) handle(message, whole)
       } catch {
         numDropped += 1
@@ -119,7 +129,7 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
       }
       const reply = `${inbox}.${(numRequests += 1).toString(36)}`
       const settle: Pending['settle'] = (result, outcome, isShared = false) => {
-        clearTimeout(timer)
+        cancelTimer()
         signal?.removeEventListener('abort', abort)
         pending.delete(reply)
         bus.onSettled?.({ subject, reply }, outcome)
@@ -136,7 +146,7 @@ export function createBusTransport(kind: Transport['kind'], bus: Bus, maxMessage
         const why = `request to ${subject}: no reply within ${timeoutMs} ms`
         settle(new ClusterError('deadline_exceeded', why), 'unanswered')
       }
-      const timer = setTimeout(late, Math.max(0, timeoutMs))
+      const cancelTimer = clock.after(Math.max(0, timeoutMs), late)
       signal?.addEventListener('abort', abort, { once: true })
       pending.set(reply, { subject, settle })
       try {

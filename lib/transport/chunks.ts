@@ -8,7 +8,6 @@
 //   H1  Chunks of a message may arrive in any order and twice; the message comes out once, or not at all.
 //   H2  Partial messages are bounded in number and bytes and expire.
 
-import { randomBytes } from 'node:crypto'
 import { ClusterError } from '../errors.js'
 
 const MARK = 0xc1
@@ -16,27 +15,30 @@ const HEADER_BYTES = 25
 const MAX_PARTIALS = 256
 const EXPIRE_MS = 30_000
 
-const senderId = randomBytes(8)
-let numSent = 0
-
 /** The payloads to publish for a message: itself where it fits, else its chunks. */
-export function split(message: Uint8Array, maxPayloadBytes: number): Uint8Array[] {
-  if (message.byteLength <= maxPayloadBytes && message[0] !== MARK) return [message]
-  const room = maxPayloadBytes - HEADER_BYTES
-  const count = Math.max(1, Math.ceil(message.byteLength / room))
-  numSent = (numSent + 1) >>> 0
-  return Array.from({ length: count }, (_, index) => {
-    const part = message.subarray(index * room, (index + 1) * room)
-    const chunk = Buffer.allocUnsafe(HEADER_BYTES + part.byteLength)
-    chunk[0] = MARK
-    chunk.set(senderId, 1)
-    chunk.writeUInt32BE(numSent, 9)
-    chunk.writeUInt32BE(index, 13)
-    chunk.writeUInt32BE(count, 17)
-    chunk.writeUInt32BE(message.byteLength, 21)
-    chunk.set(part, HEADER_BYTES)
-    return chunk
-  })
+export type Split = (message: Uint8Array, maxPayloadBytes: number) => Uint8Array[]
+
+/** For one sender, whose 8 bytes no other one has. */
+export function createSplitter(senderId: Uint8Array): Split {
+  let numSent = 0
+  return (message, maxPayloadBytes) => {
+    if (message.byteLength <= maxPayloadBytes && message[0] !== MARK) return [message]
+    const room = maxPayloadBytes - HEADER_BYTES
+    const count = Math.max(1, Math.ceil(message.byteLength / room))
+    numSent = (numSent + 1) >>> 0
+    return Array.from({ length: count }, (_, index) => {
+      const part = message.subarray(index * room, (index + 1) * room)
+      const chunk = Buffer.allocUnsafe(HEADER_BYTES + part.byteLength)
+      chunk[0] = MARK
+      chunk.set(senderId, 1)
+      chunk.writeUInt32BE(numSent, 9)
+      chunk.writeUInt32BE(index, 13)
+      chunk.writeUInt32BE(count, 17)
+      chunk.writeUInt32BE(message.byteLength, 21)
+      chunk.set(part, HEADER_BYTES)
+      return chunk
+    })
+  }
 }
 
 export interface Reassembler {

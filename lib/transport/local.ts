@@ -1,5 +1,6 @@
 // The local transport: a hub inside one process. The same encoded frames travel over it as over NATS; no sockets.
 
+import { systemClock, systemRandom } from '../actor/clock.js'
 import { createBusTransport, DEFAULT_MAX_MESSAGE_BYTES, type Bus, type BusMessage } from './bus-transport.js'
 import type { Transport } from './transport.js'
 
@@ -115,5 +116,10 @@ export function createLocalTransport(options: {
   readonly maxMessageBytes?: number
 }): Transport {
   const bus = options.hub.connect(options.maxPayloadBytes ?? DEFAULT_MAX_PAYLOAD_BYTES)
-  return createBusTransport('local', bus, options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES)
+  return createBusTransport(bus, {
+    kind: 'local',
+    maxMessageBytes: options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
+    clock: systemClock,
+    random: systemRandom,
+  })
 }

@@ -2,6 +2,7 @@
 
 import { connect, credsAuthenticator, Events, type NatsConnection, type Subscription as NatsSubscription } from 'nats'
 import { readFile } from 'node:fs/promises'
+import { systemClock, systemRandom } from '../actor/clock.js'
 import { ClusterError } from '../errors.js'
 import { createBusTransport, DEFAULT_MAX_MESSAGE_BYTES, type Bus, type BusMessage } from './bus-transport.js'
 import { createLinkedBus } from './linked-bus.js'
@@ -41,7 +42,12 @@ export async function connectNats(options: NatsOptions): Promise<Transport> {
   })
   const nats = createNatsBus(connection)
   const bus = await withLinks(nats, options.linkHost)
-  return createBusTransport('nats', bus, options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES)
+  return createBusTransport(bus, {
+    kind: 'nats',
+    maxMessageBytes: options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
+    clock: systemClock,
+    random: systemRandom,
+  })
 }
 
 async function withLinks(nats: Bus, linkHost: string | undefined): Promise<Bus> {

@@ -4,6 +4,7 @@
 //   K1  A call is retried only before its first token, and only where the code says that a retry may help.
 //   K2  Tokens come in order and once: an event that does not continue its choice is an error, never passed on.
 
+import { systemClock, type ClientClock } from './clock.js'
 import { connect, type CallSettings, type Connection, type ConnectionOptions } from './connection.js'
 import { requestMessage, toEvent, toModelInfo, toServerInfo } from './convert.js'
 import { BanyanError } from './errors.js'
@@ -26,21 +27,29 @@ export interface ClientOptions extends ConnectionOptions {
   readonly maxAttempts?: number
 }
 
+/** What a test may put in place of the real thing. */
+export interface ClientParts {
+  readonly connection?: Connection
+  readonly clock?: ClientClock
+}
+
 const FIRST_DELAY_MS = 50
 const MAX_DELAY_MS = 10_000
 
 export class BanyanClient {
   private readonly connection: Connection
   private readonly maxAttempts: number
+  private readonly clock: ClientClock
 
-  constructor(options: ClientOptions) {
-    this.connection = connect(options)
+  constructor(options: ClientOptions, { connection, clock = systemClock }: ClientParts = {}) {
+    this.connection = connection ?? connect(options)
+    this.clock = clock
     this.maxAttempts = options.maxAttempts ?? 4
   }
 
   /** Events of a request as they come. Leaving the loop, or aborting the signal, cancels it down to the expert workers. */
   async *generate(request: GenerateRequest, options: CallOptions = {}): AsyncGenerator<GenerateEvent> {
-    const settings = toSettings(options)
+    const settings = this.settings(options)
     let accepted: AcceptedEvent | undefined
     for (let attempt = 1; ; attempt++) {
       const progress = trackProgress(request.n)
@@ -70,7 +79,7 @@ export class BanyanClient {
 
   /** Whether the request was still running. With several addresses every server is asked: one of them has it. */
   async cancel(requestId: string, options: CallOptions = {}): Promise<boolean> {
-    const settings = toSettings(options)
+    const settings = this.settings(options)
     const everywhere = Array.from({ length: this.connection.numAddresses }, (_, at) =>
       this.connection.unary('Cancel', { requestId }, settings, at),
     )
@@ -94,7 +103,7 @@ export class BanyanClient {
   }
 
   private async ask(method: string, options: CallOptions): Promise<Plain> {
-    const settings = toSettings(options)
+    const settings = this.settings(options)
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.connection.unary(method, {}, settings)
@@ -104,20 +113,24 @@ export class BanyanClient {
     }
   }
 
+  private settings({ signal, deadlineMs }: CallOptions): CallSettings {
+    return { signal, deadlineUnixMs: deadlineMs === undefined ? undefined : this.clock.now() + deadlineMs }
+  }
+
   private async pauseOrThrow(error: unknown, attempt: number, { signal, deadlineUnixMs }: CallSettings): Promise<void> {
     const isRetryable = error instanceof BanyanError && error.isRetryable
-    const waitMs = delayMs(attempt, error instanceof BanyanError ? error.retryAfterMs : undefined)
-    const isTooLate = deadlineUnixMs !== undefined && Date.now() + waitMs > deadlineUnixMs
+    const waitMs = delayMs(attempt, error instanceof BanyanError ? error.retryAfterMs : undefined, this.clock)
+    const isTooLate = deadlineUnixMs !== undefined && this.clock.now() + waitMs > deadlineUnixMs
     if (!isRetryable || attempt >= this.maxAttempts || isTooLate || signal?.aborted === true) throw error
-    await pause(waitMs, signal)
+    await pause(this.clock, waitMs, signal)
   }
 }
 
 /** The server's advice, else twice as long each time; half of that is drawn, so that clients do not come in step. */
-function delayMs(attempt: number, advisedMs: number | undefined): number {
+function delayMs(attempt: number, advisedMs: number | undefined, clock: ClientClock): number {
   if (advisedMs !== undefined && advisedMs >= 0) return Math.min(advisedMs, MAX_DELAY_MS)
   const fullMs = Math.min(FIRST_DELAY_MS * 2 ** (attempt - 1), MAX_DELAY_MS)
-  return fullMs * (0.5 + Math.random() / 2)
+  return fullMs * (0.5 + clock.random() / 2)
 }
 
 /** A later attempt takes the seed that the first one was given or drew: the answer stays the one that was announced. */
@@ -125,19 +138,14 @@ function withSeed(request: GenerateRequest, accepted: AcceptedEvent | undefined)
   return accepted === undefined ? request : { ...request, sampling: { ...request.sampling, seed: accepted.seed } }
 }
 
-const toSettings = ({ signal, deadlineMs }: CallOptions): CallSettings => ({
-  signal,
-  deadlineUnixMs: deadlineMs === undefined ? undefined : Date.now() + deadlineMs,
-})
-
-function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+function pause(clock: ClientClock, ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
-      clearTimeout(timer)
+      cancelTimer()
       signal?.removeEventListener('abort', done)
       resolve()
     }
-    const timer = setTimeout(done, ms)
+    const cancelTimer = clock.after(ms, done)
     signal?.addEventListener('abort', done, { once: true })
   })
 }

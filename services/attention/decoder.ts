@@ -24,7 +24,8 @@ export async function forward(
   const rows = rowsOf(model, states)
   const batches = splitRows(rows, context.microBatches).map((part, i) => layOut(model, model.rooms[i]!, part))
   const experts = batches.map(() => Promise.resolve())
-  let turned = performance.now()
+  const { clock } = context.system
+  let turned = clock.monotonicMs()
   try {
     for (const index of model.layers.keys()) {
       for (const [i, batch] of batches.entries()) {
@@ -32,9 +33,9 @@ export async function forward(
         experts[i] = runLayer(model, index, batch, context)
         experts[i].catch(() => undefined) // awaited in its turn
       }
-      if (performance.now() - turned > MAX_BUSY_MS) {
-        await turnOfTheLoop()
-        turned = performance.now()
+      if (clock.monotonicMs() - turned > MAX_BUSY_MS) {
+        await clock.turn()
+        turned = clock.monotonicMs()
       }
     }
     await Promise.all(experts)
@@ -54,8 +55,6 @@ function runLayer(
   const { operands, routes } = runAttention(model, index, batch)
   return dispatch(context, index, operands, routes)
 }
-
-const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 const rowsOf = (model: AttentionModel, states: readonly SequenceState[]): BatchRows =>
   batchRows(

@@ -21,10 +21,12 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const { system, tracer, id } = deps
   const checkpoint = openCheckpoint(options.model.path)
   const format = options.model.weights
-  const kernels = sharedKernels(options.threads, {
-    company: deps.neighbours === undefined ? 'shared' : 'alone',
-    machineCode: options.machineCode,
-  })
+  const kernels =
+    deps.kernels ??
+    sharedKernels(options.threads, {
+      company: deps.neighbours === undefined ? 'shared' : 'alone',
+      machineCode: options.machineCode,
+    })
   const report = probeDevice(kernels, { formats: [format], geometries: [geometryOf(checkpoint.spec)] })
   requireExact(report)
   let state: Heartbeat['state'] = 'starting'
@@ -51,6 +53,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     format,
     kernels,
     weights: createWeightStore(weightFolder(options.model, fingerprint)),
+    turn: system.clock.turn,
   })
   const runner = createStepRunner({
     model,

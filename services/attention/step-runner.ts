@@ -136,11 +136,11 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       waiting: new Set(step.entries.map((entry) => entry.sequence)),
       used: context.used,
     }
-    const started = performance.now()
+    const started = system.clock.monotonicMs()
     try {
       const logits =
         ready.length === 0 ? undefined : await sampleAll(model, ready, { context, withLogits: step.withLogits })
-      const computeMs = performance.now() - started
+      const computeMs = system.clock.monotonicMs() - started
       return {
         step: step.step,
         entries: results,

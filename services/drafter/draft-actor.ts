@@ -6,7 +6,7 @@
 //   A2  A repeated or overlapping entry changes nothing, so a retried message is harmless.
 //   A3  Drafting ahead gives way to messages after each wave.
 
-import type { Handlers } from '../../lib/actor/actor.js'
+import type { Clock, Handlers } from '../../lib/actor/actor.js'
 import type { Body, MessageOf } from '../../lib/wire/messages.js'
 import { packF32, packI32, readF32, readI32 } from '../../lib/wire/tensor.js'
 import type { HiddenRows } from './draft-model.js'
@@ -21,6 +21,7 @@ export interface DraftLimits extends LedgerLimits {
 
 export interface DrafterParts {
   readonly drafting: Drafting
+  readonly clock: Clock
   readonly sourceNames: readonly string[]
   readonly hidden: number // width of the hidden states that are read; 0: none are
   readonly sharedNoise: boolean
@@ -36,7 +37,7 @@ interface Known extends DraftSequence {
 
 /** Handlers of the drafter's actor, over fresh state. */
 export function drafterHandlers(parts: DrafterParts): Handlers {
-  const { drafting, limits } = parts
+  const { drafting, clock, limits } = parts
   const sequences = new Map<string, Known>()
   const ledger = new TokenLedger(limits, (id) => {
     const sequence = sequences.get(id)
@@ -61,7 +62,7 @@ export function drafterHandlers(parts: DrafterParts): Handlers {
   }
 
   const draftAhead = (mine: number): void => {
-    setImmediate(() => {
+    void clock.turn().then(() => {
       try {
         if (mine === turn && drafting.ahead()) draftAhead(mine)
       } catch {
@@ -71,7 +72,7 @@ export function drafterHandlers(parts: DrafterParts): Handlers {
   }
 
   const propose = ({ step, maxNodes, tokensPerMs, price, entries }: MessageOf<'draft.propose'>) => {
-    const started = performance.now()
+    const started = clock.monotonicMs()
     const taken = entries.map(taskOf)
     const tasks = taken.map((task) => (task && sequences.has(task.sequence.id) ? task : undefined)) // some were evicted
     const bar = { maxNodes: Math.max(1, Math.min(maxNodes, limits.maxNodes)), tokensPerMs, price }
@@ -82,7 +83,7 @@ export function drafterHandlers(parts: DrafterParts): Handlers {
     let next = 0
     const trees = entries.map(({ sequence }, i) => treeEntry(sequence, tasks[i] && drafts[next++]))
     draftAhead((turn += 1))
-    const computeMs = performance.now() - started
+    const computeMs = clock.monotonicMs() - started
     return { kind: 'draft.trees' as const, step, sources: [...parts.sourceNames], computeMs, entries: trees }
   }
 

@@ -33,15 +33,16 @@ export interface ModelDrafterOptions {
   readonly kernels: Kernels
   readonly format: WeightFormat
   readonly target: Checkpoint
+  readonly turn: () => Promise<void> // of the event loop
 }
 
 /** Throws `failed_precondition` where the vocabularies differ. */
 export async function createModelDrafter(checkpoint: Checkpoint, options: ModelDrafterOptions): Promise<DraftModel> {
   checkVocabulary(checkpoint, options.target)
-  const { kernels, format } = options
+  const { kernels, format, turn } = options
   const weights = createWeightStore(undefined)
-  const model = await loadAttentionModel(checkpoint, { format, kernels, weights })
-  const store = createExpertStore({ checkpoint, format, kernels, weights })
+  const model = await loadAttentionModel(checkpoint, { format, kernels, weights, turn })
+  const store = createExpertStore({ checkpoint, format, kernels, weights, turn })
   await store.place(Array.from({ length: store.plan.numShards }, (_, shard) => shard))
   const pool = { kernels, geometry: { numLayers: model.layers.length, ...geometryOf(model.spec) } }
   const states = new Map<string, State>()

@@ -5,6 +5,7 @@
 //   W1  A node is expanded after its parent, whichever source proposed it; so a model drafts on from another's nodes.
 //   W2  Waves of one call are bounded in number and time.
 
+import type { Clock } from '../../lib/actor/actor.js'
 import { NEUTRAL_SAMPLING } from '../../lib/sampling/params.js'
 import type { DraftModel, NodeRow } from './draft-model.js'
 import { createRanker } from './ranker.js'
@@ -38,7 +39,14 @@ export interface ModelGrowth {
   observe(draft: SequenceDraft, committed: ArrayLike<number>): void
 }
 
-export function createModelGrowth(model: DraftModel, index: number, source: number): ModelGrowth {
+export interface ModelGrowthOptions {
+  readonly model: DraftModel
+  readonly clock: Pick<Clock, 'monotonicMs'>
+  readonly index: number // among the models
+  readonly source: number // its bit
+}
+
+export function createModelGrowth({ model, clock, index, source }: ModelGrowthOptions): ModelGrowth {
   const hitRates = Array.from({ length: MAX_DEPTH }, () => PRIOR_HIT_RATE)
   const times = new Map<number, number>() // ms by class of rows
   const viewOf = (draft: SequenceDraft) => draft.views[index]!
@@ -51,9 +59,9 @@ export function createModelGrowth(model: DraftModel, index: number, source: numb
     return false
   }
   const timed = <T>(rows: number, run: () => T): T => {
-    const started = performance.now()
+    const started = clock.monotonicMs()
     const result = run()
-    const ms = performance.now() - started
+    const ms = clock.monotonicMs() - started
     const known = times.get(sizeClass(rows))
     times.set(sizeClass(rows), known === undefined ? ms : known + TIME_RATE * (Math.min(ms, 4 * known) - known))
     return result
@@ -132,7 +140,7 @@ export function createModelGrowth(model: DraftModel, index: number, source: numb
     warmUp: () => {
       for (const rows of WARM_UP_ROWS) {
         for (let round = 0; round < WARM_UP_ROUNDS; round++) {
-          const ms = runOnce(model, rows)
+          const ms = runOnce(model, clock, rows)
           times.set(sizeClass(rows), round === 0 ? ms : Math.min(ms, expectedMs(rows)))
         }
       }
@@ -161,16 +169,16 @@ const WARM_UP_ROWS = [1, 2, 4, 6, 12, 24, 48]
 const WARM_UP_ROUNDS = 8
 
 /** Milliseconds for a wave of so many rows, all of them siblings below a root that was followed before. */
-function runOnce(model: DraftModel, rows: number): number {
+function runOnce(model: DraftModel, clock: ModelGrowthOptions['clock'], rows: number): number {
   const id = 'warm-up'
   const ranker = createRanker(NEUTRAL_SAMPLING, { choice: 0, promptLength: 1, isShared: false })
   const sequence = { id, scope: '', promptLength: 1, committed: Int32Array.of(0, 0), ranker }
   const hidden = model.hidden === 0 ? [] : [{ from: 0, rows: new Float32Array(model.hidden) }]
   model.follow([{ sequence, hidden }])
   const nodes = Array.from({ length: rows }, (_, i) => ({ sequence, node: i + 1, parent: 0, token: i, depth: 1 }))
-  const started = performance.now()
+  const started = clock.monotonicMs()
   for (const logits of model.expand(nodes)) ranker.rankLogits(logits, sequence.committed, 2, CHILDREN)
-  const ms = performance.now() - started
+  const ms = clock.monotonicMs() - started
   model.forget(id)
   return ms
 }

@@ -1,6 +1,7 @@
 // Opens the draft sources that were asked for. `auto` is what measured best together (bench/speculation): everything that
 // reads text, and the best head that lies beside the model. Medusa's guesses only dilute those of an EAGLE head.
 
+import type { Clock } from '../../lib/actor/actor.js'
 import type { DrafterOptions } from '../../lib/config/service.js'
 import type { Kernels } from '../../lib/compute/kernels.js'
 import { ClusterError } from '../../lib/errors.js'
@@ -41,7 +42,11 @@ export interface OpenedSources extends Sources {
 }
 
 /** Throws `failed_precondition` where a source lacks what it needs, `invalid_argument` where that is broken. */
-export async function openSources(options: DrafterOptions, getKernels: () => Kernels): Promise<OpenedSources> {
+export async function openSources(
+  options: DrafterOptions,
+  clock: Clock,
+  getKernels: () => Kernels,
+): Promise<OpenedSources> {
   const wanted = new Set(sourceNames(options))
   const texts = Object.entries(TEXT_SOURCES).flatMap(([name, create]) => (wanted.has(name) ? [create()] : []))
   const needsModel = ['medusa', 'eagle', 'model'].some((name) => wanted.has(name))
@@ -63,11 +68,11 @@ export async function openSources(options: DrafterOptions, getKernels: () => Ker
     }
     if (wanted.has('model')) {
       const draftModel = keep(closing(openDraftModel(options)))
-      models.push(keep(await createModelDrafter(draftModel.checkpoint, { ...compute, target })))
+      models.push(keep(await createModelDrafter(draftModel.checkpoint, { ...compute, target, turn: clock.turn })))
     }
     const first = texts.length + (medusa === undefined ? 0 : 1)
     const readsHidden = medusa !== undefined || models.some((model) => model.hidden > 0)
-    const growths = models.map((model, i) => createModelGrowth(model, i, first + i))
+    const growths = models.map((model, index) => createModelGrowth({ model, clock, index, source: first + index }))
     for (const growth of growths) growth.warmUp()
     return {
       texts,

@@ -22,9 +22,9 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
   const { system, id } = deps
   const { threads, machineCode } = options
   const isAlone = deps.neighbours !== undefined // the other services compute when this one waits
-  const sources = await openSources(options, () =>
-    isAlone ? sharedKernels(threads, { machineCode }) : createKernels(threads, { company: 'shared', machineCode }),
-  )
+  const ownKernels = () =>
+    isAlone ? sharedKernels(threads, { machineCode }) : createKernels(threads, { company: 'shared', machineCode })
+  const sources = await openSources(options, system.clock, () => deps.kernels ?? ownKernels())
   const ahead = options.ahead && !isAlone // in one process a step that is computed leaves no time
   let drafting: Drafting | undefined
   const actor = system.spawn({
@@ -36,6 +36,7 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
       drafting = createDrafting({ sources, calibration: createCalibration(sources.names), ahead })
       return drafterHandlers({
         drafting,
+        clock: system.clock,
         sourceNames: sources.names,
         hidden: sources.hidden,
         sharedNoise: options.sharedNoise,

@@ -1,7 +1,7 @@
 // The expert worker's two actors: one computes rows, one (control) places shards and cancels steps meanwhile.
 
 import type { Tracer } from '@opentelemetry/api'
-import type { ActorDefinition } from '../../lib/actor/actor.js'
+import type { ActorDefinition, Clock } from '../../lib/actor/actor.js'
 import { controlAddress } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
 import { inSpan } from '../../lib/tracing/spans.js'
@@ -16,6 +16,7 @@ export interface ExpertActorOptions {
   readonly store: ExpertStore
   readonly fingerprint: string
   readonly tracer: Tracer
+  readonly clock: Clock
   /** Counters for the heartbeat. */
   readonly load: Record<string, number>
   readonly onPlaced: () => void
@@ -26,7 +27,8 @@ export function expertActors(options: ExpertActorOptions): readonly ActorDefinit
   return [computeActor(options, cancelled), placementActor(options, cancelled)]
 }
 
-function computeActor({ address, store, tracer, load }: ExpertActorOptions, cancelled: Set<string>): ActorDefinition {
+function computeActor(options: ExpertActorOptions, cancelled: Set<string>): ActorDefinition {
+  const { address, store, tracer, clock, load } = options
   return {
     address,
     mailboxCapacity: 256,
@@ -35,7 +37,7 @@ function computeActor({ address, store, tracer, load }: ExpertActorOptions, canc
       'expert.compute': (message, context) =>
         inSpan(tracer, 'expert.compute', context.traceparent, async (_, span) => {
           span.setAttribute('banyan.layer', message.layer)
-          const started = performance.now()
+          const started = clock.monotonicMs()
           if (cancelled.has(message.step)) throw new ClusterError('cancelled', `step ${message.step} was cancelled`)
           const partials = answerCompute(store, message)
           load.calls = (load.calls ?? 0) + 1
@@ -45,7 +47,7 @@ function computeActor({ address, store, tracer, load }: ExpertActorOptions, canc
             step: message.step,
             layer: message.layer,
             partials,
-            computeMs: performance.now() - started,
+            computeMs: clock.monotonicMs() - started,
           }
         }),
     }),

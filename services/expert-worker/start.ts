@@ -20,10 +20,12 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   const { system, id, tracer } = deps
   const { path, weights: format } = options.model
   const checkpoint = openCheckpoint(path)
-  const kernels = sharedKernels(options.threads, {
-    company: deps.neighbours === undefined ? 'shared' : 'alone',
-    machineCode: options.machineCode,
-  })
+  const kernels =
+    deps.kernels ??
+    sharedKernels(options.threads, {
+      company: deps.neighbours === undefined ? 'shared' : 'alone',
+      machineCode: options.machineCode,
+    })
   const report = probeDevice(kernels, { formats: [format], geometries: [] })
   requireExact(report)
   const fingerprint = modelFingerprint(checkpoint, format)
@@ -32,6 +34,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     format,
     kernels,
     weights: createWeightStore(weightFolder(options.model, fingerprint)),
+    turn: system.clock.turn,
   })
   const load: Record<string, number> = { calls: 0, rows: 0, cancelledSteps: 0 }
   let state: Heartbeat['state'] = 'ready'
@@ -52,7 +55,15 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     }),
     HEARTBEAT_MS,
   )
-  const definitions = expertActors({ address: id, store, fingerprint, tracer, load, onPlaced: () => heartbeat.beat() })
+  const definitions = expertActors({
+    address: id,
+    store,
+    fingerprint,
+    tracer,
+    clock: system.clock,
+    load,
+    onPlaced: () => heartbeat.beat(),
+  })
   const actors = definitions.map((definition) => system.spawn(definition))
   const count = (calls: number, rows: number): void => {
     load.calls = (load.calls ?? 0) + calls

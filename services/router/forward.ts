@@ -48,13 +48,13 @@ export async function forward(
   options: ForwardOptions,
   { id, rows, released, traceparent, isGivenUp }: Forward,
 ): Promise<ForwardResult> {
-  const giveUpMs = options.clock.now() + RECOVERY_MS
+  const giveUpMs = options.clock.monotonicMs() + RECOVERY_MS
   const entries = rows.map(stepEntry)
   for (;;) {
     const { placement, membership, system } = options
     const replicas = chooseReplicas(placement.table, (worker) => membership.isLive(worker))
     const body = { step: id, tableEpoch: placement.epoch, replicas, entries, release: [...released], withLogits: false }
-    const startedMs = performance.now()
+    const startedMs = options.clock.monotonicMs()
     try {
       const sampled = await askWhileAlive(
         system,
@@ -62,7 +62,7 @@ export async function forward(
         { kind: 'attention.step', body, replyKind: 'attention.sampled' },
         { timeoutMs: STEP_TIMEOUT_MS, ...(traceparent === undefined ? {} : { traceparent }) },
       )
-      const durationMs = performance.now() - startedMs
+      const durationMs = options.clock.monotonicMs() - startedMs
       const answered = rows.flatMap((planned, i) => {
         const result = sampled.entries[i]
         return result === undefined ? [] : [{ rows: planned, result }]
@@ -72,7 +72,7 @@ export async function forward(
       const { reason, shard } = ClusterError.from(error).details
       const isLostExpert = reason === 'EXPERT_UNAVAILABLE'
       const isLostBroker = reason === 'DISCONNECTED'
-      if ((!isLostExpert && !isLostBroker) || options.clock.now() > giveUpMs) throw error
+      if ((!isLostExpert && !isLostBroker) || options.clock.monotonicMs() > giveUpMs) throw error
       // Nobody answered for this shard: its holders get no more work until they are heard of again.
       if (isLostExpert) for (const holder of placement.table[Number(shard)] ?? []) membership.suspect(holder)
       if (isLostExpert) placement.distrust()

@@ -81,7 +81,7 @@ export function createProposer(options: ProposerOptions): Proposer {
   const usable = (): readonly Heartbeat[] =>
     membership.live('drafter').filter((heartbeat) => {
       const { inhibitedUntilMs, lastHeard } = drafterOf(heartbeat.id)
-      return inhibitedUntilMs <= clock.now() && lastHeard !== heartbeat
+      return inhibitedUntilMs <= clock.monotonicMs() && lastHeard !== heartbeat
     })
 
   const heartbeatOf = (wanted: string): Heartbeat | undefined =>
@@ -106,13 +106,13 @@ export function createProposer(options: ProposerOptions): Proposer {
 
   const ask = async (id: string, step: string, sequences: readonly Sequence[], bar: DraftBar): Promise<Proposal[]> => {
     const drafter = drafterOf(id)
-    const started = performance.now()
+    const started = clock.monotonicMs()
     const body = { step, ...bar, entries: sequences.map((sequence) => proposeEntry(sequence, options)) }
     const timeoutMs = deadlineFor(drafter, sequences)
     try {
       const question = { kind: 'draft.propose', body, replyKind: 'draft.trees' } as const
       const answer = await system.ask(id, question, { timeoutMs })
-      const tookMs = performance.now() - started
+      const tookMs = clock.monotonicMs() - started
       drafter.usualMs += 0.1 * (tookMs - drafter.usualMs)
       drafter.failures = 0
       return readTrees(answer, sequences, bar, options)
@@ -120,7 +120,7 @@ export function createProposer(options: ProposerOptions): Proposer {
       // A lost or late draft costs speed only; what the drafter holds now is unknown.
       drafter.failures += 1
       const pauseMs = Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (drafter.failures - 1))
-      drafter.inhibitedUntilMs = clock.now() + pauseMs
+      drafter.inhibitedUntilMs = clock.monotonicMs() + pauseMs
       drafter.lastHeard = heartbeatOf(id)
       for (const sequence of sequences) sequence.draftedUpTo = 0
       return []
@@ -129,10 +129,10 @@ export function createProposer(options: ProposerOptions): Proposer {
 
   return {
     propose: async (step, sequences, bar) => {
-      const started = performance.now()
+      const started = clock.monotonicMs()
       const groups = bar.maxNodes > 1 && sequences.length > 0 ? assign(sequences) : new Map<string, Sequence[]>()
       const answers = await Promise.all([...groups].map(([id, group]) => ask(id, step, group, bar)))
-      return { proposals: answers.flat(), waitedMs: groups.size === 0 ? 0 : performance.now() - started }
+      return { proposals: answers.flat(), waitedMs: groups.size === 0 ? 0 : clock.monotonicMs() - started }
     },
     get readsHidden() {
       return usable().some(({ load }) => (load.hidden ?? 0) > 0)

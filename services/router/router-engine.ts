@@ -1,7 +1,8 @@
 // The router's engine behind every door: validates, admits, runs and ends requests. It decides nothing about tokens;
 // that is the step loop (`step-loop.ts`).
 
-import { randomBytes, randomUUID } from 'node:crypto'
+import type { Random } from '../../lib/actor/actor.js'
+import { randomHex } from '../../lib/actor/random-id.js'
 import type { RouterOptions, ServiceDeps } from '../../lib/config/service.js'
 import { VERSION } from '../../lib/config/version.js'
 import { ClusterError } from '../../lib/errors.js'
@@ -48,7 +49,7 @@ export interface RouterEngine extends InferenceEngine {
 
 export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
   const { deps, checkpoint, workers, placement, membership, metrics } = options
-  const { clock } = deps.system
+  const { clock, random } = deps.system
   const model = modelInfo(checkpoint, options.limits.model)
   const requests = createRequests(clock, (sequences) => workers.cancel(sequences))
   let isDraining = false
@@ -101,7 +102,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
 
   const start = (input: GenerateInput, id: string, bodyHash: string, deadlineMs: number | undefined): RequestRecord => {
     checkModel(input.model)
-    const request = validate(input, promptTokens(checkpoint, input.prompt), modelLimits(), drawSeed)
+    const request = validate(input, promptTokens(checkpoint, input.prompt), modelLimits(), () => drawSeed(random))
     admit(request.n)
     const record = requests.open(id, bodyHash, deadlineMs)
     record.span = deps.tracer.startSpan(`generate ${model.id}`, {
@@ -135,7 +136,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
   const createSequence = (record: RequestRecord, request: ValidRequest, choice: number, tenant: string): Sequence => {
     const endTokenIds = new Set(request.sampling.endTokenIds)
     const { tokenizer } = checkpoint
-    const startedMs = performance.now()
+    const startedMs = clock.monotonicMs()
     const emitter = createEmitter({
       log: record.log,
       choice,
@@ -150,16 +151,16 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
         text: tokenizer?.tokenText(token) ?? '',
         bytes: [...(tokenizer?.tokenBytes(token) ?? [])],
       }),
-      now: () => performance.now(),
+      now: () => clock.monotonicMs(),
       onToken: (numTokens, sinceLastMs, isFirst) => metrics.tokens(numTokens, sinceLastMs, isFirst),
       onFinished: (ending) => {
-        metrics.requestFinished(ending.reason, performance.now() - startedMs)
+        metrics.requestFinished(ending.reason, clock.monotonicMs() - startedMs)
         requests.choiceFinished(record)
       },
       onFailed: (error) => {
         metrics.requestFinished(
           ClusterError.from(error).code === 'cancelled' ? 'abort' : 'error',
-          performance.now() - startedMs,
+          clock.monotonicMs() - startedMs,
         )
         requests.fail(record, ClusterError.from(error))
       },
@@ -192,7 +193,8 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     input: GenerateInput,
     { signal, deadlineMs }: { readonly signal: AbortSignal; readonly deadlineMs?: number | undefined },
   ): AsyncGenerator<GenerateEvent> {
-    const id = input.requestId === undefined || input.requestId === '' ? `req-${randomUUID()}` : input.requestId
+    const id =
+      input.requestId === undefined || input.requestId === '' ? `req-${randomHex(random, 32)}` : input.requestId
     if (id.length > 128)
       throw new ClusterError('invalid_argument', `request id: want at most 128 characters, got ${id.length}`)
     const bodyHash = hashBody(input)
@@ -247,7 +249,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
 }
 
 /** 53 bits, so that JSON carries it as a number. */
-const drawSeed = (): bigint => randomBytes(8).readBigUInt64LE() >> 11n
+const drawSeed = (random: Random): bigint => BigInt(Math.floor(random() * 2 ** 53))
 
 export const noTokenizer = (): ClusterError =>
   new ClusterError('failed_precondition', 'this model has no tokenizer; send and read token ids', {

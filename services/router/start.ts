@@ -29,8 +29,48 @@ const HEARTBEAT_MS = 500
 const TICK_MS = 250
 const DRAIN_MS = 25_000
 
+/** A router without doors: all that it is to the cluster, and the engine that doors open onto. */
+export interface RouterCore {
+  readonly engine: RouterEngine
+  /** Tells the cluster at once. */
+  setState(state: Heartbeat['state']): void
+  stop(): Promise<void>
+}
+
 /** Resolves when the doors are open; `GET /ready` tells when the cluster behind them can serve. */
 export async function startRouter(deps: ServiceDeps, options: RouterOptions): Promise<RunningRouter> {
+  const core = startRouterCore(deps, options)
+  const { engine } = core
+  const doors = { engine, host: options.host, apiKeys: options.apiKeys, logger: deps.logger }
+  const http = await startHttpServer({ ...doors, port: options.httpPort })
+  const grpc = await startGrpcServer({ ...doors, port: options.grpcPort })
+  core.setState('ready')
+
+  let leaving: Promise<void> | undefined
+  const leave = (graceMs: number): Promise<void> => (leaving ??= close(graceMs))
+  const close = async (graceMs: number): Promise<void> => {
+    core.setState('stopped')
+    engine.stop()
+    await Promise.all([http.stop(graceMs), grpc.stop(graceMs)])
+    await core.stop()
+  }
+
+  return {
+    address: deps.id,
+    http: http.url,
+    grpc: grpc.address,
+    drain: async () => {
+      core.setState('draining')
+      grpc.setServing(false)
+      await engine.drain(DRAIN_MS)
+      await leave(1_000)
+    },
+    stop: () => leave(0),
+  }
+}
+
+/** Watches the cluster, places shards and runs requests. */
+export function startRouterCore(deps: ServiceDeps, options: RouterOptions): RouterCore {
   const { system, logger, cluster, id } = deps
   const checkpoint = openCheckpoint(options.model.path)
   const fingerprint = modelFingerprint(checkpoint, options.model.weights)
@@ -102,9 +142,9 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
 
   const stopListening = system.listen(subjects.health(cluster), 'worker.heartbeat', (heartbeat) => {
     deviceClass.observe(heartbeat)
-    membership.observe(heartbeat, system.clock.now())
+    membership.observe(heartbeat, system.clock.monotonicMs())
   })
-  const stopTicking = every(system.clock, TICK_MS, () => membership.tick(system.clock.now()))
+  const stopTicking = every(system.clock, TICK_MS, () => membership.tick(system.clock.monotonicMs()))
   let state: Heartbeat['state'] = 'starting'
   const heartbeat = startHeartbeat(
     system,
@@ -142,40 +182,24 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
     }),
   })
 
-  const doors = { engine, host: options.host, apiKeys: options.apiKeys, logger }
-  const http = await startHttpServer({ ...doors, port: options.httpPort })
-  const grpc = await startGrpcServer({ ...doors, port: options.grpcPort })
-  state = 'ready'
-  heartbeat.beat()
-
-  let leaving: Promise<void> | undefined
-  const leave = (graceMs: number): Promise<void> => (leaving ??= close(graceMs))
-  const close = async (graceMs: number): Promise<void> => {
-    state = 'stopped'
+  const setState = (next: Heartbeat['state']): void => {
+    state = next
     heartbeat.beat()
-    engine.stop()
-    costs.close()
-    placement.stop()
-    stopTicking()
-    stopListening()
-    heartbeat.stop()
-    await Promise.all([http.stop(graceMs), grpc.stop(graceMs)])
-    await actor.stop()
-    checkpoint.close()
   }
 
   return {
-    address: id,
-    http: http.url,
-    grpc: grpc.address,
-    drain: async () => {
-      state = 'draining'
-      heartbeat.beat()
-      grpc.setServing(false)
-      await engine.drain(DRAIN_MS)
-      await leave(1_000)
+    engine,
+    setState,
+    stop: async () => {
+      engine.stop()
+      costs.close()
+      placement.stop()
+      stopTicking()
+      stopListening()
+      heartbeat.stop()
+      await actor.stop()
+      checkpoint.close()
     },
-    stop: () => leave(0),
   }
 }
 

@@ -82,7 +82,7 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
     // A step serves many requests: its span hangs under the first one's.
     const parent = planned[0]?.sequence.traceparent
     await inSpan(options.tracer, 'router.step', parent, async (traceparent, span) => {
-      const started = performance.now()
+      const started = options.clock.monotonicMs()
       const id = options.newStepId()
       const drafted = await speculation.draft(id, planned)
       const { rows, shape } = drafted
@@ -96,7 +96,7 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       speculation.learn(drafted, accepted, durationMs)
       for (const entry of verified) commit(scheduler, entry)
       const emitted = verified.reduce((sum, entry) => sum + emit(options, entry, drafted, durationMs), 0)
-      const report = describeStep(drafted, accepted, { emitted, durationMs: performance.now() - started })
+      const report = describeStep(drafted, accepted, { emitted, durationMs: options.clock.monotonicMs() - started })
       describeSpan(span, report, drafted)
       const isWhole = sampled.entries.every(({ result }) => result.error === undefined) // refused entries took no time
       const tokensPerSequence = yieldOf(verified, emitted)

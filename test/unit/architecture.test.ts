@@ -100,6 +100,21 @@ describe('architecture', () => {
     )
   })
 
+  it('time, timers and chance are parameters of services, actors and what they stand on', () => {
+    const direct =
+      /\b(Date\.now|performance\.now|Math\.random|set(Timeout|Interval|Immediate)|queueMicrotask|nextTick|random(UUID|Bytes|Int)|timers\/promises|AbortSignal\.timeout)\b/
+    const isJudged =
+      /^(services|lib\/(actor|decode|speculative|sampling|wire|model))\/|^lib\/transport\/(bus-transport|chunks)|^sdk\/src\//
+    const isReal = /\/(main|clock)\.ts$|^services\/router\/(grpc-server\.ts|http\/)/ // doors stand on real sockets
+    const strays = [...lib, ...services, ...sdk].filter(
+      ({ path, text }) => isJudged.test(path) && !isReal.test(path) && direct.test(text),
+    )
+    assert.deepEqual(
+      strays.map(({ path }) => path),
+      [],
+    )
+  })
+
   it('a service’s main.ts has at most 40 lines', () => {
     const mains = services.filter(({ path }) => path.endsWith('/main.ts'))
     assert.equal(mains.length, 4)

@@ -47,6 +47,7 @@ export async function startExpertWorkers(
       format: 'f32',
       kernels: sharedKernels(1),
       weights: createWeightStore(undefined),
+      turn: systemClock.turn,
     })
     await store.place(shards)
     const counted = { kernels: store.kernels, expert: store.expert, count: () => undefined }
@@ -59,6 +60,7 @@ export async function startExpertWorkers(
       store,
       fingerprint: 'f',
       tracer,
+      clock: systemClock,
       load,
       onPlaced: () => undefined,
     })) {

@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
+import { systemClock } from '../../../lib/actor/clock.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { createWeightStore } from '../../../lib/compute/weight-store.js'
@@ -64,6 +65,7 @@ describe('step runner', () => {
       format: 'f32',
       kernels: sharedKernels(1),
       weights: createWeightStore(undefined),
+      turn: systemClock.turn,
     })
     experts = await startExpertWorkers(checkpoint, { a: every })
   })

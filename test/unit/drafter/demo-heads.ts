@@ -1,5 +1,6 @@
 // The demonstration model, its draft heads and drawn inputs for them.
 
+import { systemClock } from '../../../lib/actor/clock.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { openCheckpoint } from '../../../lib/model/checkpoint.js'
 import { openSafetensors } from '../../../lib/model/safetensors.js'
@@ -8,7 +9,7 @@ import { createRandom } from '../../helpers/random.js'
 import { demoModel } from '../../helpers/paths.js'
 import type { HeadTensors } from './reference-heads.js'
 
-export const COMPUTE = { kernels: sharedKernels(1), format: 'f32' } as const
+export const COMPUTE = { kernels: sharedKernels(1), format: 'f32', turn: systemClock.turn } as const
 
 export const openDemo = () => openCheckpoint(demoModel)
 export const openDemoHead = (kind: 'eagle' | 'medusa') => openHeadFile(headPath(demoModel, kind))

@@ -1,6 +1,7 @@
 // A drafter's actor as its router sees it: messages in, trees out.
 
 import assert from 'node:assert/strict'
+import { systemClock } from '../../../lib/actor/clock.js'
 import type { Handlers, MessageContext } from '../../../lib/actor/actor.js'
 import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import { MESSAGE_SCHEMAS, type Body, type Message } from '../../../lib/wire/messages.js'
@@ -24,6 +25,7 @@ export const parrot = scriptedSource('parrot', (committed) => [...committed.suba
 
 export const partsOf = (drafting: Drafting, names: readonly string[]): DrafterParts => ({
   drafting,
+  clock: systemClock,
   sourceNames: names,
   hidden: 0,
   sharedNoise: true,

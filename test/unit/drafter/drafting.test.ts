@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { systemClock } from '../../../lib/actor/clock.js'
 import { checkTree } from '../../../lib/speculative/token-tree.js'
 import { createCalibration } from '../../../services/drafter/calibration.js'
 import type { DraftSequence, TextSource } from '../../../services/drafter/draft-source.js'
@@ -22,7 +23,8 @@ interface Cast {
 
 function newDrafting({ texts = [], medusa, model, ahead = true }: Cast) {
   const names = [...texts, ...(medusa ? [medusa] : []), ...(model ? [model] : [])].map(({ name }) => name)
-  const models = model === undefined ? [] : [createModelGrowth(model, 0, names.length - 1)]
+  const models =
+    model === undefined ? [] : [createModelGrowth({ model, clock: systemClock, index: 0, source: names.length - 1 })]
   const sources = { texts, medusa, models, names: [...names, 'ahead'], hidden: HIDDEN }
   return createDrafting({ sources, calibration: createCalibration(sources.names), ahead })
 }

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { systemClock } from '../../../lib/actor/clock.js'
 import { ClusterError, type ErrorCode } from '../../../lib/errors.js'
 import { openSafetensors, writeSafetensors, type FloatTensor } from '../../../lib/model/safetensors.js'
 import { createEagleLayer } from '../../../services/drafter/eagle-layer.js'
@@ -109,7 +110,7 @@ describe('openSources', () => {
     ahead: true,
   } as const
   const open = (sources: readonly string[], more: { draftModel?: string } = {}) =>
-    openSources({ ...options, ...more, sources }, () => COMPUTE.kernels)
+    openSources({ ...options, ...more, sources }, systemClock, () => COMPUTE.kernels)
 
   for (const kind of ['eagle', 'medusa'] as const) {
     it(`refuses ${kind} where its file is not there, naming the file`, () =>
@@ -136,6 +137,7 @@ describe('openSources', () => {
     const model = { path: folder, weights: 'f32' } as const
     const sources = await openSources(
       { ...options, model, sources: ['medusa', 'model', 'eagle', 'suffix'], draftModel: demoModel },
+      systemClock,
       () => COMPUTE.kernels,
     )
     assert.deepEqual(sources.names.slice(0, -1), ['suffix', 'medusa', 'eagle', 'model'])

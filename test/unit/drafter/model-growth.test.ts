@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { systemClock } from '../../../lib/actor/clock.js'
 import { CandidateTree } from '../../../services/drafter/candidate-tree.js'
 import type { DraftSequence } from '../../../services/drafter/draft-source.js'
 import { createModelGrowth, type Bar } from '../../../services/drafter/model-growth.js'
@@ -24,7 +25,7 @@ function newDraft(traits: Partial<DraftSequence> = {}, root = 1): SequenceDraft 
   }
 }
 
-const newGrowth = (model: ScriptedModel) => createModelGrowth(model, 0, MODEL)
+const newGrowth = (model: ScriptedModel) => createModelGrowth({ model, clock: systemClock, index: 0, source: MODEL })
 
 const expandedTokens = ({ waves }: ScriptedModel): number[][] => waves.map((rows) => rows.map(({ token }) => token))
 

@@ -1,6 +1,7 @@
 // X1 and X2 of an expert call, what it refuses, and that placing shards never breaks a call under way.
 
 import assert from 'node:assert/strict'
+import { systemClock } from '../../../lib/actor/clock.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { createWeightStore } from '../../../lib/compute/weight-store.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
@@ -32,6 +33,7 @@ describe('expert worker', () => {
       format: 'f32',
       kernels: sharedKernels(1),
       weights: createWeightStore(undefined),
+      turn: systemClock.turn,
     })
     await store.place(Array.from({ length: store.plan.numShards }, (_, shard) => shard))
   })
@@ -79,7 +81,13 @@ describe('expert worker', () => {
 
   it('reads rows rounded as it would round them itself, and only in that form (int8)', async () => {
     const kernels = sharedKernels(1)
-    const small = createExpertStore({ checkpoint, format: 'int8', kernels, weights: createWeightStore(undefined) })
+    const small = createExpertStore({
+      checkpoint,
+      format: 'int8',
+      kernels,
+      weights: createWeightStore(undefined),
+      turn: systemClock.turn,
+    })
     try {
       await small.place([0, 1, 2, 3])
       const floats = message(calls)

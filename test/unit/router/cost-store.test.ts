@@ -16,6 +16,8 @@ function createManualClock(): Clock & { fire(): void; readonly numTimers: number
   let nowMs = 1000
   return {
     now: () => (nowMs += 1),
+    monotonicMs: () => nowMs,
+    turn: () => Promise.resolve(),
     after: (_, run) => {
       timers.push(run)
       return () => (timers = timers.filter((other) => other !== run))

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { trace } from '@opentelemetry/api'
 import fc from 'fast-check'
+import { systemClock } from '../../../lib/actor/clock.js'
 import type { Clock } from '../../../lib/actor/actor.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { fitTree } from '../../../lib/speculative/token-tree.js'
@@ -22,7 +23,7 @@ import { createTestSequence, promptOf } from './sequences.js'
 import { plainTokens, startToyAttention, toyTarget, VOCAB, type ToyAttention, type ToyFaults } from './toy-attention.js'
 
 const impatient: Clock = {
-  now: () => Date.now(),
+  ...systemClock,
   after: (_, run) => {
     const handle = setImmediate(run)
     return () => clearImmediate(handle)
