@@ -5,6 +5,7 @@ import type { ExpertNeighbours } from '../compute/expert-call.js'
 import type { Kernels } from '../compute/kernels.js'
 import type { WeightFormat } from '../model/spec.js'
 import type { Tracer } from '@opentelemetry/api'
+import type { RecordStore } from '../transport/record-store.js'
 import type { Transport } from '../transport/transport.js'
 
 /** One JSON line per call; prompt text never goes in. */
@@ -26,6 +27,7 @@ export interface ServiceDeps {
   readonly pid: number
   readonly neighbours?: ExpertNeighbours | undefined // of services that share a process
   readonly kernels?: Kernels | undefined // to compute with; absent: this process's own
+  readonly records?: RecordStore | undefined // where accepted requests are kept; absent: in memory
 }
 
 export interface ModelOptions {

@@ -152,6 +152,17 @@ export const MESSAGE_SCHEMAS = {
   // anyone → a router
   'router.logits': z.object({ tokens: tensor }), // the prompt once through the cluster
   'logits.page': z.object({ logits: tensor }), // f32 [tokens, vocab]
+  /** router → router: what a request has yielded beyond the tokens held; answered at once. */
+  'request.follow': z.object({ id, tenant: z.string(), incarnation: id, held: z.array(count).max(64) }),
+  /** `events`: JSON of the router's events; `closed`: no more will come. */
+  'request.events': z.object({
+    events: z.string(),
+    closed: z.boolean(),
+    error: z.object({ code: z.string(), message: z.string(), details: z.record(z.string(), z.string()) }).optional(),
+  }),
+  /** router → router: end a request that runs there. */
+  'request.cancel': z.object({ id, tenant: z.string(), incarnation: id }),
+  'request.cancelled': z.object({ wasRunning: z.boolean() }),
   'cluster.status': z.object({ asker: z.string() }),
   'cluster.state': z.object({ json: z.string() }),
 

@@ -1,8 +1,10 @@
 // The client of a Banyan cluster.
 //
 // Invariants
-//   K1  A call is retried only before its first token, and only where the code says that a retry may help.
+//   K1  A call is begun again only before it was accepted, under one request id: it never runs twice. After that it is
+//       resumed, at the next address, from the tokens that came.
 //   K2  Tokens come in order and once: an event that does not continue its choice is an error, never passed on.
+//   K3  A request's own end, good or bad, is final: only a broken stream is resumed.
 
 import { systemClock, type ClientClock } from './clock.js'
 import { connect, type CallSettings, type Connection, type ConnectionOptions } from './connection.js'
@@ -23,8 +25,10 @@ import type {
 } from './types.js'
 
 export interface ClientOptions extends ConnectionOptions {
-  /** Attempts in all before the first token (default 4). */
+  /** Attempts in all before a call is accepted (default 4). */
   readonly maxAttempts?: number
+  /** How long a broken stream is tried to be resumed, since its last event (default 30 s); 0: never. */
+  readonly resumeTimeoutMs?: number
 }
 
 /** What a test may put in place of the real thing. */
@@ -35,37 +39,55 @@ export interface ClientParts {
 
 const FIRST_DELAY_MS = 50
 const MAX_DELAY_MS = 10_000
+const MAX_RESUME_DELAY_MS = 500
+/** Reasons of a server that cannot go on with a request that another one can. */
+const BREAKS: ReadonlySet<string> = new Set([
+  '',
+  'ROUTER_LEAVING',
+  'DRAINING',
+  'STARTING',
+  'DISCONNECTED',
+  'UNCONFIRMED',
+])
 
 export class BanyanClient {
   private readonly connection: Connection
   private readonly maxAttempts: number
   private readonly clock: ClientClock
+  private readonly resumeTimeoutMs: number
 
   constructor(options: ClientOptions, { connection, clock = systemClock }: ClientParts = {}) {
     this.connection = connection ?? connect(options)
     this.clock = clock
     this.maxAttempts = options.maxAttempts ?? 4
+    this.resumeTimeoutMs = options.resumeTimeoutMs ?? 30_000
   }
 
-  /** Events of a request as they come. Leaving the loop, or aborting the signal, cancels it down to the expert workers. */
+  /**
+   * Events of a request as they come, whatever becomes of the server that sends them. Leaving the loop, or aborting the
+   * signal, cancels it down to the expert workers.
+   */
   async *generate(request: GenerateRequest, options: CallOptions = {}): AsyncGenerator<GenerateEvent> {
     const settings = this.settings(options)
-    let accepted: AcceptedEvent | undefined
+    const requestId = request.requestId || this.clock.newId()
+    const message = requestMessage({ ...request, requestId })
+    const progress = trackProgress(request.n, this.clock)
+    let method: 'Generate' | 'Resume' = 'Generate'
     for (let attempt = 1; ; attempt++) {
-      const progress = trackProgress(request.n)
+      const sent = method === 'Generate' ? message : { requestId, offsets: progress.offsets() }
       try {
-        const message = requestMessage(withSeed(request, accepted))
-        for await (const reply of this.connection.stream('Generate', message, settings)) {
+        for await (const reply of this.connection.stream(method, sent, settings)) {
           const event = toEvent(reply)
-          progress.observe(event)
-          if (event.type !== 'accepted') yield event
-          else if (accepted === undefined) yield (accepted = event)
+          if (!progress.isNew(event)) continue
+          attempt = 0
+          yield event
         }
         progress.checkEnd()
         return
       } catch (error) {
-        // What was passed on cannot be taken back: after that only Resume could go on, which this version has not.
-        await this.pauseOrThrow(error, progress.hasBegun ? this.maxAttempts : attempt, settings)
+        method = progress.isAccepted && isBreak(error) ? 'Resume' : 'Generate'
+        if (method === 'Resume') await this.pauseBeforeResume(error, attempt, progress.lastMs, settings)
+        else await this.pauseOrThrow(error, progress.hasTokens ? this.maxAttempts : attempt, settings)
       }
     }
   }
@@ -117,6 +139,18 @@ export class BanyanClient {
     return { signal, deadlineUnixMs: deadlineMs === undefined ? undefined : this.clock.now() + deadlineMs }
   }
 
+  private async pauseBeforeResume(
+    error: unknown,
+    attempt: number,
+    lastMs: number,
+    { signal, deadlineUnixMs }: CallSettings,
+  ): Promise<void> {
+    const waitMs = Math.min(delayMs(attempt + 1, undefined, this.clock), MAX_RESUME_DELAY_MS)
+    const giveUpMs = Math.min(lastMs + this.resumeTimeoutMs, deadlineUnixMs ?? Infinity)
+    if (this.clock.now() + waitMs > giveUpMs || signal?.aborted === true) throw error
+    if (attempt > 0) await pause(this.clock, waitMs, signal) // the first time at once: another server may be waiting
+  }
+
   private async pauseOrThrow(error: unknown, attempt: number, { signal, deadlineUnixMs }: CallSettings): Promise<void> {
     const isRetryable = error instanceof BanyanError && error.isRetryable
     const waitMs = delayMs(attempt, error instanceof BanyanError ? error.retryAfterMs : undefined, this.clock)
@@ -133,11 +167,6 @@ function delayMs(attempt: number, advisedMs: number | undefined, clock: ClientCl
   return fullMs * (0.5 + clock.random() / 2)
 }
 
-/** A later attempt takes the seed that the first one was given or drew: the answer stays the one that was announced. */
-function withSeed(request: GenerateRequest, accepted: AcceptedEvent | undefined): GenerateRequest {
-  return accepted === undefined ? request : { ...request, sampling: { ...request.sampling, seed: accepted.seed } }
-}
-
 function pause(clock: ClientClock, ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
@@ -150,32 +179,55 @@ function pause(clock: ClientClock, ms: number, signal: AbortSignal | undefined):
   })
 }
 
-/** What has been passed on of one attempt. Throws `data_loss` where an event does not continue it (K2). */
-function trackProgress(n: number | undefined) {
-  const counts = new Map<number, number>()
+/** Whether the stream broke, rather than that its request ended. */
+const isBreak = (error: unknown): boolean =>
+  error instanceof BanyanError && error.isRetryable && BREAKS.has(error.reason)
+
+/** What has been passed on of a request, over all of its streams. */
+function trackProgress(n: number | undefined, clock: ClientClock) {
   const numChoices = n || 1
-  let numFinished = 0
-  let hasBegun = false
+  const held = Array.from({ length: numChoices }, () => 0)
+  const finished = new Set<number>()
+  let accepted: AcceptedEvent | undefined
+  let lastMs = clock.now()
+
+  /** Throws `data_loss` where an event does not continue what came before (K2). */
+  const check = (event: GenerateEvent): boolean => {
+    if (event.type === 'accepted') {
+      if (accepted !== undefined && accepted.fingerprint !== event.fingerprint)
+        throw new BanyanError('data_loss', `resumed by ${event.fingerprint}, begun by ${accepted.fingerprint}`)
+      const isFirst = accepted === undefined
+      accepted ??= event
+      return isFirst
+    }
+    if (event.type === 'finished') return finished.size < finished.add(event.choice).size
+    const { choice, offset, tokenIds } = event
+    const next = held[choice] ?? 0
+    if (offset !== next) throw new BanyanError('data_loss', `choice ${choice}: want token ${next} next, got ${offset}`)
+    held[choice] = next + tokenIds.length
+    return true
+  }
+
   return {
-    get hasBegun() {
-      return hasBegun
+    get isAccepted() {
+      return accepted !== undefined
     },
-    observe: (event: GenerateEvent): void => {
-      if (event.type === 'accepted') return
-      hasBegun = true
-      if (event.type === 'finished') {
-        numFinished += 1
-        return
-      }
-      const { choice, offset, tokenIds } = event
-      const held = counts.get(choice) ?? 0
-      if (offset !== held)
-        throw new BanyanError('data_loss', `choice ${choice}: want token ${held} next, got ${offset}`)
-      counts.set(choice, held + tokenIds.length)
+    get hasTokens() {
+      return held.some((count) => count > 0)
+    },
+    get lastMs() {
+      return lastMs
+    },
+    /** Tokens of each choice. */
+    offsets: () => [...held],
+    /** Whether an event is to be passed on: after a resume some come again. */
+    isNew: (event: GenerateEvent): boolean => {
+      lastMs = clock.now()
+      return check(event)
     },
     checkEnd: (): void => {
-      if (numFinished === numChoices) return
-      throw new BanyanError('data_loss', `the stream ended with ${numFinished} of ${numChoices} choices finished`)
+      if (finished.size === numChoices) return
+      throw new BanyanError('data_loss', `the stream ended with ${finished.size} of ${numChoices} choices finished`)
     },
   }
 }

@@ -7,6 +7,7 @@ import { errorInfoCodec, message, statusCodec, type Plain } from './proto.js'
 
 const SERVICE = '/banyan.v1.InferenceService'
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+const KEEPALIVE_MS = 2_000
 
 export interface ConnectionOptions {
   readonly address: string | readonly string[]
@@ -42,7 +43,9 @@ export function connect({ address, apiKey, tls }: ConnectionOptions): Connection
       new grpc.Client(target, credentials, {
         'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
         'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
-        'grpc.keepalive_time_ms': 30_000,
+        // A frozen server's kernel still takes what is sent: only an answer shows that it lives.
+        'grpc.keepalive_time_ms': KEEPALIVE_MS,
+        'grpc.keepalive_timeout_ms': KEEPALIVE_MS,
       }),
   )
   let turn = 0

@@ -31,6 +31,11 @@ export interface EmitterOptions {
   readonly onFailed: (error: unknown) => void
 }
 
+const runningTotals = (lengths: readonly number[]): number[] => {
+  let total = 0
+  return lengths.map((length) => (total += length))
+}
+
 export function createEmitter(options: EmitterOptions): SequenceEmitter {
   const { log, choice, detokenizer, stopChecker } = options
   const startedMs = options.now()
@@ -61,12 +66,18 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
     ...options.tokenText(token),
   })
 
-  const chunk = (tokenIds: readonly number[], text: string, logprobs: readonly TokenLogprobs[]): ChunkEvent => ({
+  /** `pieces`: the text that each token completes. */
+  const chunk = (
+    tokenIds: readonly number[],
+    pieces: readonly string[],
+    logprobs: readonly TokenLogprobs[],
+  ): ChunkEvent => ({
     kind: 'chunk',
     choice,
     offset: numTokens - tokenIds.length,
     tokenIds,
-    text,
+    text: pieces.join(''),
+    textEnds: runningTotals(pieces.map(({ length }) => length)),
     logprobs: logprobs.map((entry) => ({ ...named(entry), top: entry.top.map(named) })),
   })
 
@@ -83,26 +94,32 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
 
   const push: SequenceEmitter['push'] = (tokens, logprobs, tree) => {
     if (isClosed) return undefined
+    const numBefore = numTokens
+    const ending = take(tokens, logprobs, tree)
+    const now = options.now()
+    options.onToken(numTokens - numBefore, now - lastMs, firstMs === 0)
+    if (firstMs === 0) firstMs = now
+    lastMs = now
+    return ending
+  }
+
+  const take: SequenceEmitter['push'] = (tokens, logprobs, tree) => {
     const taken: number[] = []
-    let text = ''
+    const pieces: string[] = []
     let ending: Ending | undefined
     let isStopped = false
     for (const token of tokens) {
       const piece = textOf(token)
       taken.push(token)
       numTokens += 1
-      text += piece.text
+      pieces.push(piece.text)
       ending = endAfter(token, piece.stop)
       isStopped = piece.stop !== undefined
       if (ending !== undefined) break
     }
-    if (ending !== undefined && !isStopped) text += remainder()
-    const now = options.now()
-    options.onToken(taken.length, now - lastMs, firstMs === 0)
-    if (firstMs === 0) firstMs = now
-    lastMs = now
+    if (ending !== undefined && !isStopped) pieces.push((pieces.pop() ?? '') + remainder())
     // The worker's log-probabilities come with the tokens they belong to; there are none where none were asked for.
-    const event = chunk(taken, text, (logprobs as readonly TokenLogprobs[]).slice(0, taken.length))
+    const event = chunk(taken, pieces, (logprobs as readonly TokenLogprobs[]).slice(0, taken.length))
     log.append(options.returnsTrees && tree !== undefined ? { ...event, tree: withTexts(tree) } : event)
     return ending
   }
@@ -127,6 +144,10 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
 
   return {
     push,
+    replay: (tokens) => take(tokens, []),
+    detach: () => {
+      isClosed = true
+    },
     finish: (ending, stats, cachedTokens) => {
       if (isClosed) return
       isClosed = true

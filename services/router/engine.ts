@@ -46,6 +46,7 @@ export interface GenerateInput {
   readonly speculation?: boolean | undefined // false: no drafts for this request
   readonly returnTrees?: boolean | undefined // chunks carry the token tree of their step
   readonly tenant?: string | undefined // the API key's name
+  readonly door?: string | undefined // how the answer is written when it is resumed over HTTP
 }
 
 export type FinishReason = 'stop' | 'length' | 'cancelled' | 'error'
@@ -108,6 +109,7 @@ export type GenerateEvent =
       readonly cachedTokens: number
       readonly fingerprint: string
       readonly seed: bigint // the given one, or the one that was drawn
+      readonly door?: string | undefined // of its GenerateInput
     }
   | {
       readonly kind: 'chunk'
@@ -115,6 +117,7 @@ export type GenerateEvent =
       readonly offset: number // of the first token in its choice
       readonly tokenIds: readonly number[]
       readonly text: string // may be empty while a character or a stop string is incomplete
+      readonly textEnds: readonly number[] // for each token, where its part of the text ends
       readonly logprobs: readonly (TokenLogprob & { readonly top: readonly TokenLogprob[] })[]
       readonly tree?: StepTree | undefined // where they were asked for
     }
@@ -171,6 +174,9 @@ export interface StepCostStatus {
   readonly terms: Readonly<Record<string, number>> // milliseconds each
 }
 
+/** How much of a request's stream a reader has already: tokens of each choice. */
+export type HeldTokens = readonly number[]
+
 export interface RequestState {
   readonly requestId: string
   readonly state: 'running' | 'finished' | 'failed' | 'cancelled'
@@ -189,9 +195,14 @@ export interface InferenceEngine {
     input: GenerateInput,
     options: { readonly signal: AbortSignal; readonly deadlineMs?: number | undefined },
   ): AsyncIterable<GenerateEvent>
+  /** The rest of a request's stream, wherever it ran before. Throws `not_found` where nobody knows it. */
+  resume(
+    request: { readonly requestId: string; readonly tenant: string; readonly held: HeldTokens },
+    options: { readonly signal: AbortSignal; readonly deadlineMs?: number | undefined },
+  ): AsyncIterable<GenerateEvent>
   /** Whether the request existed and was still running. */
-  cancel(requestId: string): boolean
-  lookup(requestId: string): RequestState | undefined
+  cancel(requestId: string, tenant: string): Promise<boolean>
+  lookup(requestId: string, tenant: string): Promise<RequestState | undefined>
   status(): ClusterStatus
   isReady(): boolean
   tokenize(text: string): readonly number[] // throws failed_precondition without a tokenizer

@@ -8,8 +8,16 @@ import { once } from 'node:events'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
 import { createApiKeys, type ApiKeys } from './api-keys.js'
-import type { InferenceEngine } from './engine.js'
-import { toGenerateInput, toModelInfo, toResponse, toServerInfo, type WireGenerateRequest } from './grpc/convert.js'
+import type { GenerateEvent, InferenceEngine } from './engine.js'
+import {
+  checkOffsets,
+  toGenerateInput,
+  toModelInfo,
+  toResponse,
+  toServerInfo,
+  type WireGenerateRequest,
+  type WireResumeRequest,
+} from './grpc/convert.js'
 import { protoFolder } from './grpc/proto-folder.js'
 import { withCompleteDescriptors } from './grpc/reflection-descriptors.js'
 import { retryAfterMs, shortened, statusDetails, STATUS } from './grpc/rich-errors.js'
@@ -33,7 +41,7 @@ export interface GrpcServer {
   stop(graceMs: number): Promise<void>
 }
 
-type Call = grpc.ServerWritableStream<WireGenerateRequest, Record<string, unknown>>
+type Call<Q> = grpc.ServerWritableStream<Q, Record<string, unknown>>
 type Unary<Q> = (
   call: grpc.ServerUnaryCall<Q, Record<string, unknown>>,
   callback: grpc.sendUnaryData<Record<string, unknown>>,
@@ -60,9 +68,17 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   if (service === undefined || !isService(service))
     throw new ClusterError('internal', `${SERVICE} is not in the proto file`)
   server.addService(service, {
-    Generate: (call: Call) => void generate(call, engine, keys, logger),
-    Resume: (call: Call) => refuseResume(call, keys),
-    Cancel: unary<{ request_id: string }>(keys, ({ request_id }) => ({ cancelled: engine.cancel(request_id) })),
+    Generate: (call: Call<WireGenerateRequest>) =>
+      void stream(call, { keys, logger }, (request, tenant, options) =>
+        engine.generate(toGenerateInput(request, tenant), options),
+      ),
+    Resume: (call: Call<WireResumeRequest>) =>
+      void stream(call, { keys, logger }, ({ request_id: requestId, offsets }, tenant, options) =>
+        engine.resume({ requestId, tenant, held: checkOffsets(offsets) }, options),
+      ),
+    Cancel: unary<{ request_id: string }>(keys, async ({ request_id }, tenant) => ({
+      cancelled: await engine.cancel(request_id, tenant),
+    })),
     GetModelInfo: unary(keys, () => toModelInfo(engine)),
     GetServerInfo: unary(keys, () => toServerInfo(engine)),
   })
@@ -120,37 +136,39 @@ function tenantOf(metadata: grpc.Metadata, keys: ApiKeys): string {
   return keys.check(authorization?.toString() ?? (key === undefined ? undefined : `Bearer ${key.toString()}`))
 }
 
-function unary<Q>(keys: ApiKeys, answer: (request: Q) => Record<string, unknown>): Unary<Q> {
+type Answer<Q> = (request: Q, tenant: string) => Record<string, unknown> | Promise<Record<string, unknown>>
+
+function unary<Q>(keys: ApiKeys, answer: Answer<Q>): Unary<Q> {
+  const answerCall = async ({ metadata, request }: Parameters<Unary<Q>>[0]) => answer(request, tenantOf(metadata, keys))
   return (call, callback) => {
-    try {
-      tenantOf(call.metadata, keys)
-      callback(null, answer(call.request))
-    } catch (error) {
-      callback(toStatus(error))
-    }
+    answerCall(call).then(
+      (reply) => callback(null, reply),
+      (error: unknown) => callback(toStatus(error)),
+    )
   }
 }
 
-const failStream = (call: Call, error: unknown): boolean => call.emit('error', toStatus(error))
+const failStream = <Q>(call: Call<Q>, error: unknown): boolean => call.emit('error', toStatus(error))
 
-function refuseResume(call: Call, keys: ApiKeys): void {
-  try {
-    tenantOf(call.metadata, keys)
-    throw new ClusterError('unimplemented', 'Resume: not in this version; ask again with the same seed')
-  } catch (error) {
-    failStream(call, error)
-  }
-}
+/** Opens the events of a call. */
+type Events<Q> = (
+  request: Q,
+  tenant: string,
+  options: { readonly signal: AbortSignal; readonly deadlineMs: number | undefined },
+) => AsyncIterable<GenerateEvent>
 
 /** Streams a request's events at the client's pace; its cancel or deadline ends the request. */
-async function generate(call: Call, engine: InferenceEngine, keys: ApiKeys, logger: Logger): Promise<void> {
+async function stream<Q>(
+  call: Call<Q>,
+  { keys, logger }: { readonly keys: ApiKeys; readonly logger: Logger },
+  events: Events<Q>,
+): Promise<void> {
   const abort = new AbortController()
   call.once('cancelled', () => abort.abort(new ClusterError('cancelled', 'the client cancelled the call')))
   try {
-    const input = toGenerateInput(call.request, tenantOf(call.metadata, keys))
-    const deadlineMs = deadlineOf(call)
+    const options = { signal: abort.signal, deadlineMs: deadlineOf(call) }
     let requestId = ''
-    for await (const event of engine.generate(input, { signal: abort.signal, deadlineMs })) {
+    for await (const event of events(call.request, tenantOf(call.metadata, keys), options)) {
       if (event.kind === 'accepted') requestId = event.requestId
       if (call.cancelled) return
       if (!call.write(toResponse(requestId, event))) await writable(call, abort.signal)
@@ -164,14 +182,14 @@ async function generate(call: Call, engine: InferenceEngine, keys: ApiKeys, logg
   }
 }
 
-function deadlineOf(call: Call): number | undefined {
+function deadlineOf<Q>(call: Call<Q>): number | undefined {
   const deadline = call.getDeadline()
   const unixMs = deadline instanceof Date ? deadline.getTime() : deadline
   return Number.isFinite(unixMs) ? unixMs : undefined
 }
 
 /** The client reads slowly: wait for room, or for its leaving. */
-async function writable(call: Call, signal: AbortSignal): Promise<void> {
+async function writable<Q>(call: Call<Q>, signal: AbortSignal): Promise<void> {
   try {
     await once(call, 'drain', { signal })
   } catch (error) {

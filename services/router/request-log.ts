@@ -1,8 +1,15 @@
 // The events of one request, in order, kept while it runs and for a while after: every reader (also a second one with
-// the same request id) sees the same events from the first. Bounded by the request's own token limit.
+// the same request id) sees the same events, from the first or from the tokens that it holds already. Bounded by the
+// request's own token limit.
+//
+// Invariants
+//   O4  However often a request is begun again, here or on another router, the log takes every token once: what it has
+//       is passed over.
 
 import { ClusterError } from '../../lib/errors.js'
-import type { GenerateEvent } from './engine.js'
+import type { GenerateEvent, HeldTokens } from './engine.js'
+
+type ChunkEvent = Extract<GenerateEvent, { kind: 'chunk' }>
 
 export interface RequestLog {
   append(event: GenerateEvent): void
@@ -11,9 +18,15 @@ export interface RequestLog {
   readonly isClosed: boolean
   readonly error: ClusterError | undefined
   readonly events: readonly GenerateEvent[]
+  /** Tokens of each choice in the log. */
+  readonly held: HeldTokens
   readonly numReaders: number
-  /** From the first event; ends with the log, or throws its error, or `cancelled` when the signal aborts. */
-  read(signal: AbortSignal): AsyncGenerator<GenerateEvent>
+  /** Beyond the tokens held; ends with the log, or throws its error, or `cancelled` when the signal aborts. */
+  read(signal: AbortSignal, held?: HeldTokens): AsyncGenerator<GenerateEvent>
+  /** Resolves at the next event or at the end, or when the signal aborts. */
+  changed(signal: AbortSignal): Promise<void>
+  /** Counts as a reader until released: somebody reads from time to time. */
+  hold(): () => void
   /** Called when the last reader leaves before the end. */
   onAbandoned(listener: () => void): void
 }
@@ -24,6 +37,7 @@ export function createRequestLog(): RequestLog {
   let isClosed = false
   let failure: ClusterError | undefined
   let numReaders = 0
+  const held: number[] = []
   let abandoned = (): void => undefined
 
   const wake = (): void => {
@@ -41,8 +55,20 @@ export function createRequestLog(): RequestLog {
       signal.addEventListener('abort', done, { once: true })
     })
 
-  async function* read(signal: AbortSignal): AsyncGenerator<GenerateEvent> {
+  const hold = (): (() => void) => {
+    let isHeld = true
     numReaders += 1
+    return () => {
+      if (!isHeld) return
+      isHeld = false
+      numReaders -= 1
+      if (numReaders === 0 && isClosed) events = compact(events)
+      else if (numReaders === 0) abandoned()
+    }
+  }
+
+  async function* read(signal: AbortSignal, held: HeldTokens = []): AsyncGenerator<GenerateEvent> {
+    const release = hold()
     try {
       for (let i = 0; ;) {
         if (signal.aborted)
@@ -50,23 +76,32 @@ export function createRequestLog(): RequestLog {
         const event = events[i]
         if (event !== undefined) {
           i += 1
-          yield event
+          const rest = beyond(event, held)
+          if (rest !== undefined) yield rest
         } else if (isClosed) {
           if (failure !== undefined) throw failure
           return
         } else await nextChange(signal)
       }
     } finally {
-      numReaders -= 1
-      if (numReaders === 0 && isClosed) events = compact(events)
-      else if (numReaders === 0) abandoned()
+      release()
     }
   }
+
+  const isNew = (event: Exclude<GenerateEvent, ChunkEvent>): boolean =>
+    !events.some(
+      (other) =>
+        other.kind === event.kind &&
+        (other.kind !== 'finished' || event.kind !== 'finished' || other.choice === event.choice),
+    )
 
   return {
     append: (event) => {
       if (isClosed) return
-      events.push(event)
+      const news = event.kind === 'chunk' ? beyond(event, held) : isNew(event) ? event : undefined
+      if (news === undefined) return
+      if (news.kind === 'chunk') held[news.choice] = news.offset + news.tokenIds.length
+      events.push(news)
       wake()
     },
     close: (error) => {
@@ -85,13 +120,36 @@ export function createRequestLog(): RequestLog {
     get events() {
       return events
     },
+    get held() {
+      return held
+    },
     get numReaders() {
       return numReaders
     },
     read,
+    changed: nextChange,
+    hold,
     onAbandoned: (listener) => {
       abandoned = listener
     },
+  }
+}
+
+/** What an event says beyond the tokens held; a chunk of which a part is held is cut, and shows no tree. */
+export function beyond(event: GenerateEvent, held: HeldTokens): GenerateEvent | undefined {
+  if (event.kind !== 'chunk') return event
+  const numHeld = Math.max(0, (held[event.choice] ?? 0) - event.offset)
+  if (numHeld === 0) return event
+  if (numHeld >= event.tokenIds.length) return undefined
+  const textStart = event.textEnds[numHeld - 1] ?? 0
+  return {
+    kind: 'chunk',
+    choice: event.choice,
+    offset: event.offset + numHeld,
+    tokenIds: event.tokenIds.slice(numHeld),
+    text: event.text.slice(textStart),
+    textEnds: event.textEnds.slice(numHeld).map((end) => end - textStart),
+    logprobs: event.logprobs.slice(numHeld),
   }
 }
 
@@ -101,17 +159,28 @@ export function createRequestLog(): RequestLog {
  */
 function compact(events: readonly GenerateEvent[]): GenerateEvent[] {
   const chunks = events.filter((event) => event.kind === 'chunk')
-  const whole = [...new Set(chunks.map(({ choice }) => choice))].map((choice) => {
-    const mine = chunks.filter((chunk) => chunk.choice === choice)
-    return {
-      kind: 'chunk' as const,
-      choice,
-      offset: 0,
-      tokenIds: mine.flatMap(({ tokenIds }) => tokenIds),
-      text: mine.map(({ text }) => text).join(''),
-      logprobs: mine.flatMap(({ logprobs }) => logprobs),
-    }
-  })
+  const whole = [...new Set(chunks.map(({ choice }) => choice))].map((choice) =>
+    join(chunks.filter((chunk) => chunk.choice === choice)),
+  )
   const accepted = events.filter((event) => event.kind === 'accepted')
   return [...accepted, ...whole, ...events.filter((event) => event.kind === 'finished')]
+}
+
+/** Chunks of one choice, in order, as one. */
+function join(chunks: readonly ChunkEvent[]): ChunkEvent {
+  let length = 0
+  const textEnds = chunks.flatMap((chunk) => {
+    const start = length
+    length += chunk.text.length
+    return chunk.textEnds.map((end) => start + end)
+  })
+  return {
+    kind: 'chunk',
+    choice: chunks[0]?.choice ?? 0,
+    offset: 0,
+    tokenIds: chunks.flatMap(({ tokenIds }) => tokenIds),
+    text: chunks.map(({ text }) => text).join(''),
+    textEnds,
+    logprobs: chunks.flatMap(({ logprobs }) => logprobs),
+  }
 }

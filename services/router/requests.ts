@@ -1,4 +1,4 @@
-// The requests this router has accepted: admission, idempotency, deadlines, and the end of each.
+// The requests that this router knows: idempotency, deadlines, and the end of each.
 //
 // Invariants
 //   I2  An accepted request ends in its results or in one typed error.
@@ -9,7 +9,9 @@ import { SpanStatusCode, type Span } from '@opentelemetry/api'
 import { createHash } from 'node:crypto'
 import type { Clock } from '../../lib/actor/actor.js'
 import { ClusterError } from '../../lib/errors.js'
-import type { GenerateEvent, GenerateInput, RequestState } from './engine.js'
+import type { GenerateInput, RequestState } from './engine.js'
+import { requestKey, type Owner } from './journal.js'
+import type { JournaledRun } from './journaled-run.js'
 import { createRequestLog, type RequestLog } from './request-log.js'
 import type { Sequence } from './sequence.js'
 
@@ -17,27 +19,51 @@ const KEEP_FINISHED = 512
 
 export interface RequestRecord {
   readonly id: string
+  readonly tenant: string
   readonly bodyHash: string
   readonly log: RequestLog
-  sequences: readonly Sequence[]
+  serial: number // of its present run
+  sequences: readonly Sequence[] // that run here
+  journaled: JournaledRun | undefined // while it runs here
+  runsAt: Owner | undefined // another router whose events are passed on
+  numChoices: number // 0: not known yet
   numOpen: number // choices that have not finished
   outcome: RequestState['state']
   cancelDeadline: () => void
   span: Span | undefined
+  traceparent: string | undefined
+}
+
+/** What makes a request's record: whose it is, what it says, until when. */
+export interface RequestName {
+  readonly id: string
+  readonly tenant: string
+  readonly bodyHash: string
+  readonly deadlineMs: number | undefined
 }
 
 export interface Requests {
   readonly numOpen: number
   /** The running or well-ended request with this id, or undefined. Throws `already_exists` where its body differs. */
-  find(id: string, bodyHash: string): RequestRecord | undefined
-  open(id: string, bodyHash: string, deadlineMs: number | undefined): RequestRecord
+  find(name: Pick<RequestName, 'id' | 'tenant'>, bodyHash?: string): RequestRecord | undefined
+  open(name: RequestName): RequestRecord
   /** One choice ended well. */
   choiceFinished(record: RequestRecord): void
+  /** It ended well, wherever it ran. */
+  finished(record: RequestRecord): void
   /** Ends the whole request with an error; what still runs of it is cancelled. */
   fail(record: RequestRecord, error: ClusterError): void
-  get(id: string): RequestRecord | undefined
+  get(tenant: string, id: string): RequestRecord | undefined
+  /** Ends all that is open. */
+  failAll(error: ClusterError): void
   /** Resolves when nothing is open, or after the deadline. */
   whenIdle(timeoutMs: number): Promise<void>
+}
+
+export interface RequestsOptions {
+  readonly clock: Clock
+  readonly cancelSequences: (sequences: readonly Sequence[]) => void
+  readonly onForgotten: (record: RequestRecord) => void
 }
 
 /** Identity of a request's body: everything but its id. */
@@ -50,7 +76,7 @@ export function hashBody(input: GenerateInput): string {
   return createHash('sha256').update(plain).digest('hex')
 }
 
-export function createRequests(clock: Clock, cancelSequences: (sequences: readonly Sequence[]) => void): Requests {
+export function createRequests({ clock, cancelSequences, onForgotten }: RequestsOptions): Requests {
   const records = new Map<string, RequestRecord>()
   const open = new Set<RequestRecord>()
   const idle = new Set<() => void>()
@@ -67,50 +93,61 @@ export function createRequests(clock: Clock, cancelSequences: (sequences: readon
   }
 
   const evict = (): void => {
-    for (const [id, record] of records) {
+    for (const [key, record] of records) {
       if (records.size <= KEEP_FINISHED) return
-      if (record.log.isClosed) records.delete(id)
+      if (record.log.isClosed && records.delete(key)) onForgotten(record)
     }
   }
 
   const fail = (record: RequestRecord, error: ClusterError): void => {
-    const { sequences } = record
-    finish(record, error.code === 'cancelled' ? 'cancelled' : 'failed', error)
+    const { sequences, journaled } = record
+    const state = error.code === 'cancelled' ? 'cancelled' : 'failed'
+    if (open.has(record))
+      journaled?.end(LEFT_REASONS.has(error.details.reason ?? '') ? { state: 'left' } : { state, error: plain(error) })
+    finish(record, state, error)
     for (const sequence of sequences) sequence.emitter.fail(error)
     cancelSequences(sequences)
+  }
+
+  const finished = (record: RequestRecord): void => {
+    if (open.has(record)) record.journaled?.end({ state: 'finished' })
+    finish(record, 'finished')
   }
 
   return {
     get numOpen() {
       return open.size
     },
-    find: (id, bodyHash) => {
-      const record = records.get(id)
-      if (record !== undefined && record.bodyHash !== bodyHash) {
-        throw new ClusterError('already_exists', `request id ${id}: already used with another body`, {
-          details: { reason: 'REQUEST_ID_REUSED', requestId: id },
-        })
-      }
+    find: ({ id, tenant }, bodyHash) => {
+      const key = requestKey(tenant, id)
+      const record = records.get(key)
+      if (record !== undefined && bodyHash !== undefined) checkBody(id, record.bodyHash, bodyHash)
       // What ended badly may be asked for again under its id; what runs or ended well is joined.
       const isOver = record?.outcome === 'failed' || record?.outcome === 'cancelled'
-      if (isOver) records.delete(id)
+      if (isOver) records.delete(key)
       return isOver ? undefined : record
     },
-    open: (id, bodyHash, deadlineMs) => {
+    open: ({ id, tenant, bodyHash, deadlineMs }) => {
       const log = createRequestLog()
       const record: RequestRecord = {
         id,
+        tenant,
         bodyHash,
         log,
+        serial: 0,
         sequences: [],
+        journaled: undefined,
+        runsAt: undefined,
+        numChoices: 0,
         numOpen: 0,
         outcome: 'running',
         cancelDeadline: () => undefined,
         span: undefined,
+        traceparent: undefined,
       }
-      records.set(id, record)
+      records.set(requestKey(tenant, id), record)
       open.add(record)
-      log.onAbandoned(() => fail(record, new ClusterError('cancelled', `request ${id}: the client left`)))
+      log.onAbandoned(() => fail(record, left(id)))
       if (deadlineMs !== undefined) {
         const late = (): void =>
           fail(record, new ClusterError('deadline_exceeded', `request ${id}: not finished within its deadline`))
@@ -120,10 +157,14 @@ export function createRequests(clock: Clock, cancelSequences: (sequences: readon
     },
     choiceFinished: (record) => {
       record.numOpen -= 1
-      if (record.numOpen === 0) finish(record, 'finished')
+      if (record.numOpen === 0) finished(record)
     },
+    finished,
     fail,
-    get: (id) => records.get(id),
+    failAll: (error) => {
+      for (const record of [...open]) fail(record, error)
+    },
+    get: (tenant, id) => records.get(requestKey(tenant, id)),
     whenIdle: (timeoutMs) =>
       new Promise((resolve) => {
         if (open.size === 0) {
@@ -141,18 +182,37 @@ export function createRequests(clock: Clock, cancelSequences: (sequences: readon
   }
 }
 
+/** Throws `already_exists` where an id is used again with another body. */
+export function checkBody(id: string, known: string, given: string): void {
+  if (known === given) return
+  throw new ClusterError('already_exists', `request id ${id}: already used with another body`, {
+    details: { reason: 'REQUEST_ID_REUSED', requestId: id },
+  })
+}
+
+/** Ends that are none: whoever asks again gets the rest. */
+export const LEFT_REASONS: ReadonlySet<string> = new Set(['CLIENT_LEFT', 'ROUTER_LEAVING'])
+
+/** Whether a request ended because nobody was there. */
+export const isLeft = ({ log }: RequestRecord): boolean => LEFT_REASONS.has(log.error?.details.reason ?? '')
+
+const left = (id: string): ClusterError =>
+  new ClusterError('cancelled', `request ${id}: the client left`, { details: { reason: 'CLIENT_LEFT' } })
+
+const plain = (error: ClusterError) => ({ ...error.toWire(), details: { ...error.details } })
+
 /** What a client may see of a request: tokens and text per choice so far. */
-export function requestState(record: RequestRecord): RequestState {
-  const choices = record.sequences.map((sequence) => {
-    const mine = (event: GenerateEvent): boolean => event.kind !== 'accepted' && event.choice === sequence.choice
-    const events = record.log.events.filter(mine)
-    const chunks = events.filter((event) => event.kind === 'chunk')
-    const end = events.find((event) => event.kind === 'finished')
+export function requestState({ id, log, outcome, numChoices }: RequestRecord): RequestState {
+  const ends = log.events.filter((event) => event.kind === 'finished')
+  const chunks = log.events.filter((event) => event.kind === 'chunk')
+  const choices = Array.from({ length: numChoices }, (_, choice) => {
+    const mine = chunks.filter((event) => event.choice === choice)
+    const end = ends.find((event) => event.choice === choice)
     return {
-      tokenIds: chunks.flatMap((event) => [...event.tokenIds]),
-      text: chunks.map((event) => event.text).join(''),
+      tokenIds: mine.flatMap((event) => [...event.tokenIds]),
+      text: mine.map((event) => event.text).join(''),
       ...(end === undefined ? {} : { finishReason: end.reason }),
     }
   })
-  return { requestId: record.id, state: record.outcome, choices }
+  return { requestId: id, state: outcome, choices }
 }

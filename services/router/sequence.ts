@@ -67,8 +67,12 @@ export interface BareStepTree extends Omit<StepTree, 'nodes'> {
 /** Where a sequence's tokens go. `push` returns why the sequence ended, if it did. */
 export interface SequenceEmitter {
   push(tokens: readonly number[], logprobs: readonly unknown[], tree?: BareStepTree): Ending | undefined
+  /** Tokens of an earlier run of the request: as `push`, but they are no news. */
+  replay(tokens: readonly number[]): Ending | undefined
   finish(ending: Ending, stats: SequenceStats, cachedTokens: number): void
   fail(error: unknown): void
+  /** Ends it without a word: the sequence runs elsewhere. */
+  detach(): void
   readonly isClosed: boolean
 }
 

@@ -182,6 +182,8 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     }),
   })
 
+  const requestActor = system.spawn(engine.requestActor)
+
   const setState = (next: Heartbeat['state']): void => {
     state = next
     heartbeat.beat()
@@ -197,7 +199,7 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
       stopTicking()
       stopListening()
       heartbeat.stop()
-      await actor.stop()
+      await Promise.all([actor.stop(), requestActor.stop()])
       checkpoint.close()
     },
   }

@@ -10,6 +10,7 @@ import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { Logger, RouterOptions, RunningRouter, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
 import { createLocalHub, createLocalTransport } from '../../lib/transport/local.js'
+import { createMemoryStore } from '../../lib/transport/memory-store.js'
 import { connectNats } from '../../lib/transport/nats.js'
 import type { Transport } from '../../lib/transport/transport.js'
 import { startAttention } from '../../services/attention/start.js'
@@ -23,6 +24,7 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly nats?: string // URL of a server; absent: the local transport
   readonly model?: string
   readonly weights?: WeightFormat
+  readonly routers?: number
   readonly attention?: number
   readonly experts?: number
   readonly drafters?: number
@@ -37,7 +39,8 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
 }
 
 export interface TestCluster {
-  readonly router: RunningRouter
+  readonly router: RunningRouter // the first
+  readonly routers: readonly RunningRouter[]
   readonly system: ActorSystem // a client's own system on the cluster's bus
   readonly transport: Transport // that system's
   readonly name: string
@@ -93,8 +96,13 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
   const numExperts = shape.experts ?? 2
   const compute = { model, threads: 1, machineCode: shape.machineCode ?? true }
   const numAttention = shape.attention ?? 1
-  const routerDeps = await connect('router-0')
-  const router = await startRouter(routerDeps, { ...routerDefaults, ...shape, model, numAttention, numExperts })
+  const routerOptions = { ...routerDefaults, ...shape, model, numAttention, numExperts }
+  const records = createMemoryStore()
+  const router = await startRouter({ ...(await connect('router-0')), records }, routerOptions)
+  const routers = [router]
+  for (let i = 1; i < (shape.routers ?? 1); i++) {
+    routers.push(await startRouter({ ...(await connect(`router-${i}`)), records }, routerOptions))
+  }
   await each('expert-worker', numExperts, (deps) => startExpertWorker(deps, compute))
   await each('attention', numAttention, (deps) =>
     startAttention(deps, {
@@ -113,10 +121,13 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
     }),
   )
   const { system, transport } = await connect('test-client')
-  await eventually(async () => (await fetch(`${router.http}/ready`)).status === 200, 'the cluster is ready')
+  for (const { http } of routers) {
+    await eventually(async () => (await fetch(`${http}/ready`)).status === 200, 'the cluster is ready')
+  }
 
   return {
     router,
+    routers,
     system,
     transport,
     name,
@@ -125,7 +136,7 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
       services.delete(id)
     },
     stop: async () => {
-      await router.stop()
+      for (const running of routers) await running.stop()
       for (const service of services.values()) await service.stop()
       for (const close of closers) await close()
     },

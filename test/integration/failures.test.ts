@@ -24,7 +24,7 @@ describe('a process goes in the middle of a stream', function () {
 
   /** Streams the request and calls `meanwhile` once, after the tenth token. */
   async function generate(cluster: TestCluster, meanwhile: () => Promise<void>): Promise<readonly number[]> {
-    const client = new BanyanClient({ address: cluster.router.grpc, maxAttempts: 1 })
+    const client = new BanyanClient({ address: cluster.router.grpc, maxAttempts: 1, resumeTimeoutMs: 0 })
     const tokens: number[] = []
     let isCalled = false
     try {

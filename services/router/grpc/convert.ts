@@ -5,11 +5,13 @@ import type {
   FinishReason,
   GenerateEvent,
   GenerateInput,
+  HeldTokens,
   InferenceEngine,
   PromptInput,
   SamplingInput,
 } from '../engine.js'
 import { treeFields } from '../tree-fields.js'
+import { MAX_CHOICES } from '../validate.js'
 
 /** GenerateRequest as proto-loader decodes it: absent optional fields are undefined, uint64 is a decimal string. */
 export interface WireGenerateRequest {
@@ -25,6 +27,11 @@ export interface WireGenerateRequest {
   readonly top_logprobs: number
   readonly speculation?: boolean
   readonly return_trees: boolean
+}
+
+export interface WireResumeRequest {
+  readonly request_id: string
+  readonly offsets: readonly number[]
 }
 
 interface WireSampling {
@@ -111,6 +118,14 @@ export function toGenerateInput(request: WireGenerateRequest, tenant: string): G
     returnTrees: request.return_trees,
     tenant,
   }
+}
+
+/** Tokens held per choice. */
+export function checkOffsets(offsets: readonly number[]): HeldTokens {
+  if (offsets.length <= MAX_CHOICES) return offsets
+  throw new ClusterError('invalid_argument', `offsets: want at most ${MAX_CHOICES}, got ${offsets.length}`, {
+    details: { field: 'offsets' },
+  })
 }
 
 const FINISH_REASON: Record<FinishReason, string> = {

@@ -2,7 +2,7 @@
 
 import { linkedSignal } from '../../../lib/actor/linked-signal.js'
 import { ClusterError } from '../../../lib/errors.js'
-import type { GenerateEvent, GenerateInput, InferenceEngine } from '../engine.js'
+import type { GenerateEvent, GenerateInput, HeldTokens } from '../engine.js'
 import { chatInput, completionInputs } from './openai-input.js'
 import {
   chunkChoice,
@@ -68,8 +68,8 @@ async function answer(exchange: Exchange, call: Call): Promise<void> {
 }
 
 /** Starts a request of the engine and waits until it is accepted: what is wrong with it is thrown before any header. */
-async function start(engine: InferenceEngine, input: GenerateInput, signal: AbortSignal) {
-  const events = engine.generate(input, { signal })[Symbol.asyncIterator]()
+async function start(stream: AsyncIterable<GenerateEvent>) {
+  const events = stream[Symbol.asyncIterator]()
   const first = await events.next()
   if (first.done === true || first.value.kind !== 'accepted')
     throw new ClusterError('internal', 'the engine did not accept the request')
@@ -80,7 +80,7 @@ type Started = Awaited<ReturnType<typeof start>>
 
 /** All requests of the call, or none: where one is refused, the others are cancelled. */
 async function startAll({ engine, signal }: Exchange, inputs: readonly GenerateInput[]): Promise<Started[]> {
-  const results = await Promise.allSettled(inputs.map((input) => start(engine, input, signal)))
+  const results = await Promise.allSettled(inputs.map((input) => start(engine.generate(input, { signal }))))
   const failed = results.find((result) => result.status === 'rejected')
   const started = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
   if (failed === undefined) return started
@@ -133,24 +133,56 @@ async function answerStream(exchange: Exchange, { inputs, output, withUsage }: C
   const send = (choices: readonly unknown[], extra: Record<string, unknown> = usageField): Promise<void> =>
     events.send(JSON.stringify({ ...fields, choices, ...extra }))
 
-  const usages: FinishedEvent['usage'][] = []
-  const stream = async (request: Started, firstIndex: number, n: number): Promise<void> => {
-    if (output.endpoint === 'chat') for (let i = 0; i < n; i++) await send([roleChoice(firstIndex + i)])
-    const textStarts = new Map<number, number>()
-    for await (const event of rest(request)) {
-      if (event.kind === 'chunk') {
-        const textStart = textStarts.get(event.choice) ?? 0
-        textStarts.set(event.choice, textStart + textLength(event))
-        await send([chunkChoice(firstIndex + event.choice, event, output, textStart)])
-      }
-      if (event.kind !== 'finished') continue
-      usages.push(event.usage)
-      await send([finishChoice(firstIndex + event.choice, event, output)])
-    }
-  }
-  await Promise.all(started.map((request, i) => stream(request, i * (inputs[i]?.n || 1), inputs[i]?.n || 1)))
-  if (withUsage) await send([], { usage: usageOf(usages, inputs.length) })
+  const usages = await Promise.all(
+    started.map((request, i) => {
+      const n = inputs[i]?.n || 1
+      return sendChoices(request, { firstIndex: i * n, n, output, send })
+    }),
+  )
+  if (withUsage) await send([], { usage: usageOf(usages.flat(), inputs.length) })
   await events.end()
+}
+
+/** The rest of a request's stream, as its first call asked for it, with token ids. */
+export async function answerRest(exchange: Exchange, requestId: string, held: HeldTokens): Promise<void> {
+  const { engine, response, signal, tenant } = exchange
+  const request = await start(engine.resume({ requestId, tenant, held }, { signal }))
+  const endpoint = request.accepted.door === 'chat' ? 'chat' : 'completions'
+  const output: OutputOptions = { endpoint, withTokenIds: true, withLogprobs: true, withTrees: true }
+  const fields = head(request.accepted, output, true)
+  response.setHeader('x-request-id', requestId)
+  const events = openEventStream(response, signal)
+  const send = (choices: readonly unknown[]): Promise<void> => events.send(JSON.stringify({ ...fields, choices }))
+  await sendChoices(request, { firstIndex: 0, n: 0, output, send })
+  await events.end()
+}
+
+interface Sending {
+  readonly firstIndex: number
+  readonly n: number // choices that begin here
+  readonly output: OutputOptions
+  readonly send: (choices: readonly unknown[]) => Promise<void>
+}
+
+/** Sends one request's chunks as they come; returns the usage of each choice. */
+async function sendChoices(
+  request: Started,
+  { firstIndex, n, output, send }: Sending,
+): Promise<FinishedEvent['usage'][]> {
+  const usages: FinishedEvent['usage'][] = []
+  if (output.endpoint === 'chat') for (let i = 0; i < n; i++) await send([roleChoice(firstIndex + i)])
+  const textStarts = new Map<number, number>()
+  for await (const event of rest(request)) {
+    if (event.kind === 'chunk') {
+      const textStart = textStarts.get(event.choice) ?? 0
+      textStarts.set(event.choice, textStart + textLength(event))
+      await send([chunkChoice(firstIndex + event.choice, event, output, textStart)])
+    }
+    if (event.kind !== 'finished') continue
+    usages.push(event.usage)
+    await send([finishChoice(firstIndex + event.choice, event, output)])
+  }
+  return usages
 }
 
 function firstAccepted(started: readonly Started[]): AcceptedEvent {

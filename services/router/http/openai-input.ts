@@ -48,6 +48,7 @@ export function chatInput(body: ChatBody, { requestId, tenant }: RequestContext)
     logprobs: body.logprobs === true ? (body.top_logprobs ?? 0) : undefined,
     speculation: some(body.speculation),
     returnTrees: some(body.return_trees),
+    door: 'chat',
   }
 }
 
@@ -64,6 +65,7 @@ export function completionInputs(body: CompletionBody, { requestId, tenant }: Re
     logprobs: some(body.logprobs),
     speculation: some(body.speculation),
     returnTrees: some(body.return_trees),
+    door: 'completions',
   }))
 }
 

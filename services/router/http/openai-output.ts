@@ -67,7 +67,7 @@ function completionLogprobs(logprobs: Logprobs, textStart: number): Record<strin
 }
 
 function logprobsOf(logprobs: Logprobs, { endpoint, withLogprobs }: OutputOptions, textStart = 0) {
-  if (!withLogprobs) return null
+  if (!withLogprobs || logprobs.length === 0) return null
   return endpoint === 'chat' ? chatLogprobs(logprobs) : completionLogprobs(logprobs, textStart)
 }
 

@@ -2,9 +2,10 @@
 
 import { z } from 'zod'
 import { ClusterError } from '../../../lib/errors.js'
-import type { ModelInfo } from '../engine.js'
+import type { HeldTokens, ModelInfo } from '../engine.js'
 import { sendJson, type Exchange } from './exchange.js'
-import { answerChat, answerCompletions } from './generation.js'
+import { MAX_CHOICES } from '../validate.js'
+import { answerChat, answerCompletions, answerRest } from './generation.js'
 import { parseBody } from './schemas.js'
 
 export interface Route {
@@ -32,17 +33,13 @@ function answerModel({ engine, params, response }: Exchange): void {
   sendJson(response, modelObject(engine.model))
 }
 
-function answerRequest({ engine, params, request, response }: Exchange): void {
+async function answerRequest(exchange: Exchange): Promise<void> {
+  const { engine, params, request, response, tenant, url } = exchange
   const [id = ''] = params
-  const state = engine.lookup(id)
-  if (state === undefined)
-    throw new ClusterError('not_found', `request ${id}: not known here`, { details: { reason: 'REQUEST_NOT_FOUND' } })
-  if (request.headers.accept?.includes('text/event-stream') === true) {
-    throw new ClusterError(
-      'unimplemented',
-      'resuming a stream: not in this version; ask again with the same x-request-id',
-    )
-  }
+  const held = readOffsets(url.searchParams.get('offset'))
+  if (request.headers.accept?.includes('text/event-stream') === true) return answerRest(exchange, id, held)
+  const state = await engine.lookup(id, tenant)
+  if (state === undefined) throw unknownRequest(id)
   const choices = state.choices.map(({ tokenIds, text, finishReason }) => ({
     token_ids: tokenIds,
     text,
@@ -51,13 +48,30 @@ function answerRequest({ engine, params, request, response }: Exchange): void {
   sendJson(response, { id: state.requestId, state: state.state, choices })
 }
 
-function cancelRequest({ engine, params, response }: Exchange): void {
-  const [id = ''] = params
-  if (engine.lookup(id) === undefined) {
-    throw new ClusterError('not_found', `request ${id}: not known here`, { details: { reason: 'REQUEST_NOT_FOUND' } })
+const MAX_OFFSET = 2 ** 31 - 1
+
+/** `offset=n`: tokens held of every choice; `offset=n,m`: of the first, of the second, … */
+function readOffsets(text: string | null): HeldTokens {
+  if (text === null) return []
+  const offsets = text.split(',').map((part) => (/^\d{1,10}$/.test(part) ? Number(part) : NaN))
+  if (offsets.length > MAX_CHOICES || !offsets.every((offset) => offset <= MAX_OFFSET)) {
+    throw new ClusterError('invalid_argument', `offset: want a count of tokens, or one per choice, got ${text}`, {
+      details: { field: 'offset' },
+    })
   }
-  sendJson(response, { id, cancelled: engine.cancel(id) })
+  const [first = 0] = offsets
+  return offsets.length === 1 ? Array.from({ length: MAX_CHOICES }, () => first) : offsets
 }
+
+async function cancelRequest({ engine, params, response, tenant }: Exchange): Promise<void> {
+  const [id = ''] = params
+  const cancelled = await engine.cancel(id, tenant)
+  if (!cancelled && (await engine.lookup(id, tenant)) === undefined) throw unknownRequest(id)
+  sendJson(response, { id, cancelled })
+}
+
+const unknownRequest = (id: string): ClusterError =>
+  new ClusterError('not_found', `request ${id}: not known here`, { details: { reason: 'REQUEST_NOT_FOUND' } })
 
 const tokenizeSchema = z.object({ prompt: z.string() })
 const detokenizeSchema = z.object({ tokens: z.array(z.int().min(0)).max(1_000_000) })

@@ -151,8 +151,12 @@ describe('the gRPC door’s protocol', () => {
     assert.deepEqual(readDetails(error).details.ErrorInfo?.metadata, { field: 'input' })
   })
 
-  it('Resume is not in this version', async () => {
-    assert.equal((await failure({}, { name: 'Resume' })).code, grpc.status.UNIMPLEMENTED)
+  it('Resume gives the engine the tokens held, of so many choices as there can be', async () => {
+    engine.play(refuseWith(new ClusterError('not_found', 'request r: not known here')))
+    assert.equal((await failure({ requestId: 'r', offsets: [3, 4] }, { name: 'Resume' })).code, grpc.status.NOT_FOUND)
+    assert.deepEqual([engine.calls[0]?.input.requestId, engine.calls[0]?.held], ['r', [3, 4]])
+    const offsets = Array.from({ length: 65 }, () => 0)
+    assert.equal((await failure({ offsets }, { name: 'Resume' })).code, grpc.status.INVALID_ARGUMENT)
   })
 
   it('a cancel reaches the engine', async () => {

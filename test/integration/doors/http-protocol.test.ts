@@ -291,15 +291,32 @@ describe('the HTTP door’s protocol', () => {
       assert.equal((await fetch(`${door.url}/health`, { method: 'HEAD' })).status, 200)
     })
 
-    it('a request: its state, its end, its stream (not yet)', async () => {
+    it('a request: its state and its end', async () => {
       const url = `${door.url}/v1/requests/running`
       assert.deepEqual(await (await fetch(url)).json(), {
         id: 'running',
         state: 'running',
         choices: [{ token_ids: [100], text: 'a', finish_reason: null }],
       })
-      assert.equal((await fetch(url, { headers: { accept: 'text/event-stream' } })).status, 501)
       assert.deepEqual(await (await fetch(url, { method: 'DELETE' })).json(), { id: 'running', cancelled: true })
+      assert.equal((await fetch(`${door.url}/v1/requests/other`, { method: 'DELETE' })).status, 404)
+    })
+
+    it('the rest of a request’s stream, from a token on', async () => {
+      const headers = { accept: 'text/event-stream' }
+      const response = await fetch(`${door.url}/v1/requests/running?offset=1`, { headers })
+      const lines = (await response.text()).trim().split('\n\n')
+      assert.equal(lines.at(-1), 'data: [DONE]')
+      assert.match(lines[0] ?? '', /"token_ids":\[100\]/)
+      assert.deepEqual([engine.calls[0]?.input.requestId, engine.calls[0]?.held?.[0]], ['running', 1])
+      await (await fetch(`${door.url}/v1/requests/running?offset=3,4`, { headers })).text()
+      assert.deepEqual(engine.calls[1]?.held, [3, 4])
+    })
+
+    it('an offset that is none: 400', async () => {
+      for (const offset of ['-1', 'x', '1,,2', '99999999999']) {
+        assert.equal((await fetch(`${door.url}/v1/requests/running?offset=${offset}`)).status, 400)
+      }
     })
   })
 

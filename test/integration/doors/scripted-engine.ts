@@ -3,12 +3,19 @@
 import { once } from 'node:events'
 import type { Logger } from '../../../lib/config/service.js'
 import { ClusterError } from '../../../lib/errors.js'
-import type { GenerateEvent, GenerateInput, InferenceEngine, StepTree } from '../../../services/router/engine.js'
+import type {
+  GenerateEvent,
+  GenerateInput,
+  HeldTokens,
+  InferenceEngine,
+  StepTree,
+} from '../../../services/router/engine.js'
 
 type Script = (input: GenerateInput, signal: AbortSignal) => AsyncIterable<GenerateEvent>
 
 export interface EngineCall {
-  readonly input: GenerateInput
+  readonly input: GenerateInput // of a resumed call: its request id alone
+  readonly held: HeldTokens | undefined // of a resumed call
   readonly deadlineMs: number | undefined
   readonly signal: AbortSignal
   numEvents: number // taken by the door
@@ -40,6 +47,7 @@ export const chunk = (choice: number, offset: number, text: string, tree?: StepT
   offset,
   tokenIds: [100 + offset],
   text,
+  textEnds: [text.length],
   logprobs: [],
   tree,
 })
@@ -100,6 +108,22 @@ export function createScriptedEngine(): ScriptedEngine {
   let script = answer
   const calls: EngineCall[] = []
   const cancelled: string[] = []
+  const play = async function* (
+    input: GenerateInput,
+    { signal, deadlineMs }: Parameters<InferenceEngine['generate']>[1],
+    held?: HeldTokens,
+  ): AsyncGenerator<GenerateEvent> {
+    const call: EngineCall = { input, held, deadlineMs, signal, numEvents: 0, hasEnded: false }
+    calls.push(call)
+    try {
+      for await (const event of script(input, signal)) {
+        call.numEvents += 1
+        yield event
+      }
+    } finally {
+      call.hasEnded = true
+    }
+  }
   return {
     calls,
     cancelled,
@@ -125,23 +149,14 @@ export function createScriptedEngine(): ScriptedEngine {
       hasChatTemplate: true,
     },
     fingerprint: () => 'bny-0',
-    generate: async function* (input, { signal, deadlineMs }) {
-      const call: EngineCall = { input, deadlineMs, signal, numEvents: 0, hasEnded: false }
-      calls.push(call)
-      try {
-        for await (const event of script(input, signal)) {
-          call.numEvents += 1
-          yield event
-        }
-      } finally {
-        call.hasEnded = true
-      }
-    },
-    cancel: (requestId) => {
+    generate: (input, options) => play(input, options),
+    resume: ({ requestId, held }, options) =>
+      play({ requestId, prompt: { kind: 'tokens', tokens: [] }, sampling: {} }, options, held),
+    cancel: async (requestId) => {
       cancelled.push(requestId)
       return requestId === 'running'
     },
-    lookup: (requestId) =>
+    lookup: async (requestId) =>
       requestId === 'running' ? { requestId, state: 'running', choices: [{ tokenIds: [100], text: 'a' }] } : undefined,
     status: () => ({
       model: 'demo',

@@ -67,11 +67,11 @@ describe('the SDK', () => {
       assert.equal(numCalls(), 1)
     })
 
-    it('nothing after the first token, and says that it may be asked again', async () => {
+    it('nothing after the first token where the request itself failed', async () => {
       const numCalls = failFirst(1, async function* () {
         yield accepted('r')
         yield chunk(0, 0, 'a')
-        throw unavailable({ retryAfterMs: '1' })
+        throw unavailable({ reason: 'EXPERT_UNAVAILABLE', retryAfterMs: '1' })
       })
       await assert.rejects(
         client.complete({ text: 'x' }),
@@ -80,15 +80,17 @@ describe('the SDK', () => {
       assert.equal(numCalls(), 1)
     })
 
-    it('with the seed that was announced, once', async () => {
+    it('under one request id, accepted once', async () => {
       failFirst(1, async function* () {
-        yield accepted('r', 2n ** 63n)
-        throw unavailable({ retryAfterMs: '1' })
+        yield accepted('r')
+        throw unavailable({ reason: 'EXPERT_UNAVAILABLE', retryAfterMs: '1' })
       })
       const events: GenerateEvent[] = []
       for await (const event of client.generate({ text: 'x' })) events.push(event)
       assert.equal(events.filter(({ type }) => type === 'accepted').length, 1)
-      assert.equal(engine.calls[1]?.input.sampling.seed, 2n ** 63n)
+      const [first, second] = engine.calls.map(({ input }) => input.requestId)
+      assert.ok(first)
+      assert.equal(first, second)
     })
 
     it('not beyond the deadline', async () => {
@@ -107,6 +109,58 @@ describe('the SDK', () => {
       assert.equal((await both.modelInfo()).id, 'demo')
       assert.equal((await both.modelInfo()).id, 'demo')
       both.close()
+    })
+  })
+
+  describe('resumes', () => {
+    const leaving = { reason: 'ROUTER_LEAVING', retryAfterMs: '1' }
+
+    it('a broken stream from the tokens that came', async () => {
+      let isSecond = false
+      engine.play(async function* ({ requestId = '' }) {
+        yield accepted(requestId)
+        if (!isSecond) {
+          isSecond = true
+          yield chunk(0, 0, 'a')
+          yield chunk(1, 0, 'a')
+          yield chunk(1, 1, 'b')
+          yield finished(1, 2)
+          throw unavailable(leaving)
+        }
+        yield finished(1, 2)
+        yield chunk(0, 1, 'b')
+        yield finished(0, 2)
+      })
+      const { choices } = await client.complete({ text: 'x', n: 2 })
+      assert.deepEqual(
+        choices.map(({ text, tokenIds }) => [text, tokenIds]),
+        [
+          ['ab', [100, 101]],
+          ['ab', [100, 101]],
+        ],
+      )
+      assert.deepEqual(engine.calls[1]?.held, [1, 2])
+      assert.equal(engine.calls[0]?.input.requestId, engine.calls[1]?.input.requestId)
+    })
+
+    it('until its patience ends', async () => {
+      const impatient = new BanyanClient({ address: door.address, resumeTimeoutMs: 200 })
+      engine.play(async function* () {
+        if (engine.calls.length === 1) yield accepted('r')
+        throw unavailable(leaving)
+      })
+      await assert.rejects(impatient.complete({ text: 'x' }), raises('unavailable'))
+      assert.ok(engine.calls.length > 2)
+      impatient.close()
+    })
+
+    it('never what another model would go on with', async () => {
+      engine.play(async function* () {
+        const event = accepted('r')
+        yield engine.calls.length === 1 || event.kind !== 'accepted' ? event : { ...event, fingerprint: 'bny-1' }
+        throw unavailable(leaving)
+      })
+      await assert.rejects(client.complete({ text: 'x' }), raises('data_loss', /bny-1/))
     })
   })
 
@@ -139,7 +193,7 @@ describe('the SDK', () => {
 
     it('for a server that leaves in the middle: unavailable, not cancelled', async () => {
       const leaving = await open()
-      const lone = new BanyanClient({ address: leaving.address })
+      const lone = new BanyanClient({ address: leaving.address, resumeTimeoutMs: 0 })
       engine.play(hang)
       const call = lone.complete({ text: 'x' })
       await eventually(() => (engine.calls[0]?.numEvents ?? 0) === 2, 'it streams')

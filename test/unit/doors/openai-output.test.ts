@@ -26,6 +26,7 @@ const chunkOf = (offset: number, ...texts: readonly string[]): ChunkEvent => ({
   offset,
   tokenIds: texts.map((_, i) => offset + i),
   text: texts.join(''),
+  textEnds: texts.map((_, i) => texts.slice(0, i + 1).join('').length),
   logprobs: texts.map((text, i) => ({ ...logprob(offset + i, text, -1), top: [logprob(offset + i, text, -1)] })),
 })
 

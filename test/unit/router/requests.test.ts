@@ -27,19 +27,26 @@ describe('hashBody', () => {
 describe('requests', () => {
   const start = () => {
     const clock = createManualClock(1000)
-    return { clock, requests: createRequests(clock, () => undefined) }
+    const forgotten: string[] = []
+    const requests = createRequests({
+      clock,
+      cancelSequences: () => undefined,
+      onForgotten: ({ id }) => void forgotten.push(id),
+    })
+    const open = (id: string, deadlineMs?: number) => requests.open({ id, tenant: '', bodyHash: 'body', deadlineMs })
+    return { clock, requests, open, forgotten }
   }
 
   it('joins a known id, and refuses it with another body (R3)', () => {
-    const { requests } = start()
-    const record = requests.open('r', 'body', undefined)
-    assert.equal(requests.find('r', 'body'), record)
-    assert.throws(() => requests.find('r', 'other'), isCode('already_exists'))
+    const { requests, open } = start()
+    const record = open('r')
+    assert.equal(requests.find({ id: 'r', tenant: '' }, 'body'), record)
+    assert.throws(() => requests.find({ id: 'r', tenant: '' }, 'other'), isCode('already_exists'))
   })
 
   it('ends when the last choice does, and lets its deadline go', () => {
-    const { requests, clock } = start()
-    const record = requests.open('r', 'body', 5000)
+    const { requests, open, clock } = start()
+    const record = open('r', 5000)
     record.numOpen = 2
     requests.choiceFinished(record)
     assert.deepEqual([record.outcome, requests.numOpen], ['running', 1])
@@ -48,8 +55,8 @@ describe('requests', () => {
   })
 
   it('ends at its deadline with a typed error', () => {
-    const { requests, clock } = start()
-    const record = requests.open('r', 'body', 5000)
+    const { open, clock } = start()
+    const record = open('r', 5000)
     clock.advance(3999)
     assert.equal(record.outcome, 'running')
     clock.advance(1)
@@ -57,8 +64,8 @@ describe('requests', () => {
   })
 
   it('is cancelled when its last reader leaves', async () => {
-    const { requests } = start()
-    const record = requests.open('r', 'body', undefined)
+    const { requests, open } = start()
+    const record = open('r')
     const leave = new AbortController()
     const reading = record.log.read(leave.signal).next()
     leave.abort()
@@ -67,20 +74,19 @@ describe('requests', () => {
   })
 
   it('forgets the oldest that ended, never one that runs', () => {
-    const { requests } = start()
-    requests.open('running', 'body', undefined)
-    for (let i = 0; i < 600; i++)
-      requests.fail(requests.open(`r${i}`, 'body', undefined), new ClusterError('internal', ''))
+    const { requests, open } = start()
+    open('running')
+    for (let i = 0; i < 600; i++) requests.fail(open(`r${i}`), new ClusterError('internal', ''))
     assert.deepEqual(
-      ['running', 'r0', 'r599'].map((id) => requests.get(id) !== undefined),
+      ['running', 'r0', 'r599'].map((id) => requests.get('', id) !== undefined),
       [true, false, true],
     )
   })
 
   it('is idle at once where nothing runs, at the deadline where something does', async () => {
-    const { requests, clock } = start()
+    const { requests, open, clock } = start()
     await requests.whenIdle(10)
-    requests.open('r', 'body', undefined)
+    open('r')
     const idle = requests.whenIdle(10)
     clock.advance(10)
     await idle
@@ -90,7 +96,15 @@ describe('requests', () => {
 
 describe('request log', () => {
   const chunk = (choice: number, offset: number, tokenIds: number[]) =>
-    ({ kind: 'chunk', choice, offset, tokenIds, text: tokenIds.join(''), logprobs: [] }) as const
+    ({
+      kind: 'chunk',
+      choice,
+      offset,
+      tokenIds,
+      text: tokenIds.join(''),
+      textEnds: tokenIds.map((_, i) => i + 1),
+      logprobs: [],
+    }) as const
 
   it('gives its error to every reader, after the events before it', async () => {
     const log = createRequestLog()

@@ -11,7 +11,8 @@ import { createScheduler } from '../../../services/router/scheduler.js'
 import { isDecoding, noStats, type Sequence } from '../../../services/router/sequence.js'
 
 function sequence(id: string, promptLength: number): Sequence {
-  const emitter = { push: () => undefined, finish: () => undefined, fail: () => undefined, isClosed: false }
+  const nothing = (): undefined => undefined
+  const emitter = { push: nothing, replay: nothing, finish: nothing, fail: nothing, detach: nothing, isClosed: false }
   const sampling = NEUTRAL_SAMPLING
   return {
     id,
@@ -358,7 +359,15 @@ describe('createRequestLog', () => {
     seed: 1n,
   } as const
   const chunk = (offset: number) =>
-    ({ kind: 'chunk', choice: 0, offset, tokenIds: [offset], text: String(offset), logprobs: [] }) as const
+    ({
+      kind: 'chunk',
+      choice: 0,
+      offset,
+      tokenIds: [offset],
+      text: String(offset),
+      textEnds: [1],
+      logprobs: [],
+    }) as const
   const never = new AbortController().signal
 
   it('a late reader gets the same tokens and text', async () => {

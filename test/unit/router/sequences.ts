@@ -32,6 +32,8 @@ export function createTestSequence(id: string, prompt: readonly number[], maxTok
         emitted.push(...tokens)
         return emitted.length >= maxTokens ? { reason: 'length' } : undefined
       },
+      replay: () => undefined,
+      detach: () => undefined,
       finish: (how) => (ending = how),
       fail: (error) => void failures.push(error),
       get isClosed() {

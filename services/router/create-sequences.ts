@@ -1,0 +1,93 @@
+// The sequences of a request, one per choice, from its beginning or from the tokens of an earlier run.
+
+import type { Checkpoint } from '../../lib/model/checkpoint.js'
+import { createDetokenizer } from '../../lib/model/detokenizer.js'
+import { createEmitter } from './emitter.js'
+import type { RequestRecord } from './requests.js'
+import { noStats, type Ending, type Sequence } from './sequence.js'
+import { createStopChecker } from './stop-checker.js'
+import type { ValidRequest } from './validate.js'
+
+export interface SequenceMaker {
+  readonly checkpoint: Checkpoint
+  readonly idPrefix: string // of this incarnation of the router
+  readonly mayDraft: boolean
+  readonly now: () => number // milliseconds, monotonic
+  readonly onToken: (record: RequestRecord, numTokens: number, sinceLastMs: number, isFirst: boolean) => void
+  readonly onFinished: (record: RequestRecord, ending: Ending, tookMs: number) => void
+  readonly onFailed: (record: RequestRecord, error: unknown, tookMs: number) => void
+}
+
+/** A sequence, and why it ended already in its earlier run, if it did. */
+export interface MadeSequence {
+  readonly sequence: Sequence
+  readonly ending: Ending | undefined
+}
+
+export function createSequences(
+  maker: SequenceMaker,
+  record: RequestRecord,
+  request: ValidRequest,
+  outputs: readonly (readonly number[])[] = [],
+): MadeSequence[] {
+  return Array.from({ length: request.n }, (_, choice) => {
+    // Log-probabilities and trees are not kept: with them, the tokens are computed again (and are the same, I1).
+    const isKept = request.sampling.logprobs < 0 && !request.returnsTrees
+    return createSequence(maker, { record, request, choice, output: isKept ? (outputs[choice] ?? []) : [] })
+  })
+}
+
+interface Made {
+  readonly record: RequestRecord
+  readonly request: ValidRequest
+  readonly choice: number
+  readonly output: readonly number[]
+}
+
+function createSequence(maker: SequenceMaker, { record, request, choice, output }: Made): MadeSequence {
+  const endTokenIds = new Set(request.sampling.endTokenIds)
+  const { tokenizer } = maker.checkpoint
+  const startedMs = maker.now()
+  const emitter = createEmitter({
+    log: record.log,
+    choice,
+    promptTokens: request.prompt.length,
+    maxTokens: request.maxTokens,
+    endTokenIds,
+    includeStop: request.includeStop,
+    returnsTrees: request.returnsTrees,
+    detokenizer: tokenizer && createDetokenizer(tokenizer),
+    stopChecker: request.stop.length > 0 ? createStopChecker(request.stop, request.includeStop) : undefined,
+    tokenText: (token) => ({
+      text: tokenizer?.tokenText(token) ?? '',
+      bytes: [...(tokenizer?.tokenBytes(token) ?? [])],
+    }),
+    now: maker.now,
+    onToken: (numTokens, sinceLastMs, isFirst) => maker.onToken(record, numTokens, sinceLastMs, isFirst),
+    onFinished: (ending) => maker.onFinished(record, ending, maker.now() - startedMs),
+    onFailed: (error) => maker.onFailed(record, error, maker.now() - startedMs),
+  })
+  const sequence: Sequence = {
+    id: `${maker.idPrefix}.${record.serial}.${choice}`,
+    choice,
+    promptLength: request.prompt.length,
+    sampling: request.sampling,
+    limits: { maxTokens: request.maxTokens, endTokenIds },
+    drafts: request.drafts && maker.mayDraft,
+    tenant: record.tenant,
+    returnsTrees: request.returnsTrees,
+    traceparent: record.traceparent,
+    emitter,
+    tokens: [...request.prompt, ...output],
+    base: 0,
+    epoch: 0,
+    accepted: [],
+    prefix: undefined,
+    cachedTokens: 0,
+    restarts: 0,
+    draftedUpTo: 0,
+    hidden: undefined,
+    stats: noStats(),
+  }
+  return { sequence, ending: output.length === 0 ? undefined : emitter.replay(output) }
+}

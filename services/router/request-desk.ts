@@ -1,0 +1,230 @@
+// What a client may do with requests: begin one, go on reading one, end one, look at one. Any router answers for any
+// request: what it does not have itself the journal knows.
+
+import type { Attributes } from '@opentelemetry/api'
+import type { ActorDefinition, Random } from '../../lib/actor/actor.js'
+import { randomHex } from '../../lib/actor/random-id.js'
+import type { RouterOptions, ServiceDeps } from '../../lib/config/service.js'
+import { ClusterError } from '../../lib/errors.js'
+import type { Checkpoint } from '../../lib/model/checkpoint.js'
+import type { RouterMetrics } from '../../lib/tracing/metrics.js'
+import { traceparentOf } from '../../lib/tracing/spans.js'
+import { createMemoryStore } from '../../lib/transport/memory-store.js'
+import type { SequenceMaker } from './create-sequences.js'
+import type { GenerateEvent, GenerateInput, InferenceEngine, ModelInfo, RequestState } from './engine.js'
+import { createJournal } from './journal.js'
+import { createOtherRouters, requestActor } from './other-routers.js'
+import { promptTokens } from './prompt.js'
+import { createRequestLife, unknownRequest } from './request-life.js'
+import { createRequests, hashBody, isLeft, requestState, type RequestName, type RequestRecord } from './requests.js'
+import { validate, type ModelLimits } from './validate.js'
+import type { AttentionWorkers } from './workers.js'
+
+const LOOKUP_MS = 2_000
+
+export interface RequestDeskOptions {
+  readonly deps: ServiceDeps
+  readonly checkpoint: Checkpoint
+  readonly model: ModelInfo
+  readonly limits: RouterOptions
+  readonly workers: AttentionWorkers
+  readonly metrics: RouterMetrics
+  readonly fingerprint: () => string
+  /** Throws where so many new sequences are not taken. */
+  readonly admit: (numSequences: number) => void
+  /** Throws where this router serves nobody now. */
+  readonly checkServing: () => void
+}
+
+export interface RequestDesk extends Pick<InferenceEngine, 'generate' | 'resume' | 'cancel' | 'lookup'> {
+  readonly actor: ActorDefinition
+  whenIdle(timeoutMs: number): Promise<void>
+  leave(): void
+}
+
+type CallOptions = Parameters<InferenceEngine['generate']>[1]
+
+export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
+  const { deps, checkpoint, model, workers, metrics } = options
+  const { clock, random } = deps.system
+  const journal = createJournal(deps.records ?? createMemoryStore())
+  const requests = createRequests({
+    clock,
+    cancelSequences: (sequences) => workers.cancel(sequences),
+    onForgotten: ({ tenant, id, journaled }) => {
+      if (journaled !== undefined) void journal.forget(tenant, id).catch(() => undefined) // it expires there by itself
+    },
+  })
+  const maker: SequenceMaker = {
+    checkpoint,
+    idPrefix: `${deps.id}.${deps.incarnation}`,
+    mayDraft: options.limits.draft.length > 0,
+    now: () => clock.monotonicMs(),
+    onToken: (record, numTokens, sinceLastMs, isFirst) => {
+      metrics.tokens(numTokens, sinceLastMs, isFirst)
+      record.journaled?.tokens(numTokens)
+    },
+    onFinished: (record, { reason }, tookMs) => {
+      metrics.requestFinished(reason, tookMs)
+      requests.choiceFinished(record)
+    },
+    onFailed: (record, error, tookMs) => {
+      const failure = ClusterError.from(error)
+      metrics.requestFinished(failure.code === 'cancelled' ? 'abort' : 'error', tookMs)
+      requests.fail(record, failure)
+    },
+  }
+  const others = createOtherRouters(deps.system)
+  const life = createRequestLife({
+    router: deps.id,
+    incarnation: deps.incarnation,
+    model: model.id,
+    fingerprint: options.fingerprint,
+    clock,
+    logger: deps.logger,
+    journal,
+    others,
+    requests,
+    maker,
+    submit: (sequences) => workers.submit(sequences),
+    withdraw: (sequences) => workers.cancel(sequences),
+  })
+
+  const checkModel = (name: string | undefined): void => {
+    if (name === undefined || name === '' || name === model.id) return
+    throw new ClusterError('not_found', `model ${name}: this cluster serves ${model.id}`, {
+      details: { reason: 'MODEL_NOT_FOUND', model: name },
+    })
+  }
+
+  const modelLimits = (): ModelLimits => ({
+    vocabSize: model.vocabSize,
+    maxPositions: model.maxPositions,
+    kvTokens: workers.kvTokens === 0 ? model.maxPositions : workers.kvTokens,
+    eosTokenIds: model.eosTokenIds,
+    defaults: checkpoint.defaults,
+  })
+
+  const open = (name: RequestName, attributes: Attributes): RequestRecord => {
+    const record = requests.open(name)
+    record.span = deps.tracer.startSpan(`generate ${model.id}`, {
+      attributes: {
+        'gen_ai.operation.name': 'text_completion',
+        'gen_ai.request.model': model.id,
+        'gen_ai.response.id': name.id,
+        ...attributes,
+      },
+    })
+    record.traceparent = traceparentOf(record.span)
+    return record
+  }
+
+  const start = (input: GenerateInput, name: RequestName): RequestRecord => {
+    checkModel(input.model)
+    const request = validate(input, promptTokens(checkpoint, input.prompt), modelLimits(), () => drawSeed(random))
+    options.admit(request.n)
+    const record = open(name, {
+      'gen_ai.request.choice.count': request.n,
+      'gen_ai.usage.input_tokens': request.prompt.length,
+    })
+    metrics.requestAccepted(request.prompt.length)
+    const { deadlineMs } = name
+    void life.begin(record, request, { deadlineMs, fingerprint: options.fingerprint(), door: input.door })
+    return record
+  }
+
+  async function* generate(input: GenerateInput, { signal, deadlineMs }: CallOptions): AsyncGenerator<GenerateEvent> {
+    const id = input.requestId || `req-${randomHex(random, 32)}`
+    if (id.length > 128)
+      throw new ClusterError('invalid_argument', `request id: want at most 128 characters, got ${id.length}`)
+    const name = { id, tenant: input.tenant ?? '', bodyHash: hashBody(input), deadlineMs }
+    const record = requests.find(name, name.bodyHash) ?? start(input, name)
+    yield* record.log.read(signal)
+  }
+
+  /** A request that this router has, or takes part in from now on. Throws `not_found` where nobody knows it. */
+  const locate = async (tenant: string, id: string, deadlineMs?: number): Promise<RequestRecord> => {
+    const known = requests.get(tenant, id)
+    if (known !== undefined && !isLeft(known)) return known
+    options.checkServing()
+    const entry = await journal.load(tenant, id)
+    if (entry === undefined) throw unknownRequest(id)
+    const { bodyHash, deadlineMs: first } = entry.record
+    const name = { id, tenant, bodyHash, deadlineMs: deadlineMs ?? first }
+    const found = requests.find(name, bodyHash) // somebody else may have asked meanwhile
+    if (found !== undefined) return found
+    const record = open(name, {})
+    void life.adopt(record, { isAskedAgain: false })
+    return record
+  }
+
+  async function* resume(
+    { requestId, tenant, held }: Parameters<InferenceEngine['resume']>[0],
+    { signal, deadlineMs }: CallOptions,
+  ): AsyncGenerator<GenerateEvent> {
+    const record = await locate(tenant, requestId, deadlineMs)
+    yield* record.log.read(signal, held)
+  }
+
+  const cancelHere = (record: RequestRecord): void =>
+    requests.fail(record, new ClusterError('cancelled', `request ${record.id}: cancelled`))
+
+  const cancel = async (requestId: string, tenant: string): Promise<boolean> => {
+    const record = requests.get(tenant, requestId)
+    if (record !== undefined && record.runsAt === undefined) {
+      if (record.log.isClosed) return false
+      cancelHere(record)
+      return true
+    }
+    const entry = await journal.load(tenant, requestId)
+    if (entry === undefined || entry.record.state !== 'running') return false
+    const wasRunning = await others.cancel({ id: requestId, tenant }, entry.record.owner)
+    if (wasRunning !== undefined) return wasRunning
+    await journal.change(entry, { state: 'cancelled' }) // its router is gone: now nobody will take it over
+    return true
+  }
+
+  const lookup = async (requestId: string, tenant: string): Promise<RequestState | undefined> => {
+    try {
+      const record = await locate(tenant, requestId)
+      await settled(record)
+      return requestState(record)
+    } catch (error) {
+      if (ClusterError.from(error).code === 'not_found') return undefined
+      throw error
+    }
+  }
+
+  /** Waits, for a moment, until something is known of a request that was just found elsewhere. */
+  const settled = async ({ log }: RequestRecord): Promise<void> => {
+    if (log.events.length > 0 || log.isClosed) return
+    const patience = new AbortController()
+    const stopWaiting = clock.after(LOOKUP_MS, () => patience.abort())
+    await log.changed(patience.signal)
+    stopWaiting()
+  }
+
+  return {
+    generate,
+    resume,
+    cancel,
+    lookup,
+    actor: requestActor({
+      router: deps.id,
+      incarnation: deps.incarnation,
+      system: deps.system,
+      requests,
+      cancel: cancelHere,
+    }),
+    whenIdle: (timeoutMs) => requests.whenIdle(timeoutMs),
+    leave: () =>
+      requests.failAll(
+        new ClusterError('unavailable', 'this router is leaving; another one goes on with the request', {
+          details: { reason: 'ROUTER_LEAVING' },
+        }),
+      ),
+  }
+}
+
+/** 53 bits, so that JSON carries it as a number. */
+const drawSeed = (random: Random): bigint => BigInt(Math.floor(random() * 2 ** 53))

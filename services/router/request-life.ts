@@ -1,0 +1,254 @@
+// Where a request runs, from its acceptance to its end: here, at another router whose events are passed on, or here again
+// because that one is gone. Readers of its log notice none of it.
+//
+// Invariants
+//   J6  A request runs on the router that owns its record, and on no other for longer than it takes that one to notice.
+//   J7  Only a request whose owner does not answer is taken over, by compare-and-set; both would give the same (I1).
+
+import type { Clock } from '../../lib/actor/actor.js'
+import type { Logger } from '../../lib/config/service.js'
+import { ClusterError, isErrorCode } from '../../lib/errors.js'
+import { createSequences, type SequenceMaker } from './create-sequences.js'
+import type { GenerateEvent } from './engine.js'
+import { samplingMessage } from './forward.js'
+import {
+  isOvertaken,
+  isSameOwner,
+  packTokens,
+  unpackTokens,
+  type Journal,
+  type JournalEntry,
+  type JournalRecord,
+  type Owner,
+} from './journal.js'
+import { createJournaledRun } from './journaled-run.js'
+import type { OtherRouters } from './other-routers.js'
+import { LEFT_REASONS, type RequestRecord, type Requests } from './requests.js'
+import type { Sequence } from './sequence.js'
+import type { ValidRequest } from './validate.js'
+
+const POLL_MS = 25
+const RETRY_MS = 100
+const RECOVERY_MS = 30_000 // how long the store or the bus may be away
+
+export interface RequestLife {
+  /** Journals a new request, then accepts and runs it; one whose id is known is adopted. Failures end the record. */
+  begin(record: RequestRecord, request: ValidRequest, about: NewRequest): Promise<void>
+  /** Takes part in a request that the journal knows: where its owner lives by passing its events on, else by running it. */
+  adopt(record: RequestRecord, options: AdoptOptions): Promise<void>
+}
+
+export interface NewRequest {
+  readonly deadlineMs: number | undefined
+  readonly fingerprint: string
+  readonly door: string | undefined
+}
+
+export interface AdoptOptions {
+  readonly isAskedAgain: boolean // what ended badly is run anew; else its end is given again
+}
+
+export interface RequestLifeOptions {
+  readonly router: string
+  readonly incarnation: string
+  readonly model: string
+  readonly fingerprint: () => string
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly journal: Journal
+  readonly others: OtherRouters
+  readonly requests: Requests
+  readonly maker: SequenceMaker
+  readonly submit: (sequences: readonly Sequence[]) => void
+  readonly withdraw: (sequences: readonly Sequence[]) => void
+}
+
+export function createRequestLife(options: RequestLifeOptions): RequestLife {
+  const { router, incarnation, clock, journal, others, requests } = options
+  let numRuns = 0
+
+  const pause = (ms: number): Promise<void> => new Promise((resolve) => clock.after(ms, resolve))
+
+  const nextOwner = (): Owner => ({ router, incarnation, run: (numRuns += 1) })
+
+  const begin: RequestLife['begin'] = async (record, request, about) => {
+    record.numChoices = request.n
+    try {
+      run(record, await journal.accept(describeRequest(record, request, { ...about, owner: nextOwner(), clock })))
+    } catch (error) {
+      const failure = ClusterError.from(error)
+      if (failure.code === 'already_exists') await adopt(record, { isAskedAgain: true })
+      else requests.fail(record, failure)
+    }
+  }
+
+  const adopt: RequestLife['adopt'] = async (record, adoptOptions) => {
+    const giveUpMs = clock.now() + RECOVERY_MS
+    let gone: Owner | undefined // did not answer
+    while (!record.log.isClosed) {
+      try {
+        const next = await tryAdopt(record, adoptOptions, gone)
+        if (next === undefined) return
+        gone = next
+      } catch (error) {
+        const failure = ClusterError.from(error)
+        if (isOvertaken(failure)) continue // somebody else was faster: see who
+        if (!failure.isRetryable || clock.now() > giveUpMs) return requests.fail(record, failure)
+        await pause(RETRY_MS)
+      }
+    }
+  }
+
+  /** Undefined when the record runs, or has ended; else the owner that turned out to be gone. */
+  const tryAdopt = async (
+    record: RequestRecord,
+    { isAskedAgain }: AdoptOptions,
+    gone: Owner | undefined,
+  ): Promise<Owner | undefined> => {
+    const entry = await journal.load(record.tenant, record.id)
+    if (entry === undefined) throw unknownRequest(record.id)
+    const { owner, state, request, bodyHash } = entry.record
+    if (bodyHash !== record.bodyHash) {
+      throw new ClusterError('already_exists', `request id ${record.id}: already used with another body`, {
+        details: { reason: 'REQUEST_ID_REUSED', requestId: record.id },
+      })
+    }
+    record.numChoices = request.n
+    const mayRunThere = (state === 'running' || state === 'finished') && owner.incarnation !== incarnation
+    if (mayRunThere && (gone === undefined || !isSameOwner(gone, owner))) {
+      return (await passOn(record, owner)) ? undefined : owner
+    }
+    const now = options.fingerprint()
+    if (entry.record.fingerprint !== now && state !== 'finished') {
+      throw new ClusterError(
+        'failed_precondition',
+        `request ${record.id}: it was accepted by ${entry.record.fingerprint}, this is ${now}, whose answer may differ`,
+        { details: { reason: 'FINGERPRINT_CHANGED' } },
+      )
+    }
+    const hasFailed = state === 'failed' || state === 'cancelled'
+    if (hasFailed && !isAskedAgain) {
+      requests.fail(record, storedError(entry.record))
+      return undefined
+    }
+    const outputs = hasFailed ? [] : entry.record.outputs
+    const claimed = await journal.change(entry, { owner: nextOwner(), state: 'running', error: undefined, outputs })
+    if (state === 'running') options.logger.warn({ request: record.id, from: owner.router }, 'request taken over')
+    run(record, claimed)
+    return undefined
+  }
+
+  /** Passes on what the owner has of the request, to its end. False where the owner is gone. */
+  const passOn = async (record: RequestRecord, owner: Owner): Promise<boolean> => {
+    record.runsAt = owner
+    try {
+      while (!record.log.isClosed) {
+        const followed = await others.follow(record, owner, record.log.held)
+        if (followed === undefined) return false
+        const { events, isClosed, error } = followed
+        if (error !== undefined && LEFT_REASONS.has(error.details.reason ?? '')) return false
+        for (const event of events) record.log.append(event)
+        if (error !== undefined) requests.fail(record, error)
+        else if (isClosed) requests.finished(record)
+        else await pause(POLL_MS)
+      }
+      return true
+    } finally {
+      record.runsAt = undefined
+    }
+  }
+
+  /** Runs a request that this router owns, from the tokens that the journal has. */
+  const run = (record: RequestRecord, entry: JournalEntry): void => {
+    if (record.log.isClosed) {
+      // The client left, or its deadline passed, while the journal was written.
+      void journal.change(entry, { state: 'left' }).catch(() => undefined)
+      return
+    }
+    const request = readRequest(entry.record)
+    record.serial = entry.record.owner.run
+    record.numChoices = record.numOpen = request.n
+    record.log.append(accepted(entry.record, request, options.model))
+    const outputs = entry.record.outputs.map(unpackTokens)
+    const made = createSequences(options.maker, record, request, outputs)
+    record.sequences = made.map(({ sequence }) => sequence)
+    record.journaled = createJournaledRun({
+      journal,
+      clock,
+      logger: options.logger,
+      entry,
+      outputs: () => record.sequences.map(({ tokens, promptLength }) => packTokens(tokens.slice(promptLength))),
+      onOvertaken: () => giveUp(record),
+    })
+    for (const { sequence, ending } of made) {
+      if (ending !== undefined) sequence.emitter.finish(ending, sequence.stats, 0)
+    }
+    options.submit(made.flatMap(({ sequence, ending }) => (ending === undefined ? [sequence] : [])))
+  }
+
+  /** Another router runs it: so does nobody here, and what that one has is passed on. */
+  const giveUp = (record: RequestRecord): void => {
+    if (record.log.isClosed) return
+    const { sequences } = record
+    for (const { emitter } of sequences) emitter.detach()
+    record.sequences = []
+    record.journaled = undefined
+    options.withdraw(sequences)
+    void adopt(record, { isAskedAgain: false })
+  }
+
+  return { begin, adopt }
+}
+
+export const unknownRequest = (id: string): ClusterError =>
+  new ClusterError('not_found', `request ${id}: not known here`, { details: { reason: 'REQUEST_NOT_FOUND' } })
+
+interface Acceptance extends NewRequest {
+  readonly owner: Owner
+  readonly clock: Clock
+}
+
+function describeRequest(
+  { id, tenant, bodyHash }: RequestRecord,
+  { prompt, sampling, stop, ...request }: ValidRequest,
+  { deadlineMs, fingerprint, door, owner, clock }: Acceptance,
+): JournalRecord {
+  return {
+    version: 1,
+    id,
+    tenant,
+    bodyHash,
+    createdUnixMs: clock.now(),
+    ...(deadlineMs !== undefined && { deadlineMs }),
+    fingerprint,
+    ...(door !== undefined && { door }),
+    owner,
+    state: 'running',
+    request: { ...request, prompt: packTokens(prompt), stop: [...stop], sampling: samplingMessage(sampling) },
+    outputs: [],
+  }
+}
+
+const readRequest = ({ request }: JournalRecord): ValidRequest => ({
+  ...request,
+  prompt: unpackTokens(request.prompt),
+  sampling: { ...request.sampling, seed: BigInt(request.sampling.seed) },
+})
+
+const accepted = (record: JournalRecord, { prompt, sampling }: ValidRequest, model: string): GenerateEvent => ({
+  kind: 'accepted',
+  requestId: record.id,
+  model,
+  createdUnixMs: record.createdUnixMs,
+  promptTokens: prompt.length,
+  cachedTokens: 0,
+  fingerprint: record.fingerprint,
+  seed: sampling.seed,
+  ...(record.door !== undefined && { door: record.door }),
+})
+
+function storedError({ id, state, error }: JournalRecord): ClusterError {
+  if (error !== undefined && isErrorCode(error.code))
+    return new ClusterError(error.code, error.message, { details: error.details })
+  return new ClusterError(state === 'cancelled' ? 'cancelled' : 'internal', `request ${id}: ${state}`)
+}
