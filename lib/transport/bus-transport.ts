@@ -27,6 +27,7 @@ export interface Bus {
   /** Told how a request ended; where nobody answered, another way there may do better. */
   onSettled?(request: { readonly subject: string; readonly reply: string }, outcome: Outcome): void
   advertise(service: ServiceDescription): Promise<void>
+  openRecords?: Transport['openRecords']
   flush(): Promise<void>
   close(): Promise<void>
 }
@@ -178,6 +179,7 @@ export function createBusTransport(bus: Bus, options: BusTransportOptions): Tran
       return subscription
     },
     advertise: (service) => bus.advertise(service),
+    openRecords: bus.openRecords,
     flush: () => bus.flush(),
     close: async () => {
       if (isClosed) return

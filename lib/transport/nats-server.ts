@@ -99,19 +99,26 @@ export interface NatsServer {
 
 export interface ServerOptions {
   readonly binary: string
-  readonly jetstream?: boolean
+  readonly storeFolder?: string | undefined // where JetStream keeps its streams; absent: no JetStream
   readonly port?: number // a free one when absent
+  readonly settings?: readonly string[] // more lines of the server's configuration
 }
 
 /** Starts a server of our own and waits until it accepts. Throws `unavailable` with its last words. */
-export async function startNatsServer({ binary, jetstream = false, port = -1 }: ServerOptions): Promise<NatsServer> {
+export async function startNatsServer({
+  binary,
+  storeFolder,
+  port = -1,
+  settings = [],
+}: ServerOptions): Promise<NatsServer> {
   const folder = mkdtempSync(join(tmpdir(), 'banyan-nats-'))
   const config = [
     `listen: "127.0.0.1:${port}"`,
     `ports_file_dir: "${folder}"`,
     `max_payload: ${MAX_PAYLOAD_BYTES}`,
     'max_pending: 256MB',
-    ...(jetstream ? [`jetstream { store_dir: "${join(folder, 'jetstream')}" }`] : []),
+    ...(storeFolder === undefined ? [] : [`jetstream { store_dir: ${JSON.stringify(storeFolder)} }`]),
+    ...settings,
   ]
   writeFileSync(join(folder, 'server.conf'), config.join('\n'))
   // A process group of its own: a terminal's Ctrl-C reaches only us, and we stop the server after the services left.

@@ -1,11 +1,21 @@
 // The NATS transport: the only module that imports the client.
 
-import { connect, credsAuthenticator, Events, type NatsConnection, type Subscription as NatsSubscription } from 'nats'
+import {
+  connect,
+  credsAuthenticator,
+  Events,
+  headers,
+  NatsError,
+  type NatsConnection,
+  type Subscription as NatsSubscription,
+} from 'nats'
 import { readFile } from 'node:fs/promises'
 import { systemClock, systemRandom } from '../actor/clock.js'
 import { ClusterError } from '../errors.js'
 import { createBusTransport, DEFAULT_MAX_MESSAGE_BYTES, type Bus, type BusMessage } from './bus-transport.js'
+import { openJetStreamStore, type JetStreamPort } from './jetstream-store.js'
 import { createLinkedBus } from './linked-bus.js'
+import { unconfirmed } from './record-store.js'
 import type { Transport } from './transport.js'
 
 const NO_RESPONDERS = 503
@@ -63,17 +73,39 @@ async function withLinks(nats: Bus, linkHost: string | undefined): Promise<Bus> 
 function createNatsBus(connection: NatsConnection): Bus {
   let isConnected = true
   let onLost: (isLost: () => boolean) => void = () => undefined
+  const asked = new Set<(error: ClusterError) => void>() // requests of the record stores under way
   void watchStatus(connection, (value) => {
     isConnected = value
-    if (!value) onLost(() => true)
+    if (value) return
+    onLost(() => true)
+    for (const fail of asked) fail(unconfirmed('NATS: the connection was lost'))
   })
-  return {
-    maxPayloadBytes: connection.info?.max_payload ?? 1024 * 1024,
-    publish: (subject, payload, reply) => {
-      // While disconnected the client would buffer without bound: refuse instead, the asker retries.
-      if (!isConnected || connection.isClosed() || connection.isDraining()) {
-        throw new ClusterError('unavailable', 'NATS: disconnected', { details: { reason: 'DISCONNECTED' } })
+  const requireConnected = (): void => {
+    // While disconnected the client would buffer without bound: refuse instead, the asker retries.
+    if (isConnected && !connection.isClosed() && !connection.isDraining()) return
+    throw new ClusterError('unavailable', 'NATS: disconnected', { details: { reason: 'DISCONNECTED' } })
+  }
+  const maxPayloadBytes = connection.info?.max_payload ?? 1024 * 1024
+  const port: JetStreamPort = {
+    maxPayloadBytes,
+    isClustered: connection.info?.cluster !== undefined,
+    request: async (subject, payload, options) => {
+      requireConnected()
+      let fail: (error: ClusterError) => void = () => undefined
+      const lost = new Promise<never>((_, reject) => (fail = reject))
+      asked.add(fail)
+      try {
+        return await Promise.race([request(connection, subject, payload, options), lost])
+      } finally {
+        asked.delete(fail)
       }
+    },
+  }
+  return {
+    maxPayloadBytes,
+    openRecords: (options) => openJetStreamStore(port, options),
+    publish: (subject, payload, reply) => {
+      requireConnected()
       connection.publish(subject, payload, reply === undefined ? {} : { reply })
     },
     subscribe: (subject, handler, queue) => subscribe(connection, subject, handler, queue),
@@ -96,6 +128,24 @@ function createNatsBus(connection: NatsConnection): Bus {
     },
     flush: () => connection.flush(),
     close: () => closeWithin(connection, DRAIN_TIMEOUT_MS),
+  }
+}
+
+const request: (
+  connection: NatsConnection,
+  ...args: Parameters<JetStreamPort['request']>
+) => Promise<Uint8Array> = async (connection, subject, payload, options) => {
+  const asked = headers()
+  for (const [name, value] of Object.entries(options.headers ?? {})) asked.set(name, value)
+  try {
+    const { data } = await connection.request(subject, payload, { timeout: options.timeoutMs, headers: asked })
+    return data
+  } catch (error) {
+    if (error instanceof NatsError && error.code === String(NO_RESPONDERS)) {
+      const why = `${subject}: nobody answers there`
+      throw new ClusterError('unavailable', why, { cause: error, details: { reason: 'NO_RESPONDERS' } })
+    }
+    throw unconfirmed(`${subject}: ${ClusterError.from(error).message}`, error)
   }
 }
 

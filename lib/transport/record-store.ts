@@ -7,7 +7,8 @@
 //   D2  A put whose expected revision is not the key's is refused (`aborted`, reason REVISION) and changes nothing.
 //   D3  Revisions of a key rise; a removed key starts as if it had never been.
 //   D4  What does not fit is refused with `resource_exhausted`; a store out of reach is `unavailable`, within the deadline.
-//       A put that ended `unavailable` with reason UNCONFIRMED may have happened: read again before the next one.
+//       A put that ended `unavailable` with reason UNCONFIRMED may have happened, or may yet: read again before the
+//       next one, whose REVISION may then be the first one's doing.
 //   D5  Keys are any text of 1 to 256 characters, values have at most `maxValueBytes`; else `invalid_argument`.
 //   D6  A record that nobody put for as long as the store's greatest age is forgotten.
 

@@ -10,6 +10,8 @@
 //   T4  Every buffer is bounded; what does not fit is refused with `resource_exhausted` or counted in `dropped`.
 //   T5  `close` ends every subscription and every pending request (`unavailable`).
 
+import type { RecordStore } from './record-store.js'
+
 export interface Delivery {
   readonly subject: string
   readonly payload: Uint8Array // valid after the handler returns
@@ -36,6 +38,14 @@ export interface ServiceDescription {
   readonly endpoints: readonly { readonly name: string; readonly subject: string }[]
 }
 
+export interface RecordsOptions {
+  readonly stream: string // letters, digits, '-' and '_'
+  readonly subject: string // records lie one token below it
+  readonly maxAgeMs?: number | undefined
+  readonly maxBytes?: number | undefined
+  readonly timeoutMs?: number | undefined
+}
+
 export interface Transport {
   readonly kind: 'local' | 'nats'
   readonly maxPayloadBytes: number
@@ -48,6 +58,11 @@ export interface Transport {
   subscribe(subject: string, handler: (delivery: Delivery) => void, options?: { readonly queue?: string }): Subscription
   /** Registers with NATS' services API (so that `nats micro ls` shows it); a no-op on `local`. */
   advertise(service: ServiceDescription): Promise<void>
+  /**
+   * A store on the other side of the transport, made where it is missing; absent where there is no other side. Throws
+   * `failed_precondition` (reason NO_JETSTREAM) where the server keeps nothing. Closing the transport closes it.
+   */
+  readonly openRecords?: ((options: RecordsOptions) => Promise<RecordStore>) | undefined
   /** Resolves when what was published before has reached the server; says nothing of direct links. */
   flush(): Promise<void>
   close(): Promise<void>

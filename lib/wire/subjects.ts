@@ -10,6 +10,8 @@ export const subjects = {
   health: (cluster: string): string => `${root(cluster)}.health`,
   /** Actors that stopped. */
   obituaries: (cluster: string): string => `${root(cluster)}.obituaries`,
+  /** The journal of accepted requests, a record each below it. */
+  journal: (cluster: string): string => `${root(cluster)}.journal`,
   /** Any router (queue group `routers`). */
   routers: (cluster: string): string => `${root(cluster)}.routers`,
 }

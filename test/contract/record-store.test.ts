@@ -7,8 +7,11 @@ import { join } from 'node:path'
 import { ClusterError, type ErrorCode } from '../../lib/errors.js'
 import { openFileStore } from '../../lib/transport/file-store.js'
 import { createMemoryStore } from '../../lib/transport/memory-store.js'
+import { connectNats } from '../../lib/transport/nats.js'
 import type { RecordStore } from '../../lib/transport/record-store.js'
+import type { Transport } from '../../lib/transport/transport.js'
 import { eventually } from '../helpers/eventually.js'
+import { startNatsForTest, type TestNats } from '../helpers/nats.js'
 import { createRandom } from '../helpers/random.js'
 
 const soon = { timeoutMs: 10_000 }
@@ -46,10 +49,37 @@ const file = async (): Promise<Place> => {
   }
 }
 
+let numStreams = 0
+
+/** Every place a stream of its own on one server; every store a connection of its own. */
+const jetstream = async (nats: () => TestNats): Promise<Place> => {
+  const stream = `stream-${(numStreams += 1)}`
+  const transports: Transport[] = []
+  const open = async (limits: Limits): Promise<RecordStore> => {
+    const transport = await connectNats({ url: nats().url, name: 'test' })
+    transports.push(transport)
+    return openRecords(transport, stream, limits)
+  }
+  return {
+    open: async (limits = {}) => [await open(limits), await open(limits)],
+    end: async () => {
+      for (const transport of transports) await transport.close()
+    },
+  }
+}
+
+const openRecords = (transport: Transport, stream: string, limits: Limits = {}): Promise<RecordStore> => {
+  assert.ok(transport.openRecords)
+  return transport.openRecords({ stream, subject: `journal.${stream}`, maxBytes: 16 * 1024 * 1024, ...limits })
+}
+
 const kinds: readonly (readonly [string, () => Promise<Place>])[] = [
   ['memory', memory],
   ['file', file],
+  ['jetstream', () => jetstream(() => nats)],
 ]
+
+let nats: TestNats
 
 for (const [kind, create] of kinds) {
   describe(`record store ${kind}`, function () {
@@ -61,6 +91,7 @@ for (const [kind, create] of kinds) {
     const fresh = (): string => `key-${(numKeys += 1)}`
 
     before(async () => {
+      if (kind === 'jetstream') nats = await startNatsForTest()
       place = await create()
       const stores = await place.open()
       first = stores[0]
@@ -70,6 +101,7 @@ for (const [kind, create] of kinds) {
       await first.close()
       await second.close()
       await place.end()
+      if (kind === 'jetstream') await nats.stop()
     })
 
     const read = async (key: string): Promise<string | undefined> => {
