@@ -10,6 +10,9 @@ const PROBE_MS = 200
 /** The second mailbox of a worker: answered while the first one works. */
 export const controlAddress = (worker: string): string => `${worker}.control`
 
+/** An expert worker's third mailbox: shards are loaded there, which takes long. */
+export const placementAddress = (worker: string): string => `${worker}.placement`
+
 /**
  * Asks a worker; while it works its control mailbox is probed. Throws `unavailable` as soon as nobody listens there; a
  * worker that is only slow, or frozen, has the whole deadline.

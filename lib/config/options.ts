@@ -45,7 +45,7 @@ export const routerOptions = (config: ClusterConfig): RouterOptions => ({
   numAttention: config.attention,
   numExperts: config.experts,
   replicas: config.replicas,
-  draft: config.drafters === 0 ? [] : config.draft,
+  draft: config.draft, // also without a drafter: one may come
   draftSharing: config.draftSharing,
   acceptance: config.acceptance,
   draftPrice: config.draftPrice,

@@ -6,12 +6,14 @@
 //   G2  A value from a flag or the environment is text; one from a file may be of its own type. Both mean the same.
 
 import { z } from 'zod'
+import { SIZE_BOUNDS } from '../wire/sizes.js'
 
 const whole = (min: number, max: number) =>
   z.preprocess(
     (value) => (typeof value === 'string' && /^\d{1,15}$/.test(value.trim()) ? Number(value) : value),
     z.int().min(min).max(max),
   )
+const size = (name: keyof typeof SIZE_BOUNDS) => whole(SIZE_BOUNDS[name].min, SIZE_BOUNDS[name].max)
 const ratio = z.preprocess(
   (value) => (typeof value === 'string' && value.trim() !== '' ? Number(value) : value),
   z.number().min(0).max(1),
@@ -35,11 +37,11 @@ export const configSchema = z.object({
   weights: z.enum(['f32', 'int8', 'int4']),
   device: z.string().regex(DEVICES),
   threads: whole(1, 1024),
-  routers: whole(1, 64),
-  attention: whole(1, 64),
-  experts: whole(1, 256),
-  replicas: whole(1, 16),
-  drafters: whole(0, 64),
+  routers: size('routers'),
+  attention: size('attention'),
+  experts: size('experts'),
+  replicas: size('replicas'),
+  drafters: size('drafters'),
   transport: z.enum(['auto', 'local', 'nats']),
   nats: z.string().regex(URL_LIST).optional(),
   natsCreds: text.optional(),

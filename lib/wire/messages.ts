@@ -2,6 +2,7 @@
 // `docs/wire-protocol.md` is this file in prose. Kinds are `noun.verb`; replies are kinds of their own.
 
 import { z } from 'zod'
+import { sizesSchema, wantedSizesSchema } from './sizes.js'
 import { isWireTensor, type WireTensor } from './tensor.js'
 
 const tensor = z.custom<WireTensor>(isWireTensor, 'want a tensor: dtype f32 or i32, shape, data bytes')
@@ -107,7 +108,7 @@ export const MESSAGE_SCHEMAS = {
   'expert.output': z.object({ step: id, layer: count, partials: tensor, computeMs: z.number() }),
   'expert.cancel': z.object({ step: id }),
 
-  // router → expert worker (control address)
+  // router → expert worker (placement address: loading takes long, and control must answer meanwhile)
   /** What one router wants the worker to hold; the worker holds what any router wants. */
   'expert.place': z.object({ router: id, tableEpoch: count, fingerprint: id, shards: z.array(shard) }),
   'expert.placed': z.object({ tableEpoch: count, shards: z.array(shard) }),
@@ -166,6 +167,11 @@ export const MESSAGE_SCHEMAS = {
   'cluster.status': z.object({ asker: z.string() }),
   'cluster.state': z.object({ json: z.string() }),
 
+  // router → `up`
+  /** Run so many processes of each role; answered at once, with what is asked for from then on. */
+  'cluster.scale': wantedSizesSchema,
+  'cluster.scaled': sizesSchema,
+
   // every process, on the health subject
   'worker.heartbeat': z.object({
     role: z.enum(['router', 'attention', 'expert-worker', 'drafter']),
@@ -178,6 +184,8 @@ export const MESSAGE_SCHEMAS = {
     shards: z.array(shard),
     capacity: z.object({ kvTokens: count, maxRows: count }),
     load: z.record(z.string(), z.number()),
+    /** A router's wish, of which all routers take the latest. */
+    replicas: z.object({ count: sizesSchema.shape.replicas, version: count }).optional(),
   }),
 
   // an actor system, on the obituaries subject

@@ -1,5 +1,8 @@
 // Every subject in one place. `cluster` separates clusters that share one NATS server.
 
+/** Where `banyan up` answers for the processes that it started. */
+export const UP_ADDRESS = 'up'
+
 /** 'banyan.v1.<cluster>' */
 const root = (cluster: string): string => `banyan.v1.${cluster}`
 

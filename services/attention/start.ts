@@ -3,6 +3,7 @@
 import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
 import type { AttentionOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { startHeartbeat } from '../../lib/actor/heartbeat.js'
+import { until } from '../../lib/actor/until.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
 import { sharedKernels } from '../../lib/compute/kernels.js'
@@ -15,6 +16,9 @@ import { createStepRunner } from './step-runner.js'
 
 const HEARTBEAT_MS = 500
 const EXPERT_TIMEOUT_MS = 10_000
+const DRAIN_MS = 20_000 // routers let the step under way end, then take their sequences elsewhere
+const LINGER_MS = 250 // what a router sends before it has heard of the draining still arrives
+const LOOK_EVERY_MS = 50
 
 /** Resolves when the worker serves. Throws where the checkpoint or the processor does not allow it. */
 export async function startAttention(deps: ServiceDeps, options: AttentionOptions): Promise<RunningService> {
@@ -77,7 +81,8 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const actors = [system.spawn(stepActor(actorOptions)), system.spawn(controlActor(actorOptions))]
   state = 'ready'
   heartbeat.beat()
-  const stop = async (): Promise<void> => {
+  let stopping: Promise<void> | undefined
+  const leave = async (): Promise<void> => {
     state = 'stopped'
     heartbeat.beat()
     heartbeat.stop()
@@ -85,5 +90,17 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     model.dispose()
     checkpoint.close()
   }
-  return { address: id, drain: stop, stop }
+  const stop = (): Promise<void> => (stopping ??= leave())
+  return {
+    address: id,
+    drain: async () => {
+      state = 'draining'
+      heartbeat.beat()
+      const lingerUntilMs = system.clock.now() + LINGER_MS
+      const isFree = (): boolean => runner.numSequences === 0 && system.clock.now() >= lingerUntilMs
+      await until(system.clock, isFree, { timeoutMs: DRAIN_MS, everyMs: LOOK_EVERY_MS })
+      await stop()
+    },
+    stop,
+  }
 }

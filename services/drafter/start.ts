@@ -1,6 +1,7 @@
 // Starts a drafter: opens its sources, answers proposals at its address, reports health.
 
 import { startHeartbeat } from '../../lib/actor/heartbeat.js'
+import { until } from '../../lib/actor/until.js'
 import { createKernels, sharedKernels } from '../../lib/compute/kernels.js'
 import type { DrafterOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
@@ -12,6 +13,9 @@ import { openSources } from './open-sources.js'
 
 const HEARTBEAT_MS = 500
 const MAILBOX_CAPACITY = 256
+const DRAIN_MS = 2_000 // no draft is waited for longer
+const LINGER_MS = 250 // routers hear of the draining meanwhile
+const LOOK_EVERY_MS = 50
 const LIMITS: DraftLimits = { maxNodes: 256, maxSequences: 4096, maxTokens: 500_000 } // about 300 bytes per token
 
 /**
@@ -63,12 +67,25 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
     }),
     HEARTBEAT_MS,
   )
-  const stop = async (): Promise<void> => {
+  let stopping: Promise<void> | undefined
+  const leave = async (): Promise<void> => {
     state = 'stopped'
     heartbeat.beat()
     heartbeat.stop()
     await actor.stop()
     sources.dispose()
   }
-  return { address: id, drain: stop, stop } // nobody waits for a draft, so there is nothing to finish
+  const stop = (): Promise<void> => (stopping ??= leave())
+  return {
+    address: id,
+    drain: async () => {
+      state = 'draining'
+      heartbeat.beat()
+      const lingerUntilMs = system.clock.now() + LINGER_MS
+      const isFree = (): boolean => actor.queued === 0 && system.clock.now() >= lingerUntilMs
+      await until(system.clock, isFree, { timeoutMs: DRAIN_MS, everyMs: LOOK_EVERY_MS })
+      await stop()
+    },
+    stop,
+  }
 }

@@ -1,8 +1,9 @@
-// The expert worker's two actors: one computes rows, one (control) places shards and cancels steps meanwhile.
+// The expert worker's three actors: one computes rows; one (control) answers and cancels steps meanwhile; one places
+// shards, which may take minutes.
 
 import type { Tracer } from '@opentelemetry/api'
 import type { ActorDefinition, Clock } from '../../lib/actor/actor.js'
-import { controlAddress } from '../../lib/actor/ask-while-alive.js'
+import { controlAddress, placementAddress } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
 import { inSpan } from '../../lib/tracing/spans.js'
 import { answerCompute } from './compute.js'
@@ -11,9 +12,13 @@ import type { ExpertStore } from '../../lib/decode/expert-store.js'
 /** Cancelled steps are remembered until their calls have drained: the last few are enough. */
 const REMEMBERED_STEPS = 256
 
+/** router → shards; the worker holds what any of them wants. */
+export type WantedBy = Map<string, readonly number[]>
+
 export interface ExpertActorOptions {
   readonly address: string
   readonly store: ExpertStore
+  readonly wantedBy: WantedBy
   readonly fingerprint: string
   readonly tracer: Tracer
   readonly clock: Clock
@@ -24,7 +29,7 @@ export interface ExpertActorOptions {
 
 export function expertActors(options: ExpertActorOptions): readonly ActorDefinition[] {
   const cancelled = new Set<string>()
-  return [computeActor(options, cancelled), placementActor(options, cancelled)]
+  return [computeActor(options, cancelled), controlActor(options, cancelled), placementActor(options)]
 }
 
 function computeActor(options: ExpertActorOptions, cancelled: Set<string>): ActorDefinition {
@@ -54,15 +59,30 @@ function computeActor(options: ExpertActorOptions, cancelled: Set<string>): Acto
   }
 }
 
-function placementActor(options: ExpertActorOptions, cancelled: Set<string>): ActorDefinition {
-  const wantedBy = new Map<string, readonly number[]>() // router → shards
-  const { address, store, fingerprint, load, onPlaced } = options
+function controlActor({ address, load }: ExpertActorOptions, cancelled: Set<string>): ActorDefinition {
   return {
     address: controlAddress(address),
     mailboxCapacity: 1024,
     systemKinds: new Set(['expert.cancel']),
     create: () => ({
       'worker.ping': () => undefined,
+      'expert.cancel': ({ step }) => {
+        cancelled.add(step)
+        load.cancelledSteps = (load.cancelledSteps ?? 0) + 1
+        const oldest = cancelled.values().next().value
+        if (cancelled.size > REMEMBERED_STEPS && oldest !== undefined) cancelled.delete(oldest)
+      },
+    }),
+  }
+}
+
+function placementActor(options: ExpertActorOptions): ActorDefinition {
+  const { address, store, wantedBy, fingerprint, onPlaced } = options
+  return {
+    address: placementAddress(address),
+    mailboxCapacity: 1024,
+    systemKinds: new Set(),
+    create: () => ({
       'expert.place': async ({ router, tableEpoch, fingerprint: wanted, shards }) => {
         if (wanted !== fingerprint) {
           throw new ClusterError(
@@ -78,12 +98,6 @@ function placementActor(options: ExpertActorOptions, cancelled: Set<string>): Ac
         await store.place([...new Set([...wantedBy.values()].flat())])
         onPlaced()
         return { kind: 'expert.placed', tableEpoch, shards: [...store.shards] }
-      },
-      'expert.cancel': ({ step }) => {
-        cancelled.add(step)
-        load.cancelledSteps = (load.cancelledSteps ?? 0) + 1
-        const oldest = cancelled.values().next().value
-        if (cancelled.size > REMEMBERED_STEPS && oldest !== undefined) cancelled.delete(oldest)
       },
     }),
   }

@@ -9,7 +9,8 @@ import { sharedKernels } from '../../lib/compute/kernels.js'
 import { createWeightStore } from '../../lib/compute/weight-store.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import { subjects } from '../../lib/wire/subjects.js'
-import { expertActors } from './expert-actor.js'
+import { untilUnneeded } from './drain.js'
+import { expertActors, type WantedBy } from './expert-actor.js'
 import { computeLayer } from './compute.js'
 import { createExpertStore } from '../../lib/decode/expert-store.js'
 
@@ -55,9 +56,11 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     }),
     HEARTBEAT_MS,
   )
+  const wantedBy: WantedBy = new Map()
   const definitions = expertActors({
     address: id,
     store,
+    wantedBy,
     fingerprint,
     tracer,
     clock: system.clock,
@@ -78,7 +81,8 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
       return computeLayer(store, call)
     },
   })
-  const stop = async (): Promise<void> => {
+  let stopping: Promise<void> | undefined
+  const leave = async (): Promise<void> => {
     deps.neighbours?.delete(id)
     state = 'stopped'
     heartbeat.beat()
@@ -87,5 +91,18 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     await store.dispose()
     checkpoint.close()
   }
-  return { address: id, drain: stop, stop }
+  const stop = (): Promise<void> => (stopping ??= leave())
+  return {
+    address: id,
+    drain: async () => {
+      state = 'draining'
+      heartbeat.beat()
+      const numQueued = (): number => actors.reduce((sum, actor) => sum + actor.queued, 0)
+      const isFree = await untilUnneeded({ system, wantedBy, numQueued })
+      if (!isFree)
+        deps.logger.warn({ routers: [...wantedBy.keys()] }, 'leaving while routers still want shards of this worker')
+      await stop()
+    },
+    stop,
+  }
 }

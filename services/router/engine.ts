@@ -7,6 +7,8 @@
 //   R3  A request id that is running or recently finished is joined, not run again; with another body it is refused
 //       with `already_exists`.
 
+import type { WantedSizes } from '../../lib/wire/sizes.js'
+
 /** Sampling fields as a client may send them; every one is optional and checked by the engine (`invalid_argument`). */
 export interface SamplingInput {
   readonly temperature?: number | undefined
@@ -162,7 +164,15 @@ export interface ClusterStatus {
   readonly epoch: number
   readonly processes: readonly ProcessStatus[]
   readonly requests: { readonly running: number; readonly waiting: number }
+  readonly placement: PlacementStatus
+  readonly kvUsage: number // of the attention workers, 0 … 1
   readonly stepCost?: StepCostStatus | undefined // absent before the first attention worker came
+}
+
+export interface PlacementStatus {
+  readonly shards: number
+  readonly replicas: number // asked for, of every shard
+  readonly copies: number // that the shard with the fewest has
 }
 
 /** How well step times are predicted: |error| / actual over the last 512 steps; null before the first. */
@@ -204,6 +214,8 @@ export interface InferenceEngine {
   cancel(requestId: string, tenant: string): Promise<boolean>
   lookup(requestId: string, tenant: string): Promise<RequestState | undefined>
   status(): ClusterStatus
+  /** Asks for other sizes of the cluster; returns those that hold from now on, and does not wait for them. */
+  scale(wanted: WantedSizes): Promise<WantedSizes>
   isReady(): boolean
   tokenize(text: string): readonly number[] // throws failed_precondition without a tokenizer
   detokenize(tokens: readonly number[]): string

@@ -52,8 +52,9 @@ export async function forward(
   const entries = rows.map(stepEntry)
   for (;;) {
     const { placement, membership, system } = options
-    const replicas = chooseReplicas(placement.table, (worker) => membership.isLive(worker))
-    const body = { step: id, tableEpoch: placement.epoch, replicas, entries, release: [...released], withLogits: false }
+    const held = placement.hold()
+    const replicas = chooseReplicas(held.table, (worker) => membership.isLive(worker))
+    const body = { step: id, tableEpoch: held.epoch, replicas, entries, release: [...released], withLogits: false }
     const startedMs = options.clock.monotonicMs()
     try {
       const sampled = await askWhileAlive(
@@ -69,6 +70,7 @@ export async function forward(
       })
       return { entries: answered, durationMs, distinctExperts: sampled.distinctExperts }
     } catch (error) {
+      held.release() // what it names may be dropped: the next try goes by a newer one
       const { reason, shard } = ClusterError.from(error).details
       const isLostExpert = reason === 'EXPERT_UNAVAILABLE'
       const isLostBroker = reason === 'DISCONNECTED'
@@ -78,6 +80,8 @@ export async function forward(
       if (isLostExpert) placement.distrust()
       await new Promise<void>((resolve) => options.clock.after(RETRY_MS, resolve))
       if (isGivenUp()) throw error
+    } finally {
+      held.release()
     }
   }
 }

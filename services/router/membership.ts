@@ -27,6 +27,10 @@ export interface Membership {
   /** Processes that may be given work, ascending id. */
   live(role: Role): readonly Heartbeat[]
   isLive(id: string): boolean
+  /** Whether it does what is asked of it: live, or draining. */
+  serves(id: string): boolean
+  /** Those of a role that are not dead, in whatever state, ascending id. */
+  members(role: Role): readonly Member[]
   processes(): readonly ProcessStatus[]
   /** Called after every change of the set of live processes or their states. */
   onChange(listener: () => void): void
@@ -97,6 +101,14 @@ export function createMembership(): Membership {
         .filter((member) => member.heartbeat.role === role && isReady(member))
         .map((member) => member.heartbeat)
         .sort((a, b) => (a.id < b.id ? -1 : 1)),
+    serves: (id) =>
+      [...members.values()].some(
+        ({ heartbeat, state }) => heartbeat.id === id && (state === 'ready' || state === 'draining'),
+      ),
+    members: (role) =>
+      [...members.values()]
+        .filter((member) => member.heartbeat.role === role && member.state !== 'dead')
+        .sort((a, b) => (a.heartbeat.id < b.heartbeat.id ? -1 : 1)),
     isLive: (id) => [...members.values()].some((member) => member.heartbeat.id === id && isReady(member)),
     processes: () =>
       [...members.values()].map(({ heartbeat, state }) => ({

@@ -1,28 +1,38 @@
-// Keeps the routing table in line with the live expert workers: computes a placement, has the workers load what they
-// lack, publishes the new table (a higher epoch), then lets them drop what moved away.
+// Keeps the routing table in line with the expert workers: plans who holds what, has workers load what they lack,
+// publishes a new table (a higher epoch) with every confirmation, then lets workers drop what moved away.
 //
 // Invariants
 //   L1  A worker is in the table for a shard only after it confirmed that it holds it.
 //   L2  The epoch rises with every published table.
-//   L3  One reconciliation at a time; a change during one starts another after it.
+//   L3  A worker is asked for one thing at a time, and one that takes long holds up no other.
+//   L4  Whoever holds a shard stays in the table for it until its successors have confirmed, and may drop it only when no
+//       step under way was sent with a table that named it. So a step finds every shard where its table says, also while
+//       the last holder drains.
+//   L5  The plan leaves out a worker that answers no ping, until it does.
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { Logger } from '../../lib/config/service.js'
-import { controlAddress } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
-import type { Membership } from './membership.js'
+import type { Member, Membership } from './membership.js'
+import { askToPlace, ping } from './ask-to-place.js'
 import { place, type Placement } from './placement.js'
+import { createTableUses, type HeldTable } from './table-uses.js'
 
-const PLACE_TIMEOUT_MS = 120_000 // a shard of a large checkpoint takes a while to load
 const RETRY_MS = 200
 
 export interface PlacementManager {
   readonly epoch: number
   readonly table: Placement
+  readonly replicas: number // asked for
+  /** Holders of the shard that has the fewest, draining ones left out. */
+  readonly copies: number
+  /** The table for one step; its workers keep what it names until it is released. */
+  hold(): HeldTable
   /** Whether every shard has a replica on a live worker. */
   isComplete(): boolean
   reconcile(): void
+  setReplicas(replicas: number): void
   /** A worker lacked a shard that it had confirmed: ask every worker again. */
   distrust(): void
   stop(): void
@@ -40,93 +50,140 @@ export interface PlacementOptions {
   readonly accepts: (worker: Heartbeat) => boolean // same checkpoint, same device class
 }
 
+/** What is known of one incarnation of a worker. */
+interface Partner {
+  readonly id: string
+  state: Member['state']
+  holds: readonly number[] // of the shards that it was last asked for, those that it confirmed
+  isAsked: boolean
+  isStale: boolean // what it holds for us is not known for certain: ask, whatever `holds` says
+  isSilent: boolean
+}
+
 export function createPlacementManager(options: PlacementOptions): PlacementManager {
   const { system, membership, numShards } = options
-  let table: Placement = Array.from({ length: numShards }, () => [])
-  let held: ReadonlyMap<string, readonly number[]> = new Map() // incarnation → shards it confirmed
+  const { clock } = system
+  const nobody: Placement = Array.from({ length: numShards }, () => [])
+  const partners = new Map<string, Partner>() // by incarnation
+  let { replicas } = options
+  let table = nobody
+  let plan = nobody
+  let plannedFor = ''
   let epoch = 0
-  let isRunning = false
-  let isStale = false
-  let cancelRetry = (): void => undefined
   let isStopped = false
 
-  const workers = (): readonly Heartbeat[] => membership.live('expert-worker').filter(options.accepts)
-
-  const ask = async (worker: string, shards: readonly number[]): Promise<readonly number[]> => {
-    const body = { router: options.router, tableEpoch: epoch, fingerprint: options.fingerprint, shards: [...shards] }
-    const message = { kind: 'expert.place', body, replyKind: 'expert.placed' } as const
-    return (await system.ask(controlAddress(worker), message, { timeoutMs: PLACE_TIMEOUT_MS })).shards
+  /** Brings `partners` up to date; returns those that heartbeat, whatever their state. */
+  const meet = (): readonly Partner[] => {
+    const members = membership.members('expert-worker').filter(({ heartbeat }) => options.accepts(heartbeat))
+    const known = new Set(members.map(({ heartbeat }) => heartbeat.incarnation))
+    for (const incarnation of partners.keys()) if (!known.has(incarnation)) partners.delete(incarnation)
+    return members.map(({ heartbeat: { id, incarnation }, state }) => {
+      const partner = partners.get(incarnation) ?? newPartner(id, state)
+      partners.set(incarnation, partner)
+      partner.state = state
+      return partner
+    })
   }
 
-  const shardsOf = (placement: Placement, worker: string): number[] =>
-    placement.flatMap((holders, shard) => (holders.includes(worker) ? [shard] : []))
-
-  /** One pass; returns whether every worker confirmed. */
-  const pass = async (): Promise<boolean> => {
-    const live = workers()
-    if (live.length < (epoch === 0 ? options.minWorkers : 1)) return live.length > 0 || epoch > 0
-    const ids = live.map((worker) => worker.id)
-    const wanted = place({ current: table, workers: ids, numShards, replicas: options.replicas })
-    const confirmed = new Map<string, readonly number[]>()
-    const nextHeld = new Map<string, readonly number[]>()
-    const results = await Promise.allSettled(
-      live.map(async ({ id, incarnation }) => {
-        const union = [...new Set([...shardsOf(wanted, id), ...shardsOf(table, id)])].sort((a, b) => a - b)
-        const known = held.get(incarnation)
-        const holds =
-          known !== undefined && union.every((shard) => known.includes(shard)) ? known : await ask(id, union)
-        confirmed.set(id, holds)
-        nextHeld.set(incarnation, holds)
-      }),
-    )
-    for (const result of results) if (result.status === 'rejected') warn(result.reason)
-    held = nextHeld
-    publish(wanted.map((holders, shard) => holders.filter((worker) => confirmed.get(worker)?.includes(shard) ?? false)))
-    await trim(live, nextHeld)
-    return results.every((result) => result.status === 'fulfilled')
+  const reconcile = (): void => {
+    if (isStopped) return
+    const met = meet()
+    const draining = met.filter(({ state }) => state === 'draining')
+    const ready = met.filter(({ state, isSilent }) => state === 'ready' && !isSilent)
+    const canPlace = ready.length >= (epoch === 0 ? options.minWorkers : 1)
+    if (canPlace) {
+      makePlan(ready.map(({ id }) => id))
+      publish(nextTable())
+    }
+    for (const partner of canPlace ? [...ready, ...draining] : draining) settle(partner)
   }
 
-  const warn = (reason: unknown): void =>
-    options.logger.warn({ error: ClusterError.from(reason).message }, 'a worker did not take its shards')
+  /** Only another set of workers or another number of replicas makes another plan: it does not waver meanwhile. */
+  const makePlan = (workers: readonly string[]): void => {
+    const wantedFor = `${replicas} ${workers.join(' ')}`
+    if (wantedFor === plannedFor) return
+    plannedFor = wantedFor
+    const current = epoch === 0 ? heldAlready() : plan.map((planned, shard) => union(planned, table[shard] ?? []))
+    plan = place({ current, workers, numShards, replicas })
+  }
+
+  /** What the workers were given by another router, or by this one in an earlier life. */
+  const heldAlready = (): Placement => {
+    const workers = membership.live('expert-worker')
+    return nobody.map((_, shard) => workers.filter(({ shards }) => shards.includes(shard)).map(({ id }) => id))
+  }
+
+  const holdersOf = (shard: number): readonly string[] =>
+    [...partners.values()]
+      .filter(({ state, holds }) => (state === 'ready' || state === 'draining') && holds.includes(shard))
+      .map(({ id }) => id)
+
+  const nextTable = (): Placement =>
+    plan.map((planned, shard) => {
+      const holders = holdersOf(shard)
+      const confirmed = planned.filter((worker) => holders.includes(worker))
+      if (confirmed.length === planned.length) return confirmed
+      return union(
+        confirmed,
+        (table[shard] ?? []).filter((worker) => holders.includes(worker)),
+      ) // L4
+    })
 
   const publish = (next: Placement): void => {
-    if (JSON.stringify(next) === JSON.stringify(table) && epoch > 0) return
+    if (epoch > 0 && JSON.stringify(next) === JSON.stringify(table)) return
     table = next
     epoch += 1
     options.logger.info({ epoch, table: next }, 'routing table')
   }
 
-  /** Lets workers drop shards that the table no longer gives them. */
-  const trim = async (
-    live: readonly { id: string; incarnation: string }[],
-    nextHeld: Map<string, readonly number[]>,
-  ): Promise<void> => {
-    await Promise.allSettled(
-      live.map(async ({ id, incarnation }) => {
-        const kept = shardsOf(table, id)
-        if ((nextHeld.get(incarnation)?.length ?? 0) > kept.length) nextHeld.set(incarnation, await ask(id, kept))
-      }),
-    )
+  /** Has a worker load what the plan gives it, and drop what neither plan nor table names. */
+  const settle = (partner: Partner): void => {
+    const { id, holds } = partner
+    if (partner.isAsked) return
+    const named = union(shardsOf(plan, id), shardsOf(table, id))
+    const wanted = (uses.isOlderInUse() ? union(named, holds) : named).sort((a, b) => a - b)
+    const isSettled = wanted.length === holds.length && wanted.every((shard) => holds.includes(shard))
+    if (!isSettled || partner.isStale) void ask(partner, wanted)
   }
 
-  const reconcile = async (): Promise<void> => {
-    if (isRunning || isStopped) {
-      isStale = true
-      return
+  const ask = async (partner: Partner, shards: readonly number[]): Promise<void> => {
+    const { router, fingerprint } = options
+    partner.isAsked = true
+    partner.isStale = false
+    try {
+      partner.holds = await askToPlace(system, partner.id, { router, tableEpoch: epoch, fingerprint, shards })
+      partner.isAsked = false
+    } catch (error) {
+      const { code, message } = ClusterError.from(error)
+      options.logger.warn({ worker: partner.id, error: message }, 'a worker did not take its shards')
+      partner.isStale = true
+      partner.isSilent = code === 'unavailable' || code === 'deadline_exceeded'
+      if (partner.isSilent) void awaitAnswer(partner)
+      else retry(partner)
     }
-    isRunning = true
-    isStale = false
-    const isDone = await pass().catch((error: unknown) => {
-      warn(error)
-      return false
-    })
-    isRunning = false
-    cancelRetry()
-    if (isStale) void reconcile()
-    else if (!isDone) cancelRetry = system.clock.after(RETRY_MS, () => void reconcile())
+    reconcile()
   }
 
-  membership.onChange(() => void reconcile())
+  const retry = (partner: Partner): void => {
+    clock.after(RETRY_MS, () => {
+      partner.isAsked = false
+      reconcile()
+    })
+  }
+
+  const isKnown = (partner: Partner): boolean => !isStopped && [...partners.values()].includes(partner)
+
+  const awaitAnswer = async (partner: Partner): Promise<void> => {
+    while (isKnown(partner) && !(await ping(system, partner.id))) {
+      await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve))
+    }
+    partner.isSilent = false
+    partner.isAsked = false
+    reconcile()
+  }
+
+  const uses = createTableUses(() => ({ table, epoch }), reconcile)
+  membership.onChange(reconcile)
 
   return {
     get epoch() {
@@ -135,15 +192,39 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     get table() {
       return table
     },
-    isComplete: () => epoch > 0 && table.every((holders) => holders.some((worker) => membership.isLive(worker))),
-    reconcile: () => void reconcile(),
+    get replicas() {
+      return replicas
+    },
+    get copies() {
+      return Math.min(...table.map((holders) => holders.filter((worker) => membership.isLive(worker)).length))
+    },
+    hold: uses.hold,
+    isComplete: () => epoch > 0 && table.every((holders) => holders.some((worker) => membership.serves(worker))),
+    reconcile,
+    setReplicas: (count) => {
+      replicas = count
+      reconcile()
+    },
     distrust: () => {
-      held = new Map()
-      void reconcile()
+      for (const partner of partners.values()) partner.isStale = true
+      reconcile()
     },
     stop: () => {
       isStopped = true
-      cancelRetry()
     },
   }
 }
+
+const newPartner = (id: string, state: Member['state']): Partner => ({
+  id,
+  state,
+  holds: [],
+  isAsked: false,
+  isStale: true,
+  isSilent: false,
+})
+
+const shardsOf = (placement: Placement, worker: string): number[] =>
+  placement.flatMap((holders, shard) => (holders.includes(worker) ? [shard] : []))
+
+const union = <T>(first: readonly T[], second: readonly T[]): T[] => [...new Set([...first, ...second])]

@@ -16,6 +16,7 @@ import { modelInfo } from './model-info.js'
 import type { PlacementManager } from './placement-manager.js'
 import { promptTokens } from './prompt.js'
 import { createRequestDesk } from './request-desk.js'
+import type { Scaling } from './scaling.js'
 import type { AttentionWorkers } from './workers.js'
 
 const RETRY_AFTER_MS = 250
@@ -30,6 +31,7 @@ export interface RouterEngineOptions {
   readonly placement: PlacementManager
   readonly workers: AttentionWorkers
   readonly metrics: RouterMetrics
+  readonly scale: Scaling['scale']
   readonly stepCost: () => CostSummary | undefined
 }
 
@@ -109,8 +111,11 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
       epoch: placement.epoch,
       processes: membership.processes(),
       requests: { running: workers.numRunning, waiting: workers.numWaiting },
+      placement: { shards: placement.table.length, replicas: placement.replicas, copies: placement.copies },
+      kvUsage: workers.kvUsage,
       stepCost: describeCost(options.stepCost()),
     }),
+    scale: options.scale,
     isReady,
     tokenize: (text) => promptTokens(checkpoint, { kind: 'text', text }),
     detokenize: (tokens) => {

@@ -22,6 +22,7 @@ import { createPlacementManager } from './placement-manager.js'
 import { chooseReplicas } from './placement.js'
 import { createProposer } from './proposer.js'
 import { createRouterEngine, type RouterEngine } from './router-engine.js'
+import { createScaling } from './scaling.js'
 import { checkPrompt } from './validate.js'
 import { createAttentionWorkers } from './workers.js'
 
@@ -91,6 +92,14 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     minWorkers: Math.max(1, options.numExperts),
     accepts: deviceClass.accepts,
   })
+  const scaling = createScaling({
+    system,
+    replicas: options.replicas,
+    onReplicas: (count) => {
+      placement.setReplicas(count)
+      heartbeat.beat()
+    },
+  })
   const proposer = createProposer({
     system,
     membership,
@@ -137,19 +146,21 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     placement,
     workers,
     metrics,
+    scale: scaling.scale,
     stepCost: () => cost?.summary(),
   })
 
   const stopListening = system.listen(subjects.health(cluster), 'worker.heartbeat', (heartbeat) => {
     deviceClass.observe(heartbeat)
     membership.observe(heartbeat, system.clock.monotonicMs())
+    scaling.observe(heartbeat)
   })
   const stopTicking = every(system.clock, TICK_MS, () => membership.tick(system.clock.monotonicMs()))
   let state: Heartbeat['state'] = 'starting'
   const heartbeat = startHeartbeat(
     system,
     subjects.health(cluster),
-    () => describe(deps, engine, { state, fingerprint }),
+    () => ({ ...describe(deps, engine, { state, fingerprint }), replicas: scaling.replicas }),
     HEARTBEAT_MS,
   )
   const actor = system.spawn({
@@ -158,6 +169,7 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     systemKinds: new Set(['cluster.status']),
     create: () => ({
       'cluster.status': () => ({ kind: 'cluster.state', json: JSON.stringify(engine.status()) }),
+      'worker.ping': () => undefined,
       'router.logits': async ({ tokens }) => {
         const worker = workers.anyWorker()
         if (worker === undefined || !engine.isReady())
@@ -171,12 +183,13 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
           eosTokenIds: [],
           defaults: checkpoint.defaults,
         })
-        const replicas = chooseReplicas(placement.table, (candidate) => membership.isLive(candidate))
+        const { table, epoch: tableEpoch, release } = placement.hold()
+        const replicas = chooseReplicas(table, (candidate) => membership.isLive(candidate))
         const chunk = options.prefillChunk
         const logits = await promptLogits(
-          { system, worker, tableEpoch: placement.epoch, replicas, vocabSize, chunk, newStepId },
+          { system, worker, tableEpoch, replicas, vocabSize, chunk, newStepId },
           prompt,
-        )
+        ).finally(release)
         return { kind: 'logits.page', logits }
       },
     }),
@@ -210,7 +223,10 @@ function describe(
   engine: RouterEngine,
   { state, fingerprint }: { state: Heartbeat['state']; fingerprint: string },
 ) {
-  const { running, waiting } = engine.status().requests
+  const {
+    requests: { running, waiting },
+    placement: { replicas, copies },
+  } = engine.status()
   return {
     role: 'router' as const,
     id: deps.id,
@@ -221,7 +237,7 @@ function describe(
     fingerprint,
     shards: [],
     capacity: { kvTokens: 0, maxRows: 0 },
-    load: { running, waiting },
+    load: { running, waiting, replicas, copies },
   }
 }
 

@@ -56,6 +56,8 @@ export interface StepReport {
 export interface StepLoop {
   /** Starts a step when there is work and none is under way. */
   kick(): void
+  /** No further step; resolves when the one under way has ended and its tokens are out. */
+  finish(): Promise<void>
   stop(): void
 }
 
@@ -73,6 +75,8 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
   let isRunning = false
   let isKicked = false // work came while the loop was looking for some
   let isStopped = false
+  let isFinishing = false
+  let running = Promise.resolve()
 
   const step = async (): Promise<boolean> => {
     const planned = scheduler.schedule()
@@ -108,7 +112,7 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
 
   const run = async (): Promise<void> => {
     isRunning = true
-    while (isKicked && !isStopped) {
+    while (isKicked && !isStopped && !isFinishing) {
       isKicked = false
       try {
         if (await step()) isKicked = true
@@ -123,7 +127,11 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
   return {
     kick: () => {
       isKicked = true
-      if (!isRunning && !isStopped) void run()
+      if (!isRunning && !isStopped && !isFinishing) running = run()
+    },
+    finish: () => {
+      isFinishing = true
+      return running
     },
     stop: () => {
       isStopped = true

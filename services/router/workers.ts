@@ -1,5 +1,5 @@
 // The attention workers that this router drives: one scheduler and one step loop each, made when a worker becomes
-// live and taken apart when it is lost. Sequences of a lost worker move to another, or wait for one to come.
+// live and taken apart when it is lost or drains. Its sequences then move to another worker, or wait for one to come.
 
 import type { Tracer } from '@opentelemetry/api'
 import { controlAddress } from '../../lib/actor/ask-while-alive.js'
@@ -21,6 +21,7 @@ interface Worker {
   readonly incarnation: string
   readonly scheduler: Scheduler
   readonly loop: StepLoop
+  isDraining: boolean // gets no new sequence; those that it has go when its step has ended
 }
 
 export interface AttentionWorkers {
@@ -81,18 +82,24 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
       isTypical: options.limits.acceptance === 'typical',
       draftPrice: options.limits.draftPrice,
       clock: system.clock,
-      onWorkerLost: () => leave(heartbeat.id),
+      onWorkerLost: () => leave(heartbeat.id, 'lost'),
     })
-    workers.set(heartbeat.id, { id: heartbeat.id, incarnation: heartbeat.incarnation, scheduler, loop })
+    workers.set(heartbeat.id, {
+      id: heartbeat.id,
+      incarnation: heartbeat.incarnation,
+      scheduler,
+      loop,
+      isDraining: false,
+    })
     const waiting = homeless
     homeless = []
     submit(waiting)
   }
 
-  const leave = (id: string): void => {
+  const leave = (id: string, why: 'lost' | 'draining'): void => {
     const worker = workers.get(id)
     if (worker === undefined) return
-    options.logger.warn({ worker: id }, 'attention worker lost; its sequences are prefilled elsewhere')
+    options.logger.warn({ worker: id, why }, 'attention worker leaves; its sequences are prefilled elsewhere')
     workers.delete(id)
     worker.loop.stop()
     const sequences = worker.scheduler.takeAll()
@@ -102,10 +109,23 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
     submit(sequences.filter((sequence) => !sequence.emitter.isClosed))
   }
 
+  const drain = async (worker: Worker): Promise<void> => {
+    if (worker.isDraining) return
+    worker.isDraining = true
+    await worker.loop.finish()
+    if (workers.get(worker.id) === worker) leave(worker.id, 'draining')
+  }
+
   const refresh = (): void => {
     const live = membership.live('attention').filter(options.accepts)
-    for (const { id, incarnation } of [...workers.values()]) {
-      if (!live.some((heartbeat) => heartbeat.id === id && heartbeat.incarnation === incarnation)) leave(id)
+    const draining = membership.members('attention').filter(({ state }) => state === 'draining')
+    const isOf =
+      ({ id, incarnation }: Worker) =>
+      (heartbeat: Heartbeat) =>
+        heartbeat.id === id && heartbeat.incarnation === incarnation
+    for (const worker of [...workers.values()]) {
+      if (draining.some(({ heartbeat }) => isOf(worker)(heartbeat))) void drain(worker)
+      else if (!live.some(isOf(worker))) leave(worker.id, 'lost')
     }
     for (const heartbeat of live) if (!workers.has(heartbeat.id)) join(heartbeat)
   }
@@ -116,7 +136,8 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
       scheduler.running.length +
       scheduler.waiting.length +
       (tokens.length - scheduler.cached(tokens)) / limits.prefillChunk
-    return [...workers.values()].reduce<Worker | undefined>(
+    const open = [...workers.values()].filter(({ isDraining }) => !isDraining)
+    return open.reduce<Worker | undefined>(
       (best, worker) => (best === undefined || load(worker) < load(best) ? worker : best),
       undefined,
     )

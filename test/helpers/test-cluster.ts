@@ -38,12 +38,17 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly neighbours?: boolean // false: frames between services of one process too
 }
 
+export type WorkerRole = 'expert-worker' | 'attention' | 'drafter'
+
 export interface TestCluster {
   readonly router: RunningRouter // the first
   readonly routers: readonly RunningRouter[]
   readonly system: ActorSystem // a client's own system on the cluster's bus
   readonly transport: Transport // that system's
   readonly name: string
+  /** One more, with the next free index; returns its id. */
+  addService(role: WorkerRole): Promise<string>
+  drainService(id: string): Promise<void>
   stopService(id: string): Promise<void>
   stop(): Promise<void>
 }
@@ -86,13 +91,6 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
 
   const model = { path: shape.model ?? demoModel, weights: shape.weights ?? 'int8' }
   const services = new Map<string, RunningService>()
-  const each = async (
-    role: string,
-    count: number,
-    start: (deps: ServiceDeps) => Promise<RunningService>,
-  ): Promise<void> => {
-    for (let i = 0; i < count; i++) services.set(`${role}-${i}`, await start(await connect(`${role}-${i}`)))
-  }
   const numExperts = shape.experts ?? 2
   const compute = { model, threads: 1, machineCode: shape.machineCode ?? true }
   const numAttention = shape.attention ?? 1
@@ -103,23 +101,41 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
   for (let i = 1; i < (shape.routers ?? 1); i++) {
     routers.push(await startRouter({ ...(await connect(`router-${i}`)), records }, routerOptions))
   }
-  await each('expert-worker', numExperts, (deps) => startExpertWorker(deps, compute))
-  await each('attention', numAttention, (deps) =>
-    startAttention(deps, {
-      ...compute,
-      kvTokens: shape.kvTokens ?? 65_536,
-      microBatches: shape.microBatches ?? 1,
-    }),
-  )
-  await each('drafter', shape.drafters ?? 1, (deps) =>
-    startDrafter(deps, {
-      ...compute,
-      sources: shape.draft ?? routerDefaults.draft,
-      draftModel: shape.draftModel,
-      sharedNoise: shape.sharedNoise ?? true,
-      ahead: shape.draftAhead ?? true,
-    }),
-  )
+  const starters: Readonly<Record<WorkerRole, (deps: ServiceDeps) => Promise<RunningService>>> = {
+    'expert-worker': (deps) => startExpertWorker(deps, compute),
+    attention: (deps) =>
+      startAttention(deps, {
+        ...compute,
+        kvTokens: shape.kvTokens ?? 65_536,
+        microBatches: shape.microBatches ?? 1,
+      }),
+    drafter: (deps) =>
+      startDrafter(deps, {
+        ...compute,
+        sources: shape.draft ?? routerDefaults.draft,
+        draftModel: shape.draftModel,
+        sharedNoise: shape.sharedNoise ?? true,
+        ahead: shape.draftAhead ?? true,
+      }),
+  }
+  const taken = new Set<string>() // ids of services that run or start
+  const addService = async (role: WorkerRole): Promise<string> => {
+    let index = 0
+    while (taken.has(`${role}-${index}`)) index += 1
+    const id = `${role}-${index}`
+    taken.add(id)
+    services.set(id, await starters[role](await connect(id)))
+    return id
+  }
+  const take = (id: string): RunningService | undefined => {
+    const service = services.get(id)
+    services.delete(id)
+    taken.delete(id)
+    return service
+  }
+  for (let i = 0; i < numExperts; i++) await addService('expert-worker')
+  for (let i = 0; i < numAttention; i++) await addService('attention')
+  for (let i = 0; i < (shape.drafters ?? 1); i++) await addService('drafter')
   const { system, transport } = await connect('test-client')
   for (const { http } of routers) {
     await eventually(async () => (await fetch(`${http}/ready`)).status === 200, 'the cluster is ready')
@@ -131,10 +147,9 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
     system,
     transport,
     name,
-    stopService: async (id) => {
-      await services.get(id)?.stop()
-      services.delete(id)
-    },
+    addService,
+    drainService: async (id) => take(id)?.drain(),
+    stopService: async (id) => take(id)?.stop(),
     stop: async () => {
       for (const running of routers) await running.stop()
       for (const service of services.values()) await service.stop()

@@ -2,11 +2,12 @@
 
 import { z } from 'zod'
 import { ClusterError } from '../../../lib/errors.js'
+import { wantedSizesSchema } from '../../../lib/wire/sizes.js'
 import type { HeldTokens, ModelInfo } from '../engine.js'
 import { sendJson, type Exchange } from './exchange.js'
 import { MAX_CHOICES } from '../validate.js'
 import { answerChat, answerCompletions, answerRest } from './generation.js'
-import { parseBody } from './schemas.js'
+import { parseBody, refuse } from './schemas.js'
 
 export interface Route {
   readonly method: string
@@ -76,6 +77,13 @@ const unknownRequest = (id: string): ClusterError =>
 const tokenizeSchema = z.object({ prompt: z.string() })
 const detokenizeSchema = z.object({ tokens: z.array(z.int().min(0)).max(1_000_000) })
 
+async function answerScale({ engine, body, response }: Exchange): Promise<void> {
+  const wanted = parseBody(wantedSizesSchema.strict(), await body())
+  if (Object.keys(wanted).length === 0)
+    throw refuse('body', 'want at least one of routers, attention, experts, drafters and replicas')
+  sendJson(response, { wanted: await engine.scale(wanted) })
+}
+
 const ROUTES: readonly Route[] = [
   { method: 'POST', path: /^\/v1\/chat\/completions$/, answer: answerChat },
   { method: 'POST', path: /^\/v1\/completions$/, answer: answerCompletions },
@@ -110,6 +118,7 @@ const ROUTES: readonly Route[] = [
     },
   },
   { method: 'GET', path: /^\/cluster$/, answer: ({ engine, response }) => sendJson(response, engine.status()) },
+  { method: 'POST', path: /^\/cluster\/scale$/, answer: answerScale },
   {
     method: 'POST',
     path: /^\/tokenize$/,

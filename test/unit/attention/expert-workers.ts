@@ -62,6 +62,7 @@ export async function startExpertWorkers(
       tracer,
       clock: systemClock,
       load,
+      wantedBy: new Map(),
       onPlaced: () => undefined,
     })) {
       system.spawn(actor)

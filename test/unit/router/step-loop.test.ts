@@ -33,8 +33,12 @@ const impatient: Clock = {
 const placement: PlacementManager = {
   epoch: 1,
   table: [['expert']],
+  replicas: 1,
+  copies: 1,
+  hold: () => ({ table: [['expert']], epoch: 1, release: () => undefined }),
   isComplete: () => true,
   reconcile: () => undefined,
+  setReplicas: () => undefined,
   distrust: () => undefined,
   stop: () => undefined,
 }

@@ -46,8 +46,12 @@ describe('attention workers', () => {
       placement: {
         epoch: 1,
         table: [],
+        replicas: 1,
+        copies: 1,
+        hold: () => ({ table: [], epoch: 1, release: () => undefined }),
         isComplete: () => true,
         reconcile: () => undefined,
+        setReplicas: () => undefined,
         distrust: () => undefined,
         stop: () => undefined,
       },
@@ -121,6 +125,22 @@ describe('attention workers', () => {
     membership.suspect('attention')
     await eventually(() => toy.held.size === 0, 'nothing is held')
     assert.equal(workers.numWaiting, 1)
+    workers.stop()
+  })
+
+  it('a draining worker ends its step, gives its sequences up and gets no new ones', async () => {
+    const { membership, workers } = start()
+    membership.observe(beat({ role: 'attention', id: 'attention' }), 0)
+    const sequence = createTestSequence('s', promptOf(5), 900)
+    workers.submit([sequence])
+    await eventually(() => sequence.emitted.length > 3, 'it is under way')
+    membership.observe(beat({ role: 'attention', id: 'attention', state: 'draining' }), 0)
+    workers.submit([createTestSequence('t', promptOf(5), 4)])
+    await eventually(() => toy.held.size === 0, 'nothing is held')
+    assert.equal(workers.numWaiting, 2)
+    const numSteps = toy.steps.length
+    assert.deepEqual(sequence.emitted, plainTokens(promptOf(5), sequence.emitted.length))
+    assert.equal(sequence.emitted.length, numSteps) // no step's tokens were thrown away: one each, the prefill's included
     workers.stop()
   })
 

@@ -1,0 +1,36 @@
+// When a draining expert worker may leave: no router's table names it any more, and nobody waits for an answer. Routers
+// say so by wanting no shard of it (`expert.place` with none); one that died says nothing, and is asked whether it lives.
+
+import type { ActorSystem } from '../../lib/actor/actor.js'
+import { until } from '../../lib/actor/until.js'
+import { ClusterError } from '../../lib/errors.js'
+import type { WantedBy } from './expert-actor.js'
+
+const DRAIN_MS = 20_000 // others load the last replica of a shard meanwhile
+const LOOK_EVERY_MS = 50
+const ROUTER_TIMEOUT_MS = 2_000
+
+export interface Draining {
+  readonly system: ActorSystem
+  readonly wantedBy: WantedBy
+  readonly numQueued: () => number
+}
+
+/** True when nobody needs the worker any more, false when somebody still did at the deadline. */
+export async function untilUnneeded({ system, wantedBy, numQueued }: Draining): Promise<boolean> {
+  const isFree = async (): Promise<boolean> => {
+    await Promise.all([...wantedBy.keys()].map((router) => forgetIfGone(system, router, wantedBy)))
+    return numQueued() === 0 && [...wantedBy.values()].every((shards) => shards.length === 0)
+  }
+  return until(system.clock, isFree, { timeoutMs: DRAIN_MS, everyMs: LOOK_EVERY_MS })
+}
+
+async function forgetIfGone(system: ActorSystem, router: string, wantedBy: WantedBy): Promise<void> {
+  if (wantedBy.get(router)?.length === 0) return
+  const message = { kind: 'worker.ping', body: { asker: router }, replyKind: 'request.done' } as const
+  try {
+    await system.ask(router, message, { timeoutMs: ROUTER_TIMEOUT_MS })
+  } catch (error) {
+    if (ClusterError.from(error).details.reason === 'NO_RESPONDERS') wantedBy.delete(router)
+  }
+}

@@ -1,0 +1,266 @@
+// The routing table as workers come, freeze, drain and go: on a bus and a clock that the test moves by hand.
+
+import assert from 'node:assert/strict'
+import type { ActorSystem } from '../../../lib/actor/actor.js'
+import { createManualClock, type ManualClock } from '../../../lib/actor/clock.js'
+import { ClusterError } from '../../../lib/errors.js'
+import type { Heartbeat } from '../../../lib/wire/messages.js'
+import { createMembership, type Membership } from '../../../services/router/membership.js'
+import { createPlacementManager, type PlacementManager } from '../../../services/router/placement-manager.js'
+
+const NUM_SHARDS = 8
+
+/** A worker on the scripted bus: it holds what it was last asked for, unless it is frozen or slow. */
+interface Scripted {
+  shards: readonly number[]
+  isFrozen: boolean
+  loads: (() => void)[] | undefined // a slow one: its answers wait here
+  readonly asked: (readonly number[])[]
+}
+
+describe('placement manager', () => {
+  let clock: ManualClock
+  let membership: Membership
+  let workers: Map<string, Scripted>
+  let manager: PlacementManager
+
+  const beat = (id: string, state: Heartbeat['state'] = 'ready'): void =>
+    membership.observe(
+      {
+        kind: 'worker.heartbeat',
+        role: 'expert-worker',
+        id,
+        incarnation: `${id}-1`,
+        pid: 1,
+        state,
+        deviceClass: 'c',
+        fingerprint: 'f',
+        shards: [],
+        capacity: { kvTokens: 0, maxRows: 0 },
+        load: {},
+      },
+      clock.now(),
+    )
+
+  const worker = (id: string): Scripted => workers.get(id) ?? assert.fail(`no worker ${id}`)
+
+  const join = (...ids: readonly string[]): void => {
+    for (const id of ids) workers.set(id, { shards: [], isFrozen: false, loads: undefined, asked: [] })
+    for (const id of ids) beat(id)
+  }
+
+  /** Answers what was asked, and lets the manager take it in. */
+  const settle = async (): Promise<void> => {
+    for (let i = 0; i < 50; i++) await Promise.resolve()
+  }
+  const advance = async (ms: number): Promise<void> => {
+    for (let passed = 0; passed < ms; passed += 100) {
+      clock.advance(100)
+      await settle()
+    }
+  }
+
+  const ask = (address: string, message: { readonly kind: string; readonly body: unknown }, options: AskOptions) =>
+    new Promise((resolve, reject) => {
+      const [id = ''] = address.split('.')
+      const there = workers.get(id)
+      const late = (): void => reject(new ClusterError('deadline_exceeded', 'late'))
+      if (there === undefined)
+        return reject(new ClusterError('unavailable', 'nobody', { details: { reason: 'NO_RESPONDERS' } }))
+      clock.after(options.timeoutMs, late)
+      options.signal?.addEventListener('abort', () => reject(new ClusterError('cancelled', 'given up')))
+      if (there.isFrozen) return
+      if (message.kind === 'worker.ping') return resolve({ kind: 'request.done', handled: true })
+      const { shards } = message.body as { readonly shards: readonly number[] } // the only other message here
+      there.asked.push(shards)
+      const answer = (): void => {
+        there.shards = shards
+        resolve({ kind: 'expert.placed', tableEpoch: 1, shards: [...shards] })
+      }
+      if (there.loads === undefined) answer()
+      else there.loads.push(answer)
+    })
+  interface AskOptions {
+    readonly timeoutMs: number
+    readonly signal?: AbortSignal
+  }
+
+  beforeEach(() => {
+    clock = createManualClock()
+    membership = createMembership()
+    workers = new Map()
+    manager = createPlacementManager({
+      system: { clock, ask } as unknown as ActorSystem, // all that the manager uses of it
+      membership,
+      logger: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
+      router: 'router-0',
+      fingerprint: 'f',
+      numShards: NUM_SHARDS,
+      replicas: 1,
+      minWorkers: 2,
+      accepts: () => true,
+    })
+  })
+  afterEach(() => manager.stop())
+
+  const holdersAre = (ids: readonly string[]): void => {
+    assert.deepEqual([...new Set(manager.table.flat())].sort(), ids)
+    assert.ok(manager.table.every((holders) => holders.length > 0))
+  }
+  /** L1: whom the table names holds it. */
+  const tableIsTrue = (): boolean =>
+    manager.table.every((holders, shard) => holders.every((id) => worker(id).shards.includes(shard)))
+
+  it('waits for the workers that it was told to expect, then shares out evenly', async () => {
+    join('a')
+    await settle()
+    assert.equal(manager.epoch, 0)
+    join('b')
+    await settle()
+    holdersAre(['a', 'b'])
+    assert.ok([worker('a'), worker('b')].every(({ shards }) => shards.length === NUM_SHARDS / 2))
+  })
+
+  it('publishes what one worker confirmed while another still loads', async () => {
+    workers.set('b', { shards: [], isFrozen: false, loads: [], asked: [] })
+    join('a')
+    beat('b')
+    await settle()
+    assert.equal(manager.table.filter((holders) => holders.includes('a')).length, NUM_SHARDS / 2)
+    assert.equal(manager.isComplete(), false)
+    await advance(30_000) // it answers pings: nobody gives it up
+    beat('b')
+    assert.equal(worker('b').asked.length, 1)
+    worker('b').loads?.forEach((load) => load())
+    await settle()
+    assert.ok(manager.table.every((holders) => holders.length === 1))
+  })
+
+  it('a frozen worker holds up nobody: within seconds another has its shards (L3, L5)', async () => {
+    workers.set('b', { shards: [], isFrozen: true, loads: undefined, asked: [] })
+    join('a')
+    beat('b')
+    for (let i = 0; i < 30; i++) {
+      beat('a')
+      beat('b')
+      await advance(100)
+    }
+    holdersAre(['a'])
+    assert.ok(manager.isComplete())
+    worker('b').isFrozen = false
+    await advance(3_000)
+    beat('a')
+    beat('b')
+    await settle()
+    holdersAre(['a', 'b'])
+  })
+
+  it('a worker that joins takes shards over without a gap', async () => {
+    join('a', 'b')
+    await settle()
+    workers.set('c', { shards: [], isFrozen: false, loads: [], asked: [] })
+    beat('c')
+    await settle()
+    holdersAre(['a', 'b'])
+    assert.ok(tableIsTrue())
+    worker('c').loads?.forEach((load) => load())
+    await settle()
+    holdersAre(['a', 'b', 'c'])
+    assert.ok(tableIsTrue())
+  })
+
+  it('a draining worker stays in the table until its successor confirmed, then is wanted for nothing (L4)', async () => {
+    join('a', 'b')
+    await settle()
+    worker('a').loads = []
+    beat('b', 'draining')
+    await settle()
+    holdersAre(['a', 'b'])
+    assert.ok(manager.isComplete())
+    assert.equal(worker('b').shards.length, NUM_SHARDS / 2)
+    worker('a').loads?.forEach((load) => load())
+    await settle()
+    holdersAre(['a'])
+    assert.deepEqual(worker('b').shards, [])
+  })
+
+  it('nobody drops a shard that a step under way may ask for (L4)', async () => {
+    join('a', 'b')
+    await settle()
+    const step = manager.hold()
+    beat('b', 'draining')
+    await settle()
+    holdersAre(['a'])
+    assert.equal(worker('b').shards.length, NUM_SHARDS / 2)
+    step.release()
+    await settle()
+    assert.deepEqual(worker('b').shards, [])
+  })
+
+  it('with nobody to take over, the last worker keeps its shards while it drains', async () => {
+    join('a', 'b')
+    await settle()
+    workers.delete('a')
+    beat('a', 'stopped')
+    await settle()
+    holdersAre(['b'])
+    beat('b', 'draining')
+    await settle()
+    holdersAre(['b'])
+    assert.equal(worker('b').shards.length, NUM_SHARDS)
+    join('c')
+    await settle()
+    holdersAre(['c'])
+    assert.deepEqual(worker('b').shards, [])
+  })
+
+  it('replicas rise and fall', async () => {
+    join('a', 'b')
+    await settle()
+    manager.setReplicas(2)
+    await settle()
+    assert.equal(manager.copies, 2)
+    assert.ok(tableIsTrue())
+    const { epoch } = manager
+    manager.setReplicas(1)
+    await settle()
+    assert.equal(manager.copies, 1)
+    assert.ok(manager.epoch > epoch && tableIsTrue())
+    assert.equal(worker('a').shards.length + worker('b').shards.length, NUM_SHARDS)
+  })
+
+  it('after distrust every worker is asked again, and the table names its holders meanwhile', async () => {
+    join('a', 'b')
+    await settle()
+    worker('a').loads = []
+    manager.distrust()
+    await settle()
+    holdersAre(['a', 'b'])
+    assert.equal(worker('a').asked.length, 2)
+  })
+
+  it('a router that comes later takes over who holds what', async () => {
+    for (const id of ['a', 'b']) workers.set(id, { shards: [], isFrozen: false, loads: undefined, asked: [] })
+    const given: Readonly<Record<string, number[]>> = { a: [1, 3, 5, 7], b: [0, 2, 4, 6] }
+    for (const [id, shards] of Object.entries(given)) {
+      membership.observe(
+        {
+          kind: 'worker.heartbeat',
+          role: 'expert-worker',
+          id,
+          incarnation: id,
+          pid: 1,
+          state: 'ready',
+          deviceClass: 'c',
+          fingerprint: 'f',
+          shards,
+          capacity: { kvTokens: 0, maxRows: 0 },
+          load: {},
+        },
+        0,
+      )
+    }
+    await settle()
+    for (const [id, shards] of Object.entries(given)) assert.deepEqual(worker(id).shards, shards)
+  })
+})
