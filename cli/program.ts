@@ -15,6 +15,7 @@ Examples:
   banyan generate "export interface " --max-tokens 64 --seed 7 --json
   banyan generate - --url http://127.0.0.1:8000 < prompt.txt
   banyan status
+  banyan scale --experts 4 --replicas 2
 `
 
 const MORE_ENVIRONMENT: readonly (readonly [string, string])[] = [
@@ -55,6 +56,7 @@ export function createProgram(onExit: (code: number) => void): Command {
     }
   addServing(program, runs)
   addResults(program, runs)
+  addScale(program, runs)
   addExport(program, runs)
   addUnimplemented(program, runs)
   for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
@@ -128,6 +130,23 @@ function addResults(program: Command, runs: Wire): void {
     .action(runs(async (flags) => (await import('./commands/status.js')).status(flags)))
 }
 
+function addScale(program: Command, runs: Wire): void {
+  program
+    .command('scale')
+    .description('other sizes for a running cluster, without dropping a request; returns when it has them')
+    .option('--url <URL>', 'HTTP URL of a router (default: http://127.0.0.1:8000)')
+    .option('--ready-file <FILE>', 'the ready file that `up` wrote, instead of a URL')
+    .option('--experts <N>', 'expert workers', parseWhole('--experts'))
+    .option('--attention <N>', 'attention workers', parseWhole('--attention'))
+    .option('--drafters <N>', 'drafter processes', parseWhole('--drafters'))
+    .option('--routers <N>', 'router processes', parseWhole('--routers'))
+    .option('--replicas <N>', 'expert workers that hold each shard', parseWhole('--replicas'))
+    .option('--timeout-ms <N>', 'how long to wait for it (default: 120000)', parseWhole('--timeout-ms'))
+    .option<readonly string[]>('--api-key <KEY>', 'key to send', (item, before) => collect(item, before))
+    .option('--json', 'print what was and what is as JSON')
+    .action(runs(async (flags) => (await import('./commands/scale.js')).scale(flags)))
+}
+
 function addExport(program: Command, runs: Wire): void {
   const command = program
     .command('export')
@@ -146,7 +165,7 @@ function addExport(program: Command, runs: Wire): void {
 }
 
 function addUnimplemented(program: Command, runs: Wire): void {
-  for (const name of ['replay', 'trace', 'scale', 'deploy']) {
+  for (const name of ['replay', 'trace', 'deploy']) {
     program
       .command(name)
       .description('not in this version')

@@ -8,11 +8,12 @@ import { createActorSystem } from '../../lib/actor/system.js'
 import type { ResolvedConfig } from '../../lib/config/resolve.js'
 import { ClusterError } from '../../lib/errors.js'
 import { connectNats } from '../../lib/transport/nats.js'
+import { UP_ADDRESS } from '../../lib/wire/subjects.js'
+import { answerAsUp, type UpDuties } from './up-actor.js'
 
 const CLAIM_TIMEOUT_MS = 2_000
-export const UP_ADDRESS = 'up'
 
-export interface JoinOptions {
+export interface JoinOptions extends UpDuties {
   readonly url: string
   readonly resolved: ResolvedConfig
   readonly notify: (line: string) => void
@@ -25,7 +26,7 @@ export interface Joined {
 }
 
 /** A place on the bus under a name that no other `up` holds: the given one, or a fresh one where nobody asked for a name. */
-export async function joinBus({ url, resolved, notify, closers }: JoinOptions): Promise<Joined> {
+export async function joinBus({ url, resolved, notify, closers, scale }: JoinOptions): Promise<Joined> {
   const { config, origins } = resolved
   const transport = await connectNats({ url, name: 'banyan-up', credsFile: config.natsCreds })
   closers.push(() => transport.close())
@@ -33,6 +34,10 @@ export async function joinBus({ url, resolved, notify, closers }: JoinOptions): 
     const bus = createActorSystem({ transport, clock: systemClock, random: systemRandom, cluster, node: UP_ADDRESS })
     closers.push(() => bus.stop())
     return bus
+  }
+  const claim = (bus: ActorSystem, name: string): Joined => {
+    answerAsUp(bus, name, { scale })
+    return { bus, name }
   }
   const asked = join(config.cluster)
   if (!(await isTaken(asked))) return claim(asked, config.cluster)
@@ -61,16 +66,4 @@ async function isTaken(bus: ActorSystem): Promise<boolean> {
     if (code === 'deadline_exceeded') return true // somebody is there, and busy
     throw error
   }
-}
-
-function claim(bus: ActorSystem, name: string): Joined {
-  bus.spawn({
-    address: UP_ADDRESS,
-    mailboxCapacity: 16,
-    systemKinds: new Set(),
-    create: () => ({
-      'cluster.status': () => ({ kind: 'cluster.state', json: JSON.stringify({ name, pid: process.pid }) }),
-    }),
-  })
-  return { bus, name }
 }

@@ -8,18 +8,20 @@ import { createActorSystem } from '../../lib/actor/system.js'
 import { attentionOptions, drafterOptions, expertWorkerOptions, routerOptions } from '../../lib/config/options.js'
 import { tracingOptions } from '../../lib/config/run-service.js'
 import type { ClusterConfig } from '../../lib/config/schema.js'
-import type { Logger, RunningService, ServiceDeps } from '../../lib/config/service.js'
+import type { Logger, RunningRouter, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
 import { createTracing } from '../../lib/tracing/tracing.js'
 import { createLocalTransport, type LocalHub } from '../../lib/transport/local.js'
 import type { Role } from '../../lib/wire/messages.js'
+import { UP_ADDRESS } from '../../lib/wire/subjects.js'
+import type { Sizes } from '../../lib/wire/sizes.js'
 import { startAttention } from '../../services/attention/start.js'
 import { startDrafter } from '../../services/drafter/start.js'
 import { startExpertWorker } from '../../services/expert-worker/start.js'
 import { startRouter } from '../../services/router/start.js'
+import { startFleet, type Member } from './fleet.js'
 import { routerPorts } from './router-ports.js'
 import type { RunningServices } from './services.js'
-import type { Doors } from './supervise.js'
 
 const TRACING_TIMEOUT_MS = 1_000
 
@@ -37,18 +39,13 @@ export function connectLocal(hub: LocalHub, cluster: string, node: string): Acto
   return createActorSystem({ transport, clock: systemClock, random: systemRandom, cluster, node })
 }
 
+type Running = RunningService | RunningRouter
+
 /** Resolves when every service serves. Throws the first error after the others were stopped. */
-export async function startLocal({
-  config,
-  hub,
-  createLogger,
-  onStarted,
-  signal,
-}: LocalOptions): Promise<RunningServices> {
-  const services: RunningService[] = [] // in the order of their start
-  const closers: (() => Promise<void>)[] = []
+export function startLocal(options: LocalOptions): Promise<RunningServices> {
+  const { config, hub, createLogger } = options
   const neighbours: ExpertNeighbours = new Map()
-  const connect = (id: string): ServiceDeps => {
+  const connect = (id: string) => {
     const transport = createLocalTransport({ hub })
     const system = createActorSystem({
       transport,
@@ -58,12 +55,7 @@ export async function startLocal({
       node: id,
     })
     const { tracer, shutdown } = createTracing(tracingOptions(config, id, process.pid))
-    closers.push(
-      () => system.stop(),
-      () => transport.close(),
-      () => shutdown(TRACING_TIMEOUT_MS),
-    )
-    return {
+    const deps: ServiceDeps = {
       system,
       transport,
       tracer,
@@ -74,37 +66,52 @@ export async function startLocal({
       pid: process.pid,
       neighbours,
     }
-  }
-  const leave = async (how: 'drain' | 'stop'): Promise<void> => {
-    for (const service of services.splice(0)) await service[how]() // the routers first: they still need the workers
-    for (const close of closers.splice(0)) await close()
-  }
-  const startEach = async <S extends RunningService>(
-    role: Role,
-    count: number,
-    start: (deps: ServiceDeps, index: number) => Promise<S>,
-  ) => {
-    const started: S[] = []
-    for (let i = 0; i < count; i++) {
-      if (signal.aborted) throw new ClusterError('cancelled', 'start: interrupted')
-      const service = await start(connect(`${role}-${i}`), i)
-      services.push(service)
-      started.push(service)
-      onStarted()
+    const close = async (): Promise<void> => {
+      await system.stop()
+      await transport.close()
+      await shutdown(TRACING_TIMEOUT_MS)
     }
-    return started
+    return { deps, close }
   }
 
-  try {
-    const routers: readonly Doors[] = await startEach('router', config.routers, (deps, i) =>
-      startRouter(deps, routerOptions({ ...config, ...routerPorts(config, i) })),
-    )
-    await startEach('expert-worker', config.experts, (deps) => startExpertWorker(deps, expertWorkerOptions(config)))
-    await startEach('attention', config.attention, (deps) => startAttention(deps, attentionOptions(config)))
-    await startEach('drafter', config.drafters, (deps) => startDrafter(deps, drafterOptions(config)))
-    return { routers: routers.map(({ http, grpc }) => ({ http, grpc })), leave }
-  } catch (error) {
-    await leave('stop')
-    throw error
+  let queue: Promise<unknown> = Promise.resolve() // one starts at a time: they share this process's loop
+  const launch = (role: Role, index: number, sizes: () => Sizes): Member => {
+    let isUnwanted = false
+    let close = (): Promise<void> => Promise.resolve()
+    const starting = queue.then(async (): Promise<Running> => {
+      if (isUnwanted || options.signal.aborted) throw new ClusterError('cancelled', 'start: interrupted')
+      const connected = connect(`${role}-${index}`)
+      close = connected.close
+      return startService(role, index, { deps: connected.deps, config: { ...config, ...sizes() } })
+    })
+    queue = starting.catch(() => undefined) // its own `started` tells
+    return {
+      started: starting.then((service) => ('http' in service ? { http: service.http, grpc: service.grpc } : undefined)),
+      leave: async (how) => {
+        isUnwanted = true
+        const service = await starting.catch(() => undefined) // nothing to stop
+        await service?.[how]()
+        await close()
+      },
+    }
+  }
+  return startFleet({ ...options, logger: createLogger(UP_ADDRESS), launch })
+}
+
+interface Place {
+  readonly deps: ServiceDeps
+  readonly config: ClusterConfig
+}
+
+function startService(role: Role, index: number, { deps, config }: Place): Promise<Running> {
+  switch (role) {
+    case 'router':
+      return startRouter(deps, routerOptions({ ...config, ...routerPorts(config, index) }))
+    case 'expert-worker':
+      return startExpertWorker(deps, expertWorkerOptions(config))
+    case 'attention':
+      return startAttention(deps, attentionOptions(config))
+    case 'drafter':
+      return startDrafter(deps, drafterOptions(config))
   }
 }

@@ -1,9 +1,14 @@
 // What a started cluster is to the commands, however its services run.
 
+import type { Sizes, WantedSizes } from '../../lib/wire/sizes.js'
 import type { Doors } from './supervise.js'
 
 export interface RunningServices {
-  readonly routers: readonly Doors[]
+  readonly routers: readonly Doors[] // ascending index; those that drain are left out
+  /** Called when a router came, or began to leave. */
+  onRouters(listener: () => void): void
+  /** Asks for other sizes; returns those that hold from now on. Services start and drain meanwhile. */
+  scale(wanted: WantedSizes): Sizes
   /** `drain` finishes what was accepted first. When it resolves, nothing of the services is left. */
   leave(how: 'drain' | 'stop'): Promise<void>
 }

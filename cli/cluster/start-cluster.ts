@@ -11,12 +11,14 @@ import type { ClusterConfig } from '../../lib/config/schema.js'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
 import { createLocalHub } from '../../lib/transport/local.js'
+import { UP_ADDRESS } from '../../lib/wire/subjects.js'
 import { chooseTransport, type ChosenTransport } from './choose-transport.js'
-import { joinBus, UP_ADDRESS } from './join-bus.js'
+import { joinBus } from './join-bus.js'
 import { connectLocal, startLocal } from './local.js'
 import { startProcesses } from './processes.js'
 import type { RunningServices } from './services.js'
 import type { Doors } from './supervise.js'
+import { answerAsUp, type UpDuties } from './up-actor.js'
 import { waitReady } from './wait-ready.js'
 
 const START_TIMEOUT_MS = 300_000 // a large checkpoint takes a while to read and convert
@@ -30,7 +32,9 @@ export interface ClusterContext {
 }
 
 export interface RunningCluster {
-  readonly routers: readonly [Doors, ...Doors[]]
+  readonly routers: readonly [Doors, ...Doors[]] // those of now
+  /** Called when a router came, or began to leave. */
+  onRouters(listener: () => void): void
   readonly name: string
   readonly nats: string | null // URL of the server
   readonly transportReason: string
@@ -69,7 +73,11 @@ function describe(
 ): RunningCluster {
   let isLeaving = false
   return {
-    routers,
+    get routers(): readonly [Doors, ...Doors[]] {
+      const [first = routers[0], ...others] = services.routers
+      return [first, ...others]
+    },
+    onRouters: (listener) => services.onRouters(listener),
     name,
     nats: transport.kind === 'nats' ? transport.url : null,
     transportReason: transport.reason,
@@ -107,9 +115,17 @@ async function startServing(
   resolved: ResolvedConfig,
   context: StartContext,
 ): Promise<Serving> {
+  const running: { services?: RunningServices } = {} // once there are some
+  const duties: UpDuties = {
+    scale: (wanted) => {
+      if (running.services === undefined) throw new ClusterError('unavailable', 'scale: the cluster is still starting')
+      return running.services.scale(wanted)
+    },
+  }
   const started = await (transport.kind === 'local'
-    ? startHere(resolved, context)
-    : startApart(transport.url, resolved, context))
+    ? startHere(resolved, context, duties)
+    : startApart(transport.url, resolved, context, duties))
+  running.services = started.services
   context.closers.push(() => started.services.leave('stop'))
   const [first, ...others] = started.services.routers
   if (first === undefined) throw new ClusterError('internal', 'want at least one router, found none')
@@ -122,18 +138,24 @@ async function startServing(
 }
 
 /** All services in this process. */
-async function startHere({ config }: ResolvedConfig, context: StartContext): Promise<Started> {
+async function startHere({ config }: ResolvedConfig, context: StartContext, duties: UpDuties): Promise<Started> {
   const { closers, createLogger, onStarted, signal } = context
   const hub = createLocalHub()
   const bus = connectLocal(hub, config.cluster, UP_ADDRESS)
   closers.push(() => bus.stop())
+  answerAsUp(bus, config.cluster, duties)
   return { bus, name: config.cluster, services: await startLocal({ config, hub, createLogger, onStarted, signal }) }
 }
 
 /** Every service in a process of its own. */
-async function startApart(url: string, resolved: ResolvedConfig, context: StartContext): Promise<Started> {
+async function startApart(
+  url: string,
+  resolved: ResolvedConfig,
+  context: StartContext,
+  duties: UpDuties,
+): Promise<Started> {
   const { closers, createLogger, notify, onStarted, signal, env } = context
-  const { bus, name } = await joinBus({ url, resolved, notify, closers })
+  const { bus, name } = await joinBus({ url, resolved, notify, closers, ...duties })
   const config: ClusterConfig = { ...resolved.config, transport: 'nats', nats: url, cluster: name }
   return {
     bus,

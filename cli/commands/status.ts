@@ -7,7 +7,7 @@ import type { Flags } from '../cluster-flags.js'
 import { httpError } from '../http-error.js'
 import { print, printJson, table } from '../terminal.js'
 
-const DEFAULT_URL = 'http://127.0.0.1:8000'
+export const DEFAULT_URL = 'http://127.0.0.1:8000'
 const TIMEOUT_MS = 5_000
 
 const statusSchema = z.object({
@@ -26,6 +26,8 @@ const statusSchema = z.object({
     }),
   ),
   requests: z.object({ running: z.number(), waiting: z.number() }),
+  placement: z.object({ shards: z.number(), replicas: z.number(), copies: z.number() }),
+  kvUsage: z.number(),
   stepCost: z
     .object({
       predictions: z.number(),
@@ -36,7 +38,7 @@ const statusSchema = z.object({
     })
     .optional(),
 })
-type Status = z.infer<typeof statusSchema>
+export type Status = z.infer<typeof statusSchema>
 
 export async function status(flags: Flags): Promise<number> {
   const url = typeof flags.url === 'string' ? flags.url.replace(/\/+$/, '') : DEFAULT_URL
@@ -53,7 +55,8 @@ export function apiKeyOf(flags: Flags): string | undefined {
   return given ?? (keys === undefined || keys === '' ? undefined : readApiKeys(keys)[0])
 }
 
-async function fetchStatus(url: string, apiKey: string | undefined): Promise<Status> {
+/** The cluster as the router at the URL sees it. */
+export async function fetchStatus(url: string, apiKey: string | undefined): Promise<Status> {
   const headers = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }
   const response = await fetch(`${url}/cluster`, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(
     (error: unknown) => {
@@ -67,7 +70,7 @@ async function fetchStatus(url: string, apiKey: string | undefined): Promise<Sta
   return parsed.data
 }
 
-export function describe({ model, fingerprint, epoch, processes, requests }: Status): string {
+export function describe({ model, fingerprint, epoch, processes, requests, placement }: Status): string {
   const rows = processes.map(({ role, id, pid, state, deviceClass, shards, load }) => [
     role,
     id,
@@ -80,7 +83,7 @@ export function describe({ model, fingerprint, epoch, processes, requests }: Sta
       .join(', '),
   ])
   return [
-    `${model} ${fingerprint}, routing table ${epoch}, ${requests.running} running, ${requests.waiting} waiting`,
+    `${model} ${fingerprint}, routing table ${epoch} (${placement.copies} of ${placement.replicas} replicas), ${requests.running} running, ${requests.waiting} waiting`,
     table([['ROLE', 'ID', 'PID', 'STATE', 'DEVICE', 'SHARDS', 'LOAD'], ...rows]),
   ].join('\n')
 }

@@ -19,14 +19,27 @@ export async function up(flags: Flags): Promise<number> {
   if (cluster === undefined) return interruption.exitCode(0) ?? 1
   const { readyFile } = resolved.config
   const info = readyInfo(cluster, process.pid)
+  const stopWatching = watchRouters(cluster, readyFile)
   if (flags.json === true) printJson(info)
   else print(greeting(resolved, cluster))
   if (readyFile !== undefined) writeReadyFile(readyFile, info)
   await interruption.requested
+  stopWatching()
   notify('draining')
   await leave(cluster, interruption)
   if (readyFile !== undefined) removeReadyFile(readyFile)
   return interruption.exitCode(0) ?? 0
+}
+
+/** The ready file follows the routers that come and go, until the returned function is called. */
+function watchRouters(cluster: RunningCluster, readyFile: string | undefined): () => void {
+  let isWatching = readyFile !== undefined
+  cluster.onRouters(() => {
+    if (isWatching && readyFile !== undefined) writeReadyFile(readyFile, readyInfo(cluster, process.pid))
+  })
+  return () => {
+    isWatching = false
+  }
 }
 
 /** Undefined when the user changed their mind while it started. */

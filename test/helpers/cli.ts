@@ -49,6 +49,7 @@ export const runCli = (words: readonly string[], options?: CliOptions): Promise<
   startCli(words, options).outcome
 
 export interface CliCluster extends RunningCli {
+  readonly readyFile: string
   readonly ready: {
     readonly http: string
     readonly grpc: string
@@ -74,7 +75,7 @@ export async function upCli(words: readonly string[], options?: CliOptions): Pro
   try {
     await eventually(() => existsSync(file) || running.child.exitCode !== null, 'the ready file is written')
     if (!existsSync(file)) throw new Error(`banyan up ended: ${(await running.outcome).stderr}`)
-    return { ...running, ready: JSON.parse(readFileSync(file, 'utf8')) as CliCluster['ready'], end }
+    return { ...running, readyFile: file, ready: JSON.parse(readFileSync(file, 'utf8')) as CliCluster['ready'], end }
   } catch (error) {
     await end()
     throw error

@@ -23,9 +23,12 @@ describe('joinBus', () => {
     closers = []
   })
 
+  const noScale = (): never => {
+    throw new Error('nobody asks for another size here')
+  }
   const join = (flags: Record<string, string> = {}): Promise<Joined> => {
     const resolved = resolveConfig({ flags, env: {}, machine: { model: 'm', cores: 1 } })
-    return joinBus({ url: nats.url, resolved, notify: () => undefined, closers })
+    return joinBus({ url: nats.url, resolved, notify: () => undefined, closers, scale: noScale })
   }
 
   it('gives the second cluster on a server a name of its own', async () => {
