@@ -13,9 +13,9 @@ export async function until(
   condition: () => boolean | Promise<boolean>,
   { timeoutMs, everyMs }: UntilOptions,
 ): Promise<boolean> {
-  const giveUpMs = clock.now() + timeoutMs
+  const giveUpMs = clock.monotonicMs() + timeoutMs
   while (!(await condition())) {
-    if (clock.now() >= giveUpMs) return false
+    if (clock.monotonicMs() >= giveUpMs) return false
     await new Promise<void>((resolve) => clock.after(everyMs, resolve))
   }
   return true

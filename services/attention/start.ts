@@ -96,8 +96,8 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     drain: async () => {
       state = 'draining'
       heartbeat.beat()
-      const lingerUntilMs = system.clock.now() + LINGER_MS
-      const isFree = (): boolean => runner.numSequences === 0 && system.clock.now() >= lingerUntilMs
+      const lingerUntilMs = system.clock.monotonicMs() + LINGER_MS
+      const isFree = (): boolean => runner.numSequences === 0 && system.clock.monotonicMs() >= lingerUntilMs
       await until(system.clock, isFree, { timeoutMs: DRAIN_MS, everyMs: LOOK_EVERY_MS })
       await stop()
     },

@@ -81,8 +81,8 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
     drain: async () => {
       state = 'draining'
       heartbeat.beat()
-      const lingerUntilMs = system.clock.now() + LINGER_MS
-      const isFree = (): boolean => actor.queued === 0 && system.clock.now() >= lingerUntilMs
+      const lingerUntilMs = system.clock.monotonicMs() + LINGER_MS
+      const isFree = (): boolean => actor.queued === 0 && system.clock.monotonicMs() >= lingerUntilMs
       await until(system.clock, isFree, { timeoutMs: DRAIN_MS, everyMs: LOOK_EVERY_MS })
       await stop()
     },
