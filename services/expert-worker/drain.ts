@@ -18,15 +18,19 @@ export interface Draining {
 
 /** True when nobody needs the worker any more, false when somebody still did at the deadline. */
 export async function untilUnneeded({ system, wantedBy, numQueued }: Draining): Promise<boolean> {
-  const isFree = async (): Promise<boolean> => {
-    await Promise.all([...wantedBy.keys()].map((router) => forgetIfGone(system, router, wantedBy)))
-    return numQueued() === 0 && [...wantedBy.values()].every((shards) => shards.length === 0)
+  const asked = new Set<string>() // whose answer is awaited beside the looking
+  const isFree = (): boolean => {
+    const wanting = [...wantedBy].flatMap(([router, shards]) => (shards.length > 0 ? [router] : []))
+    for (const router of wanting.filter((candidate) => !asked.has(candidate))) {
+      asked.add(router)
+      void forgetIfGone(system, router, wantedBy).finally(() => asked.delete(router))
+    }
+    return numQueued() === 0 && wanting.length === 0
   }
   return until(system.clock, isFree, { timeoutMs: DRAIN_MS, everyMs: LOOK_EVERY_MS })
 }
 
 async function forgetIfGone(system: ActorSystem, router: string, wantedBy: WantedBy): Promise<void> {
-  if (wantedBy.get(router)?.length === 0) return
   const message = { kind: 'worker.ping', body: { asker: router }, replyKind: 'request.done' } as const
   try {
     await system.ask(router, message, { timeoutMs: ROUTER_TIMEOUT_MS })

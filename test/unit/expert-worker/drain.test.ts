@@ -1,0 +1,49 @@
+// When a draining expert worker may leave.
+
+import assert from 'node:assert/strict'
+import { systemClock } from '../../../lib/actor/clock.js'
+import type { ActorSystem } from '../../../lib/actor/actor.js'
+import { createActorSystem } from '../../../lib/actor/system.js'
+import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
+import { untilUnneeded } from '../../../services/expert-worker/drain.js'
+import type { WantedBy } from '../../../services/expert-worker/expert-actor.js'
+
+describe('a draining expert worker', () => {
+  let system: ActorSystem
+  beforeEach(() => {
+    const transport = createLocalTransport({ hub: createLocalHub() })
+    system = createActorSystem({ transport, clock: systemClock, random: () => 0, cluster: 'test', node: 'worker' })
+    system.spawn({
+      address: 'alive',
+      mailboxCapacity: 4,
+      systemKinds: new Set(),
+      create: () => ({ 'worker.ping': () => undefined }),
+    })
+  })
+  afterEach(() => system.stop())
+
+  it('leaves at once when no router ever wanted a shard of it', async () => {
+    assert.ok(await untilUnneeded({ system, wantedBy: new Map(), numQueued: () => 0 }))
+  })
+
+  it('waits for the routers that live, not for those that died', async () => {
+    const wantedBy: WantedBy = new Map([
+      ['alive', [1, 2]],
+      ['dead', [3]],
+    ])
+    let isReleased = false
+    systemClock.after(200, () => {
+      isReleased = true
+      wantedBy.set('alive', [])
+    })
+    assert.ok(await untilUnneeded({ system, wantedBy, numQueued: () => 0 }))
+    assert.ok(isReleased)
+    assert.deepEqual([...wantedBy.keys()], ['alive'])
+  })
+
+  it('answers what is queued first', async () => {
+    let numQueued = 3
+    assert.ok(await untilUnneeded({ system, wantedBy: new Map(), numQueued: () => numQueued-- }))
+    assert.ok(numQueued < 0)
+  })
+})
