@@ -5,9 +5,11 @@ import { randomBytes } from 'node:crypto'
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import { systemClock, systemRandom } from '../../lib/actor/clock.js'
 import { createActorSystem } from '../../lib/actor/system.js'
+import { natsOptions } from '../../lib/config/options.js'
 import type { ResolvedConfig } from '../../lib/config/resolve.js'
 import { ClusterError } from '../../lib/errors.js'
 import { connectNats } from '../../lib/transport/nats.js'
+import { withoutLogin } from '../../lib/transport/nats-access.js'
 import { UP_ADDRESS } from '../../lib/wire/subjects.js'
 import { answerAsUp, type UpDuties } from './up-actor.js'
 
@@ -28,7 +30,7 @@ export interface Joined {
 /** A place on the bus under a name that no other `up` holds: the given one, or a fresh one where nobody asked for a name. */
 export async function joinBus({ url, resolved, notify, closers, scale }: JoinOptions): Promise<Joined> {
   const { config, origins } = resolved
-  const transport = await connectNats({ url, name: 'banyan-up', credsFile: config.natsCreds })
+  const transport = await connectNats({ ...natsOptions(config, 'banyan-up', UP_ADDRESS), url })
   closers.push(() => transport.close())
   const join = (cluster: string): ActorSystem => {
     const bus = createActorSystem({ transport, clock: systemClock, random: systemRandom, cluster, node: UP_ADDRESS })
@@ -44,7 +46,7 @@ export async function joinBus({ url, resolved, notify, closers, scale }: JoinOpt
   if (origins.cluster !== 'default') {
     throw new ClusterError(
       'already_exists',
-      `cluster ${config.cluster}: already up on ${url}; choose another --cluster`,
+      `cluster ${config.cluster}: already up on ${withoutLogin(url)}; choose another --cluster`,
     )
   }
   const name = `${config.cluster}-${randomBytes(4).toString('hex')}`

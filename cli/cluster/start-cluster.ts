@@ -11,6 +11,7 @@ import type { ClusterConfig } from '../../lib/config/schema.js'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
 import { createLocalHub } from '../../lib/transport/local.js'
+import { withoutLogin } from '../../lib/transport/nats-access.js'
 import { UP_ADDRESS } from '../../lib/wire/subjects.js'
 import { chooseTransport, type ChosenTransport } from './choose-transport.js'
 import { joinBus } from './join-bus.js'
@@ -36,7 +37,7 @@ export interface RunningCluster {
   /** Called when a router came, or began to leave. */
   onRouters(listener: () => void): void
   readonly name: string
-  readonly nats: string | null // URL of the server
+  readonly nats: string | null // URL of the server, without a login
   readonly transportReason: string
   readonly bus: ActorSystem // a client's own place on the cluster's bus
   leave(how: 'drain' | 'stop'): Promise<void>
@@ -79,7 +80,7 @@ function describe(
     },
     onRouters: (listener) => services.onRouters(listener),
     name,
-    nats: transport.kind === 'nats' ? transport.url : null,
+    nats: transport.kind === 'nats' ? withoutLogin(transport.url) : null,
     transportReason: transport.reason,
     bus,
     leave: async (how) => {
@@ -131,7 +132,8 @@ async function startServing(
   if (first === undefined) throw new ClusterError('internal', 'want at least one router, found none')
   const routers: readonly [Doors, ...Doors[]] = [first, ...others]
   await waitReady(
-    routers.map(({ http }) => http),
+    started.bus,
+    routers.map((_, index) => `router-${index}`),
     { timeoutMs: START_TIMEOUT_MS, signal: context.signal },
   )
   return { ...started, routers }

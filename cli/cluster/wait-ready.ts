@@ -1,27 +1,32 @@
-// A router's door opens before the cluster behind it can serve: asks GET /ready until it can.
+// A router's door opens before the cluster behind it can serve: asks the router over the bus until it can. The bus, as
+// the door may want a certificate that only clients have.
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import { z } from 'zod'
+import type { ActorSystem } from '../../lib/actor/actor.js'
 import { ClusterError } from '../../lib/errors.js'
 
 const POLL_MS = 25
 const ANSWER_TIMEOUT_MS = 2_000
 
-/** Resolves when every router answers 200. Throws `deadline_exceeded` naming the one that does not, or `cancelled`. */
+const stateSchema = z.object({ ready: z.boolean() })
+
+/** Resolves when every router is ready. Throws `deadline_exceeded` naming the one that is not, or `cancelled`. */
 export async function waitReady(
-  urls: readonly string[],
+  bus: ActorSystem,
+  routers: readonly string[],
   options: { readonly timeoutMs: number; readonly signal: AbortSignal },
 ): Promise<void> {
   const giveUp = Date.now() + options.timeoutMs
-  for (const url of urls) {
+  for (const router of routers) {
     for (;;) {
       if (options.signal.aborted) throw new ClusterError('cancelled', 'start: interrupted')
-      const status = await readyStatus(url)
-      if (status === 200) break
+      const found = await askState(bus, router)
+      if (found === 'ready') break
       if (Date.now() > giveUp) {
-        const found = status === undefined ? 'no answer' : `status ${status}`
         throw new ClusterError(
           'deadline_exceeded',
-          `${url}/ready: want 200 within ${options.timeoutMs} ms, found ${found}`,
+          `${router}: want it ready within ${options.timeoutMs} ms, found ${found}`,
         )
       }
       await sleep(POLL_MS)
@@ -29,12 +34,12 @@ export async function waitReady(
   }
 }
 
-async function readyStatus(url: string): Promise<number | undefined> {
+async function askState(bus: ActorSystem, router: string): Promise<string> {
   try {
-    const response = await fetch(`${url}/ready`, { signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) })
-    await response.body?.cancel()
-    return response.status
-  } catch {
-    return undefined // not listening yet, or busy: asked again until the deadline
+    const question = { kind: 'cluster.status', body: { asker: 'up' }, replyKind: 'cluster.state' } as const
+    const { json } = await bus.ask(router, question, { timeoutMs: ANSWER_TIMEOUT_MS })
+    return stateSchema.parse(JSON.parse(json)).ready ? 'ready' : 'not ready'
+  } catch (error) {
+    return ClusterError.from(error).message // not listening yet, or busy: asked again until the deadline
   }
 }

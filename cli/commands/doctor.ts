@@ -11,6 +11,7 @@ import { probeDevice, type DeviceReport } from '../../lib/compute/device-class.j
 import { VERSION } from '../../lib/config/version.js'
 import { ClusterError } from '../../lib/errors.js'
 import { connectNats } from '../../lib/transport/nats.js'
+import { withoutLogin } from '../../lib/transport/nats-access.js'
 import type { Flags } from '../cluster-flags.js'
 import { describeOrigin, findServer, INSTALL_HINT } from '../cluster/choose-transport.js'
 import { notify, print, printJson, table } from '../terminal.js'
@@ -107,12 +108,16 @@ async function findNats(): Promise<NatsFound> {
 }
 
 async function tryServer(url: string, credsFile: string | undefined): Promise<NatsFound> {
+  const where = `${withoutLogin(url)} (NATS_URL)`
   try {
-    const transport = await connectNats({ url, name: 'banyan-doctor', credsFile, connectTimeoutMs: NATS_TIMEOUT_MS })
+    const { BANYAN_NATS_TLS_CA: ca, BANYAN_NATS_TLS_CERT: cert, BANYAN_NATS_TLS_KEY: key } = process.env
+    const tls = { ca: ca || undefined, cert: cert || undefined, key: key || undefined }
+    const name = 'banyan-doctor'
+    const transport = await connectNats({ url, name, credsFile, tls, connectTimeoutMs: NATS_TIMEOUT_MS })
     await transport.close()
-    return { where: `${url} (NATS_URL)`, version: '' }
+    return { where, version: '' }
   } catch (error) {
-    return { where: `${url} (NATS_URL)`, version: '', problem: ClusterError.from(error).message }
+    return { where, version: '', problem: ClusterError.from(error).message }
   }
 }
 

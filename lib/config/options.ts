@@ -1,6 +1,15 @@
 // From the cluster's configuration to what each service is started with.
 
-import type { AttentionOptions, DrafterOptions, ExpertWorkerOptions, ModelOptions, RouterOptions } from './service.js'
+import { ClusterError } from '../errors.js'
+import type { NatsOptions } from '../transport/nats.js'
+import type {
+  AttentionOptions,
+  DrafterOptions,
+  ExpertWorkerOptions,
+  ModelOptions,
+  RouterOptions,
+  TlsFiles,
+} from './service.js'
 import type { ClusterConfig } from './schema.js'
 
 /** With fewer, drafting ahead takes from the step what it gives to the next (bench/speculation: two cores, 0.8). */
@@ -42,6 +51,8 @@ export const routerOptions = (config: ClusterConfig): RouterOptions => ({
   httpPort: config.http,
   grpcPort: config.grpc,
   apiKeys: config.apiKey,
+  rateLimit: { requestsPerSecond: config.rateLimitRequests, tokensPerMinute: config.rateLimitTokens },
+  tls: tlsFiles(config),
   numAttention: config.attention,
   numExperts: config.experts,
   replicas: config.replicas,
@@ -58,3 +69,21 @@ export const routerOptions = (config: ClusterConfig): RouterOptions => ({
   maxRunning: config.maxRunning,
   maxWaiting: config.maxWaiting,
 })
+
+/** How a process gets on the bus: its name there, and the place where its replies arrive. */
+export const natsOptions = (config: ClusterConfig, name: string, inbox: string): NatsOptions => ({
+  url: config.nats ?? '',
+  name,
+  inbox,
+  credsFile: config.natsCreds,
+  tls: { ca: config.natsTlsCa, cert: config.natsTlsCert, key: config.natsTlsKey },
+})
+
+/** Throws `invalid_argument` where one file is given and another is missing. */
+export function tlsFiles({ tlsCert: cert, tlsKey: key, tlsClientCa: clientCa }: ClusterConfig): TlsFiles | undefined {
+  if (cert !== undefined && key !== undefined) return { cert, key, clientCa }
+  if (cert === undefined && key === undefined && clientCa === undefined) return undefined
+  throw new ClusterError('invalid_argument', 'TLS: want --tls-cert and --tls-key, both, found one of them or neither', {
+    details: { reason: 'BAD_CONFIG' },
+  })
+}

@@ -8,8 +8,10 @@ export interface PrintedSetting {
   readonly origin: string
 }
 
-const maskPassword = (value: unknown): unknown =>
-  typeof value === 'string' ? value.replace(/(:\/\/)([^/@\s,]+)@/g, '$1****@') : value
+/** What stands before an @ in a URL is a login. */
+export const maskLogin = (text: string): string => text.replace(/(:\/\/)[^\s,]*@/g, '$1****@')
+
+const maskPassword = (value: unknown): unknown => (typeof value === 'string' ? maskLogin(value) : value)
 
 /** By the name used in files; unset settings are null. */
 export function describeConfig({ config, origins }: ResolvedConfig): Readonly<Record<string, PrintedSetting>> {

@@ -4,6 +4,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { parse } from 'yaml'
 import { ClusterError } from '../errors.js'
 import { defaultsFor } from './defaults.js'
+import { maskLogin } from './print.js'
 import { configSchema, type ClusterConfig, type SettingName } from './schema.js'
 import { kebab, SETTING_NAMES, SETTINGS } from './settings.js'
 
@@ -67,7 +68,7 @@ const layer =
 function problem(name: SettingName, found: Found | undefined): string {
   const { wants, isSecret = false } = SETTINGS[name]
   if (found === undefined) return `${kebab(name)}: want ${wants}, found nothing`
-  const shown = isSecret ? 'something else' : JSON.stringify(found.value)
+  const shown = isSecret ? 'something else' : maskLogin(JSON.stringify(found.value))
   return `${kebab(name)}: want ${wants}, found ${shown} (${found.origin})`
 }
 

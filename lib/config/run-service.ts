@@ -18,6 +18,7 @@ import { connectNats } from '../transport/nats.js'
 import type { Role } from '../wire/messages.js'
 import { subjects } from '../wire/subjects.js'
 import { orderSchema, type ServiceReport } from './process-messages.js'
+import { natsOptions } from './options.js'
 import { resolveConfig } from './resolve.js'
 import type { ClusterConfig } from './schema.js'
 import type { RunningRouter, RunningService, ServiceDeps } from './service.js'
@@ -62,7 +63,7 @@ export async function runService(role: Role, host: ServiceHost, start: Start): P
 async function startService(role: Role, host: ServiceHost, start: Start) {
   const { config } = resolveConfig({ env: host.env, machine: { cores: 1 } })
   requireCpu(config)
-  const id = host.env.BANYAN_ID ?? `${role}-${hostname().replace(/[^A-Za-z0-9_-]/g, '-')}-${host.pid}`
+  const id = idOf(role, host.env.BANYAN_ID ?? `${hostname()}-${host.pid}`)
   const { deps, close } = await connectService(role, id, config, host)
   try {
     const service = await start(deps, config)
@@ -83,6 +84,12 @@ async function startService(role: Role, host: ServiceHost, start: Start) {
   }
 }
 
+/** An id is one token of a subject and begins with its role: that is what a server's permissions go by. */
+export function idOf(role: Role, name: string): string {
+  const token = name.replace(/[^A-Za-z0-9_-]/g, '-')
+  return token.startsWith(`${role}-`) ? token : `${role}-${token}`
+}
+
 /** Throws `unimplemented` for the devices that are not built yet. */
 export function requireCpu(config: ClusterConfig): void {
   if (config.device === 'auto' || config.device === 'cpu') return
@@ -96,11 +103,16 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
       `serve ${role}: want the URL of a NATS server (--nats or NATS_URL), found none`,
     )
   }
+  const logger = createLogger({
+    level: config.logLevel,
+    id,
+    isPretty: host.stderr.isTTY,
+    write: (line) => host.stderr.write(line),
+  })
   const transport = await connectNats({
-    url: config.nats,
-    name: `banyan-${id}`,
-    credsFile: config.natsCreds,
+    ...natsOptions(config, `banyan-${id}`, role),
     linkHost: config.linkHost === 'off' ? undefined : config.linkHost,
+    onRefused: (what) => logger.error({ what }, 'the NATS server does not permit this to its user'),
   })
   const system = createActorSystem({
     transport,
@@ -121,12 +133,7 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
     system,
     transport,
     tracer: tracing.tracer,
-    logger: createLogger({
-      level: config.logLevel,
-      id,
-      isPretty: host.stderr.isTTY,
-      write: (line) => host.stderr.write(line),
-    }),
+    logger,
     cluster: config.cluster,
     id,
     incarnation: randomUUID(),

@@ -7,6 +7,7 @@
 
 import { z } from 'zod'
 import { SIZE_BOUNDS } from '../wire/sizes.js'
+import { isApiKey } from './api-keys.js'
 
 const whole = (min: number, max: number) =>
   z.preprocess(
@@ -45,12 +46,27 @@ export const configSchema = z.object({
   transport: z.enum(['auto', 'local', 'nats']),
   nats: z.string().regex(URL_LIST).optional(),
   natsCreds: text.optional(),
+  natsTlsCa: text.optional(),
+  natsTlsCert: text.optional(),
+  natsTlsKey: text.optional(),
   linkHost: text,
   cluster: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/),
   host: text,
   http: whole(0, 65_535),
   grpc: whole(0, 65_535),
-  apiKey: list.pipe(z.array(z.string().regex(/^[\x21-\x2b\x2d-\x7e]{1,256}$/))),
+  apiKey: list.pipe(
+    z.array(
+      z
+        .string()
+        .regex(/^[\x21-\x2b\x2d-\x7e]{1,512}$/)
+        .refine(isApiKey),
+    ),
+  ),
+  rateLimitRequests: whole(1, 1_000_000).optional(),
+  rateLimitTokens: whole(1, 1_000_000_000).optional(),
+  tlsCert: text.optional(),
+  tlsKey: text.optional(),
+  tlsClientCa: text.optional(),
   draft,
   draftModel: text.optional(),
   draftNoise: z.enum(['shared', 'off']),

@@ -1,5 +1,6 @@
 // What a service is started with: everything that differs between a test, a laptop and a cluster is a parameter.
 
+import type { RateLimit } from './api-keys.js'
 import type { ActorSystem } from '../actor/actor.js'
 import type { ExpertNeighbours } from '../compute/expert-call.js'
 import type { Kernels } from '../compute/kernels.js'
@@ -60,12 +61,21 @@ export interface DrafterOptions {
   readonly ahead: boolean // drafts the likely next tree while a step is computed
 }
 
+/** PEM files; a new certificate is taken while the service runs. */
+export interface TlsFiles {
+  readonly cert: string
+  readonly key: string
+  readonly clientCa?: string | undefined // clients must show a certificate that it vouches for
+}
+
 export interface RouterOptions {
   readonly model: ModelOptions
   readonly host: string
   readonly httpPort: number // 0 takes a free one
   readonly grpcPort: number
-  readonly apiKeys: readonly string[]
+  readonly apiKeys: readonly string[] // as in `api-keys.ts`
+  readonly rateLimit?: RateLimit | undefined // of callers whose key has none of its own
+  readonly tls?: TlsFiles | undefined // of both doors
   readonly numAttention: number // workers to wait for before the router is ready
   readonly numExperts: number
   readonly replicas: number // of every expert shard

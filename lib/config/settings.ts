@@ -1,5 +1,6 @@
 // What each setting is called, wants and does: help, flags and environment variables are read from this table.
 
+import { count, DOOR_SETTINGS } from './door-settings.js'
 import { DRAFT_SOURCES, type SettingName } from './schema.js'
 
 export interface Setting {
@@ -10,8 +11,6 @@ export interface Setting {
   readonly isSecret?: boolean
   readonly isRepeatable?: boolean
 }
-
-const count = (min: number, max: number): string => `a whole number from ${min} to ${max}`
 
 /** Form and help of every setting; a setting without an entry does not compile. */
 export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
@@ -62,6 +61,24 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     value: 'FILE',
     env: 'NATS_CREDS',
   },
+  natsTlsCa: {
+    wants: 'the path of a PEM file',
+    help: 'certificates by which that server is trusted, over TLS (tls:// alone: the well-known ones)',
+    value: 'FILE',
+    env: 'BANYAN_NATS_TLS_CA',
+  },
+  natsTlsCert: {
+    wants: 'the path of a PEM file',
+    help: 'certificate to show that server',
+    value: 'FILE',
+    env: 'BANYAN_NATS_TLS_CERT',
+  },
+  natsTlsKey: {
+    wants: 'the path of a PEM file',
+    help: 'key of that certificate',
+    value: 'FILE',
+    env: 'BANYAN_NATS_TLS_KEY',
+  },
   linkHost: {
     wants: 'an address of this machine, or off',
     help: 'where other processes reach this one directly (default: 127.0.0.1), or off: everything through NATS',
@@ -74,27 +91,7 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     value: 'NAME',
     env: 'BANYAN_CLUSTER',
   },
-  host: { wants: 'an address to listen on', help: 'address to listen on', value: 'ADDRESS', env: 'BANYAN_HOST' },
-  http: {
-    wants: count(0, 65_535),
-    help: 'HTTP port of the first router, 0: any free one',
-    value: 'PORT',
-    env: 'BANYAN_HTTP',
-  },
-  grpc: {
-    wants: count(0, 65_535),
-    help: 'gRPC port of the first router, 0: any free one',
-    value: 'PORT',
-    env: 'BANYAN_GRPC',
-  },
-  apiKey: {
-    wants: 'printable characters without spaces and commas, at most 256',
-    help: 'a key that clients must send; may be repeated',
-    value: 'KEY',
-    env: 'BANYAN_API_KEYS',
-    isSecret: true,
-    isRepeatable: true,
-  },
+  ...DOOR_SETTINGS,
   draft: {
     wants: `auto, off or a list of ${DRAFT_SOURCES.join(', ')}`,
     help: 'draft sources: auto, off or a list with commas',

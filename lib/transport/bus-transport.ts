@@ -20,6 +20,7 @@ export type Outcome = 'answered' | 'unanswered' | 'ended'
 
 export interface Bus {
   readonly maxPayloadBytes: number
+  readonly inboxPrefix?: string // of the subjects at which replies arrive
   publish(subject: string, payload: Uint8Array, reply?: string): void
   subscribe(subject: string, handler: (message: BusMessage) => void, queue?: string): Subscription
   /** Called when a connection is lost: lost replies will not come. */
@@ -31,6 +32,10 @@ export interface Bus {
   flush(): Promise<void>
   close(): Promise<void>
 }
+
+/** A place for replies that nobody else knows. */
+export const newInbox = ({ inboxPrefix = '_INBOX' }: Bus, random: Random): string =>
+  `${inboxPrefix}.${randomHex(random, 22)}`
 
 export const DEFAULT_MAX_MESSAGE_BYTES = 128 * 1024 * 1024
 const MAX_PENDING_REQUESTS = 16_384
@@ -49,7 +54,7 @@ export interface BusTransportOptions {
 
 export function createBusTransport(bus: Bus, options: BusTransportOptions): Transport {
   const { kind, maxMessageBytes, clock, random } = options
-  const inbox = `_INBOX.${randomHex(random, 22)}`
+  const inbox = newInbox(bus, random)
   const split = createSplitter(Buffer.from(randomHex(random, 16), 'hex'))
   const pending = new Map<string, Pending>()
   const subscriptions = new Set<Subscription>()

@@ -7,10 +7,10 @@
 //   L2  When a link ends, what was asked over it fails at once, and what comes next goes over the bus.
 //   L3  A link is only opened with a key that came over the bus. It opens the whole process: all its mailboxes.
 
-import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { z } from 'zod'
-import type { Bus, BusMessage } from './bus-transport.js'
+import { systemRandom } from '../actor/clock.js'
+import { newInbox, type Bus, type BusMessage } from './bus-transport.js'
 import { openLink, type Link, type LinkDoor } from './link.js'
 import { createLinkRoutes, parentOf } from './link-routes.js'
 import { startLinkServer } from './link-server.js'
@@ -133,7 +133,7 @@ function answer(bus: Bus, reply: string | undefined, door: Uint8Array): void {
 
 /** Questions for doors, and their answers. */
 function askForDoors(bus: Bus, follow: (mailbox: string, door: LinkDoor) => Promise<void>) {
-  const inbox = `_INBOX.${randomBytes(11).toString('hex')}`
+  const inbox = newInbox(bus, systemRandom)
   const questions = new Map<string, string>() // under way → mailbox
   let numAsked = 0
   const answers = bus.subscribe(`${inbox}.*`, ({ subject, payload, isNoResponders }) => {

@@ -15,6 +15,7 @@ import { ClusterError } from '../errors.js'
 import { createBusTransport, DEFAULT_MAX_MESSAGE_BYTES, type Bus, type BusMessage } from './bus-transport.js'
 import { openJetStreamStore, type JetStreamPort } from './jetstream-store.js'
 import { createLinkedBus } from './linked-bus.js'
+import { natsAccess, withoutLogin, type NatsTlsFiles } from './nats-access.js'
 import { unconfirmed } from './record-store.js'
 import type { Transport } from './transport.js'
 
@@ -23,9 +24,14 @@ const CONNECT_TIMEOUT_MS = 10_000
 const DRAIN_TIMEOUT_MS = 2_000
 
 export interface NatsOptions {
-  readonly url: string
+  readonly url: string // or several with commas; with user and password where the server asks for them
   readonly name: string // shows in the server's connection list
   readonly credsFile?: string | undefined
+  readonly tls?: NatsTlsFiles | undefined
+  /** Replies arrive under `_INBOX.<inbox>.`: what a server lets this role read and no other. Absent: `_INBOX.`. */
+  readonly inbox?: string | undefined
+  /** Told what the server refuses (permissions). */
+  readonly onRefused?: ((what: string) => void) | undefined
   readonly maxMessageBytes?: number
   readonly connectTimeoutMs?: number
   /** Address of this machine at which other processes may reach this one directly; absent: only over NATS. */
@@ -35,9 +41,14 @@ export interface NatsOptions {
 /** Connects; later losses of the connection heal by themselves and keep every subscription. Throws `unavailable`. */
 export async function connectNats(options: NatsOptions): Promise<Transport> {
   const creds = options.credsFile === undefined ? undefined : await readFile(options.credsFile)
+  const { servers, login, tls } = natsAccess(options.url, options.tls)
+  const inboxPrefix = options.inbox === undefined ? '_INBOX' : `_INBOX.${options.inbox}`
   const connection = await connect({
-    servers: options.url.split(','),
+    servers,
     name: options.name,
+    inboxPrefix,
+    ...login,
+    ...(tls === undefined ? {} : { tls }),
     timeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 100,
@@ -46,11 +57,15 @@ export async function connectNats(options: NatsOptions): Promise<Transport> {
     noAsyncTraces: true,
     ...(creds === undefined ? {} : { authenticator: credsAuthenticator(creds) }),
   }).catch((error: unknown) => {
-    throw new ClusterError('unavailable', `NATS at ${options.url}: ${String(error)}; is the server running?`, {
-      cause: error,
-    })
+    throw new ClusterError(
+      'unavailable',
+      `NATS at ${withoutLogin(options.url)}: ${String(error)}; is the server running?`,
+      {
+        cause: error,
+      },
+    )
   })
-  const nats = createNatsBus(connection)
+  const nats = createNatsBus(connection, inboxPrefix, options.onRefused)
   const bus = await withLinks(nats, options.linkHost)
   return createBusTransport(bus, {
     kind: 'nats',
@@ -70,16 +85,17 @@ async function withLinks(nats: Bus, linkHost: string | undefined): Promise<Bus> 
   }
 }
 
-function createNatsBus(connection: NatsConnection): Bus {
+function createNatsBus(connection: NatsConnection, inboxPrefix: string, onRefused: NatsOptions['onRefused']): Bus {
   let isConnected = true
   let onLost: (isLost: () => boolean) => void = () => undefined
   const asked = new Set<(error: ClusterError) => void>() // requests of the record stores under way
-  void watchStatus(connection, (value) => {
+  const changed = (value: boolean): void => {
     isConnected = value
     if (value) return
     onLost(() => true)
     for (const fail of asked) fail(unconfirmed('NATS: the connection was lost'))
-  })
+  }
+  void watchStatus(connection, changed, onRefused)
   const requireConnected = (): void => {
     // While disconnected the client would buffer without bound: refuse instead, the asker retries.
     if (isConnected && !connection.isClosed() && !connection.isDraining()) return
@@ -102,6 +118,7 @@ function createNatsBus(connection: NatsConnection): Bus {
     },
   }
   return {
+    inboxPrefix,
     maxPayloadBytes,
     openRecords: (options) => openJetStreamStore(port, options),
     publish: (subject, payload, reply) => {
@@ -171,8 +188,14 @@ function subscribe(
   return { unsubscribe: () => subscription.unsubscribe() }
 }
 
-async function watchStatus(connection: NatsConnection, onChange: (isConnected: boolean) => void): Promise<void> {
+async function watchStatus(
+  connection: NatsConnection,
+  onChange: (isConnected: boolean) => void,
+  onRefused: NatsOptions['onRefused'],
+): Promise<void> {
   for await (const status of connection.status()) {
+    const { permissionContext: refused } = status
+    if (refused !== undefined) onRefused?.(`${refused.operation} ${refused.subject}`)
     if (status.type === Events.Disconnect) onChange(false)
     else if (status.type === Events.Reconnect) onChange(true)
   }

@@ -168,7 +168,10 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     mailboxCapacity: 256,
     systemKinds: new Set(['cluster.status']),
     create: () => ({
-      'cluster.status': () => ({ kind: 'cluster.state', json: JSON.stringify(engine.status()) }),
+      'cluster.status': () => ({
+        kind: 'cluster.state',
+        json: JSON.stringify({ ...engine.status(), ready: engine.isReady() }),
+      }),
       'worker.ping': () => undefined,
       'router.logits': async ({ tokens }) => {
         const worker = workers.anyWorker()

@@ -1,39 +1,47 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { waitReady } from '../../../cli/cluster/wait-ready.js'
+import { connectLocal } from '../../../cli/cluster/local.js'
 import type { ClusterError } from '../../../lib/errors.js'
+import { createLocalHub } from '../../../lib/transport/local.js'
 
 describe('waitReady', () => {
-  const serve = async (statusOf: (numAsked: number) => number) => {
+  const hub = createLocalHub()
+  const bus = connectLocal(hub, 'test', 'up')
+  const services = connectLocal(hub, 'test', 'router-0')
+  after(() => Promise.all([bus.stop(), services.stop()]))
+
+  const serve = (router: string, isReady: (numAsked: number) => boolean): void => {
     let numAsked = 0
-    const server = createServer((_, response) => response.writeHead(statusOf((numAsked += 1))).end())
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo // a TCP server has a port
-    return { url: `http://127.0.0.1:${port}`, close: () => (server.closeAllConnections(), server.close()) }
+    services.spawn({
+      address: router,
+      mailboxCapacity: 16,
+      systemKinds: new Set(),
+      create: () => ({
+        'cluster.status': () => ({
+          kind: 'cluster.state',
+          json: JSON.stringify({ ready: isReady((numAsked += 1)) }),
+        }),
+      }),
+    })
   }
+  const signal = new AbortController().signal
 
   it('asks until the router can serve', async () => {
-    const { url, close } = await serve((numAsked) => (numAsked < 3 ? 503 : 200))
-    await waitReady([url], { timeoutMs: 10_000, signal: new AbortController().signal })
-    close()
+    serve('router-0', (numAsked) => numAsked >= 3)
+    await waitReady(bus, ['router-0'], { timeoutMs: 10_000, signal })
   })
 
   it('names the router that is never ready, and what it said', async () => {
-    const { url, close } = await serve(() => 503)
-    const waiting = waitReady([url], { timeoutMs: 30, signal: new AbortController().signal })
+    serve('router-1', () => false)
     await assert.rejects(
-      waiting,
+      waitReady(bus, ['router-1'], { timeoutMs: 30, signal }),
       (error: ClusterError) =>
-        error.code === 'deadline_exceeded' && error.message.includes(`${url}/ready`) && error.message.includes('503'),
+        error.code === 'deadline_exceeded' && /router-1: want it ready .* found not ready/.test(error.message),
     )
-    close()
   })
 
   it('ends when the start is interrupted', async () => {
-    const waiting = waitReady(['http://127.0.0.1:9'], { timeoutMs: 10_000, signal: AbortSignal.abort() })
+    const waiting = waitReady(bus, ['router-9'], { timeoutMs: 10_000, signal: AbortSignal.abort() })
     await assert.rejects(waiting, (error: ClusterError) => error.code === 'cancelled')
   })
 })

@@ -1,0 +1,189 @@
+// `deploy/nats/banyan.conf` on a real server: a cluster serves with every service under its role's own user, and each
+// user may do what the table below says, nothing more and nothing less.
+
+import assert from 'node:assert/strict'
+import { connect, type NatsConnection } from 'nats'
+import { createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { startCli, upCli, type RunningCli } from '../helpers/cli.js'
+import { eventually } from '../helpers/eventually.js'
+import { startConfiguredNats, type ConfiguredNats } from '../helpers/nats-config.js'
+import { repositoryRoot } from '../helpers/paths.js'
+
+const ROLES = ['router', 'attention', 'expert-worker', 'drafter'] as const
+const USERS = [...ROLES, 'up'] as const
+type User = (typeof USERS)[number]
+
+const passwordOf = (user: User): string => `pw-of-${user}`
+const passwords = Object.fromEntries(
+  USERS.map((user) => [`BANYAN_NATS_${user.toUpperCase().replace('-', '_')}_PASSWORD`, passwordOf(user)]),
+)
+
+const main = (rest: string): string => `banyan.v1.main.${rest}`
+
+/** Who may; everybody else may not. */
+const PUBLISH: Readonly<Record<string, readonly User[]>> = {
+  [main('health')]: USERS,
+  [main('obituaries')]: USERS,
+  [main('actor.router.router-0')]: ['router', 'up'],
+  [main('actor.attention.attention-0')]: ['router', 'up'],
+  [main('actor.attention.attention-0.control')]: ['router', 'up'],
+  [main('actor.attention.attention-0.link')]: ['router', 'up'],
+  [main('actor.expert-worker.expert-worker-0')]: ['router', 'attention', 'expert-worker', 'up'],
+  [main('actor.drafter.drafter-0')]: ['router', 'up'],
+  [main('actor.client.up')]: ['router', 'up'],
+  [main('journal.request')]: ['router', 'up'],
+  'banyan.v1.other.actor.router.router-0': [],
+  '_INBOX.router.stolen.1': ['up'],
+  '_INBOX.attention.stolen.1': ['up'],
+  '$JS.API.STREAM.NAMES': ['router', 'up'],
+  '$SYS.REQ.SERVER.PING': [],
+  anything: [],
+}
+
+const SUBSCRIBE: Readonly<Record<string, readonly User[]>> = {
+  [main('health')]: ['router', 'attention', 'expert-worker', 'up'],
+  [main('obituaries')]: ['router', 'attention', 'expert-worker', 'up'],
+  [main('actor.router.router-0')]: ['router', 'up'],
+  [main('actor.attention.attention-0')]: ['attention', 'up'],
+  [main('actor.expert-worker.expert-worker-0')]: ['expert-worker', 'up'],
+  [main('actor.drafter.drafter-0')]: ['drafter', 'up'],
+  [main('actor.client.up')]: ['up'],
+  [main('actor.>')]: ['up'],
+  [main('journal.>')]: ['up'],
+  '_INBOX.router.x.*': ['router', 'up'],
+  '_INBOX.attention.x.*': ['attention', 'up'],
+  '_INBOX.expert-worker.x.*': ['expert-worker', 'up'],
+  '_INBOX.drafter.x.*': ['drafter', 'up'],
+  '_INBOX.>': ['up'],
+  '$SRV.PING': USERS,
+  '$JS.API.>': [],
+  '$SYS.>': [],
+  '>': [],
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  const { port } = server.address() as AddressInfo // a TCP server has a port
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+describe('the sample configuration of a NATS server', function () {
+  this.timeout(60_000)
+  let nats: ConfiguredNats
+  before(async () => {
+    nats = await startConfiguredNats(join(repositoryRoot, 'deploy', 'nats', 'banyan.conf'), passwords)
+  })
+  after(() => nats.stop())
+
+  const urlFor = (user: User): string => `nats://${user}:${passwordOf(user)}@${nats.address}`
+  const complete = async (url: string): Promise<string> => {
+    const body = JSON.stringify({ prompt: 'export interface ', max_tokens: 8, seed: 7 })
+    const response = await fetch(`${url}/v1/completions`, { method: 'POST', body })
+    assert.equal(response.status, 200)
+    const { choices } = (await response.json()) as { choices: { text: string }[] } // OpenAI's shape
+    return choices[0]?.text ?? ''
+  }
+
+  it('lets a cluster serve, each service under its own role, and refuses nothing of what they do', async () => {
+    const port = await freePort()
+    const serve = (role: (typeof ROLES)[number], words: readonly string[] = []): RunningCli => {
+      const env = { NATS_URL: urlFor(role), BANYAN_ID: `${role}-0`, BANYAN_LINK_HOST: 'off', LOG_LEVEL: 'info' }
+      return startCli(['serve', role, '--experts', '1', '--threads', '1', ...words], { env })
+    }
+    const running = [
+      serve('router', ['--http', String(port), '--grpc', '0']),
+      ...ROLES.slice(1).map((role) => serve(role)),
+    ]
+    try {
+      const url = `http://127.0.0.1:${port}`
+      const isReady = async (): Promise<boolean> =>
+        (await fetch(`${url}/ready`).catch(() => undefined))?.status === 200 ||
+        running.some(({ child }) => child.exitCode)
+      await eventually(isReady, 'the cluster is ready', 50_000)
+      assert.ok((await complete(url)).length > 0)
+    } finally {
+      for (const { child } of running) child.kill('SIGTERM')
+    }
+    for (const { outcome } of running) {
+      const { code, stderr } = await outcome
+      assert.equal(code, 0, stderr)
+      assert.doesNotMatch(stderr, /does not permit|pw-of/)
+    }
+  })
+
+  it('lets `up` run a whole cluster under one user, whose password it does not show', async () => {
+    const cluster = await upCli(['--transport', 'nats', '--experts', '1'], { env: { NATS_URL: urlFor('up') } })
+    try {
+      assert.ok((await complete(cluster.ready.http)).length > 0)
+      assert.equal(cluster.ready.nats, `nats://${nats.address}`)
+    } finally {
+      const { stdout, stderr } = await cluster.end()
+      assert.doesNotMatch(`${stdout}${stderr}`, /does not permit|pw-of/)
+    }
+  })
+
+  for (const user of USERS) {
+    describe(`lets ${user}`, () => {
+      let connection: NatsConnection
+      const refused = new Set<string>()
+      before(async () => {
+        connection = await connect({
+          servers: nats.address,
+          user,
+          pass: passwordOf(user),
+          inboxPrefix: `_INBOX.${user}`,
+          noAsyncTraces: true,
+        })
+        void (async () => {
+          for await (const { permissionContext: refusal } of connection.status())
+            if (refusal !== undefined) refused.add(`${refusal.operation} ${refusal.subject}`)
+        })()
+      })
+      after(() => connection.close())
+
+      /** The server answers in order: what it refuses of an act is said before it answers a request that comes after. */
+      async function check(operation: string, table: typeof PUBLISH, act: (subject: string) => void): Promise<void> {
+        refused.clear()
+        const subjects = Object.keys(table)
+        for (const subject of subjects) act(subject)
+        await connection.flush()
+        const wanted = subjects.filter((subject) => table[subject]?.includes(user) !== true)
+        await eventually(() => refused.size >= wanted.length, `${wanted.length} refusals`, 5_000)
+        assert.deepEqual([...refused].sort(), wanted.map((subject) => `${operation} ${subject}`).sort())
+      }
+
+      it('publish what is its own and nothing else', () =>
+        check('publish', PUBLISH, (subject) => connection.publish(subject)))
+
+      it('subscribe to what is its own and nothing else', () =>
+        check(
+          'subscription',
+          SUBSCRIBE,
+          (subject) => void connection.subscribe(subject, { callback: () => undefined }),
+        ))
+    })
+  }
+
+  it('lets a worker answer where it was asked from, and only there', async () => {
+    const as = (user: User): Promise<NatsConnection> =>
+      connect({
+        servers: nats.address,
+        user,
+        pass: passwordOf(user),
+        inboxPrefix: `_INBOX.${user}`,
+        noAsyncTraces: true,
+      })
+    const [router, worker] = [await as('router'), await as('attention')]
+    worker.subscribe(main('actor.attention.attention-9'), { callback: (_, message) => void message.respond('yes') })
+    await worker.flush()
+    assert.equal(
+      (await router.request(main('actor.attention.attention-9'), 'well?', { timeout: 5_000 })).string(),
+      'yes',
+    )
+    await router.close()
+    await worker.close()
+  })
+})
