@@ -197,14 +197,18 @@ export interface RequestState {
   }[]
 }
 
+export interface GenerateOptions {
+  readonly signal: AbortSignal
+  readonly deadlineMs?: number | undefined
+  /** Told of a new request, before it is accepted, how many tokens it may take; may throw to refuse it. */
+  readonly charge?: ((numTokens: number) => void) | undefined
+}
+
 export interface InferenceEngine {
   readonly version: string
   readonly model: ModelInfo
   readonly fingerprint: () => string
-  generate(
-    input: GenerateInput,
-    options: { readonly signal: AbortSignal; readonly deadlineMs?: number | undefined },
-  ): AsyncIterable<GenerateEvent>
+  generate(input: GenerateInput, options: GenerateOptions): AsyncIterable<GenerateEvent>
   /** The rest of a request's stream, wherever it ran before. Throws `not_found` where nobody knows it. */
   resume(
     request: { readonly requestId: string; readonly tenant: string; readonly held: HeldTokens },

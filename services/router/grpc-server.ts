@@ -8,7 +8,9 @@ import { once } from 'node:events'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
 import { createApiKeys, type ApiKeys } from './api-keys.js'
-import type { GenerateEvent, InferenceEngine } from './engine.js'
+import type { DoorOptions } from './door-options.js'
+import type { GenerateEvent } from './engine.js'
+import { certificateProvider } from './grpc/certificates.js'
 import {
   checkOffsets,
   toGenerateInput,
@@ -21,22 +23,18 @@ import {
 import { protoFolder } from './grpc/proto-folder.js'
 import { withCompleteDescriptors } from './grpc/reflection-descriptors.js'
 import { retryAfterMs, shortened, statusDetails, STATUS } from './grpc/rich-errors.js'
+import { callerOf, createRateLimits } from './rate-limits.js'
+import type { TlsSource } from './tls-source.js'
 
 const SERVICE = 'banyan.v1.InferenceService'
 const MAX_REQUEST_BYTES = 16 * 1024 * 1024
-const MAX_STREAMS = 4096
-
-export interface GrpcServerOptions {
-  readonly engine: InferenceEngine
-  readonly host: string
-  readonly port: number // 0 takes a free one
-  readonly apiKeys: readonly string[]
-  readonly logger: Logger
-}
+const MAX_STREAMS = 4096 // of one connection
+const IDLE_CONNECTION_MS = 10 * 60_000
 
 export interface GrpcServer {
   readonly address: string // host:port
-  setServing(isServing: boolean): void
+  /** What the health service says, also to those who watch it. */
+  readonly setServing: (isServing: boolean) => void
   /** Lets running calls end within the grace, then cuts them. */
   stop(graceMs: number): Promise<void>
 }
@@ -48,9 +46,10 @@ type Unary<Q> = (
 ) => void
 
 /** Opens the port. Throws `unavailable` where it is taken. */
-export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
+export async function startGrpcServer(options: DoorOptions): Promise<GrpcServer> {
   const { engine, logger } = options
   const keys = createApiKeys(options.apiKeys)
+  const rates = options.rates ?? createRateLimits({ common: {}, own: keys.limitsOf, now: () => performance.now() })
   const definition = loadSync(['banyan/v1/inference.proto', healthProto], {
     includeDirs: [protoFolder()],
     keepCase: true,
@@ -63,15 +62,18 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
     'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
     'grpc.max_concurrent_streams': MAX_STREAMS,
     'grpc.keepalive_time_ms': 30_000,
+    'grpc.max_connection_idle_ms': IDLE_CONNECTION_MS,
   })
   const service = definition[SERVICE]
   if (service === undefined || !isService(service))
     throw new ClusterError('internal', `${SERVICE} is not in the proto file`)
   server.addService(service, {
     Generate: (call: Call<WireGenerateRequest>) =>
-      void stream(call, { keys, logger }, (request, tenant, options) =>
-        engine.generate(toGenerateInput(request, tenant), options),
-      ),
+      void stream(call, { keys, logger }, (request, tenant, options) => {
+        const caller = callerOf(tenant, addressOf(call))
+        rates.takeRequest(caller)
+        return rates.metered(engine, caller).generate(toGenerateInput(request, tenant), options)
+      }),
     Resume: (call: Call<WireResumeRequest>) =>
       void stream(call, { keys, logger }, ({ request_id: requestId, offsets }, tenant, options) =>
         engine.resume({ requestId, tenant, held: checkOffsets(offsets) }, options),
@@ -82,28 +84,52 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
     GetModelInfo: unary(keys, () => toModelInfo(engine)),
     GetServerInfo: unary(keys, () => toServerInfo(engine)),
   })
-  const health = new HealthImplementation({ '': 'SERVING', [SERVICE]: 'SERVING' })
-  health.addToServer(server)
+  const health = createHealth(engine.isReady())
+  health.implementation.addToServer(server)
   new ReflectionService(withCompleteDescriptors(definition)).addToServer(server)
   const port = await bind(server, options)
   return {
     address: `${options.host}:${port}`,
-    setServing: (isServing) => {
-      for (const name of ['', SERVICE]) health.setStatus(name, isServing ? 'SERVING' : 'NOT_SERVING')
-    },
+    setServing: health.setServing,
     stop: (graceMs) => stopServer(server, graceMs),
   }
 }
 
 const isService = (value: object): value is grpc.ServiceDefinition => !('format' in value)
 
-function bind(server: grpc.Server, { host, port }: GrpcServerOptions): Promise<number> {
+function createHealth(isReady: boolean) {
+  const status = (isServing: boolean) => (isServing ? 'SERVING' : 'NOT_SERVING')
+  const implementation = new HealthImplementation({ '': status(isReady), [SERVICE]: status(isReady) })
+  let current = isReady
+  return {
+    implementation,
+    setServing: (isServing: boolean): void => {
+      if (isServing === current) return // watchers are told of changes
+      current = isServing
+      for (const name of ['', SERVICE]) implementation.setStatus(name, status(isServing))
+    },
+  }
+}
+
+function bind(server: grpc.Server, { host, port, tls }: DoorOptions): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(`${host}:${port}`, grpc.ServerCredentials.createInsecure(), (error, bound) => {
+    server.bindAsync(`${host}:${port}`, credentials(tls), (error, bound) => {
       if (error === null) resolve(bound)
       else reject(new ClusterError('unavailable', `gRPC port ${port} on ${host}: ${error.message}`, { cause: error }))
     })
   })
+}
+
+function credentials(tls: TlsSource | undefined): grpc.ServerCredentials {
+  if (tls === undefined) return grpc.ServerCredentials.createInsecure()
+  const provider = certificateProvider(tls)
+  const asksClient = tls.context.ca !== undefined
+  // The first parameter is the server's own certificate, whatever grpc-js calls it.
+  return grpc.experimental.createCertificateProviderServerCredentials(
+    provider,
+    asksClient ? provider : null,
+    asksClient,
+  )
 }
 
 function stopServer(server: grpc.Server, graceMs: number): Promise<void> {
@@ -135,6 +161,9 @@ function tenantOf(metadata: grpc.Metadata, keys: ApiKeys): string {
   const [key] = metadata.get('x-api-key')
   return keys.check(authorization?.toString() ?? (key === undefined ? undefined : `Bearer ${key.toString()}`))
 }
+
+/** '127.0.0.1:4711' → '127.0.0.1' */
+const addressOf = <Q>(call: Call<Q>): string => call.getPeer().replace(/:\d+$/, '')
 
 type Answer<Q> = (request: Q, tenant: string) => Record<string, unknown> | Promise<Record<string, unknown>>
 

@@ -11,7 +11,14 @@ import type { RouterMetrics } from '../../lib/tracing/metrics.js'
 import { traceparentOf } from '../../lib/tracing/spans.js'
 import { createMemoryStore } from '../../lib/transport/memory-store.js'
 import type { SequenceMaker } from './create-sequences.js'
-import type { GenerateEvent, GenerateInput, InferenceEngine, ModelInfo, RequestState } from './engine.js'
+import type {
+  GenerateEvent,
+  GenerateInput,
+  GenerateOptions,
+  InferenceEngine,
+  ModelInfo,
+  RequestState,
+} from './engine.js'
 import { createJournal } from './journal.js'
 import { createOtherRouters, requestActor } from './other-routers.js'
 import { promptTokens } from './prompt.js'
@@ -41,8 +48,6 @@ export interface RequestDesk extends Pick<InferenceEngine, 'generate' | 'resume'
   whenIdle(timeoutMs: number): Promise<void>
   leave(): void
 }
-
-type CallOptions = Parameters<InferenceEngine['generate']>[1]
 
 export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
   const { deps, checkpoint, model, workers, metrics } = options
@@ -119,10 +124,11 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     return record
   }
 
-  const start = (input: GenerateInput, name: RequestName): RequestRecord => {
+  const start = (input: GenerateInput, name: RequestName, charge: GenerateOptions['charge']): RequestRecord => {
     checkModel(input.model)
     const request = validate(input, promptTokens(checkpoint, input.prompt), modelLimits(), () => drawSeed(random))
     options.admit(request.n)
+    charge?.(request.prompt.length + request.n * request.maxTokens)
     const record = open(name, {
       'gen_ai.request.choice.count': request.n,
       'gen_ai.usage.input_tokens': request.prompt.length,
@@ -133,12 +139,15 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     return record
   }
 
-  async function* generate(input: GenerateInput, { signal, deadlineMs }: CallOptions): AsyncGenerator<GenerateEvent> {
+  async function* generate(
+    input: GenerateInput,
+    { signal, deadlineMs, charge }: GenerateOptions,
+  ): AsyncGenerator<GenerateEvent> {
     const id = input.requestId || `req-${randomHex(random, 32)}`
     if (id.length > 128)
       throw new ClusterError('invalid_argument', `request id: want at most 128 characters, got ${id.length}`)
     const name = { id, tenant: input.tenant ?? '', bodyHash: hashBody(input), deadlineMs }
-    const record = requests.find(name, name.bodyHash) ?? start(input, name)
+    const record = requests.find(name, name.bodyHash) ?? start(input, name, charge)
     yield* record.log.read(signal)
   }
 
@@ -160,7 +169,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
 
   async function* resume(
     { requestId, tenant, held }: Parameters<InferenceEngine['resume']>[0],
-    { signal, deadlineMs }: CallOptions,
+    { signal, deadlineMs }: Parameters<InferenceEngine['resume']>[1],
   ): AsyncGenerator<GenerateEvent> {
     const record = await locate(tenant, requestId, deadlineMs)
     yield* record.log.read(signal, held)

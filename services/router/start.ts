@@ -10,6 +10,7 @@ import { createRouterMetrics } from '../../lib/tracing/metrics.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import { subjects } from '../../lib/wire/subjects.js'
 import { readI32 } from '../../lib/wire/tensor.js'
+import { createApiKeys } from './api-keys.js'
 import { startGrpcServer } from './grpc-server.js'
 import { startHttpServer } from './http/http-server.js'
 import { promptLogits } from './logits.js'
@@ -21,8 +22,10 @@ import { modelInfo } from './model-info.js'
 import { createPlacementManager } from './placement-manager.js'
 import { chooseReplicas } from './placement.js'
 import { createProposer } from './proposer.js'
+import { createRateLimits } from './rate-limits.js'
 import { createRouterEngine, type RouterEngine } from './router-engine.js'
 import { createScaling } from './scaling.js'
+import { openTls } from './tls-source.js'
 import { checkPrompt } from './validate.js'
 import { createAttentionWorkers } from './workers.js'
 
@@ -42,15 +45,23 @@ export interface RouterCore {
 export async function startRouter(deps: ServiceDeps, options: RouterOptions): Promise<RunningRouter> {
   const core = startRouterCore(deps, options)
   const { engine } = core
-  const doors = { engine, host: options.host, apiKeys: options.apiKeys, logger: deps.logger }
+  const { logger, system } = deps
+  const { clock } = system
+  const tls = options.tls && openTls(options.tls, { clock, logger })
+  const { limitsOf: own } = createApiKeys(options.apiKeys)
+  const rates = createRateLimits({ common: options.rateLimit ?? {}, own, now: () => clock.monotonicMs() })
+  const doors = { engine, host: options.host, apiKeys: options.apiKeys, logger, rates, tls }
   const http = await startHttpServer({ ...doors, port: options.httpPort })
   const grpc = await startGrpcServer({ ...doors, port: options.grpcPort })
+  const stopHealth = every(clock, TICK_MS, () => grpc.setServing(engine.isReady()))
   core.setState('ready')
 
   let leaving: Promise<void> | undefined
   const leave = (graceMs: number): Promise<void> => (leaving ??= close(graceMs))
   const close = async (graceMs: number): Promise<void> => {
     core.setState('stopped')
+    stopHealth()
+    tls?.close()
     engine.stop()
     await Promise.all([http.stop(graceMs), grpc.stop(graceMs)])
     await core.stop()
@@ -62,6 +73,7 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
     grpc: grpc.address,
     drain: async () => {
       core.setState('draining')
+      stopHealth()
       grpc.setServing(false)
       await engine.drain(DRAIN_MS)
       await leave(1_000)

@@ -1,14 +1,18 @@
 // The HTTP door: routing, authentication, bodies and their bounds. What a route answers is in `routes.ts`.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer, type Server as HttpsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Logger } from '../../../lib/config/service.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { createApiKeys, type ApiKeys } from '../api-keys.js'
+import type { DoorOptions } from '../door-options.js'
 import type { InferenceEngine } from '../engine.js'
 import { retryAfterMs } from '../grpc/rich-errors.js'
 import { errorBody, httpStatus } from './http-errors.js'
 import type { Exchange } from './exchange.js'
+import { callerOf, createRateLimits, type RateLimits } from '../rate-limits.js'
+import type { TlsContext } from '../tls-source.js'
 import { readJsonBody } from './read-body.js'
 import { findRoute } from './routes.js'
 
@@ -16,20 +20,19 @@ export interface HttpLimits {
   readonly maxBodyBytes: number
   readonly headersTimeoutMs: number
   readonly bodyTimeoutMs: number // for the whole request, headers included
+  readonly maxHeaderBytes: number
+  readonly maxConnections: number // further ones are closed at once
 }
 
 const DEFAULT_LIMITS: HttpLimits = {
   maxBodyBytes: 16 * 1024 * 1024,
   headersTimeoutMs: 20_000,
   bodyTimeoutMs: 60_000,
+  maxHeaderBytes: 16 * 1024,
+  maxConnections: 4096,
 }
 
-export interface HttpServerOptions {
-  readonly engine: InferenceEngine
-  readonly host: string
-  readonly port: number // 0 takes a free one
-  readonly apiKeys: readonly string[]
-  readonly logger: Logger
+export interface HttpServerOptions extends DoorOptions {
   readonly limits?: Partial<HttpLimits>
 }
 
@@ -41,15 +44,16 @@ export interface HttpServer {
 
 /** Opens the port. Throws `unavailable` where it is taken. */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const keys = createApiKeys(options.apiKeys)
+  const { engine, logger, tls } = options
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
-  const { headersTimeoutMs: headersTimeout, bodyTimeoutMs: requestTimeout } = limits
-  // How often Node looks for late requests: a bound on how much later than the timeout one is cut.
-  const connectionsCheckingInterval = Math.min(headersTimeout, requestTimeout)
-  const server = createServer({ headersTimeout, requestTimeout, connectionsCheckingInterval }, (request, response) => {
-    const door = { engine: options.engine, keys, maxBodyBytes: limits.maxBodyBytes }
-    void handle(request, response, door).catch((error: unknown) => sendError(response, error, options.logger))
+  const keys = createApiKeys(options.apiKeys)
+  const rates = options.rates ?? createRateLimits({ common: {}, own: keys.limitsOf, now: () => performance.now() })
+  const door: Door = { engine, keys, rates, maxBodyBytes: limits.maxBodyBytes }
+  const server = openServer(limits, tls?.context, (request, response) => {
+    void handle(request, response, door).catch((error: unknown) => sendError(response, error, logger))
   })
+  server.maxConnections = limits.maxConnections
+  const stopWatching = tls?.onChange((context) => 'setSecureContext' in server && server.setSecureContext(context))
   server.on('request', (_, response) => {
     // A connection that is kept alive would hold a stopping door open after its last response.
     response.once('close', () => {
@@ -58,12 +62,30 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   })
   const port = await listen(server, options)
   return {
-    url: `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`,
-    stop: (graceMs) => stop(server, graceMs),
+    url: `${tls === undefined ? 'http' : 'https'}://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`,
+    stop: (graceMs) => {
+      stopWatching?.()
+      return stop(server, graceMs)
+    },
   }
 }
 
-function listen(server: Server, { host, port }: HttpServerOptions): Promise<number> {
+function openServer(
+  limits: HttpLimits,
+  tls: TlsContext | undefined,
+  onRequest: (request: IncomingMessage, response: ServerResponse) => void,
+): HttpsServer | Server {
+  const { headersTimeoutMs: headersTimeout, bodyTimeoutMs: requestTimeout, maxHeaderBytes: maxHeaderSize } = limits
+  // How often Node looks for late requests: a bound on how much later than the timeout one is cut.
+  const connectionsCheckingInterval = Math.min(headersTimeout, requestTimeout)
+  const options = { headersTimeout, requestTimeout, connectionsCheckingInterval, maxHeaderSize }
+  if (tls === undefined) return createServer(options, onRequest)
+  const asksClient = tls.ca !== undefined
+  const handshake = { handshakeTimeout: headersTimeout, requestCert: asksClient, rejectUnauthorized: asksClient }
+  return createTlsServer({ ...options, ...handshake, ...tls }, onRequest)
+}
+
+function listen(server: Server | HttpsServer, { host, port }: HttpServerOptions): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', (error) =>
       reject(new ClusterError('unavailable', `HTTP port ${port} on ${host}: ${error.message}`, { cause: error })),
@@ -73,7 +95,7 @@ function listen(server: Server, { host, port }: HttpServerOptions): Promise<numb
   })
 }
 
-function stop(server: Server, graceMs: number): Promise<void> {
+function stop(server: Server | HttpsServer, graceMs: number): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => server.closeAllConnections(), graceMs)
     server.close(() => {
@@ -87,6 +109,7 @@ function stop(server: Server, graceMs: number): Promise<void> {
 interface Door {
   readonly engine: InferenceEngine
   readonly keys: ApiKeys
+  readonly rates: RateLimits
   readonly maxBodyBytes: number
 }
 
@@ -95,6 +118,8 @@ async function handle(request: IncomingMessage, response: ServerResponse, door: 
   const { route, params } = findRoute(request.method ?? 'GET', url.pathname)
   const { authorization, 'x-api-key': apiKey, 'x-request-id': idHeader } = request.headers
   const tenant = route.isOpen ? '' : door.keys.check(authorization ?? bearer(apiKey))
+  const caller = callerOf(tenant, request.socket.remoteAddress)
+  if (request.method === 'POST') door.rates.takeRequest(caller)
   const abort = new AbortController()
   response.once('close', () => {
     if (!response.writableFinished) abort.abort(new ClusterError('cancelled', 'the client left'))
@@ -103,7 +128,7 @@ async function handle(request: IncomingMessage, response: ServerResponse, door: 
   if (requestId !== undefined) response.setHeader('x-request-id', requestId)
   const body = (): Promise<unknown> => readJsonBody(request, door.maxBodyBytes)
   const exchange: Exchange = {
-    engine: door.engine,
+    engine: door.rates.metered(door.engine, caller),
     request,
     response,
     url,
