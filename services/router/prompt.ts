@@ -11,6 +11,32 @@ const noTokenizer = (what: string): ClusterError =>
     details: { reason: 'NO_TOKENIZER' },
   })
 
+/** More than any text has, on average over its whole length; tokenising takes long for each of them. */
+const MAX_CHARACTERS_PER_TOKEN = 16
+
+/** Refuses what cannot fit the context before it is tokenised. */
+function checkLength({ spec }: Checkpoint, texts: readonly string[]): void {
+  const max = spec.maxPositions * MAX_CHARACTERS_PER_TOKEN
+  const length = texts.reduce((sum, text) => sum + text.length, 0)
+  if (length <= max) return
+  throw new ClusterError('invalid_argument', `prompt: want at most ${max} characters, got ${length}`, {
+    details: { reason: 'INVALID_ARGUMENT', field: 'prompt' },
+  })
+}
+
+function checkMessages(checkpoint: Checkpoint, messages: readonly ChatMessage[]): void {
+  const max = checkpoint.spec.maxPositions
+  if (messages.length > max) {
+    throw new ClusterError('invalid_argument', `messages: want at most ${max}, got ${messages.length}`, {
+      details: { reason: 'INVALID_ARGUMENT', field: 'messages' },
+    })
+  }
+  checkLength(
+    checkpoint,
+    messages.flatMap(({ role, content }) => [role, content]),
+  )
+}
+
 /** Token ids of a prompt. User text never becomes control tokens; a chat template's own ones do. */
 export function promptTokens(checkpoint: Checkpoint, prompt: PromptInput): readonly number[] {
   const { tokenizer, chatTemplate } = checkpoint
@@ -19,6 +45,7 @@ export function promptTokens(checkpoint: Checkpoint, prompt: PromptInput): reado
       return prompt.tokens
     case 'text':
       if (tokenizer === undefined) throw noTokenizer('text prompt')
+      checkLength(checkpoint, [prompt.text])
       return tokenizer.encode(prompt.text)
     case 'chat':
       if (tokenizer === undefined) throw noTokenizer('chat')
@@ -27,6 +54,7 @@ export function promptTokens(checkpoint: Checkpoint, prompt: PromptInput): reado
           details: { reason: 'NO_CHAT_TEMPLATE' },
         })
       }
+      checkMessages(checkpoint, prompt.messages)
       return chatTokens(tokenizer, chatTemplate, prompt.messages)
   }
 }

@@ -23,16 +23,16 @@ export interface RateLimits {
 export const callerOf = (tenant: string, address = ''): string =>
   tenant === '' ? address.replace(/^::ffff:/, '') : tenant
 
-interface Bucket {
-  level: number
-  atMs: number
-}
-
-interface Refill {
-  readonly amount: number // in so much time, and at most
+interface Limit {
+  readonly amount: number // in so much time
   readonly perMs: number
   readonly what: string
 }
+
+/** A caller's bucket is one number: when it is full again, if nothing is taken until then. */
+type Buckets = Map<string, number>
+
+const ROUNDING_MS = 1e-6
 
 export interface RateLimitOptions {
   readonly common: RateLimit
@@ -42,49 +42,51 @@ export interface RateLimitOptions {
 }
 
 export function createRateLimits({ common, own, now }: RateLimitOptions): RateLimits {
-  const requests = new Map<string, Bucket>()
-  const tokens = new Map<string, Bucket>()
-  const requestsOf = (caller: string): Refill | undefined =>
-    refill(own(caller)?.requestsPerSecond ?? common.requestsPerSecond, 1_000, 'requests a second')
-  const tokensOf = (caller: string): Refill | undefined =>
-    refill(own(caller)?.tokensPerMinute ?? common.tokensPerMinute, 60_000, 'tokens a minute')
+  const requests: Buckets = new Map()
+  const tokens: Buckets = new Map()
+  const requestsOf = (caller: string): Limit | undefined =>
+    limitOf(own(caller)?.requestsPerSecond ?? common.requestsPerSecond, 1_000, 'requests a second')
+  const tokensOf = (caller: string): Limit | undefined =>
+    limitOf(own(caller)?.tokensPerMinute ?? common.tokensPerMinute, 60_000, 'tokens a minute')
 
   return {
     takeRequest: (caller) => {
       const limit = requestsOf(caller)
-      if (limit !== undefined) take(bucketOf(requests, caller, limit, now()), limit, 1)
+      if (limit !== undefined) remember(requests, caller, take(requests.get(caller), limit, { count: 1, nowMs: now() }))
     },
     metered: (engine, caller) => {
       const limit = tokensOf(caller)
       if (limit === undefined) return engine
-      const charge = (count: number): void => take(bucketOf(tokens, caller, limit, now()), limit, count)
-      const refund = (count: number): void => void (bucketOf(tokens, caller, limit, now()).level += count)
+      const charge = (count: number): void =>
+        remember(tokens, caller, take(tokens.get(caller), limit, { count, nowMs: now() }))
+      const refund = (count: number): void => {
+        const fullAtMs = tokens.get(caller)
+        if (fullAtMs !== undefined) tokens.set(caller, fullAtMs - (count * limit.perMs) / limit.amount)
+      }
       return { ...engine, generate: (input, options) => meter(engine, input, { ...options, charge, refund }) }
     },
   }
 }
 
-const refill = (amount: number | undefined, perMs: number, what: string): Refill | undefined =>
+const limitOf = (amount: number | undefined, perMs: number, what: string): Limit | undefined =>
   amount === undefined ? undefined : { amount, perMs, what }
 
-/** The caller's bucket with what has flowed in since. */
-function bucketOf(buckets: Map<string, Bucket>, caller: string, { amount, perMs }: Refill, nowMs: number): Bucket {
-  const { level, atMs } = buckets.get(caller) ?? { level: amount, atMs: nowMs }
-  const bucket = { level: Math.min(amount, level + ((nowMs - atMs) * amount) / perMs), atMs: nowMs }
+function remember(buckets: Buckets, caller: string, fullAtMs: number): void {
   buckets.delete(caller) // so that it is the last in order again
-  buckets.set(caller, bucket)
+  buckets.set(caller, fullAtMs)
   const [oldest] = buckets.keys()
   if (buckets.size > MAX_CALLERS && oldest !== undefined) buckets.delete(oldest)
-  return bucket
 }
 
-function take(bucket: Bucket, { amount, perMs, what }: Refill, count: number): void {
-  const missing = Math.min(count, amount) - bucket.level
-  if (missing <= 0) {
-    bucket.level -= count
-    return
-  }
-  const waitMs = Math.ceil((missing * perMs) / amount)
+/** When the bucket is full again after so much was taken; throws where there is no room for it now. */
+function take(
+  fullAtMs: number | undefined,
+  { amount, perMs, what }: Limit,
+  { count, nowMs }: { readonly count: number; readonly nowMs: number },
+): number {
+  const fullInMs = Math.max(0, (fullAtMs ?? nowMs) - nowMs)
+  const waitMs = Math.ceil(fullInMs + (Math.min(count, amount) * perMs) / amount - perMs - ROUNDING_MS)
+  if (waitMs <= 0) return nowMs + fullInMs + (count * perMs) / amount
   throw new ClusterError(
     'resource_exhausted',
     `rate limit: want at most ${amount} ${what}; try again in ${waitMs} ms`,

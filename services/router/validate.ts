@@ -10,6 +10,8 @@ export const MAX_CHOICES = 64
 export const MAX_LOGPROBS = 20
 const MAX_STOPS = 16
 const MAX_STOP_LENGTH = 512
+const MAX_STOP_IDS = 256
+const MAX_BIASES = 1024
 const MAX_UINT64 = 2n ** 64n - 1n
 
 export interface ModelLimits {
@@ -105,9 +107,14 @@ function checkLogprobs(logprobs: number | undefined): number {
   return inRange('logprobs', logprobs, { min: 0, max: MAX_LOGPROBS, isInteger: true })
 }
 
+function atMost<T>(field: string, items: Iterable<T>, { max, what }: { max: number; what: string }): readonly T[] {
+  const list = [...items]
+  if (list.length > max) refuse(field, `want at most ${max} ${what}, got ${list.length}`)
+  return list
+}
+
 function checkStops(stops: readonly string[]): readonly string[] {
-  if (stops.length > MAX_STOPS) refuse('stop', `want at most ${MAX_STOPS} strings, got ${stops.length}`)
-  for (const stop of stops) {
+  for (const stop of atMost('stop', stops, { max: MAX_STOPS, what: 'strings' })) {
     if (stop.length === 0 || stop.length > MAX_STOP_LENGTH) {
       refuse('stop', `want strings of 1 to ${MAX_STOP_LENGTH} characters, got one of ${stop.length}`)
     }
@@ -120,10 +127,12 @@ type CheckedSampling = Omit<SamplingParams, 'seed' | 'logprobs'>
 function checkSampling(fields: SamplingInput, limits: ModelLimits, maxTokens: number): CheckedSampling {
   const { defaults, vocabSize } = limits
   const id: Range = { min: 0, max: vocabSize - 1, isInteger: true }
-  const stopIds = (fields.stopTokenIds ?? []).map((token) => inRange('stop_token_ids', token, id))
+  const askedIds = atMost('stop_token_ids', fields.stopTokenIds ?? [], { max: MAX_STOP_IDS, what: 'ids' })
+  const stopIds = askedIds.map((token) => inRange('stop_token_ids', token, id))
   const endIds = [...stopIds, ...(fields.ignoreEos === true ? [] : limits.eosTokenIds)]
   const penalty: Range = { min: -2, max: 2 }
-  const bias = [...(fields.logitBias ?? [])].map(([token, value]): [number, number] => [
+  const biases = atMost('logit_bias', fields.logitBias ?? [], { max: MAX_BIASES, what: 'tokens' })
+  const bias = biases.map(([token, value]): [number, number] => [
     inRange('logit_bias', token, id),
     inRange('logit_bias', value, { min: -100, max: 100 }),
   ])

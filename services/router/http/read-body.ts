@@ -3,15 +3,39 @@
 import type { IncomingMessage } from 'node:http'
 import { ClusterError } from '../../../lib/errors.js'
 
-/** The parsed body. Throws `invalid_argument` for one that is too large (413), not UTF-8 or not JSON. */
+const MAX_DEPTH = 64
+
+/** The parsed body. Throws `invalid_argument` for one that is too large (413), too deep, not UTF-8 or not JSON. */
 export async function readJsonBody(request: IncomingMessage, maxBytes: number): Promise<unknown> {
   const bytes = await readBytes(request, maxBytes)
+  checkDepth(bytes)
   try {
     const parsed: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
     return parsed
   } catch (error) {
-    const what = error instanceof SyntaxError ? `not JSON: ${error.message}` : 'not UTF-8'
+    const what = error instanceof SyntaxError ? `not JSON: ${withoutContent(error.message)}` : 'not UTF-8'
     throw new ClusterError('invalid_argument', `request body: ${what}`, { cause: error })
+  }
+}
+
+/** Node quotes what it could not read: that is the client's text, which belongs in no message. */
+const withoutContent = (message: string): string => message.replace(/, (\.\.\.)?"[^]*$/, '')
+
+/** Levels are counted before anything is built: a body of brackets alone would keep the parser busy for seconds. */
+function checkDepth(bytes: Uint8Array): void {
+  let depth = 0
+  let isText = false
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]
+    if (isText) {
+      if (byte === 0x5c)
+        i += 1 // a backslash and what it stands before
+      else if (byte === 0x22) isText = false
+    } else if (byte === 0x22) isText = true
+    else if (byte === 0x5b || byte === 0x7b) depth += 1
+    else if (byte === 0x5d || byte === 0x7d) depth -= 1
+    if (depth > MAX_DEPTH)
+      throw new ClusterError('invalid_argument', `request body: want at most ${MAX_DEPTH} levels of lists and objects`)
   }
 }
 

@@ -78,4 +78,12 @@ describe('API keys', () => {
 
   it('never let an empty key in, even a configured one', () =>
     assert.throws(() => createApiKeys(['']).check('Bearer ')))
+
+  it('of one name are one tenant, and the first says its rates', () => {
+    const named = createApiKeys(['new;name=alice;requests=5', 'old;name=alice;tokens=9', 'three;tokens=7'])
+    assert.deepEqual([named.check('Bearer new'), named.check('Bearer old')], ['alice', 'alice'])
+    assert.equal(named.limitsOf('alice')?.requestsPerSecond, 5)
+    assert.equal(named.limitsOf(named.check('Bearer three'))?.tokensPerMinute, 7)
+    assert.throws(() => named.check('Bearer new;name=alice;requests=5'))
+  })
 })

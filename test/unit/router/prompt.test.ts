@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { ClusterError } from '../../../lib/errors.js'
 import { openCheckpoint } from '../../../lib/model/checkpoint.js'
 import { promptTokens } from '../../../services/router/prompt.js'
 import { demoModel } from '../../helpers/paths.js'
@@ -24,5 +25,22 @@ describe('promptTokens', () => {
 
   it('text is never read for control tokens', () => {
     assert.ok(!promptTokens(checkpoint, { kind: 'text', text: `a${CONTROL}` }).includes(0))
+  })
+
+  describe('refuses what cannot fit before it is tokenised', () => {
+    const isRefused = (field: string) => (error: unknown) =>
+      error instanceof ClusterError && error.code === 'invalid_argument' && error.details.field === field
+    const max = checkpoint.spec.maxPositions * 16
+
+    it('a text', () => {
+      assert.throws(() => promptTokens(checkpoint, { kind: 'text', text: ' '.repeat(max + 1) }), isRefused('prompt'))
+      assert.ok(promptTokens(checkpoint, { kind: 'text', text: 'interface '.repeat(max / 10) }).length > 0)
+    })
+
+    it('messages, together', () =>
+      assert.throws(() => chat('a'.repeat(max / 2), 'a'.repeat(max / 2)), isRefused('prompt')))
+
+    it('too many messages', () =>
+      assert.throws(() => chat(...Array.from({ length: max / 16 + 1 }, () => '')), isRefused('messages')))
   })
 })

@@ -98,12 +98,15 @@ describe('validate', () => {
     ['logit_bias', { logitBias: new Map([[50, 1]]) }],
     ['logit_bias', { logitBias: new Map([[1, 101]]) }],
     ['stop_token_ids', { stopTokenIds: [50] }],
+    ['stop_token_ids', { stopTokenIds: Array<number>(257).fill(1) }],
+    ['logit_bias', { logitBias: new Map(Array.from({ length: 1025 }, (_, token) => [token, 1])) }],
     ['stop', { stop: [''] }],
     ['stop', { stop: ['x'.repeat(513)] }],
     ['stop', { stop: Array<string>(17).fill('x') }],
   ]
   for (const [field, sampling] of refused) {
-    it(`refuses ${describeFields(sampling)}, naming ${field}`, () => assert.throws(() => check(sampling), names(field)))
+    it(`refuses ${describeFields(sampling).slice(0, 60)}, naming ${field}`, () =>
+      assert.throws(() => check(sampling), names(field)))
   }
 
   it('refuses n, logprobs and prompts out of range, naming them', () => {
