@@ -3,6 +3,7 @@
 import type { Command } from 'commander'
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
+import { tlsFiles } from '../lib/config/options.js'
 import { describeConfig, printConfig } from '../lib/config/print.js'
 import { resolveConfig, type ResolvedConfig } from '../lib/config/resolve.js'
 import { kebab, SETTING_NAMES, SETTINGS } from '../lib/config/settings.js'
@@ -45,6 +46,7 @@ export function loadConfig({ config: file, ...flags }: Flags): ResolvedConfig {
     file: typeof file === 'string' ? file : undefined,
     machine,
   })
+  tlsFiles(resolved.config) // half of a pair is a mistake that no service needs to find
   return { ...resolved, config: { ...resolved.config, model: resolve(resolved.config.model) } }
 }
 

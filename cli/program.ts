@@ -85,6 +85,7 @@ function addResults(program: Command, runs: Wire): void {
   addClusterFlags(program.command('generate').description('one completion, streamed to standard output'))
     .argument('[PROMPT]', 'the prompt; - reads standard input')
     .option('--url <URL>', 'a running cluster: its HTTP URL, or host:port of its gRPC door')
+    .option('--tls-ca <FILE>', 'with --url: trust the server by these certificates; --tls-cert and --tls-key are ours')
     .option('--tokens <IDS>', 'token ids instead of a text: 1,2,3')
     .option(
       '--max-tokens <N>',
@@ -126,6 +127,9 @@ function addResults(program: Command, runs: Wire): void {
     .description('the cluster as a table')
     .option('--url <URL>', 'HTTP URL of a router (default: http://127.0.0.1:8000)')
     .option<readonly string[]>('--api-key <KEY>', 'key to send', (item, before) => collect(item, before))
+    .option('--tls-ca <FILE>', 'trust an https URL by these certificates')
+    .option('--tls-cert <FILE>', 'certificate to show')
+    .option('--tls-key <FILE>', 'key of that certificate')
     .option('--json', 'print it as JSON')
     .action(runs(async (flags) => (await import('./commands/status.js')).status(flags)))
 }
@@ -143,6 +147,9 @@ function addScale(program: Command, runs: Wire): void {
     .option('--replicas <N>', 'expert workers that hold each shard', parseWhole('--replicas'))
     .option('--timeout-ms <N>', 'how long to wait for it (default: 120000)', parseWhole('--timeout-ms'))
     .option<readonly string[]>('--api-key <KEY>', 'key to send', (item, before) => collect(item, before))
+    .option('--tls-ca <FILE>', 'trust an https URL by these certificates')
+    .option('--tls-cert <FILE>', 'certificate to show')
+    .option('--tls-key <FILE>', 'key of that certificate')
     .option('--json', 'print what was and what is as JSON')
     .action(runs(async (flags) => (await import('./commands/scale.js')).scale(flags)))
 }

@@ -54,6 +54,9 @@ function forOneCall({ config, origins }: ResolvedConfig): ResolvedConfig {
       host: '127.0.0.1',
       http: 0,
       grpc: 0,
+      tlsCert: undefined, // on loopback, for itself
+      tlsKey: undefined,
+      tlsClientCa: undefined,
       readyFile: undefined,
       cluster: origins.cluster === 'default' ? `call-${randomBytes(6).toString('hex')}` : config.cluster,
       logLevel: origins.logLevel === 'default' ? 'warn' : config.logLevel,

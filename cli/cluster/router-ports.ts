@@ -11,5 +11,6 @@ export function routerPorts(
 ): { http: number; grpc: number } {
   const shifted = (port: number): number => (port === 0 ? 0 : port + index)
   if (before === undefined) return { http: shifted(config.http), grpc: shifted(config.grpc) }
-  return { http: Number(new URL(before.http).port), grpc: Number(before.grpc.split(':').at(-1)) }
+  const portOf = (door: string): number => Number(door.split(':').at(-1)) // a URL object hides the scheme's own port
+  return { http: portOf(before.http), grpc: portOf(before.grpc) }
 }

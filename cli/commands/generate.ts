@@ -2,6 +2,7 @@
 
 import { text as readText } from 'node:stream/consumers'
 import pc from 'picocolors'
+import { parseApiKey } from '../../lib/config/api-keys.js'
 import { createGrpcDoor } from '../generation/grpc-door.js'
 import { createHttpDoor } from '../generation/http-door.js'
 import {
@@ -12,6 +13,7 @@ import {
   type GenerationResult,
 } from '../generation/generation.js'
 import { createTreeView, type TreeView } from '../generation/tree-view.js'
+import { clientTls, fetchWith, type ClientTls } from '../client-tls.js'
 import { loadConfig, printsConfig, type Flags } from '../cluster-flags.js'
 import { watchSignals } from '../interruption.js'
 import { parseTokens } from '../parse.js'
@@ -46,15 +48,17 @@ export async function generate(prompt: string | undefined, flags: GenerateFlags 
   const { signal } = watchSignals(process, () => Date.now())
   const run = (door: GenerationDoor): Promise<number> =>
     runThrough(door, request, { signal, isJson: flags.json === true })
-  if (resolved === undefined) return run(doorTo(flags.url ?? '', apiKeyOf(flags)))
-  const [apiKey] = resolved.config.apiKey
+  if (resolved === undefined) return run(doorTo(flags.url ?? '', apiKeyOf(flags), clientTls(flags)))
+  const [firstKey] = resolved.config.apiKey
+  const apiKey = firstKey === undefined ? undefined : parseApiKey(firstKey).key
   return withCluster(resolved, signal, ({ routers: [{ grpc }] }) => run(createGrpcDoor({ address: grpc, apiKey })))
 }
 
 /** A URL is the HTTP door, host:port the gRPC one. */
-function doorTo(url: string, apiKey: string | undefined): GenerationDoor {
-  if (/^https?:\/\//.test(url)) return createHttpDoor({ url, apiKey, now: () => performance.now() })
-  return createGrpcDoor({ address: url, apiKey })
+function doorTo(url: string, apiKey: string | undefined, tls: ClientTls | undefined): GenerationDoor {
+  if (/^https?:\/\//.test(url))
+    return createHttpDoor({ url, apiKey, now: () => performance.now(), fetch: fetchWith(tls) })
+  return createGrpcDoor({ address: url, apiKey, tls })
 }
 
 function checkInput(prompt: string | undefined, { tokens, chat }: GenerateFlags): void {

@@ -13,27 +13,23 @@ import {
   type Sizes,
   type WantedSizes,
 } from '../../lib/wire/sizes.js'
+import { clientTls, fetchWith } from '../client-tls.js'
 import type { Flags } from '../cluster-flags.js'
 import { httpError } from '../http-error.js'
 import { usageError } from '../report-error.js'
 import { notify, print, printJson } from '../terminal.js'
-import { apiKeyOf, DEFAULT_URL, fetchStatus, type Status } from './status.js'
+import { apiKeyOf, DEFAULT_URL, fetchStatus, type Router, type Status } from './status.js'
 
 const POLL_MS = 100
 const ANSWER_TIMEOUT_MS = 10_000
 const DEFAULT_TIMEOUT_MS = 120_000 // a worker may have a large checkpoint to load
 const NAMES = [...PROCESS_SIZES, 'replicas'] as const
 
-interface Router {
-  readonly url: string
-  readonly apiKey: string | undefined
-}
-
 /** Returns when every asked-for service is ready and every shard has its replicas. Throws `deadline_exceeded` otherwise. */
 export async function scale(flags: Flags): Promise<number> {
   const wanted = readWanted(flags)
-  const router = { url: urlOf(flags), apiKey: apiKeyOf(flags) }
-  const was = sizesOf(await fetchStatus(router.url, router.apiKey))
+  const router = { url: urlOf(flags), apiKey: apiKeyOf(flags), send: fetchWith(clientTls(flags)) }
+  const was = sizesOf(await fetchStatus(router))
   await post(router, wanted)
   const timeoutMs = typeof flags.timeoutMs === 'number' ? flags.timeoutMs : DEFAULT_TIMEOUT_MS
   const reached = await waitUntilReached(router, mergeSizes(was, wanted), { wanted, timeoutMs })
@@ -71,9 +67,9 @@ function urlOf({ url, readyFile }: Flags): string {
   }
 }
 
-async function post({ url, apiKey }: Router, wanted: WantedSizes): Promise<void> {
+async function post({ url, apiKey, send }: Router, wanted: WantedSizes): Promise<void> {
   const authorization = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }
-  const response = await fetch(`${url}/cluster/scale`, {
+  const response = await send(`${url}/cluster/scale`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...authorization },
     body: JSON.stringify(wanted),
@@ -94,7 +90,7 @@ async function waitUntilReached(router: Router, sizes: Sizes, { wanted, timeoutM
   const giveUpMs = Date.now() + timeoutMs
   let told = ''
   for (;;) {
-    const status = await fetchStatus(router.url, router.apiKey)
+    const status = await fetchStatus(router)
     const missing = whatIsMissing(status, sizes, wanted)
     if (missing.length === 0) return status
     if (missing.join(', ') !== told) notify(`waiting: ${(told = missing.join(', '))}`)

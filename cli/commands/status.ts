@@ -2,7 +2,9 @@
 
 import { z } from 'zod'
 import { ClusterError } from '../../lib/errors.js'
+import { parseApiKey } from '../../lib/config/api-keys.js'
 import { readApiKeys } from '../../lib/config/resolve.js'
+import { clientTls, fetchWith, type Fetch } from '../client-tls.js'
 import type { Flags } from '../cluster-flags.js'
 import { httpError } from '../http-error.js'
 import { print, printJson, table } from '../terminal.js'
@@ -42,7 +44,7 @@ export type Status = z.infer<typeof statusSchema>
 
 export async function status(flags: Flags): Promise<number> {
   const url = typeof flags.url === 'string' ? flags.url.replace(/\/+$/, '') : DEFAULT_URL
-  const found = await fetchStatus(url, apiKeyOf(flags))
+  const found = await fetchStatus({ url, apiKey: apiKeyOf(flags), send: fetchWith(clientTls(flags)) })
   if (flags.json === true) printJson(found)
   else print(describe(found))
   return 0
@@ -52,13 +54,21 @@ export async function status(flags: Flags): Promise<number> {
 export function apiKeyOf(flags: Flags): string | undefined {
   const [given] = Array.isArray(flags.apiKey) ? (flags.apiKey as readonly string[]) : [] // collected from text
   const keys = process.env.BANYAN_API_KEYS
-  return given ?? (keys === undefined || keys === '' ? undefined : readApiKeys(keys)[0])
+  const first = given ?? (keys === undefined || keys === '' ? undefined : readApiKeys(keys)[0])
+  return first === undefined ? undefined : parseApiKey(first).key
+}
+
+/** A router's HTTP door, and what it asks for. */
+export interface Router {
+  readonly url: string
+  readonly apiKey: string | undefined
+  readonly send: Fetch
 }
 
 /** The cluster as the router at the URL sees it. */
-export async function fetchStatus(url: string, apiKey: string | undefined): Promise<Status> {
+export async function fetchStatus({ url, apiKey, send }: Router): Promise<Status> {
   const headers = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }
-  const response = await fetch(`${url}/cluster`, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(
+  const response = await send(`${url}/cluster`, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(
     (error: unknown) => {
       throw new ClusterError('unavailable', `${url}: want a Banyan router there, found no answer`, { cause: error })
     },

@@ -2,14 +2,21 @@
 
 import { BanyanClient, BanyanError, type GenerateRequest } from '../../sdk/src/index.js'
 import { ClusterError, isErrorCode } from '../../lib/errors.js'
+import type { ClientTls } from '../client-tls.js'
 import type { GenerationDoor, GenerationEvent, GenerationRequest } from './generation.js'
 
 export function createGrpcDoor(options: {
   readonly address: string
   readonly apiKey?: string | undefined
+  readonly tls?: ClientTls | undefined
 }): GenerationDoor {
-  const { address, apiKey } = options
-  const client = new BanyanClient({ address, ...(apiKey === undefined ? {} : { apiKey }) })
+  const { address, apiKey, tls } = options
+  const files = tls && {
+    ...(tls.ca && { rootCertificate: tls.ca }),
+    ...(tls.cert && { certificate: tls.cert }),
+    ...(tls.key && { privateKey: tls.key }),
+  }
+  const client = new BanyanClient({ address, apiKey, tls: files })
   return {
     generate: (request, signal) => translated(client.generate(toSdk(request), { signal })),
     close: () => client.close(),

@@ -3,6 +3,7 @@
 
 import { z } from 'zod'
 import { ClusterError } from '../../lib/errors.js'
+import type { Fetch, FetchInit } from '../client-tls.js'
 import { errorFromBody, httpError } from '../http-error.js'
 import type {
   GenerationDoor,
@@ -69,17 +70,18 @@ export interface HttpDoorOptions {
   readonly url: string // as `up` prints it
   readonly apiKey?: string | undefined
   readonly now: () => number // milliseconds, monotonic
+  readonly fetch?: Fetch
 }
 
-export function createHttpDoor({ url, apiKey, now }: HttpDoorOptions): GenerationDoor {
+export function createHttpDoor({ url, apiKey, now, fetch: send = fetch }: HttpDoorOptions): GenerationDoor {
   const base = url.replace(/\/+$/, '')
   const headers = {
     'content-type': 'application/json',
     ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
   }
 
-  const call = async (path: string, init: RequestInit): Promise<Response> => {
-    const response = await fetch(`${base}${path}`, { ...init, headers }).catch((error: unknown) => {
+  const call = async (path: string, init: FetchInit): Promise<Response> => {
+    const response = await send(`${base}${path}`, { ...init, headers }).catch((error: unknown) => {
       if (init.signal?.aborted === true) throw new ClusterError('cancelled', 'generate: interrupted', { cause: error })
       throw new ClusterError('unavailable', `${base}: want a Banyan router there, found no answer`, { cause: error })
     })
