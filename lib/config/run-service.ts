@@ -14,6 +14,7 @@ import { createActorSystem } from '../actor/system.js'
 import { ClusterError } from '../errors.js'
 import { createLogger } from '../tracing/logger.js'
 import { createTracing } from '../tracing/tracing.js'
+import { DOOR_SUFFIX } from '../transport/linked-bus.js'
 import { connectNats } from '../transport/nats.js'
 import type { Role } from '../wire/messages.js'
 import { subjects } from '../wire/subjects.js'
@@ -112,7 +113,10 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
   const transport = await connectNats({
     ...natsOptions(config, `banyan-${id}`, role),
     linkHost: config.linkHost === 'off' ? undefined : config.linkHost,
-    onRefused: (what) => logger.error({ what }, 'the NATS server does not permit this to its user'),
+    onRefused: (what) => {
+      const level = what.endsWith(DOOR_SUFFIX) ? 'debug' : 'error' // without a link there is still NATS
+      logger[level]({ what }, 'the NATS server does not permit this to its user')
+    },
   })
   const system = createActorSystem({
     transport,

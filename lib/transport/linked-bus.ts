@@ -27,7 +27,9 @@ type Handler = (message: BusMessage) => void
 
 /** A mailbox, or an inbox: only its last token may be a wildcard. */
 const isPlain = (subject: string): boolean => !/[*>]/.test(subject.endsWith('.*') ? parentOf(subject) : subject)
-const doorSubject = (mailbox: string): string => `${mailbox}.link`
+/** Of the subject at which a mailbox's process tells where it takes links. */
+export const DOOR_SUFFIX = '.link'
+const doorSubject = (mailbox: string): string => `${mailbox}${DOOR_SUFFIX}`
 
 /** Wraps a bus; this process takes links at `host`. Throws `unavailable` where it cannot listen there. */
 export async function createLinkedBus(bus: Bus, host: string): Promise<Bus> {
