@@ -5,6 +5,8 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 
 export type FinishedReason = 'stop' | 'length' | 'cancelled' | 'abort' | 'error'
 
+export type PriorityClass = 'high' | 'normal' | 'low'
+
 export interface RouterMetrics {
   requestAccepted(promptTokens: number): void
   /** Tokens that one sequence received at once. */
@@ -18,7 +20,14 @@ export interface RouterMetrics {
   }): void
   /** What a step drafted. */
   speculated(step: SpeculatedStep): void
-  gauges(now: { readonly running: number; readonly waiting: number; readonly kvUsage: number }): void
+  gauges(now: {
+    readonly running: number
+    readonly waiting: number // parked ones included
+    readonly kvUsage: number
+    readonly parked: number
+  }): void
+  waitingByClass(waiting: readonly { readonly priority: PriorityClass }[]): void
+  requestRefused(reason: string): void
   /** How well step times are predicted, and from which costs. */
   stepCost(now: {
     readonly error: PredictionError
@@ -65,6 +74,19 @@ export function createRouterMetrics(modelName: string): RouterMetrics {
 
   const running = gauge('vllm:num_requests_running', 'Sequences that are being stepped.')
   const waiting = gauge('vllm:num_requests_waiting', 'Sequences that wait for room.')
+  const parked = gauge('banyan:parked_sequences', 'Waiting sequences that are paused because their reader is slow.')
+  const waitingByClass = new Gauge({
+    name: 'banyan:waiting_sequences',
+    help: 'Sequences that wait, by class of priority.',
+    labelNames: ['priority'],
+    registers,
+  })
+  const refused = new Counter({
+    name: 'banyan:requests_refused_total',
+    help: 'Requests that were not let in, by reason.',
+    labelNames: ['reason'],
+    registers,
+  })
   const kvUsage = gauge('vllm:kv_cache_usage_perc', 'Share of the KV blocks in use, 0 to 1.')
   const firstToken = histogram('vllm:time_to_first_token_seconds', 'From the request to its first token.', LONG_SECONDS)
   const betweenTokens = histogram('vllm:inter_token_latency_seconds', 'Time per token after the first.', SHORT_SECONDS)
@@ -145,7 +167,13 @@ export function createRouterMetrics(modelName: string): RouterMetrics {
       running.set(now.running)
       waiting.set(now.waiting)
       kvUsage.set(now.kvUsage)
+      parked.set(now.parked)
     },
+    waitingByClass: (sequences) => {
+      for (const priority of ['high', 'normal', 'low'] as const)
+        waitingByClass.set({ priority }, sequences.filter((sequence) => sequence.priority === priority).length)
+    },
+    requestRefused: (reason) => refused.inc({ reason }),
     stepCost: ({ error, baseline, terms }) => {
       for (const [predictor, { median, p90, count }] of Object.entries({ cost_model: error, last_similar: baseline })) {
         if (count === 0) continue // nothing to tell yet

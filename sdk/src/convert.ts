@@ -42,7 +42,7 @@ function samplingMessage({ seed, ...rest }: SamplingOptions): Plain {
 
 /** A GenerateRequest message. Throws `invalid_argument` unless exactly one prompt is given and every number fits. */
 export function requestMessage(request: GenerateRequest): Plain {
-  const { text, tokens, chat, sampling, logprobs, ...rest } = request
+  const { text, tokens, chat, sampling, logprobs, priority, ...rest } = request
   const given = [text, tokens, chat].filter((input) => input !== undefined)
   if (given.length !== 1)
     throw new BanyanError('invalid_argument', `want exactly one of text, tokens and chat, got ${given.length}`)
@@ -53,6 +53,7 @@ export function requestMessage(request: GenerateRequest): Plain {
     chat: chat && { messages: [...chat] },
     sampling: sampling && samplingMessage(sampling),
     returnLogprobs: logprobs !== undefined,
+    priority: priority && `PRIORITY_${priority.toUpperCase()}`,
     n: uint32('n', rest.n),
     topLogprobs: uint32('logprobs', logprobs) ?? 0,
   })

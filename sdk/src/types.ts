@@ -35,6 +35,7 @@ export interface GenerateRequest {
   readonly logprobs?: number // of the sampled token and of this many best ones
   readonly speculation?: boolean // false: no drafts; the text is the same either way
   readonly returnTrees?: boolean // chunks carry the token tree of their step
+  readonly priority?: 'high' | 'normal' | 'low' // who is admitted first where not all can be; normal when absent
 }
 
 export interface CallOptions {

@@ -91,14 +91,19 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
     if (state === undefined) {
       throw new ClusterError('failed_precondition', `sequence ${entry.sequence}: not held here; start it at epoch 0`)
     }
-    advance(state, entry, limits)
-    if (numTokens() + state.tail.tokens.length > kvTokens) {
-      throw new ClusterError(
-        'resource_exhausted',
-        `KV cache: want room for ${state.tail.tokens.length} more tokens of ${kvTokens}`,
-      )
-    }
     sequences.set(entry.sequence, state)
+    try {
+      advance(state, entry, limits)
+      if (numTokens() + state.tail.tokens.length > kvTokens) {
+        throw new ClusterError(
+          'resource_exhausted',
+          `KV cache: want room for ${state.tail.tokens.length} more tokens of ${kvTokens}`,
+        )
+      }
+    } catch (error) {
+      if (entry.start !== undefined) forget(entry.sequence) // its pages, too: nothing of it was computed
+      throw error
+    }
     return state
   }
 

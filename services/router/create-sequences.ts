@@ -75,6 +75,7 @@ function createSequence(maker: SequenceMaker, { record, request, choice, output 
     limits: { maxTokens: request.maxTokens, endTokenIds },
     drafts: request.drafts && maker.mayDraft,
     tenant: record.tenant,
+    priority: request.priority,
     returnsTrees: request.returnsTrees,
     traceparent: record.traceparent,
     emitter,

@@ -170,5 +170,8 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
     get isClosed() {
       return isClosed
     },
+    get isPaused() {
+      return log.isPaused
+    },
   }
 }

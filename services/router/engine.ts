@@ -38,6 +38,9 @@ export type PromptInput =
   | { readonly kind: 'tokens'; readonly tokens: readonly number[] }
   | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[] }
 
+/** Who is admitted first where not all can be. The tokens are the same. */
+export type Priority = 'high' | 'normal' | 'low'
+
 export interface GenerateInput {
   readonly requestId?: string | undefined // generated when absent or empty
   readonly model?: string | undefined // the served one when absent or empty
@@ -49,6 +52,7 @@ export interface GenerateInput {
   readonly returnTrees?: boolean | undefined // chunks carry the token tree of their step
   readonly tenant?: string | undefined // the API key's name
   readonly door?: string | undefined // how the answer is written when it is resumed over HTTP
+  readonly priority?: Priority | undefined // absent: normal
 }
 
 export type FinishReason = 'stop' | 'length' | 'cancelled' | 'error'

@@ -34,7 +34,7 @@ export interface Forward {
   readonly rows: readonly Rows[]
   readonly released: readonly string[]
   readonly traceparent: string | undefined
-  readonly isGivenUp: () => boolean // the sequences run elsewhere meanwhile: no further try
+  readonly isGivenUp: () => boolean // the sequences have ended or run elsewhere meanwhile: no further try
 }
 
 export interface ForwardResult {
@@ -79,7 +79,7 @@ export async function forward(
       if (isLostExpert) for (const holder of placement.table[Number(shard)] ?? []) membership.suspect(holder)
       if (isLostExpert) placement.distrust()
       await new Promise<void>((resolve) => options.clock.after(RETRY_MS, resolve))
-      if (isGivenUp()) throw error
+      if (isGivenUp()) throw new ClusterError('cancelled', `step ${id}: nobody waits for it any more`, { cause: error })
     } finally {
       held.release()
     }

@@ -38,6 +38,7 @@ const recordSchema = z.object({
     includeStop: z.boolean(),
     drafts: z.boolean(),
     returnsTrees: z.boolean(),
+    priority: z.enum(['high', 'normal', 'low']),
     sampling: samplingSchema,
   }),
   outputs: z.array(tokens), // of each choice, as of the last commit point

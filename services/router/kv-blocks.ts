@@ -1,7 +1,8 @@
 // KV accounting of one attention worker, in blocks of 16 tokens. The tensors live there; the router only counts.
 //
 // Invariants
-//   B1  What is held, by running and by kept sequences, never exceeds the capacity; a shared page counts once.
+//   B1  What is held, by running and by kept sequences, never grows above the capacity (this router's share of the worker),
+//       but for one sequence that holds all there is: it may take the whole worker. A shared page counts once.
 //   B2  A sequence's blocks come back exactly once, whatever way it ends.
 
 export const BLOCK_TOKENS = 16
@@ -10,7 +11,10 @@ export const BLOCK_TOKENS = 16
 const PAGE_BLOCKS = 8
 
 export interface KvBlocks {
-  readonly capacity: number // blocks
+  readonly capacity: number // blocks; what is held may be above it after it shrank
+  readonly whole: number // blocks of the worker
+  /** Sets the capacity: another share of the whole. */
+  resize(capacityTokens: number): void
   readonly used: number // by sequences that run
   readonly kept: number // by ended sequences alone, for their prefixes
   /** Grows a sequence's share to hold `tokens`; false where there is no room, and nothing changes then. */
@@ -20,6 +24,7 @@ export interface KvBlocks {
   /** The sequence has ended, and its blocks are kept. */
   keep(sequence: string): void
   release(sequence: string): void
+  holds(sequence: string): boolean
 }
 
 interface Share {
@@ -36,8 +41,9 @@ interface Page {
 
 export const blocksFor = (tokens: number): number => Math.ceil(tokens / BLOCK_TOKENS)
 
-export function createKvBlocks(capacityTokens: number): KvBlocks {
-  const capacity = Math.floor(capacityTokens / BLOCK_TOKENS)
+export function createKvBlocks(wholeTokens: number): KvBlocks {
+  const whole = Math.floor(wholeTokens / BLOCK_TOKENS)
+  let capacity = whole
   const shares = new Map<string, Share>()
   let used = 0
   let kept = 0
@@ -61,7 +67,13 @@ export function createKvBlocks(capacityTokens: number): KvBlocks {
   }
 
   return {
-    capacity,
+    whole,
+    get capacity() {
+      return capacity
+    },
+    resize: (capacityTokens) => {
+      capacity = Math.min(whole, Math.floor(capacityTokens / BLOCK_TOKENS))
+    },
     get used() {
       return used
     },
@@ -72,7 +84,8 @@ export function createKvBlocks(capacityTokens: number): KvBlocks {
       const has = shares.get(sequence)
       const growth = blocksFor(tokens) - (has?.own ?? 0) - (has?.pages.length ?? 0) * PAGE_BLOCKS
       if (growth <= 0) return true
-      if (used + kept + growth > capacity) return false
+      const isAlone = shares.size === 0 || (shares.size === 1 && has !== undefined)
+      if (used + kept + growth > (isAlone ? whole : capacity)) return false
       shareOf(sequence).own += growth
       used += growth
       return true
@@ -107,5 +120,6 @@ export function createKvBlocks(capacityTokens: number): KvBlocks {
       for (const page of share.pages) change(page, -1, share.isKept ? 0 : -1)
       shares.delete(sequence)
     },
+    holds: (sequence) => shares.has(sequence),
   }
 }

@@ -106,6 +106,7 @@ export function requestActor({ router, incarnation, system, requests, cancel }: 
         const record = find({ id, tenant }, asked)
         const { log } = record
         if (!log.isClosed) linger(record)
+        log.noteRead(held)
         return { kind: 'request.events', ...describeLog(record, held) }
       },
       'request.cancel': ({ id, tenant, incarnation: asked }) => {

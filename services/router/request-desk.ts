@@ -10,6 +10,7 @@ import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import type { RouterMetrics } from '../../lib/tracing/metrics.js'
 import { traceparentOf } from '../../lib/tracing/spans.js'
 import { createMemoryStore } from '../../lib/transport/memory-store.js'
+import { createAdmission, type Applicant } from './admission.js'
 import type { SequenceMaker } from './create-sequences.js'
 import type {
   GenerateEvent,
@@ -37,8 +38,6 @@ export interface RequestDeskOptions {
   readonly workers: AttentionWorkers
   readonly metrics: RouterMetrics
   readonly fingerprint: () => string
-  /** Throws where so many new sequences are not taken. */
-  readonly admit: (numSequences: number) => void
   /** Throws where this router serves nobody now. */
   readonly checkServing: () => void
 }
@@ -59,7 +58,9 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     onForgotten: ({ tenant, id, journaled }) => {
       if (journaled !== undefined) void journal.forget(tenant, id).catch(() => undefined) // it expires there by itself
     },
+    onResume: () => workers.kick(),
   })
+  const admission = createAdmission({ backlog: workers, maxWaiting: options.limits.maxWaiting, clock })
   const maker: SequenceMaker = {
     checkpoint,
     idPrefix: `${deps.id}.${deps.incarnation}`,
@@ -124,10 +125,24 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     return record
   }
 
+  /** Throws, and counts, what is wrong with a request or why it is not let in. */
+  const admit = (input: GenerateInput, { tenant, deadlineMs }: RequestName) => {
+    try {
+      checkModel(input.model)
+      const request = validate(input, promptTokens(checkpoint, input.prompt), modelLimits(), () => drawSeed(random))
+      options.checkServing()
+      const applicant: Applicant = { numSequences: request.n, tenant, priority: request.priority, deadlineMs }
+      admission.check(applicant)
+      return { request, applicant }
+    } catch (error) {
+      const { code, details } = ClusterError.from(error)
+      metrics.requestRefused(details.reason ?? code.toUpperCase())
+      throw error
+    }
+  }
+
   const start = (input: GenerateInput, name: RequestName, charge: GenerateOptions['charge']): RequestRecord => {
-    checkModel(input.model)
-    const request = validate(input, promptTokens(checkpoint, input.prompt), modelLimits(), () => drawSeed(random))
-    options.admit(request.n)
+    const { request, applicant } = admit(input, name)
     charge?.(request.prompt.length + request.n * request.maxTokens)
     const record = open(name, {
       'gen_ai.request.choice.count': request.n,
@@ -135,6 +150,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     })
     metrics.requestAccepted(request.prompt.length)
     const { deadlineMs } = name
+    admission.note(applicant, () => record.sequences.length > 0 || record.runsAt !== undefined || record.log.isClosed)
     void life.begin(record, request, { deadlineMs, fingerprint: options.fingerprint(), door: input.door })
     return record
   }

@@ -28,6 +28,7 @@ import type { Sequence } from './sequence.js'
 import type { ValidRequest } from './validate.js'
 
 const POLL_MS = 25
+const PAUSED_POLL_MS = 1_000
 const RETRY_MS = 100
 const RECOVERY_MS = 30_000 // how long the store or the bus may be away
 
@@ -147,6 +148,10 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
         if (followed === undefined) return false
         const { events, isClosed, error } = followed
         if (error !== undefined && LEFT_REASONS.has(error.details.reason ?? '')) return false
+        if (record.log.isPaused && !isClosed) {
+          await pause(PAUSED_POLL_MS) // whoever reads here is slow: so are we, and the owner notices by what we hold
+          continue
+        }
         for (const event of events) record.log.append(event)
         if (error !== undefined) requests.fail(record, error)
         else if (isClosed) requests.finished(record)

@@ -1,15 +1,18 @@
 // The events of one request, in order, kept while it runs and for a while after: every reader (also a second one with
-// the same request id) sees the same events, from the first or from the tokens that it holds already. Bounded by the
-// request's own token limit.
+// the same request id) sees the same events, from the first or from the tokens that it holds already.
 //
 // Invariants
 //   O4  However often a request is begun again, here or on another router, the log takes every token once: what it has
 //       is passed over.
+//   L1  What is kept is bounded by the request's own token limit; what nobody has read yet by PAUSE_BYTES and a step more:
+//       above that the log is paused, and its sequences get no more tokens until half of it is read.
 
 import { ClusterError } from '../../lib/errors.js'
 import type { GenerateEvent, HeldTokens } from './engine.js'
 
 type ChunkEvent = Extract<GenerateEvent, { kind: 'chunk' }>
+
+export const PAUSE_BYTES = 256 * 1024
 
 export interface RequestLog {
   append(event: GenerateEvent): void
@@ -21,8 +24,15 @@ export interface RequestLog {
   /** Tokens of each choice in the log. */
   readonly held: HeldTokens
   readonly numReaders: number
+  readonly numRead: number // events that the furthest reader has taken
+  /** The furthest reader is too far behind. */
+  readonly isPaused: boolean
+  /** Called when that changes; the end of the log ends a pause. */
+  onPause(listener: (isPaused: boolean) => void): void
   /** Beyond the tokens held; ends with the log, or throws its error, or `cancelled` when the signal aborts. */
   read(signal: AbortSignal, held?: HeldTokens): AsyncGenerator<GenerateEvent>
+  /** Somebody who does not `read` has all up to these tokens. */
+  noteRead(held: HeldTokens): void
   /** Resolves at the next event or at the end, or when the signal aborts. */
   changed(signal: AbortSignal): Promise<void>
   /** Counts as a reader until released: somebody reads from time to time. */
@@ -39,9 +49,25 @@ export function createRequestLog(): RequestLog {
   let numReaders = 0
   const held: number[] = []
   let abandoned = (): void => undefined
+  let paused = (_: boolean): void => undefined
+  let isPaused = false
+  let numRead = 0
+  let unreadBytes = 0
 
   const wake = (): void => {
     for (const waker of [...wakers]) waker()
+  }
+
+  const setPaused = (value: boolean): void => {
+    if (value === isPaused) return
+    isPaused = value
+    paused(value)
+  }
+
+  /** A reader has taken the first `count` events. */
+  const taken = (count: number): void => {
+    while (numRead < count) unreadBytes -= bytesOf(events[numRead++])
+    if (unreadBytes <= PAUSE_BYTES / 2) setPaused(false)
   }
 
   const nextChange = (signal: AbortSignal): Promise<void> =>
@@ -76,6 +102,7 @@ export function createRequestLog(): RequestLog {
         const event = events[i]
         if (event !== undefined) {
           i += 1
+          taken(i)
           const rest = beyond(event, held)
           if (rest !== undefined) yield rest
         } else if (isClosed) {
@@ -102,12 +129,15 @@ export function createRequestLog(): RequestLog {
       if (news === undefined) return
       if (news.kind === 'chunk') held[news.choice] = news.offset + news.tokenIds.length
       events.push(news)
+      unreadBytes += bytesOf(news)
+      if (unreadBytes > PAUSE_BYTES) setPaused(true)
       wake()
     },
     close: (error) => {
       if (isClosed) return
       isClosed = true
       failure = error
+      setPaused(false)
       if (numReaders === 0) events = compact(events)
       wake()
     },
@@ -126,7 +156,23 @@ export function createRequestLog(): RequestLog {
     get numReaders() {
       return numReaders
     },
+    get numRead() {
+      return numRead
+    },
+    get isPaused() {
+      return isPaused
+    },
+    onPause: (listener) => {
+      paused = listener
+    },
     read,
+    noteRead: (tokens) => {
+      let count = numRead
+      for (let event = events[count]; event !== undefined; event = events[++count]) {
+        if (event.kind === 'chunk' && beyond(event, tokens) !== undefined) break
+      }
+      taken(count)
+    },
     changed: nextChange,
     hold,
     onAbandoned: (listener) => {
@@ -152,6 +198,18 @@ export function beyond(event: GenerateEvent, held: HeldTokens): GenerateEvent | 
     logprobs: event.logprobs.slice(numHeld),
   }
 }
+
+/** About what an event takes in memory. */
+function bytesOf(event: GenerateEvent | undefined): number {
+  if (event?.kind !== 'chunk') return EVENT_BYTES
+  const { tokenIds, text, logprobs, tree } = event
+  const numLogprobs = logprobs.reduce((sum, { top }) => sum + 1 + top.length, 0)
+  const numParts = numLogprobs + (tree?.nodes.length ?? 0)
+  return EVENT_BYTES + 8 * tokenIds.length + 2 * text.length + PART_BYTES * numParts
+}
+
+const EVENT_BYTES = 200
+const PART_BYTES = 150 // a log-probability, or a node of a tree
 
 /**
  * A finished log keeps one chunk per choice: a later reader gets the same tokens and text in fewer pieces, and no token

@@ -14,6 +14,7 @@ import { requestKey, type Owner } from './journal.js'
 import type { JournaledRun } from './journaled-run.js'
 import { createRequestLog, type RequestLog } from './request-log.js'
 import type { Sequence } from './sequence.js'
+import { watchReader } from './slow-reader.js'
 
 const KEEP_FINISHED = 512
 
@@ -64,6 +65,8 @@ export interface RequestsOptions {
   readonly clock: Clock
   readonly cancelSequences: (sequences: readonly Sequence[]) => void
   readonly onForgotten: (record: RequestRecord) => void
+  /** A reader has caught up whose sequences were paused. */
+  readonly onResume: () => void
 }
 
 /** Identity of a request's body: everything but its id. */
@@ -76,7 +79,7 @@ export function hashBody(input: GenerateInput): string {
   return createHash('sha256').update(plain).digest('hex')
 }
 
-export function createRequests({ clock, cancelSequences, onForgotten }: RequestsOptions): Requests {
+export function createRequests({ clock, cancelSequences, onForgotten, onResume }: RequestsOptions): Requests {
   const records = new Map<string, RequestRecord>()
   const open = new Set<RequestRecord>()
   const idle = new Set<() => void>()
@@ -147,6 +150,7 @@ export function createRequests({ clock, cancelSequences, onForgotten }: Requests
       }
       records.set(requestKey(tenant, id), record)
       open.add(record)
+      watchReader(log, { clock, onResume, onStuck: (error) => fail(record, error) })
       log.onAbandoned(() => fail(record, left(id)))
       if (deadlineMs !== undefined) {
         const late = (): void =>

@@ -19,8 +19,6 @@ import { createRequestDesk } from './request-desk.js'
 import type { Scaling } from './scaling.js'
 import type { AttentionWorkers } from './workers.js'
 
-const RETRY_AFTER_MS = 250
-
 export interface RouterEngineOptions {
   readonly deps: ServiceDeps
   readonly limits: RouterOptions
@@ -70,20 +68,6 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     }
   }
 
-  const admit = (numSequences: number): void => {
-    checkServing()
-    const { maxWaiting } = options.limits
-    if (workers.numWaiting + numSequences > maxWaiting) {
-      throw new ClusterError(
-        'resource_exhausted',
-        `queue: ${workers.numWaiting} sequences wait of at most ${maxWaiting}`,
-        {
-          details: { reason: 'QUEUE_FULL', retryAfterMs: String(RETRY_AFTER_MS) },
-        },
-      )
-    }
-  }
-
   const desk = createRequestDesk({
     deps,
     checkpoint,
@@ -92,7 +76,6 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     workers,
     metrics,
     fingerprint,
-    admit,
     checkServing,
   })
 
@@ -123,7 +106,9 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
       return checkpoint.tokenizer.decode(tokens)
     },
     metrics: () => {
-      metrics.gauges({ running: workers.numRunning, waiting: workers.numWaiting, kvUsage: workers.kvUsage })
+      const { numRunning: running, numWaiting: waiting, kvUsage } = workers
+      metrics.gauges({ running, waiting, kvUsage, parked: workers.numParked })
+      metrics.waitingByClass(workers.waiting())
       const cost = options.stepCost()
       if (cost !== undefined) metrics.stepCost(cost)
       return metrics.text()

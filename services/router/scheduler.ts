@@ -2,29 +2,22 @@
 //
 // Invariants
 //   Z1  Decoding sequences come before prefill; prefill is cut into chunks that fit the token budget.
-//   Z2  No step is planned that the KV capacity cannot hold: the youngest sequence is preempted (recomputed later).
-//   Z3  Waiting sequences are admitted in order of arrival; a preempted one goes to the front.
+//   Z2  No step is planned that the KV capacity cannot hold: of the lowest class the youngest sequence is preempted
+//       (recomputed later). A sequence alone may exceed the capacity up to the whole of the worker.
+//   Z3  Who is admitted next is the waiting queue's to say (`waiting-queue.ts`).
 //   Z4  Where more decode than the token budget allows, they take turns.
-//   Z5  Sequences that ended are kept for their prefixes as long as nobody needs the room, in half of it at most.
+//   Z5  A sequence whose reader is too slow is parked: in no step, its KV kept as long as nobody needs the room.
 
 import { ClusterError } from '../../lib/errors.js'
-import { BLOCK_TOKENS, blocksFor, createKvBlocks, type KvBlocks } from './kv-blocks.js'
+import { BLOCK_TOKENS, blocksFor, type KvBlocks } from './kv-blocks.js'
+import { createKvRoom } from './kv-room.js'
 import { UNPACED, type Pace } from './pace.js'
-import { createPrefixCache, NO_PREFIXES } from './prefix-cache.js'
-import {
-  decodeRows,
-  isDecoding,
-  prefillRows,
-  restart,
-  rootOnly,
-  startFrom,
-  type Rows,
-  type Sequence,
-} from './sequence.js'
+import { decodeRows, isDecoding, prefillRows, restart, rootOnly, type Rows, type Sequence } from './sequence.js'
 import { shapeOf } from './step-shape.js'
+import { createWaitingQueue, PRIORITIES } from './waiting-queue.js'
 
 export interface SchedulerLimits {
-  readonly kvTokens: number
+  readonly kvTokens: number // of the worker
   readonly maxRunning: number
   readonly tokenBudget: number // rows a step
   readonly prefillChunk: number // rows of one prompt a step
@@ -35,8 +28,13 @@ export interface SchedulerLimits {
 export interface Scheduler {
   readonly blocks: KvBlocks
   readonly running: readonly Sequence[]
-  readonly waiting: readonly Sequence[]
+  readonly waiting: readonly Sequence[] // in no order that counts
+  readonly numWaiting: number
+  readonly parked: readonly Sequence[]
+  has(sequence: Sequence): boolean
   readonly preemptions: number
+  /** From the next step on this many of the worker's tokens may be used. */
+  resize(kvTokens: number): void
   enqueue(sequence: Sequence): void
   /** The rows of the next step; empty when there is nothing to do. */
   schedule(): Rows[]
@@ -57,6 +55,12 @@ export interface Scheduler {
   requeue(sequence: Sequence): void
   /** The same after the worker refused its rows: the prefix that it was to take over is not trusted again. */
   refuse(sequence: Sequence): void
+  /** Nothing is admitted for so long: the worker has less room than was thought. */
+  hold(delayMs: number): void
+  /** How much longer, until `schedule` has looked again; undefined: nothing is held. */
+  readonly heldMs: number | undefined
+  /** The sequence was given output tokens. */
+  served(sequence: Sequence, numTokens: number): void
   /** Everything, for moving to another worker. */
   takeAll(): Sequence[]
   /** Sequences whose KV the worker may drop, since the last call. */
@@ -65,92 +69,106 @@ export interface Scheduler {
   takeEnded(): string[]
 }
 
+export interface SchedulerHooks {
+  readonly now?: () => number // milliseconds; without it nothing ages
+  /** A waiting sequence was admitted. */
+  readonly onAdmitted?: () => void
+}
+
 /** `pace` sizes prefill chunks below the limits. */
-export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED): Scheduler {
-  const blocks = createKvBlocks(limits.kvTokens)
+export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED, hooks: SchedulerHooks = {}): Scheduler {
+  const { now = () => 0, onAdmitted } = hooks
+  const queue = createWaitingQueue()
   let running: Sequence[] = []
-  let waiting: Sequence[] = []
-  const prefixes = limits.prefixCache ? createPrefixCache() : NO_PREFIXES
-  let released: string[] = []
+  let parked: Sequence[] = []
   let ended: string[] = []
   let preemptions = 0
+  let heldUntilMs: number | undefined
   const lastTurn = new WeakMap<Sequence, number>() // to decode, where not all can at once
   let numTurns = 0
 
-  const drop = (id: string): void => {
-    blocks.release(id)
-    prefixes.forget(id)
-    released.push(id)
-  }
+  const without = (sequences: Sequence[], sequence: Sequence): Sequence[] =>
+    sequences.filter((other) => other !== sequence)
 
   const free = (sequence: Sequence): void => {
-    running = running.filter((other) => other !== sequence)
-    drop(sequence.id)
+    running = without(running, sequence)
+    if (room.blocks.holds(sequence.id)) room.drop(sequence.id)
     ended.push(sequence.id)
   }
 
-  /** Room for a sequence, at the cost of kept ones (Z5). */
-  const reserve = (id: string, tokens: number, except?: string): boolean => {
-    while (!blocks.reserve(id, tokens)) {
-      const oldest = prefixes.oldest(except)
-      if (oldest === undefined) return false
-      drop(oldest)
-    }
+  const giveWay = (): boolean => {
+    const holder = parked.find(({ id }) => room.blocks.holds(id))
+    if (holder === undefined) return false
+    free(holder)
+    restart(holder)
     return true
   }
-
-  const retire = (sequence: Sequence): void => {
-    if (!running.includes(sequence)) return
-    if (!prefixes.keep(sequence.id)) {
-      free(sequence)
-      return
-    }
-    running = running.filter((other) => other !== sequence)
-    blocks.keep(sequence.id)
-    ended.push(sequence.id)
-    for (let oldest = prefixes.oldest(); oldest && blocks.kept > blocks.capacity / 2; oldest = prefixes.oldest()) {
-      drop(oldest)
-    }
-  }
-
-  /** A place among the running for the next sequence, with the KV of its prefix where somebody holds it. */
-  const take = (next: Sequence, needed: number): boolean => {
-    const prefix = prefixes.find(next.tokens)
-    if (prefix === undefined) return reserve(next.id, needed)
-    blocks.share(prefix.sequence, next.id, prefix.length)
-    if (reserve(next.id, needed, prefix.sequence)) {
-      startFrom(next, prefix)
-      return true
-    }
-    blocks.release(next.id)
-    return reserve(next.id, needed) // there is room only where the prefix itself is given up
-  }
+  const room = createKvRoom({ ...limits, giveWay })
+  const { blocks } = room
 
   const requeue = (sequence: Sequence): void => {
     free(sequence)
     restart(sequence)
-    waiting = [sequence, ...waiting.filter((other) => other !== sequence)]
+    queue.remove(sequence)
+    queue.putBack([sequence], now())
   }
 
-  /** Room for a running sequence's next rows; takes it from the youngest others where needed. */
+  const preempt = (sequence: Sequence): void => {
+    requeue(sequence)
+    preemptions += 1
+  }
+
+  /** Of the lowest class the youngest. */
+  const nextVictim = (): Sequence | undefined => {
+    const rank = ({ priority }: Sequence): number => PRIORITIES.indexOf(priority)
+    const lowest = Math.max(...running.map(rank))
+    return running.findLast((sequence) => rank(sequence) === lowest)
+  }
+
+  /** Room for a running sequence's next rows; takes it from others where needed. */
   const makeRoom = (sequence: Sequence, tokens: number): boolean => {
-    while (!reserve(sequence.id, tokens)) {
-      const youngest = running.at(-1)
-      if (youngest === undefined || youngest === sequence) return false
-      requeue(youngest)
-      preemptions += 1
+    while (!room.reserve(sequence.id, tokens)) {
+      const victim = nextVictim()
+      if (victim === undefined || victim === sequence) return false
+      preempt(victim)
     }
     return true
   }
 
+  /** After the capacity shrank; a sequence alone may stay. */
+  const fit = (): void => {
+    for (let victim = nextVictim(); victim && running.length > 1 && !room.fit(); victim = nextVictim()) preempt(victim)
+  }
+
+  const unpark = (sequence: Sequence): void => {
+    const isHeld = blocks.holds(sequence.id)
+    if (isHeld && running.length >= limits.maxRunning) return // its place is taken; the next free one is its
+    parked = without(parked, sequence)
+    if (isHeld) running.push(sequence)
+    else queue.putBack([sequence], now())
+  }
+
+  const park = (): void => {
+    const slow = running.filter(({ emitter }) => emitter.isPaused)
+    for (const sequence of slow) running = without(running, sequence)
+    parked.push(...slow)
+    for (const sequence of [...parked]) if (!sequence.emitter.isPaused) unpark(sequence)
+  }
+
   const admit = (): void => {
-    for (let next = waiting[0]; next !== undefined && running.length < limits.maxRunning; next = waiting[0]) {
+    if (heldUntilMs !== undefined && now() < heldUntilMs) return
+    heldUntilMs = undefined
+    const head = (): Sequence | undefined => (running.length < limits.maxRunning ? queue.head(now()) : undefined)
+    for (let next = head(); next !== undefined; next = head()) {
       const needed = next.tokens.length + 1
-      const canEverFit = blocksFor(needed) <= blocks.capacity
-      if (canEverFit && !take(next, needed)) return
-      waiting = waiting.slice(1)
-      if (canEverFit) running.push(next)
-      else next.emitter.fail(tooLarge(needed, blocks.capacity)) // it came from a larger worker; nothing behind it may wait
+      const { isPaused } = next.emitter
+      const canEverFit = blocksFor(needed) <= blocks.whole
+      if (!isPaused && canEverFit && !room.start(next, needed)) return
+      queue.take(next)
+      onAdmitted?.()
+      if (isPaused) parked.push(next)
+      else if (canEverFit) running.push(next)
+      else next.emitter.fail(tooLarge(needed, blocks.whole)) // it came from a larger worker; nothing behind it may wait
     }
   }
 
@@ -169,15 +187,14 @@ export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED): 
     for (const sequence of decodingInTurn()) {
       if (!running.includes(sequence)) continue // preempted for one before it
       if (makeRoom(sequence, sequence.tokens.length)) rows.push(decodeRows(sequence, rootOnly(sequence)))
-      else {
-        requeue(sequence)
-        preemptions += 1
-      }
+      else preempt(sequence)
     }
     return rows.filter((planned) => running.includes(planned.sequence))
   }
 
   const schedule = (): Rows[] => {
+    park()
+    fit()
     admit()
     const rows = scheduleDecodes()
     const chunkSize = pace.begin(shapeOf(rows))
@@ -198,52 +215,66 @@ export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED): 
       return running
     },
     get waiting() {
-      return waiting
+      return queue.sequences
     },
+    get numWaiting() {
+      return queue.size
+    },
+    get parked() {
+      return parked
+    },
+    has: (sequence) => queue.has(sequence) || running.includes(sequence) || parked.includes(sequence),
     get preemptions() {
       return preemptions
     },
-    enqueue: (sequence) => {
-      waiting = [...waiting, sequence]
-    },
+    resize: (kvTokens) => blocks.resize(kvTokens),
+    enqueue: (sequence) => queue.add(sequence, now()),
     schedule,
     treeRoom: (rows) => limits.tokenBudget - rows.reduce((sum, { tree }) => sum + tree.tokens.length, 0),
     maxTreeNodes: limits.maxTreeNodes,
     widen: (rows, tree) => {
-      const hasRoom = reserve(rows.sequence.id, rows.sequence.tokens.length + tree.tokens.length)
+      const hasRoom = room.reserve(rows.sequence.id, rows.sequence.tokens.length + tree.tokens.length)
       return hasRoom ? decodeRows(rows.sequence, tree) : rows
     },
     remove: (sequence) => {
-      waiting = waiting.filter((other) => other !== sequence)
-      if (running.includes(sequence)) free(sequence)
+      queue.remove(sequence)
+      if (running.includes(sequence) || parked.includes(sequence)) free(sequence)
+      parked = without(parked, sequence)
     },
     note: (sequence, length) => {
-      if (running.includes(sequence)) prefixes.note(sequence.id, sequence.tokens, length)
+      if (running.includes(sequence)) room.prefixes.note(sequence.id, sequence.tokens, length)
     },
-    retire,
-    cached: (tokens) => prefixes.peek(tokens),
+    retire: (sequence) => {
+      if (!running.includes(sequence)) return
+      running = without(running, sequence)
+      room.keep(sequence.id)
+      ended.push(sequence.id)
+    },
+    cached: (tokens) => room.prefixes.peek(tokens),
     requeue,
     refuse: (sequence) => {
-      const holder = sequence.epoch === 0 ? sequence.prefix?.sequence : undefined
-      if (holder !== undefined && prefixes.kept.includes(holder)) drop(holder)
-      else if (holder !== undefined) prefixes.forget(holder)
+      room.distrust(sequence)
       requeue(sequence)
     },
+    hold: (delayMs) => {
+      heldUntilMs = now() + delayMs
+    },
+    get heldMs() {
+      return heldUntilMs === undefined ? undefined : Math.max(0, heldUntilMs - now())
+    },
+    served: (sequence, numTokens) => queue.served(sequence, numTokens),
     takeAll: () => {
-      const all = [...running, ...waiting]
-      for (const sequence of [...running]) {
+      const active = [...running, ...parked]
+      const waiting = queue.takeAll()
+      for (const sequence of active) {
         free(sequence)
         restart(sequence)
       }
-      waiting = []
-      for (const id of prefixes.kept) drop(id)
-      return all
+      parked = []
+      room.dropKept()
+      return [...active, ...waiting]
     },
-    takeReleased: () => {
-      const ids = released
-      released = []
-      return ids
-    },
+    takeReleased: () => room.takeReleased(),
     takeEnded: () => {
       const ids = ended
       ended = []

@@ -4,7 +4,7 @@
 //   Q1  `tokens` = prompt + output; the KV of the first `base` of them exists on `worker` once `accepted` is committed.
 //   Q2  `restart` loses no token: the sequence is prefilled again from its tokens, and I1 makes the rest the same.
 
-import type { StepNode, StepTree } from './engine.js'
+import type { Priority, StepNode, StepTree } from './engine.js'
 import type { HiddenBacklog } from './hidden-backlog.js'
 import type { Prefix } from './prefix-cache.js'
 import type { TypicalThresholds } from '../../lib/sampling/typical.js'
@@ -27,6 +27,7 @@ export interface Sequence {
   readonly returnsTrees: boolean // `push` wants the tree of every step
   readonly traceparent: string | undefined // of its request's span
   readonly emitter: SequenceEmitter
+  priority: Priority // rises with long waiting
   tokens: number[]
   base: number
   epoch: number // of the next step
@@ -74,6 +75,7 @@ export interface SequenceEmitter {
   /** Ends it without a word: the sequence runs elsewhere. */
   detach(): void
   readonly isClosed: boolean
+  readonly isPaused: boolean // its reader is too far behind: no more tokens for now
 }
 
 export interface Ending {

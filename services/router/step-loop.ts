@@ -10,21 +10,23 @@
 //   N2  Sequences of a lost worker are prefilled elsewhere from their tokens (I1 makes the rest the same).
 //   N3  No wait without a deadline (I5).
 
-import type { Span, Tracer } from '@opentelemetry/api'
+import type { Tracer } from '@opentelemetry/api'
 import { ClusterError } from '../../lib/errors.js'
 import { inSpan } from '../../lib/tracing/spans.js'
 import { readI32 } from '../../lib/wire/tensor.js'
 import type { CostModel } from './cost-model.js'
 import { forward, type EntryResult, type ForwardOptions } from './forward.js'
-import type { AcceptedNodes } from './draft-account.js'
 import { keepHidden } from './hidden-backlog.js'
 import type { Proposer } from './proposer.js'
 import type { Scheduler } from './scheduler.js'
 import { isDecoding, numOutput, type Rows, type Sequence } from './sequence.js'
-import { createSpeculation, reportNodes, stepTree, type DraftedStep, type NodeReport } from './speculation.js'
+import { createSpeculation, stepTree, type DraftedStep } from './speculation.js'
+import { describeSpan, describeStep, type StepReport } from './step-report.js'
 import { verify, verifyTypical } from './verify.js'
 
 const MAX_RESTARTS = 20
+const LEAST_HOLD_MS = 50 // after a worker had no room; doubled each time: half a minute in all
+const MOST_HOLD_MS = 2_000
 
 export interface StepLoopOptions extends ForwardOptions {
   readonly scheduler: Scheduler
@@ -37,20 +39,6 @@ export interface StepLoopOptions extends ForwardOptions {
   /** The worker is lost: its sequences must go elsewhere. */
   readonly onWorkerLost: () => void
   readonly onStep: (step: StepReport) => void
-}
-
-export interface StepReport {
-  readonly drafted: number
-  readonly accepted: number
-  readonly nodes: readonly NodeReport[]
-  readonly numAsked: number // sequences for which a drafter was asked
-  readonly offered: number // nodes that it proposed
-  readonly price: number
-  readonly draftMs: number // waited for it
-  readonly sequences: number
-  readonly rows: number
-  readonly emitted: number
-  readonly durationMs: number
 }
 
 export interface StepLoop {
@@ -77,6 +65,7 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
   let isStopped = false
   let isFinishing = false
   let running = Promise.resolve()
+  let cancelWake = (): void => undefined
 
   const step = async (): Promise<boolean> => {
     const planned = scheduler.schedule()
@@ -92,7 +81,10 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       const { rows, shape } = drafted
       if (isStopped) return // as below: a step of sequences that run elsewhere must not reach the worker
       const predictedMs = cost.predict(shape)
-      const sampled = await forward(options, { id, rows, released, traceparent, isGivenUp: () => isStopped })
+      // A step for nobody is not tried again: what waits behind it would wait for nothing.
+      const isGivenUp = (): boolean =>
+        isStopped || (rows.length > 0 && rows.every(({ sequence }) => sequence.emitter.isClosed))
+      const sampled = await forward(options, { id, rows, released, traceparent, isGivenUp })
       if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
       const verified = sampled.entries.flatMap((entry) => verifyEntry(options, entry.rows, entry.result))
       const accepted = new Map(verified.map((entry) => [entry.rows.sequence, entry.acceptedNodes]))
@@ -122,61 +114,26 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       }
     }
     isRunning = false
+    cancelWake()
+    const { heldMs } = scheduler
+    if (heldMs !== undefined && !isStopped) cancelWake = options.clock.after(heldMs, kick)
+  }
+
+  const kick = (): void => {
+    isKicked = true
+    if (!isRunning && !isStopped && !isFinishing) running = run()
   }
 
   return {
-    kick: () => {
-      isKicked = true
-      if (!isRunning && !isStopped && !isFinishing) running = run()
-    },
+    kick,
     finish: () => {
       isFinishing = true
       return running
     },
     stop: () => {
       isStopped = true
+      cancelWake()
     },
-  }
-}
-
-type Outcome = Pick<StepReport, 'emitted' | 'durationMs'>
-
-function describeStep(step: DraftedStep, accepted: AcceptedNodes, outcome: Outcome): StepReport {
-  const nodes = reportNodes(step, accepted)
-  return {
-    ...outcome,
-    sequences: step.rows.length,
-    rows: step.shape.rows,
-    drafted: nodes.length,
-    accepted: nodes.filter(({ isAccepted }) => isAccepted).length,
-    nodes,
-    numAsked: step.asked.length,
-    offered: [...step.choice.nodes.keys()].reduce((sum, { tree }) => sum + tree.tokens.length - 1, 0),
-    price: step.choice.price,
-    draftMs: step.waitedMs,
-  }
-}
-
-/** The step's figures, and each tree as an event. */
-function describeSpan(span: Span, report: StepReport, step: DraftedStep): void {
-  span.setAttributes({
-    'banyan.step.sequences': report.sequences,
-    'banyan.step.rows': report.rows,
-    'banyan.step.drafted': report.drafted,
-    'banyan.step.accepted': report.accepted,
-  })
-  if (!span.isRecording()) return
-  for (const { sequence, tree } of step.rows) {
-    const draft = step.drafts.get(sequence)
-    if (draft === undefined) continue
-    span.addEvent('banyan.tree', {
-      'banyan.sequence': sequence.id,
-      'banyan.tree.tokens': [...Array.from(tree.tokens)],
-      'banyan.tree.parents': [...Array.from(tree.parents)],
-      'banyan.tree.values': Array.from(draft.nodes, (node) => draft.proposal.values[node] ?? 0),
-      'banyan.tree.accepted': [...sequence.accepted],
-      'banyan.tree.price': report.price,
-    })
   }
 }
 
@@ -194,9 +151,7 @@ function verifyEntry({ scheduler }: StepLoopOptions, rows: Rows, result: EntryRe
     return []
   }
   if (result.error !== undefined) {
-    sequence.restarts += 1
-    if (sequence.restarts <= MAX_RESTARTS) scheduler.refuse(sequence)
-    else fail(scheduler, sequence, new ClusterError('internal', result.error.message))
+    refused(scheduler, sequence, result.error)
     return []
   }
   const samples = readI32(result.tokens, 'samples')
@@ -211,6 +166,24 @@ function verifyEntry({ scheduler }: StepLoopOptions, rows: Rows, result: EntryRe
       : verifyTypical(tree, samples, readI32(result.typical, 'typical'), isEnd)
   const logprobs = result.logprobs.slice(0, acceptedNodes.length) // of the sampled path, which this one begins
   return [{ rows, acceptedNodes, tokens, logprobs, hidden: result.hidden }]
+}
+
+/**
+ * A refused entry is computed again from its tokens; where the worker had no room for it (other routers use it, too),
+ * after a while.
+ */
+function refused(scheduler: Scheduler, sequence: Sequence, error: NonNullable<EntryResult['error']>): void {
+  const isFull = error.code === 'resource_exhausted'
+  sequence.restarts += 1
+  if (sequence.restarts > MAX_RESTARTS) {
+    const failure = isFull
+      ? new ClusterError('resource_exhausted', error.message, { details: { reason: 'KV_FULL' } })
+      : new ClusterError('internal', error.message)
+    fail(scheduler, sequence, failure)
+    return
+  }
+  scheduler.refuse(sequence)
+  if (isFull) scheduler.hold(Math.min(MOST_HOLD_MS, LEAST_HOLD_MS * 2 ** (sequence.restarts - 1)))
 }
 
 /** The accepted path is committed on the worker by the next step's frame; here it is only noted. */
@@ -240,6 +213,7 @@ function emit({ scheduler }: StepLoopOptions, verified: Verified, drafted: Draft
   const room = sequence.limits.maxTokens - numOutput(sequence)
   const kept = tokens.slice(0, room)
   sequence.tokens.push(...kept)
+  scheduler.served(sequence, kept.length)
   const isDecoded = rows.sampled.length === tree.tokens.length // a prefill samples at its last row alone
   const isShown = sequence.returnsTrees && isDecoded
   const shown = isShown ? stepTree(drafted, rows, { accepted: acceptedNodes, stepMs }) : undefined

@@ -4,7 +4,7 @@
 import { ClusterError } from '../../lib/errors.js'
 import type { GenerationDefaults } from '../../lib/model/checkpoint.js'
 import type { SamplingParams } from '../../lib/sampling/params.js'
-import type { GenerateInput, SamplingInput } from './engine.js'
+import type { GenerateInput, Priority, SamplingInput } from './engine.js'
 
 export const MAX_CHOICES = 64
 export const MAX_LOGPROBS = 20
@@ -17,7 +17,7 @@ const MAX_UINT64 = 2n ** 64n - 1n
 export interface ModelLimits {
   readonly vocabSize: number
   readonly maxPositions: number
-  readonly kvTokens: number // of one attention worker
+  readonly kvTokens: number // of the smallest attention worker
   readonly eosTokenIds: readonly number[]
   readonly defaults: GenerationDefaults
 }
@@ -30,6 +30,7 @@ export interface ValidRequest {
   readonly includeStop: boolean
   readonly drafts: boolean
   readonly returnsTrees: boolean
+  readonly priority: Priority
   readonly sampling: SamplingParams // choice-independent; the seed is the given or the drawn one
 }
 
@@ -85,20 +86,28 @@ export function validate(
     includeStop: fields.includeStop ?? false,
     drafts: input.speculation ?? true,
     returnsTrees: input.returnTrees ?? false,
+    priority: input.priority ?? 'normal',
     sampling: { ...checkSampling(fields, limits, maxTokens), seed, logprobs: checkLogprobs(input.logprobs) },
   }
 }
 
+const describeKv = ({ kvTokens }: ModelLimits): string => `the KV cache of a worker holds ${kvTokens} tokens`
+
+function refuseForKv(field: string, message: string): never {
+  throw new ClusterError('invalid_argument', `${field}: ${message}`, { details: { reason: 'KV_TOO_SMALL', field } })
+}
+
 function resolveMaxTokens(asked: number | undefined, promptLength: number, limits: ModelLimits): number {
   const room = Math.min(limits.maxPositions, limits.kvTokens) - promptLength
-  if (room < 1) {
-    throw new ClusterError(
-      'resource_exhausted',
-      `prompt: ${promptLength} tokens do not fit the KV cache of ${limits.kvTokens} tokens`,
-      { details: { reason: 'KV_TOO_SMALL' } },
+  if (room < 1)
+    refuseForKv('prompt', `${promptLength} tokens: ${describeKv(limits)}, so at most ${limits.kvTokens - 1} fit`)
+  if (asked === undefined) return room
+  if (asked > room && limits.kvTokens < limits.maxPositions) {
+    refuseForKv(
+      'max_tokens',
+      `want at most ${room} after a prompt of ${promptLength}, got ${asked}: ${describeKv(limits)}`,
     )
   }
-  if (asked === undefined) return room
   return inRange('max_tokens', asked, { min: 1, max: room, isInteger: true })
 }
 

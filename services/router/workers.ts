@@ -6,7 +6,10 @@ import { controlAddress } from '../../lib/actor/ask-while-alive.js'
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { Logger, RouterOptions } from '../../lib/config/service.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
+import type { Backlog } from './admission.js'
 import type { CostModel } from './cost-model.js'
+import { createDrainRate } from './drain-rate.js'
+import { createHomeless } from './homeless.js'
 import { BLOCK_TOKENS } from './kv-blocks.js'
 import type { Membership } from './membership.js'
 import { createPace } from './pace.js'
@@ -14,27 +17,35 @@ import type { PlacementManager } from './placement-manager.js'
 import type { Proposer } from './proposer.js'
 import { createScheduler, type Scheduler } from './scheduler.js'
 import type { Sequence } from './sequence.js'
-import { createStepLoop, type StepLoop, type StepReport } from './step-loop.js'
+import { createStepLoop, type StepLoop } from './step-loop.js'
+import type { StepReport } from './step-report.js'
 
 interface Worker {
   readonly id: string
   readonly incarnation: string
+  readonly kvTokens: number
   readonly scheduler: Scheduler
   readonly loop: StepLoop
   isDraining: boolean // gets no new sequence; those that it has go when its step has ended
 }
 
-export interface AttentionWorkers {
+export interface AttentionWorkers extends Backlog {
   readonly count: number
   readonly numRunning: number
-  readonly numWaiting: number
+  readonly numWaiting: number // those without a worker and parked ones included
+  readonly numParked: number
   readonly kvUsage: number // 0 … 1
   readonly preemptions: number
-  /** KV capacity of the smallest worker, in tokens; 0 while there is none. */
+  /**
+   * KV capacity of the smallest worker, in tokens; 0 while there is none. Not this router's share of it: what a request
+   * may ask for does not depend on how many routers there are.
+   */
   readonly kvTokens: number
   submit(sequences: readonly Sequence[]): void
   /** Takes a sequence out of whatever it is in and tells its worker. */
   cancel(sequences: readonly Sequence[]): void
+  /** Some sequences can go on: look again. */
+  kick(): void
   anyWorker(): string | undefined
   stop(): void
 }
@@ -56,24 +67,32 @@ export interface WorkersOptions {
 export function createAttentionWorkers(options: WorkersOptions): AttentionWorkers {
   const { system, membership, limits } = options
   const workers = new Map<string, Worker>()
-  let homeless: Sequence[] = []
+  const homeless = createHomeless(system.clock)
+  const drainRate = createDrainRate()
 
-  const kvShare = (heartbeat: Heartbeat): number => {
-    const routers = Math.max(1, membership.live('router').length)
-    return Math.floor(heartbeat.capacity.kvTokens / routers)
+  /** Each router uses an equal part of a worker's KV. Where they disagree about their number the worker refuses. */
+  const shareKv = (): void => {
+    const numRouters = Math.max(1, membership.live('router').length)
+    for (const { scheduler, kvTokens, loop } of workers.values()) {
+      scheduler.resize(Math.floor(kvTokens / numRouters))
+      loop.kick()
+    }
   }
 
   const join = (heartbeat: Heartbeat): void => {
     const cost = options.costModel(heartbeat)
     const schedulerLimits = {
-      kvTokens: kvShare(heartbeat),
+      kvTokens: heartbeat.capacity.kvTokens,
       maxRunning: limits.maxRunning,
       tokenBudget: limits.tokenBudget,
       prefillChunk: limits.prefillChunk,
       maxTreeNodes: limits.maxTreeNodes,
       prefixCache: limits.prefixCache,
     }
-    const scheduler = createScheduler(schedulerLimits, createPace(cost, limits.stepTargetMs))
+    const scheduler = createScheduler(schedulerLimits, createPace(cost, limits.stepTargetMs), {
+      now: () => system.clock.monotonicMs(),
+      onAdmitted: () => drainRate.admitted(numWaiting(), system.clock.monotonicMs()),
+    })
     const loop = createStepLoop({
       ...options,
       worker: heartbeat.id,
@@ -87,13 +106,12 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
     workers.set(heartbeat.id, {
       id: heartbeat.id,
       incarnation: heartbeat.incarnation,
+      kvTokens: heartbeat.capacity.kvTokens,
       scheduler,
       loop,
       isDraining: false,
     })
-    const waiting = homeless
-    homeless = []
-    submit(waiting)
+    submit(homeless.takeAll())
   }
 
   const leave = (id: string, why: 'lost' | 'draining'): void => {
@@ -128,14 +146,13 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
       else if (!live.some(isOf(worker))) leave(worker.id, 'lost')
     }
     for (const heartbeat of live) if (!workers.has(heartbeat.id)) join(heartbeat)
+    shareKv()
   }
 
   /** The worker with the least to do: its sequences, and what it would have to prefill of the tokens, in chunks. */
   const lightest = (tokens: readonly number[] = []): Worker | undefined => {
     const load = ({ scheduler }: Worker): number =>
-      scheduler.running.length +
-      scheduler.waiting.length +
-      (tokens.length - scheduler.cached(tokens)) / limits.prefillChunk
+      scheduler.running.length + scheduler.numWaiting + (tokens.length - scheduler.cached(tokens)) / limits.prefillChunk
     const open = [...workers.values()].filter(({ isDraining }) => !isDraining)
     return open.reduce<Worker | undefined>(
       (best, worker) => (best === undefined || load(worker) < load(best) ? worker : best),
@@ -146,16 +163,20 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
   const submit = (sequences: readonly Sequence[]): void => {
     for (const sequence of sequences) {
       const worker = lightest(sequence.tokens)
-      if (worker === undefined) homeless.push(sequence)
+      if (worker === undefined) homeless.add(sequence)
       else worker.scheduler.enqueue(sequence)
     }
-    for (const worker of workers.values()) worker.loop.kick()
+    kick()
+  }
+
+  const kick = (): void => {
+    for (const { loop } of workers.values()) loop.kick()
   }
 
   const cancel = (sequences: readonly Sequence[]): void => {
-    homeless = homeless.filter((sequence) => !sequences.includes(sequence))
+    homeless.remove(sequences)
     for (const { id, scheduler, loop } of workers.values()) {
-      const here = sequences.filter((s) => scheduler.running.includes(s) || scheduler.waiting.includes(s))
+      const here = sequences.filter((sequence) => scheduler.has(sequence))
       for (const sequence of here) scheduler.remove(sequence)
       if (here.length > 0) {
         system.tell(controlAddress(id), 'sequence.cancel', { sequences: here.map((sequence) => sequence.id) })
@@ -167,6 +188,10 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
   const sum = (value: (worker: Worker) => number): number =>
     [...workers.values()].reduce((total, worker) => total + value(worker), 0)
 
+  const numParked = (): number => sum(({ scheduler }) => scheduler.parked.length)
+  const numWaiting = (): number =>
+    homeless.sequences.length + numParked() + sum(({ scheduler }) => scheduler.numWaiting)
+
   membership.onChange(refresh)
 
   return {
@@ -177,24 +202,34 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
       return sum(({ scheduler }) => scheduler.running.length)
     },
     get numWaiting() {
-      return homeless.length + sum(({ scheduler }) => scheduler.waiting.length)
+      return numWaiting()
     },
+    get numParked() {
+      return numParked()
+    },
+    waiting: () => [
+      ...homeless.sequences,
+      ...[...workers.values()].flatMap(({ scheduler }) => [...scheduler.parked, ...scheduler.waiting]),
+    ],
+    msToAdmit: (count) => drainRate.msFor(count, system.clock.monotonicMs()),
     get kvUsage() {
       const capacity = sum(({ scheduler }) => scheduler.blocks.capacity)
-      return capacity === 0 ? 0 : sum(({ scheduler }) => scheduler.blocks.used) / capacity
+      return capacity === 0 ? 0 : Math.min(1, sum(({ scheduler }) => scheduler.blocks.used) / capacity)
     },
     get preemptions() {
       return sum(({ scheduler }) => scheduler.preemptions)
     },
     get kvTokens() {
-      const capacities = [...workers.values()].map(({ scheduler }) => scheduler.blocks.capacity * BLOCK_TOKENS)
+      const capacities = [...workers.values()].map(({ scheduler }) => scheduler.blocks.whole * BLOCK_TOKENS)
       return capacities.length === 0 ? 0 : Math.min(...capacities)
     },
     submit,
     cancel,
+    kick,
     anyWorker: () => lightest()?.id,
     stop: () => {
       for (const { loop } of workers.values()) loop.stop()
+      homeless.stop()
     },
   }
 }

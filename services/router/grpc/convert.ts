@@ -7,6 +7,7 @@ import type {
   GenerateInput,
   HeldTokens,
   InferenceEngine,
+  Priority,
   PromptInput,
   SamplingInput,
 } from '../engine.js'
@@ -27,6 +28,7 @@ export interface WireGenerateRequest {
   readonly top_logprobs: number
   readonly speculation?: boolean
   readonly return_trees: boolean
+  readonly priority: string | number // a number that is no class stays one
 }
 
 export interface WireResumeRequest {
@@ -106,6 +108,25 @@ function samplingOf(sampling: WireSampling | null): SamplingInput {
   }
 }
 
+const PRIORITY: ReadonlyMap<string | number, Priority> = new Map([
+  ['PRIORITY_UNSPECIFIED', 'normal'],
+  ['PRIORITY_HIGH', 'high'],
+  ['PRIORITY_NORMAL', 'normal'],
+  ['PRIORITY_LOW', 'low'],
+])
+
+function priorityOf({ priority }: WireGenerateRequest): Priority {
+  const known = PRIORITY.get(priority)
+  if (known !== undefined) return known
+  throw new ClusterError(
+    'invalid_argument',
+    `priority: want one of ${[...PRIORITY.keys()].join(', ')}, got ${priority}`,
+    {
+      details: { reason: 'INVALID_ARGUMENT', field: 'priority' },
+    },
+  )
+}
+
 export function toGenerateInput(request: WireGenerateRequest, tenant: string): GenerateInput {
   return {
     requestId: request.request_id,
@@ -116,6 +137,7 @@ export function toGenerateInput(request: WireGenerateRequest, tenant: string): G
     logprobs: request.return_logprobs ? request.top_logprobs : undefined,
     speculation: request.speculation,
     returnTrees: request.return_trees,
+    priority: priorityOf(request),
     tenant,
   }
 }

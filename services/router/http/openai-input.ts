@@ -1,6 +1,6 @@
 // From an OpenAI body to what the engine takes.
 
-import type { GenerateInput, PromptInput, SamplingInput } from '../engine.js'
+import type { GenerateInput, Priority, PromptInput, SamplingInput } from '../engine.js'
 import type { ChatBody, CompletionBody } from './schemas.js'
 
 const DEFAULT_COMPLETION_TOKENS = 16 // OpenAI's default for completions; chat takes the rest of the context
@@ -28,6 +28,12 @@ function samplingOf(body: ChatBody | CompletionBody, maxTokens: number | undefin
   }
 }
 
+function priorityOf({ priority }: ChatBody | CompletionBody): Priority | undefined {
+  if (typeof priority !== 'number') return some(priority)
+  if (priority === 0) return 'normal'
+  return priority < 0 ? 'high' : 'low'
+}
+
 export interface RequestContext {
   readonly requestId: string | undefined
   readonly tenant: string
@@ -49,6 +55,7 @@ export function chatInput(body: ChatBody, { requestId, tenant }: RequestContext)
     speculation: some(body.speculation),
     returnTrees: some(body.return_trees),
     door: 'chat',
+    priority: priorityOf(body),
   }
 }
 
@@ -66,6 +73,7 @@ export function completionInputs(body: CompletionBody, { requestId, tenant }: Re
     speculation: some(body.speculation),
     returnTrees: some(body.return_trees),
     door: 'completions',
+    priority: priorityOf(body),
   }))
 }
 

@@ -10,6 +10,11 @@ const flag = z.boolean().nullish()
 /** JSON has no 64-bit integers: a seed beyond 2^53 comes as a decimal string. */
 const seed = z.union([z.int(), z.string().regex(/^\d{1,20}$/, 'want a decimal uint64')]).nullish()
 
+/** A class by name, or a number as vLLM takes it: 0 is normal, below it earlier, above it later. */
+const priority = z
+  .union([z.enum(['high', 'normal', 'low']), z.int()], { error: 'want high, normal, low or an integer' })
+  .nullish()
+
 const common = {
   model: z.string().nullish(),
   temperature: number,
@@ -31,6 +36,7 @@ const common = {
   return_token_ids: flag,
   return_trees: flag,
   speculation: flag,
+  priority,
   stream: flag,
   stream_options: z.looseObject({ include_usage: flag }).nullish(),
 }

@@ -30,6 +30,7 @@ const REQUEST: ValidRequest = {
   includeStop: false,
   drafts: true,
   returnsTrees: false,
+  priority: 'normal',
   sampling: { ...NEUTRAL_SAMPLING, seed: 2n ** 63n + 1n, logitBias: [[4, -1.5]] },
 }
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
@@ -67,6 +68,7 @@ describe('where a request runs', function () {
       clock: systemClock,
       cancelSequences: (sequences) => void withdrawn.push(...sequences),
       onForgotten: () => undefined,
+      onResume: () => undefined,
     })
     const incarnation = `${name}-1`
     const life = createRequestLife({

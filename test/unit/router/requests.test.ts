@@ -32,6 +32,7 @@ describe('requests', () => {
       clock,
       cancelSequences: () => undefined,
       onForgotten: ({ id }) => void forgotten.push(id),
+      onResume: () => undefined,
     })
     const open = (id: string, deadlineMs?: number) => requests.open({ id, tenant: '', bodyHash: 'body', deadlineMs })
     return { clock, requests, open, forgotten }

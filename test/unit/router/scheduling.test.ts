@@ -12,7 +12,8 @@ import { isDecoding, noStats, type Sequence } from '../../../services/router/seq
 
 function sequence(id: string, promptLength: number): Sequence {
   const nothing = (): undefined => undefined
-  const emitter = { push: nothing, replay: nothing, finish: nothing, fail: nothing, detach: nothing, isClosed: false }
+  const ends = { finish: nothing, fail: nothing, detach: nothing, isClosed: false, isPaused: false }
+  const emitter = { push: nothing, replay: nothing, ...ends }
   const sampling = NEUTRAL_SAMPLING
   return {
     id,
@@ -22,6 +23,7 @@ function sequence(id: string, promptLength: number): Sequence {
     emitter,
     drafts: false,
     tenant: '',
+    priority: 'normal',
     returnsTrees: false,
     traceparent: undefined,
     limits: { maxTokens: 1000, endTokenIds: new Set() },

@@ -7,6 +7,7 @@ export interface TestSequence extends Sequence {
   readonly emitted: number[]
   readonly failures: unknown[]
   readonly ending: () => Ending | undefined
+  isPaused: boolean // its reader is slow
 }
 
 /** A sequence that ends after `maxTokens` tokens. */
@@ -14,10 +15,11 @@ export function createTestSequence(id: string, prompt: readonly number[], maxTok
   const emitted: number[] = []
   const failures: unknown[] = []
   let ending: Ending | undefined
-  return {
+  const sequence: TestSequence = {
     id,
     emitted,
     failures,
+    isPaused: false,
     ending: () => ending,
     choice: 0,
     promptLength: prompt.length,
@@ -25,6 +27,7 @@ export function createTestSequence(id: string, prompt: readonly number[], maxTok
     limits: { maxTokens, endTokenIds: new Set() },
     drafts: true,
     tenant: '',
+    priority: 'normal',
     returnsTrees: false,
     traceparent: undefined,
     emitter: {
@@ -39,6 +42,9 @@ export function createTestSequence(id: string, prompt: readonly number[], maxTok
       get isClosed() {
         return ending !== undefined || failures.length > 0
       },
+      get isPaused() {
+        return sequence.isPaused
+      },
     },
     tokens: [...prompt],
     base: 0,
@@ -51,6 +57,7 @@ export function createTestSequence(id: string, prompt: readonly number[], maxTok
     hidden: undefined,
     stats: noStats(),
   }
+  return sequence
 }
 
 export const promptOf = (length: number, seed = 0): number[] =>

@@ -30,6 +30,8 @@ export interface ToyFaults {
   readonly afterStep?: (step: MessageOf<'attention.step'>) => ClusterError | undefined
   /** An entry that is refused before it changes anything. */
   readonly refuse?: (entry: StepEntry) => boolean
+  /** The same for want of room. */
+  readonly isFull?: (entry: StepEntry) => boolean
 }
 
 export interface ToyAttention {
@@ -57,6 +59,7 @@ export function startToyAttention(address: string, faults: ToyFaults = {}): ToyA
     const result = { sequence: entry.sequence, epoch: entry.epoch, tokens: packI32([]), logprobs: [] }
     try {
       if (faults.refuse?.(entry) === true) throw new ClusterError('failed_precondition', 'refused by the test')
+      if (faults.isFull?.(entry) === true) throw new ClusterError('resource_exhausted', 'full, says the test')
       const state = entry.start ? openSequence(entry.start, pool, held) : held.get(entry.sequence)
       if (state === undefined) throw new ClusterError('failed_precondition', 'not held here')
       advance(state, entry, limits)

@@ -33,6 +33,7 @@ describe('validate', () => {
       includeStop: false,
       drafts: true,
       returnsTrees: false,
+      priority: 'normal',
       sampling: {
         temperature: 0.7,
         topP: 0.9,
@@ -119,7 +120,11 @@ describe('validate', () => {
 
   it('plans no more tokens than the KV cache holds', () => {
     assert.equal(check({}, {}, { kvTokens: 16 }).maxTokens, 13)
-    assert.throws(() => check({}, {}, { kvTokens: 3 }), /3 tokens do not fit the KV cache of 3 tokens/)
+    const isForKv = (field: string) => (error: unknown) =>
+      names(field)(error) && error instanceof ClusterError && error.details.reason === 'KV_TOO_SMALL'
+    assert.throws(() => check({}, {}, { kvTokens: 3 }), isForKv('prompt'))
+    assert.throws(() => check({ maxTokens: 14 }, {}, { kvTokens: 16 }), isForKv('max_tokens'))
+    assert.throws(() => check({ maxTokens: 14 }, {}, { kvTokens: 16 }), /holds 16 tokens/)
   })
 })
 

@@ -11,6 +11,7 @@ import { createScheduler } from '../../../services/router/scheduler.js'
 import { createAttentionWorkers } from '../../../services/router/workers.js'
 import { eventually } from '../../helpers/eventually.js'
 import { noDrafts } from './drafts.js'
+import { placed } from './placed.js'
 import { createTestSequence, promptOf } from './sequences.js'
 import { plainTokens, startToyAttention, type ToyAttention } from './toy-attention.js'
 
@@ -43,18 +44,7 @@ describe('attention workers', () => {
       system: toy.system,
       tracer: trace.getTracer('test'),
       logger: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
-      placement: {
-        epoch: 1,
-        table: [],
-        replicas: 1,
-        copies: 1,
-        hold: () => ({ table: [], epoch: 1, release: () => undefined }),
-        isComplete: () => true,
-        reconcile: () => undefined,
-        setReplicas: () => undefined,
-        distrust: () => undefined,
-        stop: () => undefined,
-      },
+      placement: placed,
       proposer: noDrafts,
       limits: {
         ...limits,
@@ -85,12 +75,12 @@ describe('attention workers', () => {
     assert.equal(workers.kvTokens, 96)
   })
 
-  it('promises no more than it took when it met the worker, also when the other router goes', () => {
+  it('promises the same however many routers share the worker', () => {
     const { membership, workers } = start()
     for (const id of ['r0', 'r1']) membership.observe(beat({ role: 'router', id }), 0)
     membership.observe(beat({ role: 'attention', id: 'attention', capacity: { kvTokens: 640, maxRows: 0 } }), 0)
     membership.observe(beat({ role: 'router', id: 'r1', state: 'stopped' }), 0)
-    assert.equal(workers.kvTokens, 320)
+    assert.equal(workers.kvTokens, 640)
   })
 
   it('keeps sequences without a worker until one comes', async () => {

@@ -1,0 +1,60 @@
+// What is told of a step: its figures for the metrics, and its trees as events of its span.
+
+import type { Span } from '@opentelemetry/api'
+import type { AcceptedNodes } from './draft-account.js'
+import { reportNodes, type DraftedStep, type NodeReport } from './speculation.js'
+
+export interface StepReport {
+  readonly drafted: number
+  readonly accepted: number
+  readonly nodes: readonly NodeReport[]
+  readonly numAsked: number // sequences for which a drafter was asked
+  readonly offered: number // nodes that it proposed
+  readonly price: number
+  readonly draftMs: number // waited for it
+  readonly sequences: number
+  readonly rows: number
+  readonly emitted: number
+  readonly durationMs: number
+}
+
+type Outcome = Pick<StepReport, 'emitted' | 'durationMs'>
+
+export function describeStep(step: DraftedStep, accepted: AcceptedNodes, outcome: Outcome): StepReport {
+  const nodes = reportNodes(step, accepted)
+  return {
+    ...outcome,
+    sequences: step.rows.length,
+    rows: step.shape.rows,
+    drafted: nodes.length,
+    accepted: nodes.filter(({ isAccepted }) => isAccepted).length,
+    nodes,
+    numAsked: step.asked.length,
+    offered: [...step.choice.nodes.keys()].reduce((sum, { tree }) => sum + tree.tokens.length - 1, 0),
+    price: step.choice.price,
+    draftMs: step.waitedMs,
+  }
+}
+
+/** The step's figures, and each tree as an event. */
+export function describeSpan(span: Span, report: StepReport, step: DraftedStep): void {
+  span.setAttributes({
+    'banyan.step.sequences': report.sequences,
+    'banyan.step.rows': report.rows,
+    'banyan.step.drafted': report.drafted,
+    'banyan.step.accepted': report.accepted,
+  })
+  if (!span.isRecording()) return
+  for (const { sequence, tree } of step.rows) {
+    const draft = step.drafts.get(sequence)
+    if (draft === undefined) continue
+    span.addEvent('banyan.tree', {
+      'banyan.sequence': sequence.id,
+      'banyan.tree.tokens': [...Array.from(tree.tokens)],
+      'banyan.tree.parents': [...Array.from(tree.parents)],
+      'banyan.tree.values': Array.from(draft.nodes, (node) => draft.proposal.values[node] ?? 0),
+      'banyan.tree.accepted': [...sequence.accepted],
+      'banyan.tree.price': report.price,
+    })
+  }
+}
