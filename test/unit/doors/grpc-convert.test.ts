@@ -56,6 +56,9 @@ describe('a request from the SDK to the engine', () => {
   })
 
   it('asks for trees only where it says so', () => {
+    assert.equal(travel({ text: 'x' }).priority, 'normal')
+    for (const priority of ['high', 'normal', 'low'] as const)
+      assert.equal(travel({ text: 'x', priority }).priority, priority)
     assert.equal(travel({ text: 'x' }).returnTrees, false)
     assert.equal(travel({ text: 'x', returnTrees: true }).returnTrees, true)
   })

@@ -114,6 +114,11 @@ describe('an OpenAI body', () => {
       [true, undefined],
     )
     assert.equal(chat({ return_trees: true }).returnTrees, true)
+    assert.deepEqual(
+      ['low', 'high', -3, 0, 2, undefined].map((priority) => chat({ priority }).priority),
+      ['low', 'high', 'high', 'normal', 'low', undefined],
+    )
+    for (const priority of ['urgent', 0.5]) assert.throws(() => chat({ priority }), /priority/)
   })
 
   it('carries a seed of 64 bits as text', () => {
