@@ -8,6 +8,7 @@ import { errorInfoCodec, message, statusCodec, type Plain } from './proto.js'
 const SERVICE = '/banyan.v1.InferenceService'
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 const KEEPALIVE_MS = 2_000
+const KEEPALIVE_TIMEOUT_MS = 4_000 // longer than a busy event loop is away, here or there
 
 export interface ConnectionOptions {
   readonly address: string | readonly string[]
@@ -45,7 +46,7 @@ export function connect({ address, apiKey, tls }: ConnectionOptions): Connection
         'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
         // A frozen server's kernel still takes what is sent: only an answer shows that it lives.
         'grpc.keepalive_time_ms': KEEPALIVE_MS,
-        'grpc.keepalive_timeout_ms': KEEPALIVE_MS,
+        'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
       }),
   )
   let turn = 0

@@ -23,6 +23,7 @@ export interface RequestLog {
   readonly events: readonly GenerateEvent[]
   /** Tokens of each choice in the log. */
   readonly held: HeldTokens
+  readonly numBytes: number // of all events, about
   readonly numReaders: number
   readonly numRead: number // events that the furthest reader has taken
   /** The furthest reader is too far behind. */
@@ -53,6 +54,7 @@ export function createRequestLog(): RequestLog {
   let isPaused = false
   let numRead = 0
   let unreadBytes = 0
+  let numBytes = 0
 
   const wake = (): void => {
     for (const waker of [...wakers]) waker()
@@ -129,7 +131,9 @@ export function createRequestLog(): RequestLog {
       if (news === undefined) return
       if (news.kind === 'chunk') held[news.choice] = news.offset + news.tokenIds.length
       events.push(news)
-      unreadBytes += bytesOf(news)
+      const size = bytesOf(news)
+      unreadBytes += size
+      numBytes += size
       if (unreadBytes > PAUSE_BYTES) setPaused(true)
       wake()
     },
@@ -152,6 +156,9 @@ export function createRequestLog(): RequestLog {
     },
     get held() {
       return held
+    },
+    get numBytes() {
+      return numBytes
     },
     get numReaders() {
       return numReaders

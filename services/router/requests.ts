@@ -17,6 +17,7 @@ import type { Sequence } from './sequence.js'
 import { watchReader } from './slow-reader.js'
 
 const KEEP_FINISHED = 512
+const KEEP_BYTES = 128 * 2 ** 20 // of what they yielded
 
 export interface RequestRecord {
   readonly id: string
@@ -83,6 +84,7 @@ export function createRequests({ clock, cancelSequences, onForgotten, onResume }
   const records = new Map<string, RequestRecord>()
   const open = new Set<RequestRecord>()
   const idle = new Set<() => void>()
+  let keptBytes = 0 // of those that ended
 
   const finish = (record: RequestRecord, outcome: RequestState['state'], error?: ClusterError): void => {
     if (!open.delete(record)) return
@@ -91,14 +93,20 @@ export function createRequests({ clock, cancelSequences, onForgotten, onResume }
     record.log.close(error)
     if (error !== undefined) record.span?.setStatus({ code: SpanStatusCode.ERROR, message: error.message })
     record.span?.end()
+    keptBytes += record.log.numBytes
     evict()
     if (open.size === 0) for (const wake of [...idle]) wake()
   }
 
+  const forget = (key: string, record: RequestRecord): boolean => {
+    keptBytes -= record.log.numBytes
+    return records.delete(key)
+  }
+
   const evict = (): void => {
     for (const [key, record] of records) {
-      if (records.size <= KEEP_FINISHED) return
-      if (record.log.isClosed && records.delete(key)) onForgotten(record)
+      if (records.size <= KEEP_FINISHED && keptBytes <= KEEP_BYTES) return
+      if (record.log.isClosed && forget(key, record)) onForgotten(record)
     }
   }
 
@@ -127,7 +135,7 @@ export function createRequests({ clock, cancelSequences, onForgotten, onResume }
       if (record !== undefined && bodyHash !== undefined) checkBody(id, record.bodyHash, bodyHash)
       // What ended badly may be asked for again under its id; what runs or ended well is joined.
       const isOver = record?.outcome === 'failed' || record?.outcome === 'cancelled'
-      if (isOver) records.delete(key)
+      if (record !== undefined && isOver) forget(key, record)
       return isOver ? undefined : record
     },
     open: ({ id, tenant, bodyHash, deadlineMs }) => {

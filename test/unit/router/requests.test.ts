@@ -84,6 +84,18 @@ describe('requests', () => {
     )
   })
 
+  it('forgets early where much was yielded, so that memory has a bound', () => {
+    const { requests, open, forgotten } = start()
+    const text = 'x'.repeat(2 ** 20)
+    for (let i = 0; i < 200; i++) {
+      const record = open(`r${i}`)
+      record.log.append({ kind: 'chunk', choice: 0, offset: 0, tokenIds: [1], text, textEnds: [2 ** 20], logprobs: [] })
+      requests.finished(record)
+    }
+    assert.ok(forgotten.length > 50, `${forgotten.length} were forgotten`)
+    assert.equal(requests.get('', 'r199')?.outcome, 'finished')
+  })
+
   it('is idle at once where nothing runs, at the deadline where something does', async () => {
     const { requests, open, clock } = start()
     await requests.whenIdle(10)
