@@ -9,7 +9,7 @@ import { afterCrash } from './supervisor.js'
 export interface Letter {
   readonly message: Message
   readonly sender: string
-  readonly deadlineMs: number // 0: none
+  readonly dueMs: number // on the monotonic clock, 0: none
   readonly traceparent: string | undefined
   readonly answer: ((answer: Answer | ClusterError) => void) | undefined
 }
@@ -76,10 +76,10 @@ export function createCell({ definition, clock, onDeadLetter, onGaveUp }: CellOp
   }
 
   const handle = async (letter: Letter, current: Handlers): Promise<void> => {
-    const { message, deadlineMs } = letter
+    const { message, dueMs } = letter
     // The table's entry for a kind takes the message of that kind; TypeScript cannot follow the lookup.
     const handler = current[message.kind] as AnyHandler | undefined
-    if (deadlineMs !== 0 && clock.now() >= deadlineMs) {
+    if (dueMs !== 0 && clock.monotonicMs() >= dueMs) {
       return refuse(
         letter,
         'late',
@@ -94,7 +94,7 @@ export function createCell({ definition, clock, onDeadLetter, onGaveUp }: CellOp
       )
     }
     try {
-      const context = { sender: letter.sender, deadlineMs, traceparent: letter.traceparent, signal: stopping.signal }
+      const context = { sender: letter.sender, dueMs, traceparent: letter.traceparent, signal: stopping.signal }
       const answer = await handler(message, context)
       letter.answer?.(answer)
     } catch (error) {

@@ -29,7 +29,7 @@ export type Random = () => number
 
 export interface MessageContext {
   readonly sender: string // address of the sender, '' when unknown
-  readonly deadlineMs: number // unix milliseconds
+  readonly dueMs: number // when its asker stops waiting, on the monotonic clock; 0: nobody waits
   readonly traceparent: string | undefined
   readonly signal: AbortSignal // aborted when the actor stops or the deadline passes
 }

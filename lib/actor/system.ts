@@ -36,13 +36,13 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
   const nextId = (): string => `${node}-${(numMessages += 1).toString(36)}`
   const count = (reason: Reason): void => void deadLetters.set(reason, (deadLetters.get(reason) ?? 0) + 1)
 
-  const encode = (message: Message, deadlineMs = 0, traceparent?: string): Uint8Array =>
-    encodeFrame({ envelope: { id: nextId(), from: node, deadlineMs, epoch: epochOf(message), traceparent }, message })
+  const encode = (message: Message, timeoutMs = 0, traceparent?: string): Uint8Array =>
+    encodeFrame({ envelope: { id: nextId(), from: node, timeoutMs, epoch: epochOf(message), traceparent }, message })
 
   const toLetter = ({ envelope, message }: Frame, reply: ((payload: Uint8Array) => void) | undefined): Letter => ({
     message,
     sender: envelope.from,
-    deadlineMs: envelope.deadlineMs,
+    dueMs: envelope.timeoutMs === 0 ? 0 : clock.monotonicMs() + envelope.timeoutMs,
     traceparent: envelope.traceparent,
     answer: reply && ((answer) => reply(encode(toMessage(answer)))),
   })
@@ -106,7 +106,7 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
     message: Question<K, R>,
     { timeoutMs, signal, traceparent }: AskOptions,
   ): Promise<MessageOf<R>> => {
-    const payload = encode(asMessage(message.kind, message.body), clock.now() + timeoutMs, traceparent)
+    const payload = encode(asMessage(message.kind, message.body), timeoutMs, traceparent)
     const decode = (bytes: Uint8Array): MessageOf<R> =>
       expectReply(decodeFrame(bytes).message, message.replyKind, address)
     let read: MessageOf<R> | undefined

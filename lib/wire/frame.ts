@@ -14,7 +14,7 @@ export const MAX_FRAME_BYTES = 256 * 1024 * 1024
 export interface Envelope {
   readonly id: string // of this message; a reply repeats the id of what it answers
   readonly from: string // address of the sender, '' when it has none
-  readonly deadlineMs: number // unix milliseconds, 0: none
+  readonly timeoutMs: number // how long its asker waits from its sending: clocks of machines differ; 0: no asker
   readonly epoch: number // of the routing table that the sender acts on, 0: none
   readonly traceparent: string | undefined
 }
@@ -35,7 +35,7 @@ export function encodeFrame({ envelope, message }: Frame): Uint8Array {
     k: kind,
     id: envelope.id,
     from: envelope.from,
-    dl: envelope.deadlineMs,
+    dl: envelope.timeoutMs,
     ep: envelope.epoch,
     ...(envelope.traceparent === undefined ? {} : { tp: envelope.traceparent }),
     b: body,
@@ -77,7 +77,7 @@ function readEnvelope({ id, from, dl, ep, tp }: Readonly<Record<string, unknown>
     throw refuse('want numbers in dl and ep')
   }
   if (tp !== undefined && typeof tp !== 'string') throw refuse('want text in tp')
-  return { id, from, deadlineMs: dl, epoch: ep, traceparent: tp }
+  return { id, from, timeoutMs: dl, epoch: ep, traceparent: tp }
 }
 
 const isKind = (kind: unknown): kind is MessageKind => typeof kind === 'string' && Object.hasOwn(MESSAGE_SCHEMAS, kind)

@@ -25,7 +25,7 @@ export function stepActor({ address, runner, tracer, clock }: AttentionActorOpti
       'attention.step': (message, context) =>
         inSpan(tracer, 'attention.step', context.traceparent, async (traceparent, span) => {
           span.setAttribute('banyan.step.sequences', message.entries.length)
-          const timeoutMs = Math.max(1, context.deadlineMs - clock.now())
+          const timeoutMs = Math.max(1, context.dueMs - clock.monotonicMs())
           const body = await runner.run(message, { timeoutMs, signal: context.signal, traceparent })
           return { kind: 'attention.sampled', ...body }
         }),

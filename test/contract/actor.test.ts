@@ -219,6 +219,27 @@ describe('actors under a clock turned by hand', () => {
     void system.stop()
   })
 
+  it('do what is asked of them in time, whatever the asker’s clock shows', async () => {
+    const hub = createLocalHub()
+    const systemAt = (node: string, aheadMs: number) => {
+      const clock = { ...systemClock, now: () => systemClock.now() + aheadMs }
+      return createActorSystem({
+        transport: createLocalTransport({ hub }),
+        clock,
+        random: Math.random,
+        cluster: 'c',
+        node,
+      })
+    }
+    const [late, early] = [systemAt('late', -3_600_000), systemAt('early', 3_600_000)]
+    for (const system of [late, early])
+      system.spawn(actor(`at-${system === late ? 'late' : 'early'}`, () => ({ 'worker.ping': () => undefined })))
+    const ping = { kind: 'worker.ping', body: { asker: 'x' }, replyKind: 'request.done' } as const
+    await late.ask('at-early', ping, { timeoutMs: 5_000 })
+    await early.ask('at-late', ping, { timeoutMs: 5_000 })
+    await Promise.all([late.stop(), early.stop()])
+  })
+
   it('stop for good after too many crashes in a minute', async () => {
     const clock = createManualClock(1_000_000)
     const hub = createLocalHub()

@@ -86,6 +86,6 @@ async function isKnown(cluster: TestCluster, id: string, state: string): Promise
 /** A message as a drafter sends it; `epoch` is the envelope's, which nobody should mind. */
 export const frameOf = (message: Message, epoch = 0): Uint8Array =>
   encodeFrame({
-    envelope: { id: randomUUID(), from: 'scripted-drafter', deadlineMs: 0, epoch, traceparent: undefined },
+    envelope: { id: randomUUID(), from: 'scripted-drafter', timeoutMs: 0, epoch, traceparent: undefined },
     message,
   })

@@ -14,7 +14,7 @@ import { scriptedSource } from './scripted.js'
 
 const CONTEXT: MessageContext = {
   sender: 'router-0',
-  deadlineMs: 0,
+  dueMs: 0,
   traceparent: undefined,
   signal: new AbortController().signal,
 }

@@ -5,7 +5,7 @@ import { ClusterError } from '../../../lib/errors.js'
 import { decodeFrame, encodeFrame, type Frame } from '../../../lib/wire/frame.js'
 import { packF32, packI32, readF32, readI32 } from '../../../lib/wire/tensor.js'
 
-const envelope = { id: 'a-1', from: 'attention-0', deadlineMs: 1_700_000_000_000, epoch: 3, traceparent: undefined }
+const envelope = { id: 'a-1', from: 'attention-0', timeoutMs: 60_000, epoch: 3, traceparent: undefined }
 
 const compute: Frame = {
   envelope,
@@ -52,7 +52,7 @@ describe('frames', () => {
   // The protocol's bytes: a change here is a change of the protocol and takes a new version.
   it('have the bytes that the protocol page shows', () => {
     const bytes = encodeFrame({
-      envelope: { id: 'r-1', from: 'router-0', deadlineMs: 0, epoch: 0, traceparent: undefined },
+      envelope: { id: 'r-1', from: 'router-0', timeoutMs: 0, epoch: 0, traceparent: undefined },
       message: { kind: 'expert.cancel', step: 's1' },
     })
     const golden =
