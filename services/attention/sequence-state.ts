@@ -2,7 +2,8 @@
 //
 // Invariants
 //   S1  `epoch` counts steps. Epoch e+1 commits the accepted nodes of step e exactly once; a repeated epoch commits
-//       nothing; anything else is a gap and is refused, so that the router prefills the sequence again.
+//       nothing; anything else is a gap and is refused, so that the router prefills the sequence again. So is an epoch
+//       after a tail that was not computed to its end: a repeated step that fails leaves a part of its rows behind.
 //   S2  The tail's rows take the slots behind the committed ones, node after node: attention adds up what a row sees in
 //       the order of slots, which rise along every path, whatever lies between.
 
@@ -23,6 +24,7 @@ export interface SequenceState {
   epoch: number
   tokens: number[] // committed tokens, cache.length of them
   tail: Tail
+  isTailComputed: boolean // to its end
 }
 
 export interface Tail {
@@ -62,6 +64,7 @@ export function openSequence({ promptLength, choice, sampling, prefix }: Start, 
     epoch: -1,
     tokens: [],
     tail: { tokens: none, parents: none, positions: none, slots: none, sampled: none },
+    isTailComputed: false,
   }
   if (prefix !== undefined) sharePrefix(state, others.get(prefix.sequence), readI32(prefix.tokens, 'prefix'))
   return state
@@ -77,7 +80,8 @@ function sharePrefix(state: SequenceState, source: SequenceState | undefined, to
 }
 
 /** Tokens whose KV lies in position order: the committed ones, and the chain that the tail begins with. */
-function heldTokens({ tokens, tail, cache }: SequenceState): number[] {
+function heldTokens({ tokens, tail, cache, isTailComputed }: SequenceState): number[] {
+  if (!isTailComputed) return tokens
   let chain = 0
   while (
     chain < tail.tokens.length &&
@@ -98,6 +102,9 @@ export function advance(state: SequenceState, entry: StepEntry, limits: Limits):
       `sequence ${entry.sequence}: want epoch ${state.epoch} or ${state.epoch + 1}, got ${entry.epoch}`,
     )
   }
+  if (isNext && entry.accepted.shape[0] !== 0 && !state.isTailComputed) {
+    throw new ClusterError('failed_precondition', `sequence ${entry.sequence}: epoch ${state.epoch} was not computed`)
+  }
   const accepted = isNext ? readI32(entry.accepted, 'accepted') : new Int32Array(0)
   const base = state.cache.length + accepted.length
   if (entry.base !== base) {
@@ -106,6 +113,7 @@ export function advance(state: SequenceState, entry: StepEntry, limits: Limits):
   const tail = layOut(entry, limits) // throws before anything is committed: the epoch stays too (S1)
   commit(state, accepted)
   state.tail = tail
+  state.isTailComputed = false
   state.epoch = entry.epoch
   state.cache.reserve(highest(state.tail.slots) + 1)
 }

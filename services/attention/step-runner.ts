@@ -17,6 +17,7 @@ import type { AttentionModel } from '../../lib/decode/attention-model.js'
 import { geometryOf } from '../../lib/decode/attention-model.js'
 import { forward } from './decoder.js'
 import type { DispatchContext } from './dispatch-context.js'
+import { createHeldSequences } from './held-sequences.js'
 import { advance, createPaths, openSequence, type SequenceState } from './sequence-state.js'
 
 type Result = Body<'attention.sampled'>['entries'][number]
@@ -58,57 +59,37 @@ export interface StepRunnerOptions {
 
 export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
   const { model, system, kvTokens, expertTimeoutMs, neighbours, microBatches } = runnerOptions
-  const sequences = new Map<string, SequenceState>()
+  const held = createHeldSequences(system.clock, kvTokens)
   const pool = { kernels: model.kernels, geometry: { numLayers: model.layers.length, ...geometryOf(model.spec) } }
   const limits = { vocabSize: model.spec.vocabSize, maxPositions: model.spec.maxPositions }
   let running: RunningStep | undefined
 
-  const numTokens = (): number => [...sequences.values()].reduce((sum, { cache }) => sum + cache.heldTokens, 0)
-
-  let forgotten: SequenceState[] = [] // by a cancel in the middle of a step, which still writes to its pages
-
-  const forget = (sequence: string): void => {
-    const state = sequences.get(sequence)
-    sequences.delete(sequence)
-    if (state === undefined) return
-    if (running === undefined) state.cache.release()
-    else forgotten.push(state)
-  }
-
-  const endStep = (): void => {
-    running = undefined
-    for (const { cache } of forgotten) cache.release()
-    forgotten = []
-  }
-
   const open = (sequence: string, start: NonNullable<StepEntry['start']>): SequenceState => {
-    forget(sequence) // a start that is tried again begins anew
-    return openSequence(start, pool, sequences)
+    held.forget(sequence) // a start that is tried again begins anew
+    return openSequence(start, pool, held.all)
   }
 
   const prepare = (entry: StepEntry): SequenceState => {
-    const state = entry.start && entry.epoch === 0 ? open(entry.sequence, entry.start) : sequences.get(entry.sequence)
+    const state = entry.start && entry.epoch === 0 ? open(entry.sequence, entry.start) : held.all.get(entry.sequence)
     if (state === undefined) {
       throw new ClusterError('failed_precondition', `sequence ${entry.sequence}: not held here; start it at epoch 0`)
     }
-    sequences.set(entry.sequence, state)
+    held.name(entry.sequence, state)
+    const source = entry.start?.prefix?.sequence
+    const sharer = source === undefined ? undefined : held.all.get(source)
+    if (source !== undefined && sharer !== undefined) held.name(source, sharer)
     try {
       advance(state, entry, limits)
-      if (numTokens() + state.tail.tokens.length > kvTokens) {
-        throw new ClusterError(
-          'resource_exhausted',
-          `KV cache: want room for ${state.tail.tokens.length} more tokens of ${kvTokens}`,
-        )
-      }
+      held.makeRoom(state.tail.tokens.length)
     } catch (error) {
-      if (entry.start !== undefined) forget(entry.sequence) // its pages, too: nothing of it was computed
+      if (entry.start !== undefined) held.forget(entry.sequence) // its pages, too: nothing of it was computed
       throw error
     }
     return state
   }
 
   const run: StepRunner['run'] = async (step, options) => {
-    for (const sequence of step.release) forget(sequence)
+    for (const sequence of step.release) held.forget(sequence)
     const results: Result[] = []
     const ready: Ready[] = []
     for (const entry of step.entries) {
@@ -141,6 +122,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       waiting: new Set(step.entries.map((entry) => entry.sequence)),
       used: context.used,
     }
+    held.beginStep()
     const started = system.clock.monotonicMs()
     try {
       const logits =
@@ -157,13 +139,14 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       }
     } finally {
       abort.release()
-      endStep()
+      running = undefined
+      held.endStep()
     }
   }
 
   const cancel: StepRunner['cancel'] = (cancelled) => {
     for (const sequence of cancelled) {
-      forget(sequence)
+      held.forget(sequence)
       running?.waiting.delete(sequence)
     }
     if (running === undefined || running.waiting.size > 0 || running.abort.signal.aborted) return undefined
@@ -175,10 +158,10 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
     run,
     cancel,
     get numSequences() {
-      return sequences.size
+      return held.all.size
     },
     get numTokens() {
-      return numTokens()
+      return held.numTokens
     },
   }
 }
@@ -206,6 +189,7 @@ async function sampleAll(
   const { vocabSize } = model.spec
   const states = ready.map(({ state }) => state)
   const last = await forward(model, states, context)
+  for (const state of states) state.isTailComputed = true
   returnHidden(model, ready, last)
   const rows = sampledRows(states, withLogits)
   if (rows.length === 0) return undefined

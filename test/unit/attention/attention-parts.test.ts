@@ -163,6 +163,7 @@ describe('sequence state', () => {
   it('commits an epoch once, however often it is repeated (S1)', () => {
     const state = open()
     advance(state, entry({ epoch: 0, base: 0, tokens: [5, 6] }), limits)
+    state.isTailComputed = true
     for (let retry = 0; retry < 3; retry++)
       advance(state, entry({ epoch: 1, base: 2, accepted: [0, 1], tokens: [7] }), limits)
     assert.deepEqual([state.tokens, state.cache.length, state.epoch], [[5, 6], 2, 1])
@@ -200,6 +201,7 @@ describe('sequence state', () => {
   it('lets a node see what is committed and its own path, nothing else', () => {
     const state = open()
     advance(state, entry({ epoch: 0, base: 0, tokens: [5, 6] }), limits)
+    state.isTailComputed = true
     advance(state, entry({ epoch: 1, base: 2, accepted: [0, 1], tokens: [7, 8, 9, 1], parents: [-1, 0, 0, 1] }), limits)
     const { views } = attentionSpan(state)
     const seen = (node: number): number[] => {

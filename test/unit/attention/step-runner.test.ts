@@ -57,6 +57,7 @@ describe('step runner', () => {
   let model: AttentionModel
   let experts: ExpertWorkers
   let runner: StepRunner
+  let nowMs = 0
   const life = new AbortController() // the worker's own signal
 
   before(async () => {
@@ -73,7 +74,7 @@ describe('step runner', () => {
     const neighbours = new Map<string, never>()
     runner = createStepRunner({
       model,
-      system: experts.system,
+      system: { ...experts.system, clock: { ...systemClock, monotonicMs: () => nowMs } },
       kvTokens: 64,
       expertTimeoutMs: 5000,
       neighbours,
@@ -120,6 +121,29 @@ describe('step runner', () => {
     const next = entry({ epoch: 1, base: 3, accepted: [0, 1, 2], tokens: [8, 9] })
     const first = await tokensOf([next])
     assert.deepEqual([await tokensOf([next]), runner.numTokens], [first, 3])
+  })
+
+  it('does not go on from a repeated step that failed half-way (S1)', async () => {
+    const first = entry({ epoch: 0, base: 0, tokens: prompt })
+    await run([first])
+    await assert.rejects(run([first], { holder: 'nobody' }))
+    const next = entry({ epoch: 1, base: 3, accepted: [0, 1, 2], tokens: [8] })
+    assert.deepEqual(await errorsOf([next]), ['failed_precondition'])
+    const start = { promptLength: 4, choice: 0, sampling, prefix: { sequence: 's', tokens: packI32([5, 6]) } }
+    const sharer = { ...entry({ sequence: 'sharer', epoch: 0, base: 2, tokens: [3] }), start }
+    assert.deepEqual(await errorsOf([sharer]), ['failed_precondition'])
+  })
+
+  it('lets what no step has named for a while make room (H2)', async () => {
+    const long = Array.from({ length: 40 }, (_, i) => 3 + (i % 9))
+    await run([entry({ sequence: 'forgotten', epoch: 0, base: 0, tokens: long })])
+    const next = entry({ sequence: 'forgotten', epoch: 1, base: 40, accepted: upTo(40), tokens: [9] })
+    await run([next]) // 40 tokens of 64 are held now
+    const other = entry({ sequence: 'other', epoch: 0, base: 0, tokens: long })
+    assert.deepEqual(await errorsOf([other]), ['resource_exhausted'])
+    nowMs += 60_000
+    assert.deepEqual(await errorsOf([other]), [undefined])
+    assert.deepEqual(await errorsOf([next]), ['failed_precondition'])
   })
 
   it('gives a tree node the logits of plain decoding of its path (I1)', async () => {
