@@ -1,0 +1,110 @@
+// What must be true after every simulation, whatever went wrong in it.
+//
+//   I1    Every token and log-probability is the one of the quiet run; nothing is missing, doubled or out of order.
+//   I2    Every call ends, once: in its whole answer, or in one typed error that something explains.
+//   Leak  Timers, subscriptions, requests under way: all are what they were before anything was asked; and what is asked
+//         afterwards is answered as ever, whatever memory was left behind.
+//   View  Every router sees exactly the processes that live, all ready.
+
+import type { Code } from '../../sdk/src/errors.js'
+import type { CallOutcome, ChoiceSoFar } from './calls.js'
+import { ROLES, type Place } from './cluster.js'
+import { isUp } from './faults.js'
+import type { Outcome } from './simulate.js'
+
+/** A whole answer of the quiet run, by choice. */
+export type Answer = ReadonlyMap<number, Pick<ChoiceSoFar, 'tokens' | 'logprobs' | 'finishReason'>>
+
+/** What is wrong, in words; nothing where all is well. */
+export function check(outcome: Outcome, answers: readonly Answer[]): string[] {
+  if (!outcome.isReady) return [`the cluster did not become ready: ${describeFailures(outcome)}`]
+  return [
+    ...outcome.calls.flatMap((call, i) =>
+      checkCall(outcome, call, answers[call.plan.index]!).map(
+        (what) => `call ${i} (request ${call.plan.index}): ${what}`,
+      ),
+    ),
+    ...outcome.cluster.places.flatMap((place) => checkPlace(outcome, place).map((what) => `${place.id}: ${what}`)),
+  ]
+}
+
+const describeFailures = ({ cluster }: Outcome): string =>
+  cluster.places.flatMap(({ id, failure }) => (failure === undefined ? [] : [`${id}: ${String(failure)}`])).join('; ')
+
+function checkCall(outcome: Outcome, call: CallOutcome, answer: Answer): string[] {
+  const wrong: string[] = []
+  if (call.crash !== undefined) wrong.push(`the client crashed: ${describe(call.crash)}`)
+  if (call.endedMs === undefined) wrong.push('it never ended')
+  const isWhole = call.endedMs !== undefined && call.error === undefined && call.crash === undefined && !call.hasLeft
+  for (const [choice, known] of answer) {
+    const got = call.choices.get(choice)
+    if (got === undefined) {
+      if (isWhole) wrong.push(`choice ${choice} is missing`)
+      continue
+    }
+    const isDone = isWhole || got.numFinished > 0
+    const wanted = isDone ? known.tokens : known.tokens.slice(0, got.tokens.length)
+    if (!isSame(got.tokens, wanted))
+      wrong.push(`choice ${choice}: want ${wanted.join(' ')}, got ${got.tokens.join(' ')}`)
+    const wantedLogprobs = known.logprobs.slice(0, got.logprobs.length)
+    if (JSON.stringify(got.logprobs) !== JSON.stringify(wantedLogprobs)) wrong.push(`choice ${choice}: other logprobs`)
+    if (isDone && got.logprobs.length !== known.logprobs.length) wrong.push(`choice ${choice}: logprobs are missing`)
+    if (isDone && got.numFinished !== 1) wrong.push(`choice ${choice}: finished ${got.numFinished} times`)
+    if (isDone && got.finishReason !== known.finishReason)
+      wrong.push(`choice ${choice}: want ${known.finishReason}, finished by ${got.finishReason}`)
+  }
+  if (call.error !== undefined && !excused(outcome, call).has(call.error.code))
+    wrong.push(`nothing explains ${call.error.code} (${call.error.reason}): ${call.error.message}`)
+  return wrong
+}
+
+const isSame = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((value, i) => value === b[i])
+
+const describe = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error))
+
+/** The codes that something which happened explains. */
+function excused({ struck, plan, calls }: Outcome, call: CallOutcome): ReadonlySet<Code> {
+  const codes = new Set<Code>()
+  const { requestId } = call.plan
+  const sharers = calls.filter(({ plan: other }) => requestId !== undefined && other.requestId === requestId)
+  const deadlines = [call, ...sharers].map((one) => one.startedMs + (one.plan.deadlineMs ?? Infinity))
+  if (deadlines.some((dueMs) => (call.endedMs ?? 0) >= dueMs - 2)) codes.add('deadline_exceeded')
+  const before = struck.filter(({ atMs }) => atMs < (call.endedMs ?? Infinity))
+  const isOfRouter = before.some(({ place }) => place.startsWith('router'))
+  if (isOfRouter && call.choices.size === 0) codes.add('unavailable') // before it was accepted nobody answers for it
+  const isWholeRoleGone = before.some(({ place, isLong }) => {
+    const role = ROLES.find((one) => place.startsWith(one))
+    return isLong && role !== undefined && plan.shape.counts[role] === 1
+  })
+  if (isWholeRoleGone) codes.add('unavailable')
+  return codes
+}
+
+function checkPlace(outcome: Outcome, place: Place): string[] {
+  const { machine, link, router, role } = place
+  if (!isUp(place)) return [`it does not run again: ${machine.state}, ${describe(place.failure)}`]
+  const wrong: string[] = []
+  const idle = outcome.idle.get(role)!
+  if (machine.numTimers > idle.timers) wrong.push(`${machine.numTimers} timers, idle has ${idle.timers}`)
+  if (link.numSubscriptions > idle.subscriptions)
+    wrong.push(`${link.numSubscriptions} subscriptions, idle has ${idle.subscriptions}`)
+  if (link.numOpenRequests > 0) wrong.push(`${link.numOpenRequests} requests under way`)
+  if (router !== undefined) wrong.push(...checkRouter(outcome, router.engine.status(), router.engine.isReady()))
+  return wrong
+}
+
+type Status = ReturnType<NonNullable<Place['router']>['engine']['status']>
+
+function checkRouter({ cluster }: Outcome, { requests, processes }: Status, isReady: boolean): string[] {
+  const wrong: string[] = []
+  if (!isReady) wrong.push('not ready')
+  if (requests.running + requests.waiting > 0) wrong.push(`${requests.running} running, ${requests.waiting} waiting`)
+  const seen = processes
+    .filter(({ state }) => state !== 'dead')
+    .map(({ id, state }) => `${id} ${state}`)
+    .sort()
+  const there = cluster.places.map(({ id }) => `${id} ready`).sort()
+  if (seen.join() !== there.join()) wrong.push(`sees ${seen.join(', ')}`)
+  return wrong
+}

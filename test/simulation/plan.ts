@@ -1,0 +1,91 @@
+// Draws a simulation from a seed: the cluster's shape, the calls, the faults.
+
+import { between, createStreams, integer, pick } from './chance.js'
+import type { CallPlan } from './calls.js'
+import type { Shape } from './cluster.js'
+import { drawFaults, FAULT_KINDS, type FaultKind } from './faults.js'
+import type { GenerateRequest } from '../../sdk/src/types.js'
+import type { Plan } from './simulate.js'
+
+export interface Scenario {
+  readonly name: string
+  readonly faults: readonly FaultKind[]
+}
+
+export const SCENARIOS: readonly Scenario[] = [
+  { name: 'all', faults: FAULT_KINDS },
+  { name: 'quiet', faults: [] },
+  ...FAULT_KINDS.map((kind) => ({ name: kind, faults: [kind] })),
+]
+
+const LOAD_MS = 1_500
+
+export function drawPlan(seed: number, model: string, requests: readonly GenerateRequest[], scenario: Scenario): Plan {
+  const randomFor = createStreams(seed)
+  const isNarrow = randomFor('payload')() < 0.2
+  return {
+    seed,
+    shape: drawShape(randomFor('shape'), model),
+    calls: drawCalls(randomFor('calls'), requests),
+    faults: scenario.faults.length === 0 ? [] : drawFaults(randomFor('faults'), 0, LOAD_MS, scenario.faults),
+    lastCalls: drawLastCalls(randomFor('last calls'), requests),
+    maxPayloadBytes: isNarrow ? 2_048 : 1_000_000, // narrow: many messages travel in chunks
+  }
+}
+
+function drawShape(random: () => number, model: string): Shape {
+  const experts = integer(random, 1, 4)
+  return {
+    model,
+    counts: {
+      router: pick(random, [1, 1, 2, 3]),
+      'expert-worker': experts,
+      attention: pick(random, [1, 1, 2, 3]),
+      drafter: pick(random, [0, 1]),
+    },
+    replicas: experts > 1 ? pick(random, [1, 2, 2]) : 1,
+    draft: random() < 0.6,
+    kvTokens: pick(random, [480, 1_024, 4_096]),
+    microBatches: pick(random, [1, 1, 2]),
+    prefixCache: random() < 0.5,
+    prefillChunk: pick(random, [7, 32, 256]),
+    tokenBudget: pick(random, [48, 512]),
+    maxRunning: pick(random, [4, 64]),
+  }
+}
+
+/** One after the other, at each router in turn. */
+function drawLastCalls(random: () => number, requests: readonly GenerateRequest[]): CallPlan[] {
+  return Array.from({ length: 3 }, (_, i) => {
+    const index = integer(random, 0, requests.length - 1)
+    return {
+      request: requests[index]!,
+      index,
+      atMs: 50 * i,
+      requestId: undefined,
+      deadlineMs: undefined,
+      leaveAfter: undefined,
+    }
+  })
+}
+
+function drawCalls(random: () => number, requests: readonly GenerateRequest[]): CallPlan[] {
+  const calls: CallPlan[] = []
+  const count = integer(random, 4, 10)
+  while (calls.length < count) {
+    const index = integer(random, 0, requests.length - 1)
+    const call: CallPlan = {
+      request: requests[index]!,
+      index,
+      atMs: between(random, 0, LOAD_MS),
+      requestId: random() < 0.5 ? `request-${calls.length}` : undefined,
+      deadlineMs: random() < 0.1 ? between(random, 5, 2_000) : undefined,
+      leaveAfter: random() < 0.15 ? integer(random, 1, 6) : undefined,
+    }
+    calls.push(call)
+    // The same request again, under the same id, from another client.
+    if (call.requestId !== undefined && random() < 0.2)
+      calls.push({ ...call, atMs: call.atMs + between(random, 0, 300), deadlineMs: undefined, leaveAfter: undefined })
+  }
+  return calls
+}
