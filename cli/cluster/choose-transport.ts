@@ -3,11 +3,12 @@
 
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { journalFolder } from '../../lib/config/open-journal.js'
 import type { ResolvedConfig } from '../../lib/config/resolve.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Logger } from '../../lib/config/service.js'
 import { findNatsServer, type FoundServer } from '../../lib/transport/nats-server.js'
-import { startPrivateNats } from './private-nats.js'
+import { startPrivateNats, type PrivateNatsOptions } from './private-nats.js'
 
 export type ChosenTransport =
   | { readonly kind: 'local'; readonly reason: string }
@@ -48,7 +49,10 @@ export async function chooseTransport(
     }
   }
   const found = await findServer(context, config.transport === 'nats')
-  if (found !== undefined) return startPrivate(found, { isAsked: config.transport === 'nats', logger: context.logger })
+  if (found !== undefined) {
+    const storeFolder = journalFolder(config.journal)
+    return startPrivate(found, { isAsked: config.transport === 'nats', logger: context.logger, storeFolder })
+  }
   if (config.transport === 'auto') return { kind: 'local', reason: `no nats-server here; ${INSTALL_HINT}` }
   throw new ClusterError('failed_precondition', 'transport nats: want a nats-server, found none', {
     details: { reason: 'NO_NATS_SERVER', hint: INSTALL_HINT },
@@ -72,10 +76,10 @@ export async function findServer(
 
 async function startPrivate(
   { binary, origin }: FoundServer,
-  { isAsked, logger }: { readonly isAsked: boolean; readonly logger: Logger },
+  { isAsked, ...options }: Omit<PrivateNatsOptions, 'binary'> & { readonly isAsked: boolean },
 ): Promise<ChosenTransport> {
   try {
-    const { url, stop } = await startPrivateNats(binary, logger)
+    const { url, stop } = await startPrivateNats({ binary, ...options })
     return { kind: 'nats', url, reason: `private server, ${describeOrigin(origin)} ${binary}`, isShared: false, stop }
   } catch (error) {
     if (isAsked) throw error

@@ -9,8 +9,16 @@ export interface Guard {
   dismiss(): Promise<void>
 }
 
-export function guardProcess(pid: number): Guard {
-  const shell = spawn('/bin/sh', ['-c', 'read -r _; kill "$1" 2>/dev/null', 'banyan-guard', String(pid)], {
+const SCRIPT = `
+read -r _
+kill "$1" 2>/dev/null
+[ -n "$2" ] || exit 0
+while kill -0 "$1" 2>/dev/null; do sleep 0.1; done
+rm -rf -- "$2"`
+
+/** The process's folder, where one is given, goes with it. */
+export function guardProcess(pid: number, folder = ''): Guard {
+  const shell = spawn('/bin/sh', ['-c', SCRIPT, 'banyan-guard', String(pid), folder], {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
   })

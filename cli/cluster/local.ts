@@ -12,6 +12,7 @@ import type { Logger, RunningRouter, RunningService, ServiceDeps } from '../../l
 import { ClusterError } from '../../lib/errors.js'
 import { createTracing } from '../../lib/tracing/tracing.js'
 import { createLocalTransport, type LocalHub } from '../../lib/transport/local.js'
+import type { RecordStore } from '../../lib/transport/record-store.js'
 import type { Role } from '../../lib/wire/messages.js'
 import { UP_ADDRESS } from '../../lib/wire/subjects.js'
 import type { Sizes } from '../../lib/wire/sizes.js'
@@ -28,6 +29,7 @@ const TRACING_TIMEOUT_MS = 1_000
 export interface LocalOptions {
   readonly config: ClusterConfig
   readonly hub: LocalHub
+  readonly records: RecordStore | undefined // of all routers
   readonly createLogger: (id: string) => Logger
   readonly onStarted: () => void // once per service
   readonly signal: AbortSignal // ends the start
@@ -82,7 +84,8 @@ export function startLocal(options: LocalOptions): Promise<RunningServices> {
       if (isUnwanted || options.signal.aborted) throw new ClusterError('cancelled', 'start: interrupted')
       const connected = connect(`${role}-${index}`)
       close = connected.close
-      return startService(role, index, { deps: connected.deps, config: { ...config, ...sizes() } })
+      const deps = { ...connected.deps, records: options.records }
+      return startService(role, index, { deps, config: { ...config, ...sizes() } })
     })
     queue = starting.catch(() => undefined) // its own `started` tells
     return {

@@ -1,7 +1,11 @@
 // A nats-server of our own that comes back on the same port when it dies, so that every client finds it again.
 
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
+import { lockFolder } from '../../lib/transport/folder-lock.js'
 import { startNatsServer } from '../../lib/transport/nats-server.js'
 import { guardProcess } from './guard-process.js'
 import { backoffMs } from './supervise.js'
@@ -21,9 +25,9 @@ interface Guarded {
   readonly end: () => Promise<void>
 }
 
-async function startGuarded(binary: string, port?: number): Promise<Guarded> {
-  const server = await startNatsServer({ binary, ...(port === undefined ? {} : { port }) })
-  const guard = guardProcess(server.pid)
+async function startGuarded(binary: string, store: StoreFolder, port?: number): Promise<Guarded> {
+  const server = await startNatsServer({ binary, storeFolder: store.path, ...(port === undefined ? {} : { port }) })
+  const guard = guardProcess(server.pid, store.isOurs ? store.path : undefined)
   const end = async (): Promise<void> => {
     await server.stop()
     await guard.dismiss()
@@ -31,9 +35,38 @@ async function startGuarded(binary: string, port?: number): Promise<Guarded> {
   return { url: server.url, pid: server.pid, end }
 }
 
-/** Throws `unavailable` where the first start fails. */
-export async function startPrivateNats(binary: string, logger: Logger): Promise<PrivateNats> {
-  let server = await startGuarded(binary)
+export interface PrivateNatsOptions {
+  readonly binary: string
+  readonly logger: Logger
+  readonly storeFolder?: string | undefined // kept; absent: one that goes with the server
+}
+
+interface StoreFolder {
+  readonly path: string
+  readonly isOurs: boolean // goes with us
+  readonly leave: () => void
+}
+
+/** Throws `failed_precondition` where another cluster has the folder. */
+function takeFolder(folder: string | undefined): StoreFolder {
+  if (folder === undefined) {
+    const path = mkdtempSync(join(tmpdir(), 'banyan-jetstream-'))
+    return { path, isOurs: true, leave: () => rmSync(path, { recursive: true, force: true }) }
+  }
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  return { path: folder, isOurs: false, leave: lockFolder(folder) }
+}
+
+/** With JetStream. Throws `unavailable` where the first start fails, `failed_precondition` where the folder is in use. */
+export async function startPrivateNats({ binary, logger, storeFolder }: PrivateNatsOptions): Promise<PrivateNats> {
+  const folder = takeFolder(storeFolder)
+  let server: Guarded
+  try {
+    server = await startGuarded(binary, folder)
+  } catch (error) {
+    folder.leave()
+    throw error
+  }
   const { url } = server
   const port = Number(new URL(url).port)
   let numFailures = 0
@@ -45,7 +78,7 @@ export async function startPrivateNats(binary: string, logger: Logger): Promise<
     logger.warn({ url, pid: server.pid }, 'nats-server died; it is started again')
     await server.end()
     try {
-      server = await startGuarded(binary, port)
+      server = await startGuarded(binary, folder, port)
       numFailures = 0
     } catch (error) {
       numFailures += 1
@@ -74,6 +107,7 @@ export async function startPrivateNats(binary: string, logger: Logger): Promise<
       clearTimeout(timer)
       await restarting
       await server.end()
+      folder.leave()
     },
   }
 }

@@ -5,6 +5,7 @@
 //   C2  Clusters that share a NATS server have different names, so that their services never mix.
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
+import { openOwnJournal } from '../../lib/config/open-journal.js'
 import type { ResolvedConfig } from '../../lib/config/resolve.js'
 import { requireCpu } from '../../lib/config/run-service.js'
 import type { ClusterConfig } from '../../lib/config/schema.js'
@@ -47,7 +48,7 @@ type Closer = () => Promise<void>
 
 /** Throws `unimplemented`, `failed_precondition`, `deadline_exceeded` or the first service's own error. */
 export async function startCluster(resolved: ResolvedConfig, context: ClusterContext): Promise<RunningCluster> {
-  requireBuilt(resolved.config)
+  requireCpu(resolved.config)
   const closers: Closer[] = [] // undone in reverse
   const closeAll = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close()
@@ -90,13 +91,6 @@ function describe(
       if (isFirst) await closeAll()
     },
   }
-}
-
-/** Settings that belong to the surface but not to this version. */
-function requireBuilt(config: ClusterConfig): void {
-  requireCpu(config)
-  if (config.journal === undefined) return
-  throw new ClusterError('unimplemented', 'journal: requests are not journaled in this version; leave --journal out')
 }
 
 interface Started {
@@ -146,7 +140,10 @@ async function startHere({ config }: ResolvedConfig, context: StartContext, duti
   const bus = connectLocal(hub, config.cluster, UP_ADDRESS)
   closers.push(() => bus.stop())
   answerAsUp(bus, config.cluster, duties)
-  return { bus, name: config.cluster, services: await startLocal({ config, hub, createLogger, onStarted, signal }) }
+  const records = await openOwnJournal(config.journal, createLogger(UP_ADDRESS))
+  if (records !== undefined) closers.push(() => records.close())
+  const services = await startLocal({ config, hub, records, createLogger, onStarted, signal })
+  return { bus, name: config.cluster, services }
 }
 
 /** Every service in a process of its own. */

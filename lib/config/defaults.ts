@@ -40,6 +40,7 @@ export function defaultsFor(machine: {
     prefillChunk: 256,
     maxRunning: 64,
     maxWaiting: 1024,
+    journal: 'auto',
     logLevel: 'info',
     otelServiceName: 'banyan',
     otelSampler: 'parentbased_always_on',

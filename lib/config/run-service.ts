@@ -18,6 +18,7 @@ import { DOOR_SUFFIX } from '../transport/linked-bus.js'
 import { connectNats } from '../transport/nats.js'
 import type { Role } from '../wire/messages.js'
 import { subjects } from '../wire/subjects.js'
+import { openSharedJournal } from './open-journal.js'
 import { orderSchema, type ServiceReport } from './process-messages.js'
 import { natsOptions } from './options.js'
 import { resolveConfig } from './resolve.js'
@@ -67,7 +68,8 @@ async function startService(role: Role, host: ServiceHost, start: Start) {
   const id = idOf(role, host.env.BANYAN_ID ?? `${hostname()}-${host.pid}`)
   const { deps, close } = await connectService(role, id, config, host)
   try {
-    const service = await start(deps, config)
+    const records = role === 'router' ? await openSharedJournal({ ...deps, journal: config.journal }) : undefined
+    const service = await start({ ...deps, records }, config)
     host.send?.({
       kind: 'service.started',
       ...('http' in service && { http: service.http, grpc: service.grpc }),

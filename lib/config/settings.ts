@@ -208,8 +208,8 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     env: 'BANYAN_TRACE_DIR',
   },
   journal: {
-    wants: 'the path of a folder',
-    help: 'journal of accepted requests (not in this version)',
+    wants: 'the path of a folder, auto or off',
+    help: 'keep accepted requests in DIR, so that they outlive their router and the cluster; or auto, off',
     value: 'DIR',
     env: 'BANYAN_JOURNAL',
   },

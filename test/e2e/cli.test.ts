@@ -1,7 +1,7 @@
 // The command as a user meets it: what it prints, how it exits, what it leaves behind.
 
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openSafetensors } from '../../lib/model/safetensors.js'
@@ -243,6 +243,26 @@ describe('banyan', function () {
       assert.equal(code, 0)
       assert.ok(stdout.includes(cluster.ready.http) && stdout.includes(`curl -N ${cluster.ready.http}`), stdout)
     })
+  })
+
+  describe('up --journal', () => {
+    for (const [transport, kept] of [
+      ['local', 'journal.log'],
+      ['nats', 'jetstream'],
+    ] as const) {
+      it(`keeps requests in a folder of its own (${transport})`, async () => {
+        const folder = mkdtempSync(join(tmpdir(), 'banyan-journal-test-'))
+        const words = ['--transport', transport, '--journal', folder]
+        const cluster = await upCli(words)
+        assert.ok(existsSync(join(folder, kept)))
+        const second = await runCli(['up', '--http', '0', '--grpc', '0', ...words])
+        assert.equal(second.code, 1)
+        assert.match(second.stderr, /in use by process/)
+        assert.equal((await cluster.end()).code, 0)
+        assert.ok(!existsSync(join(folder, 'journal.lock')))
+        rmSync(folder, { recursive: true })
+      })
+    }
   })
 
   describe('up --transport nats', () => {

@@ -8,6 +8,7 @@ import { systemClock } from '../../lib/actor/clock.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { Logger, RouterOptions, RunningRouter, RunningService, ServiceDeps } from '../../lib/config/service.js'
+import { openSharedJournal } from '../../lib/config/open-journal.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
 import { createLocalHub, createLocalTransport } from '../../lib/transport/local.js'
 import { createMemoryStore } from '../../lib/transport/memory-store.js'
@@ -53,6 +54,8 @@ export interface TestCluster {
   stop(): Promise<void>
 }
 
+const JOURNAL_BYTES = 16 * 1024 * 1024 // many clusters share a test's server
+
 const silent: Logger = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
 
 /** Starts the services and waits until the router is ready. */
@@ -95,12 +98,16 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
   const compute = { model, threads: 1, machineCode: shape.machineCode ?? true }
   const numAttention = shape.attention ?? 1
   const routerOptions = { ...routerDefaults, ...shape, model, numAttention, numExperts }
-  const records = createMemoryStore()
-  const router = await startRouter({ ...(await connect('router-0')), records }, routerOptions)
-  const routers = [router]
-  for (let i = 1; i < (shape.routers ?? 1); i++) {
-    routers.push(await startRouter({ ...(await connect(`router-${i}`)), records }, routerOptions))
+  const memory = createMemoryStore()
+  const beginRouter = async (index: number): Promise<RunningRouter> => {
+    const deps = await connect(`router-${index}`)
+    const journal = { ...deps, journal: 'auto', maxBytes: JOURNAL_BYTES }
+    const records = shape.nats === undefined ? memory : await openSharedJournal(journal)
+    return startRouter({ ...deps, records }, routerOptions)
   }
+  const router = await beginRouter(0)
+  const routers = [router]
+  for (let i = 1; i < (shape.routers ?? 1); i++) routers.push(await beginRouter(i))
   const starters: Readonly<Record<WorkerRole, (deps: ServiceDeps) => Promise<RunningService>>> = {
     'expert-worker': (deps) => startExpertWorker(deps, compute),
     attention: (deps) =>

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { joinBus, type Joined } from '../../../cli/cluster/join-bus.js'
 import { startPrivateNats } from '../../../cli/cluster/private-nats.js'
 import { findServer } from '../../../cli/cluster/choose-transport.js'
+import { openSharedJournal } from '../../../lib/config/open-journal.js'
 import { resolveConfig } from '../../../lib/config/resolve.js'
 import type { ClusterError } from '../../../lib/errors.js'
 import { createLogger } from '../../../lib/tracing/logger.js'
@@ -55,7 +59,7 @@ describe('joinBus', () => {
 describe('startPrivateNats', () => {
   it('brings a killed server back on the same port, and its clients with it', async () => {
     const found = await findServer({ env: process.env, notify: () => undefined }, true)
-    const server = await startPrivateNats(found?.binary ?? 'nats-server', silent)
+    const server = await startPrivateNats({ binary: found?.binary ?? 'nats-server', logger: silent })
     const transport = await connectNats({ url: server.url, name: 'test' })
     transport.subscribe('echo', ({ payload, reply }) => reply?.(payload))
     const before = server.pid
@@ -68,5 +72,31 @@ describe('startPrivateNats', () => {
     await transport.close()
     await server.stop()
     assert.throws(() => process.kill(server.pid, 0))
+  })
+
+  it('keeps records over a restart of the server; a named folder is one cluster’s, and outlives it', async () => {
+    const found = await findServer({ env: process.env, notify: () => undefined }, true)
+    const folder = mkdtempSync(join(tmpdir(), 'banyan-journal-test-'))
+    const options = { binary: found?.binary ?? 'nats-server', logger: silent, storeFolder: folder }
+    const read = async (url: string, isFirst: boolean): Promise<string | undefined> => {
+      const transport = await connectNats({ url, name: 'test' })
+      const records = await openSharedJournal({ journal: folder, transport, cluster: 'main', logger: silent })
+      if (isFirst) await records?.put('a', Buffer.from('kept'), 0, { timeoutMs: 5_000 })
+      const stored = await records?.get('a', { timeoutMs: 5_000 })
+      await transport.close()
+      return stored && Buffer.from(stored.value).toString()
+    }
+    const server = await startPrivateNats(options)
+    assert.equal(await read(server.url, true), 'kept')
+    const before = server.pid
+    process.kill(before, 'SIGKILL')
+    await eventually(() => server.pid !== before, 'another server runs')
+    assert.equal(await read(server.url, false), 'kept')
+    await assert.rejects(startPrivateNats(options), (error: ClusterError) => error.details.reason === 'LOCKED')
+    await server.stop()
+    const again = await startPrivateNats(options)
+    assert.equal(await read(again.url, false), 'kept')
+    await again.stop()
+    rmSync(folder, { recursive: true })
   })
 })
