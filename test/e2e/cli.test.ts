@@ -1,7 +1,7 @@
 // The command as a user meets it: what it prints, how it exits, what it leaves behind.
 
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openSafetensors } from '../../lib/model/safetensors.js'
@@ -302,14 +302,18 @@ describe('banyan', function () {
       await cluster.end()
     })
 
-    it('leaves no orphan even when it is killed itself', async () => {
-      const cluster = await upCli(['--transport', 'nats'])
+    it('leaves no orphan and no records even when it is killed itself', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'banyan-cli-'))
+      const cluster = await upCli(['--transport', 'nats'], { env: { TMPDIR: folder } })
       const { host } = new URL(cluster.ready.nats ?? '')
       const pids = (await statusOf(cluster)).map(({ pid }) => pid)
       process.kill(cluster.pid, 'SIGKILL')
       await eventually(() => pids.every((pid) => !isAlive(pid)), 'every service is gone', 10_000)
       const isServerGone = async (): Promise<boolean> => (await fetch(`http://${host}`).catch(refused)) === 'refused'
       await eventually(isServerGone, 'the NATS server is gone', 10_000)
+      const records = (): string[] => readdirSync(folder).filter((name) => name.startsWith('banyan-jetstream-'))
+      await eventually(() => records().length === 0, 'its records are gone', 10_000)
+      rmSync(folder, { recursive: true })
       await cluster.end()
     })
   })
