@@ -1,0 +1,180 @@
+// A cluster to be broken: `banyan up` as a real process tree on a NATS server, where a case wants it with one more
+// service that reaches that server through a proxy. Knows who runs, and whether all is as it was asked for.
+
+import { randomUUID } from 'node:crypto'
+import type { Role } from '../../lib/wire/messages.js'
+import { startCli, upCli, type CliCluster, type Outcome, type RunningCli } from '../helpers/cli.js'
+import { eventually } from '../helpers/eventually.js'
+import { freePorts } from '../helpers/free-ports.js'
+import type { DoorAddresses } from './doors.js'
+import { startChaosNats, type ChaosNats } from './nats-servers.js'
+import { familyOf, watchProcesses, type ProcessWatch } from './process-table.js'
+import { fetchStatus, unsettled, type Asked, type ProcessRow } from './status.js'
+import { startTcpProxy, type TcpProxy } from './tcp-proxy.js'
+
+const SETTLE_TIMEOUT_MS = 90_000
+const GONE_TIMEOUT_MS = 10_000
+
+export interface ChaosShape extends Asked {
+  readonly nats: 'private' | 'own' | 'three'
+  readonly apart?: Role // one of these reaches NATS through a proxy
+  readonly links: boolean // direct connections between services; without, everything goes through NATS
+  readonly flags?: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+}
+
+export interface ChaosCluster {
+  readonly shape: ChaosShape
+  readonly addresses: DoorAddresses
+  readonly up: CliCluster
+  readonly nats: ChaosNats | undefined // absent: `up` has a private one
+  readonly proxy: TcpProxy | undefined
+  readonly apartId: string | undefined // of the service behind the proxy
+  readonly watch: ProcessWatch
+  /** All rows, by the first router that answers. */
+  rows(): Promise<readonly ProcessRow[]>
+  /** Those of one role that serve, ascending id. */
+  ready(role: Role): Promise<readonly ProcessRow[]>
+  /** Of the private nats-server. */
+  privateNatsPid(): number
+  /** Waits until every router sees all that was asked for and nothing runs. Throws what is missing. */
+  settled(): Promise<void>
+  /** Ends all; resolves with how `up` ended and with the processes that are still there. */
+  end(): Promise<{ readonly outcome: Outcome; readonly orphans: readonly string[] }>
+}
+
+const upFlags = (shape: ChaosShape, name: string, nats: ChaosNats | undefined): string[] => {
+  const count = (role: Role, asked: number): string => String(asked - Number(shape.apart === role))
+  return [
+    '--transport',
+    'nats',
+    ...['--cluster', name, '--routers', count('router', shape.routers)],
+    ...['--attention', count('attention', shape.attention), '--experts', count('expert-worker', shape.experts)],
+    ...['--drafters', count('drafter', shape.drafters), '--replicas', String(shape.replicas)],
+    ...(nats === undefined ? [] : ['--nats', nats.url]),
+    ...(shape.links ? [] : ['--link-host', 'off']),
+    ...(shape.flags ?? []),
+  ]
+}
+
+export async function startChaosCluster(shape: ChaosShape): Promise<ChaosCluster> {
+  const name = `chaos-${randomUUID().slice(0, 8)}`
+  const closers: (() => Promise<unknown>)[] = []
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.splice(0).reverse()) await close()
+  }
+  try {
+    const needsOwn = shape.nats !== 'private' || shape.apart !== undefined
+    const nats = needsOwn ? await startChaosNats(shape.nats === 'three' ? 3 : 1) : undefined
+    if (nats !== undefined) closers.push(() => nats.close())
+    const up = await upCli(upFlags(shape, name, nats), { env: shape.env ?? {} })
+    closers.push(() => up.end())
+    const apart = shape.apart && nats && (await startApart({ role: shape.apart, shape, name, nats, closers }))
+    const cluster = describe({ shape, up, nats, apart, closeAll })
+    await cluster.settled()
+    return cluster
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+}
+
+interface Apart {
+  readonly id: string
+  readonly proxy: TcpProxy
+  readonly service: RunningCli
+  readonly ports: { readonly http: number; readonly grpc: number } // of a router
+}
+
+interface ApartOptions {
+  readonly role: Role
+  readonly shape: ChaosShape
+  readonly name: string
+  readonly nats: ChaosNats
+  readonly closers: (() => Promise<unknown>)[]
+}
+
+async function startApart({ role, shape, name, nats, closers }: ApartOptions): Promise<Apart> {
+  const [port = 0] = nats.ports
+  const proxy = await startTcpProxy({ target: { host: '127.0.0.1', port }, random: Math.random })
+  closers.push(() => proxy.close())
+  const id = `${role}-apart`
+  const [http = 0, grpc = 0] = await freePorts(2)
+  const service = startCli(['serve', role], {
+    env: {
+      NATS_URL: `nats://127.0.0.1:${proxy.port}`,
+      BANYAN_ID: id,
+      BANYAN_CLUSTER: name,
+      BANYAN_LINK_HOST: shape.links ? '127.0.0.1' : 'off',
+      BANYAN_HTTP: String(http),
+      BANYAN_GRPC: String(grpc),
+      BANYAN_ATTENTION: String(shape.attention),
+      BANYAN_EXPERTS: String(shape.experts),
+      BANYAN_REPLICAS: String(shape.replicas),
+      BANYAN_THREADS: '1',
+      ...shape.env,
+    },
+  })
+  closers.push(async () => {
+    service.child.kill('SIGTERM')
+    return service.outcome
+  })
+  return { id, proxy, service, ports: { http, grpc } }
+}
+
+interface Parts {
+  readonly shape: ChaosShape
+  readonly up: CliCluster
+  readonly nats: ChaosNats | undefined
+  readonly apart: Apart | undefined
+  readonly closeAll: () => Promise<void>
+}
+
+function describe({ shape, up, nats, apart, closeAll }: Parts): ChaosCluster {
+  const watch = watchProcesses([up.pid, ...(apart ? [apart.service.pid] : [])])
+  const addresses = addressesOf(up, shape.apart === 'router' ? apart : undefined)
+  const settled = async (): Promise<void> => {
+    let missing = ''
+    const isSettled = async (): Promise<boolean> => {
+      const found = await Promise.all(addresses.http.map(async (url) => unsettled(await fetchStatus(url), shape)))
+      missing = found.filter((words) => words !== '').join('; ')
+      return missing === ''
+    }
+    await eventually(isSettled, 'all is settled', SETTLE_TIMEOUT_MS).catch((error: unknown) => {
+      throw new Error(`not settled within ${SETTLE_TIMEOUT_MS} ms: ${missing}`, { cause: error })
+    })
+  }
+  const rows = async (): Promise<readonly ProcessRow[]> => {
+    const all = await Promise.all(addresses.http.map(fetchStatus))
+    return all.find((status) => status !== undefined)?.processes ?? []
+  }
+  return {
+    shape,
+    addresses,
+    up,
+    nats,
+    proxy: apart?.proxy,
+    apartId: apart?.id,
+    watch,
+    settled,
+    rows,
+    ready: async (role) =>
+      (await rows()).filter((row) => row.role === role && row.state === 'ready').sort((a, b) => (a.id < b.id ? -1 : 1)),
+    privateNatsPid: () => familyOf(up.pid).find(({ command }) => command.startsWith('nats-server'))?.pid ?? 0,
+    end: async () => {
+      up.child.kill('SIGTERM') // first: what is behind the proxy drains with it
+      const outcome = await up.outcome
+      await closeAll()
+      await eventually(() => watch.alive().length === 0, 'all are gone', GONE_TIMEOUT_MS).catch(() => undefined)
+      watch.stop()
+      return { outcome, orphans: watch.alive().map(({ pid, command }) => `${command} (${pid})`) }
+    },
+  }
+}
+
+function addressesOf({ ready }: CliCluster, router: Apart | undefined): DoorAddresses {
+  const { http, grpc } = router?.ports ?? {}
+  const apart = router === undefined ? [] : [{ http: `http://127.0.0.1:${http}`, grpc: `127.0.0.1:${grpc}` }]
+  const routers = [...ready.routers, ...apart]
+  return { http: routers.map((door) => door.http), grpc: routers.map((door) => door.grpc) }
+}
