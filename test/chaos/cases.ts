@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Role } from '../../lib/wire/messages.js'
 import type { ChaosShape } from './chaos-cluster.js'
-import type { Scene } from './scene.js'
+import type { Process, Scene } from './scene.js'
 import type { NetworkFault } from './tcp-proxy.js'
 
 export interface ChaosCase {
@@ -61,6 +61,12 @@ const KILLS: readonly ChaosCase[] = [
   struck('kill-router-of-two', TWO_ROUTERS, killOne('router')),
 ]
 
+function privateNats({ cluster }: Scene): Process {
+  const server = cluster.privateNats()
+  if (server === undefined) throw new Error('want a nats-server below `up`, found none')
+  return server
+}
+
 const PAUSES_S = [0.3, 3, 30]
 const PAUSED: readonly (readonly [string, Role, ChaosShape])[] = [
   ['expert', 'expert-worker', SHAPE],
@@ -74,9 +80,7 @@ const PAUSES: readonly ChaosCase[] = PAUSES_S.flatMap((seconds) => [
   ...PAUSED.map(([word, role, shape]) =>
     struck(`pause-${word}-${seconds}s`, shape, async (scene) => scene.pause(await scene.victim(role), seconds * 1000)),
   ),
-  struck(`pause-nats-${seconds}s`, SHAPE, (scene) =>
-    scene.pause({ id: 'nats-server', pid: scene.cluster.privateNatsPid() }, seconds * 1000),
-  ),
+  struck(`pause-nats-${seconds}s`, SHAPE, (scene) => scene.pause(privateNats(scene), seconds * 1000)),
 ])
 
 async function restartNats(scene: Scene, downMs: number, withoutStore: boolean): Promise<void> {
@@ -91,7 +95,7 @@ async function restartNats(scene: Scene, downMs: number, withoutStore: boolean):
 
 const OWN_NATS: ChaosShape = { ...SHAPE, nats: 'own' }
 const NATS: readonly ChaosCase[] = [
-  struck('kill-nats', SHAPE, async (scene) => scene.kill({ id: 'nats-server', pid: scene.cluster.privateNatsPid() })),
+  struck('kill-nats', SHAPE, async (scene) => scene.kill(privateNats(scene))),
   struck('restart-nats-with-store', OWN_NATS, (scene) => restartNats(scene, 500, false)),
   struck('restart-nats-without-store', OWN_NATS, (scene) => restartNats(scene, 500, true)),
   struck('nats-gone-10s', OWN_NATS, (scene) => restartNats(scene, 10_000, false)),

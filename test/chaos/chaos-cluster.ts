@@ -35,8 +35,8 @@ export interface ChaosCluster {
   rows(): Promise<readonly ProcessRow[]>
   /** Those of one role that serve, ascending id. */
   ready(role: Role): Promise<readonly ProcessRow[]>
-  /** Of the private nats-server. */
-  privateNatsPid(): number
+  /** `up`'s own; undefined while there is none. */
+  privateNats(): { readonly id: string; readonly pid: number } | undefined
   /** Waits until every router sees all that was asked for and nothing runs. Throws what is missing. */
   settled(): Promise<void>
   /** Ends all; resolves with how `up` ended and with the processes that are still there. */
@@ -160,7 +160,10 @@ function describe({ shape, up, nats, apart, closeAll }: Parts): ChaosCluster {
     rows,
     ready: async (role) =>
       (await rows()).filter((row) => row.role === role && row.state === 'ready').sort((a, b) => (a.id < b.id ? -1 : 1)),
-    privateNatsPid: () => familyOf(up.pid).find(({ command }) => command.startsWith('nats-server'))?.pid ?? 0,
+    privateNats: () => {
+      const server = familyOf(up.pid).find(({ command }) => command.startsWith('nats-server'))
+      return server && { id: 'nats-server', pid: server.pid }
+    },
     end: async () => {
       up.child.kill('SIGTERM') // first: what is behind the proxy drains with it
       const outcome = await up.outcome

@@ -6,7 +6,7 @@
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 
-const LOOK_EVERY_MS = 50
+const LOOK_EVERY_MS = 250
 const PAGE_BYTES = 4096
 
 interface Stat {

@@ -1,0 +1,35 @@
+// A few faults of `npm run chaos` on every commit.
+
+import assert from 'node:assert/strict'
+import { randomInt } from 'node:crypto'
+import type { Answer } from './answer.js'
+import { chooseCases } from './cases.js'
+import { expectedAnswers } from './expected.js'
+import { hasProcessTable } from './process-table.js'
+import { drawRequests, type ChaosRequest } from './requests.js'
+import { runCase } from './run-case.js'
+
+const STREAMS = 12
+const NAMES = ['kill-expert', 'kill-attention', 'pause-expert-0.3s', 'kill-nats', 'partition-attention-cut']
+
+describe('chaos: real processes fail in the middle of streams', function () {
+  this.timeout(120_000)
+  const seed = randomInt(2 ** 31)
+  let requests: readonly ChaosRequest[]
+  let expected: readonly Answer[]
+
+  before(async function () {
+    if (!hasProcessTable()) this.skip()
+    requests = drawRequests(STREAMS, seed)
+    expected = await expectedAnswers(requests)
+  })
+
+  for (const chaosCase of NAMES.flatMap((name) => chooseCases([name]))) {
+    it(`${chaosCase.name}: the answers are those of a quiet run, and all is as before`, async () => {
+      const lines: string[] = []
+      const result = await runCase(chaosCase, { requests, expected, seed, notify: (line) => lines.push(line) })
+      const again = `npm run chaos -- --case ${chaosCase.name} --seed ${seed} --streams ${STREAMS}`
+      assert.deepEqual(result.problems, [], [...lines, again].join('\n'))
+    })
+  }
+})
