@@ -12,6 +12,7 @@ import { familyOf, watchProcesses, type ProcessWatch } from './process-table.js'
 import { fetchStatus, unsettled, type Asked, type ProcessRow } from './status.js'
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.js'
 
+const READY_TIMEOUT_MS = 120_000
 const SETTLE_TIMEOUT_MS = 90_000
 const GONE_TIMEOUT_MS = 10_000
 
@@ -67,7 +68,7 @@ export async function startChaosCluster(shape: ChaosShape): Promise<ChaosCluster
     const needsOwn = shape.nats !== 'private' || shape.apart !== undefined
     const nats = needsOwn ? await startChaosNats(shape.nats === 'three' ? 3 : 1) : undefined
     if (nats !== undefined) closers.push(() => nats.close())
-    const up = await upCli(upFlags(shape, name, nats), { env: shape.env ?? {} })
+    const up = await upCli(upFlags(shape, name, nats), { env: shape.env ?? {}, readyTimeoutMs: READY_TIMEOUT_MS })
     closers.push(() => up.end())
     const apart = shape.apart && nats && (await startApart({ role: shape.apart, shape, name, nats, closers }))
     const cluster = describe({ shape, up, nats, apart, closeAll })

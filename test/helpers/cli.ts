@@ -19,6 +19,7 @@ export interface Outcome {
 export interface CliOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly input?: string
+  readonly readyTimeoutMs?: number // of `up`
 }
 
 export interface RunningCli {
@@ -73,7 +74,11 @@ export async function upCli(words: readonly string[], options?: CliOptions): Pro
     return outcome
   }
   try {
-    await eventually(() => existsSync(file) || running.child.exitCode !== null, 'the ready file is written')
+    await eventually(
+      () => existsSync(file) || running.child.exitCode !== null,
+      'the ready file is written',
+      options?.readyTimeoutMs,
+    )
     if (!existsSync(file)) throw new Error(`banyan up ended: ${(await running.outcome).stderr}`)
     return { ...running, readyFile: file, ready: JSON.parse(readFileSync(file, 'utf8')) as CliCluster['ready'], end }
   } catch (error) {
