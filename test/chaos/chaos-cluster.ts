@@ -2,6 +2,7 @@
 // service that reaches that server through a proxy. Knows who runs, and whether all is as it was asked for.
 
 import { randomUUID } from 'node:crypto'
+import { guardProcess } from '../../cli/cluster/guard-process.js'
 import type { Role } from '../../lib/wire/messages.js'
 import { startCli, upCli, type CliCluster, type Outcome, type RunningCli } from '../helpers/cli.js'
 import { eventually } from '../helpers/eventually.js'
@@ -44,6 +45,12 @@ export interface ChaosCluster {
   end(): Promise<{ readonly outcome: Outcome; readonly orphans: readonly string[] }>
 }
 
+/** Nothing outlives this process, also where it is interrupted. Returns what ends the guard. */
+function guarded(pid: number): () => Promise<void> {
+  const guard = guardProcess(pid)
+  return () => guard.dismiss()
+}
+
 const upFlags = (shape: ChaosShape, name: string, nats: ChaosNats | undefined): string[] => {
   const count = (role: Role, asked: number): string => String(asked - Number(shape.apart === role))
   return [
@@ -69,7 +76,7 @@ export async function startChaosCluster(shape: ChaosShape): Promise<ChaosCluster
     const nats = needsOwn ? await startChaosNats(shape.nats === 'three' ? 3 : 1) : undefined
     if (nats !== undefined) closers.push(() => nats.close())
     const up = await upCli(upFlags(shape, name, nats), { env: shape.env ?? {}, readyTimeoutMs: READY_TIMEOUT_MS })
-    closers.push(() => up.end())
+    closers.push(() => up.end(), guarded(up.pid))
     const apart = shape.apart && nats && (await startApart({ role: shape.apart, shape, name, nats, closers }))
     const cluster = describe({ shape, up, nats, apart, closeAll })
     await cluster.settled()
@@ -116,10 +123,11 @@ async function startApart({ role, shape, name, nats, closers }: ApartOptions): P
       ...shape.env,
     },
   })
-  closers.push(async () => {
+  const end = (): Promise<Outcome> => {
     service.child.kill('SIGTERM')
     return service.outcome
-  })
+  }
+  closers.push(end, guarded(service.pid))
   return { id, proxy, service, ports: { http, grpc } }
 }
 

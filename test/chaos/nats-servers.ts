@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { guardProcess, type Guard } from '../../cli/cluster/guard-process.js'
 import { MAX_PAYLOAD_BYTES } from '../../lib/transport/nats-server.js'
 import { eventually } from '../helpers/eventually.js'
 import { freePorts } from '../helpers/free-ports.js'
@@ -27,6 +28,7 @@ export async function startChaosNats(numServers: 1 | 3): Promise<ChaosNats> {
   const ports = await freePorts(numServers)
   const routes = numServers === 1 ? [] : await freePorts(numServers)
   const children: ChildProcess[] = []
+  const guards: Guard[] = [] // no server outlives this process, also where it is interrupted
 
   const start: ChaosNats['start'] = async (server, { withoutStore } = { withoutStore: false }) => {
     const own = join(folder, `${server}`)
@@ -36,6 +38,7 @@ export async function startChaosNats(numServers: 1 | 3): Promise<ChaosNats> {
     writeFileSync(file, serverConfig({ name: `n${server}`, port: ports[server] ?? 0, store: own, routes, server }))
     const child = spawn(binary, ['-c', file], { stdio: 'ignore' })
     children[server] = child
+    guards[server] = guardProcess(child.pid ?? 0)
     await eventually(() => accepts(ports[server] ?? 0), `nats-server ${server} accepts`, 15_000)
   }
 
@@ -45,6 +48,7 @@ export async function startChaosNats(numServers: 1 | 3): Promise<ChaosNats> {
     const exited = once(child, 'exit')
     child.kill('SIGKILL')
     await exited
+    await guards[server]?.dismiss()
   }
 
   await Promise.all(ports.map((_, server) => start(server)))
