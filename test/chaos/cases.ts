@@ -181,6 +181,21 @@ async function killInALoop(scene: Scene): Promise<void> {
   }
 }
 
+const HOUR_MS = 3_600_000
+const CLOCKED: ChaosShape = { ...SHAPE, hasMovableClock: true }
+
+function moveClock(scene: Scene, victim: Process | 'all', offsetMs: number): void {
+  scene.note(`the clock of ${victim === 'all' ? 'all' : victim.id} moves by ${offsetMs} ms`)
+  scene.cluster.clock?.move(victim === 'all' ? 'all' : victim.pid, offsetMs)
+}
+
+const CLOCKS: readonly ChaosCase[] = [
+  struck('clock-ahead', CLOCKED, async (scene) => moveClock(scene, 'all', HOUR_MS)),
+  struck('clock-back', CLOCKED, async (scene) => moveClock(scene, 'all', -HOUR_MS)),
+  struck('clock-ahead-router', CLOCKED, async (scene) => moveClock(scene, await scene.victim('router'), HOUR_MS)),
+  struck('clock-back-attention', CLOCKED, async (scene) => moveClock(scene, await scene.victim('attention'), -HOUR_MS)),
+]
+
 const TIMES: readonly ChaosCase[] = [
   struck('kill-during-load', SHAPE, killWhileLoading),
   struck('kill-during-commit', SHAPE, killWhileCommitting),
@@ -189,7 +204,7 @@ const TIMES: readonly ChaosCase[] = [
   struck('kill-loop', TWO_ROUTERS, killInALoop),
 ]
 
-export const CASES: readonly ChaosCase[] = [...KILLS, ...PAUSES, ...NATS, ...PARTITIONS, ...TIMES]
+export const CASES: readonly ChaosCase[] = [...KILLS, ...PAUSES, ...NATS, ...PARTITIONS, ...TIMES, ...CLOCKS]
 
 /** Those whose name is given or begins with it; throws on a word that fits none. */
 export function chooseCases(words: readonly string[]): readonly ChaosCase[] {

@@ -12,6 +12,7 @@ import { startChaosNats, type ChaosNats } from './nats-servers.js'
 import { familyOf, watchProcesses, type ProcessWatch } from './process-table.js'
 import { fetchStatus, unsettled, type Asked, type ProcessRow } from './status.js'
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.js'
+import { createWallClock, type WallClock } from './wall-clock.js'
 
 const READY_TIMEOUT_MS = 120_000
 const SETTLE_TIMEOUT_MS = 90_000
@@ -21,8 +22,8 @@ export interface ChaosShape extends Asked {
   readonly nats: 'private' | 'own' | 'three'
   readonly apart?: Role // one of these reaches NATS through a proxy
   readonly links: boolean // direct connections between services; without, everything goes through NATS
+  readonly hasMovableClock?: boolean
   readonly flags?: readonly string[]
-  readonly env?: Readonly<Record<string, string>>
 }
 
 export interface ChaosCluster {
@@ -31,6 +32,7 @@ export interface ChaosCluster {
   readonly up: CliCluster
   readonly nats: ChaosNats | undefined // absent: `up` has a private one
   readonly proxy: TcpProxy | undefined
+  readonly clock: WallClock | undefined // of all services
   readonly apartId: string | undefined // of the service behind the proxy
   readonly watch: ProcessWatch
   /** All rows, by the first router that answers. */
@@ -75,10 +77,12 @@ export async function startChaosCluster(shape: ChaosShape): Promise<ChaosCluster
     const needsOwn = shape.nats !== 'private' || shape.apart !== undefined
     const nats = needsOwn ? await startChaosNats(shape.nats === 'three' ? 3 : 1) : undefined
     if (nats !== undefined) closers.push(() => nats.close())
-    const up = await upCli(upFlags(shape, name, nats), { env: shape.env ?? {}, readyTimeoutMs: READY_TIMEOUT_MS })
+    const clock = shape.hasMovableClock === true ? createWallClock() : undefined
+    if (clock !== undefined) closers.push(async () => clock.close())
+    const up = await upCli(upFlags(shape, name, nats), { env: clock?.env ?? {}, readyTimeoutMs: READY_TIMEOUT_MS })
     closers.push(() => up.end(), guarded(up.pid))
     const apart = shape.apart && nats && (await startApart({ role: shape.apart, shape, name, nats, closers }))
-    const cluster = describe({ shape, up, nats, apart, closeAll })
+    const cluster = describe({ shape, up, nats, apart, clock, closeAll })
     await cluster.settled()
     return cluster
   } catch (error) {
@@ -120,7 +124,6 @@ async function startApart({ role, shape, name, nats, closers }: ApartOptions): P
       BANYAN_EXPERTS: String(shape.experts),
       BANYAN_REPLICAS: String(shape.replicas),
       BANYAN_THREADS: '1',
-      ...shape.env,
     },
   })
   const end = (): Promise<Outcome> => {
@@ -136,10 +139,11 @@ interface Parts {
   readonly up: CliCluster
   readonly nats: ChaosNats | undefined
   readonly apart: Apart | undefined
+  readonly clock: WallClock | undefined
   readonly closeAll: () => Promise<void>
 }
 
-function describe({ shape, up, nats, apart, closeAll }: Parts): ChaosCluster {
+function describe({ shape, up, nats, apart, clock, closeAll }: Parts): ChaosCluster {
   const watch = watchProcesses([up.pid, ...(apart ? [apart.service.pid] : [])])
   const addresses = addressesOf(up, shape.apart === 'router' ? apart : undefined)
   const settled = async (): Promise<void> => {
@@ -163,6 +167,7 @@ function describe({ shape, up, nats, apart, closeAll }: Parts): ChaosCluster {
     up,
     nats,
     proxy: apart?.proxy,
+    clock,
     apartId: apart?.id,
     watch,
     settled,

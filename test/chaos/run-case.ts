@@ -72,7 +72,7 @@ interface Run {
 
 async function strikeIt({ chaosCase, options, cluster, doors, verdict }: Run): Promise<void> {
   const { requests, expected, seed } = options
-  const random = createRandom(seed)
+  const random = createRandom(seed ^ hashOf(chaosCase.name)) // so that cases do not all strike at one token
   verdict.compare('cold', await runLoad({ doors, requests, runId: `${seed}-cold` })) // prompts are cached after it
   const quiet = await runLoad({ doors, requests, runId: `${seed}-quiet` })
   verdict.compare('quiet', quiet)
@@ -101,6 +101,8 @@ async function strikeIt({ chaosCase, options, cluster, doors, verdict }: Run): P
   await cluster.settled()
   verdict.memory(memoryBefore, await memoryOf(cluster))
 }
+
+const hashOf = (text: string): number => [...text].reduce((hash, c) => (hash * 31 + c.charCodeAt(0)) | 0, 7)
 
 /** Resident bytes by id. */
 async function memoryOf(cluster: ChaosCluster): Promise<ReadonlyMap<string, number>> {
