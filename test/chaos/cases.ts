@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Role } from '../../lib/wire/messages.js'
 import type { ChaosShape } from './chaos-cluster.js'
+import { fillStore } from './full-store.js'
 import type { Process, Scene } from './scene.js'
 import type { NetworkFault } from './tcp-proxy.js'
 
@@ -151,7 +152,7 @@ async function killWhileDraining(scene: Scene): Promise<void> {
   const expert = await scene.victim('expert-worker')
   const attention = await scene.victim('attention')
   scene.note('SIGTERM up')
-  scene.cluster.up.child.kill('SIGTERM')
+  scene.cluster.up.cli.child.kill('SIGTERM')
   await scene.moreTokens(20)
   scene.kill(expert)
   await scene.moreTokens(20)
@@ -182,11 +183,11 @@ async function killInALoop(scene: Scene): Promise<void> {
 }
 
 const HOUR_MS = 3_600_000
-const CLOCKED: ChaosShape = { ...SHAPE, hasMovableClock: true }
+const CLOCKED: ChaosShape = { ...SHAPE, isBent: true }
 
 function moveClock(scene: Scene, victim: Process | 'all', offsetMs: number): void {
   scene.note(`the clock of ${victim === 'all' ? 'all' : victim.id} moves by ${offsetMs} ms`)
-  scene.cluster.clock?.move(victim === 'all' ? 'all' : victim.pid, offsetMs)
+  scene.cluster.bent?.moveClock(victim === 'all' ? 'all' : victim.pid, offsetMs)
 }
 
 const CLOCKS: readonly ChaosCase[] = [
@@ -194,6 +195,41 @@ const CLOCKS: readonly ChaosCase[] = [
   struck('clock-back', CLOCKED, async (scene) => moveClock(scene, 'all', -HOUR_MS)),
   struck('clock-ahead-router', CLOCKED, async (scene) => moveClock(scene, await scene.victim('router'), HOUR_MS)),
   struck('clock-back-attention', CLOCKED, async (scene) => moveClock(scene, await scene.victim('attention'), -HOUR_MS)),
+]
+
+const STORE_BYTES = 8 * 2 ** 20
+const FULL_MS = 3_000
+
+async function fillJetStream(scene: Scene): Promise<void> {
+  scene.note('JetStream is full')
+  const makeRoom = await fillStore(scene.cluster.nats?.url ?? '')
+  await sleep(FULL_MS)
+  await makeRoom()
+  scene.note('JetStream has room again')
+}
+
+async function fillDisk(scene: Scene): Promise<void> {
+  const { bent, up } = scene.cluster
+  scene.note('no file of the cluster can grow')
+  bent?.limitFiles(up.cli.pid, true)
+  await sleep(FULL_MS)
+  bent?.limitFiles(up.cli.pid, false)
+  scene.note('files can grow again')
+}
+
+async function killAlone(scene: Scene): Promise<void> {
+  const { up } = scene.cluster
+  scene.note(`SIGKILL up (${up.cli.pid})`)
+  await up.kill()
+  await up.again()
+  scene.note(`up is back (${up.cli.pid})`)
+}
+
+const IN_ONE_PROCESS: ChaosShape = { ...ALONE, nats: 'none', isBent: true }
+const JOURNALS: readonly ChaosCase[] = [
+  struck('kill-local', IN_ONE_PROCESS, killAlone),
+  struck('disk-full-local', IN_ONE_PROCESS, fillDisk),
+  struck('disk-full-jetstream', { ...OWN_NATS, storeBytes: STORE_BYTES }, fillJetStream),
 ]
 
 const TIMES: readonly ChaosCase[] = [
@@ -204,7 +240,15 @@ const TIMES: readonly ChaosCase[] = [
   struck('kill-loop', TWO_ROUTERS, killInALoop),
 ]
 
-export const CASES: readonly ChaosCase[] = [...KILLS, ...PAUSES, ...NATS, ...PARTITIONS, ...TIMES, ...CLOCKS]
+export const CASES: readonly ChaosCase[] = [
+  ...KILLS,
+  ...PAUSES,
+  ...NATS,
+  ...PARTITIONS,
+  ...TIMES,
+  ...CLOCKS,
+  ...JOURNALS,
+]
 
 /** Those whose name is given or begins with it; throws on a word that fits none. */
 export function chooseCases(words: readonly string[]): readonly ChaosCase[] {

@@ -2,9 +2,12 @@
 // service that reaches that server through a proxy. Knows who runs, and whether all is as it was asked for.
 
 import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { guardProcess } from '../../cli/cluster/guard-process.js'
 import type { Role } from '../../lib/wire/messages.js'
-import { startCli, upCli, type CliCluster, type Outcome, type RunningCli } from '../helpers/cli.js'
+import { startCli, type CliCluster, type Outcome, type RunningCli } from '../helpers/cli.js'
 import { eventually } from '../helpers/eventually.js'
 import { freePorts } from '../helpers/free-ports.js'
 import type { DoorAddresses } from './doors.js'
@@ -12,27 +15,29 @@ import { startChaosNats, type ChaosNats } from './nats-servers.js'
 import { familyOf, watchProcesses, type ProcessWatch } from './process-table.js'
 import { fetchStatus, unsettled, type Asked, type ProcessRow } from './status.js'
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.js'
-import { createWallClock, type WallClock } from './wall-clock.js'
+import { startUp, type Up } from './up.js'
+import { createBent, type Bent } from './bent.js'
 
 const READY_TIMEOUT_MS = 120_000
 const SETTLE_TIMEOUT_MS = 90_000
 const GONE_TIMEOUT_MS = 10_000
 
 export interface ChaosShape extends Asked {
-  readonly nats: 'private' | 'own' | 'three'
+  readonly nats: 'private' | 'own' | 'three' | 'none' // none: all services in one process, with a journal in a folder
+  readonly storeBytes?: number // of the case's own NATS server
   readonly apart?: Role // one of these reaches NATS through a proxy
   readonly links: boolean // direct connections between services; without, everything goes through NATS
-  readonly hasMovableClock?: boolean
+  readonly isBent?: boolean // its processes' surroundings can be bent
   readonly flags?: readonly string[]
 }
 
 export interface ChaosCluster {
   readonly shape: ChaosShape
   readonly addresses: DoorAddresses
-  readonly up: CliCluster
+  readonly up: Up
   readonly nats: ChaosNats | undefined // absent: `up` has a private one
   readonly proxy: TcpProxy | undefined
-  readonly clock: WallClock | undefined // of all services
+  readonly bent: Bent | undefined
   readonly apartId: string | undefined // of the service behind the proxy
   readonly watch: ProcessWatch
   /** All rows, by the first router that answers. */
@@ -47,20 +52,29 @@ export interface ChaosCluster {
   end(): Promise<{ readonly outcome: Outcome; readonly orphans: readonly string[] }>
 }
 
+type Closer = () => Promise<unknown>
+
 /** Nothing outlives this process, also where it is interrupted. Returns what ends the guard. */
 function guarded(pid: number): () => Promise<void> {
   const guard = guardProcess(pid)
   return () => guard.dismiss()
 }
 
-const upFlags = (shape: ChaosShape, name: string, nats: ChaosNats | undefined): string[] => {
+interface Place {
+  readonly name: string
+  readonly nats: ChaosNats | undefined
+  readonly folder: string
+}
+
+async function upFlags(shape: ChaosShape, { name, nats, folder }: Place): Promise<string[]> {
   const count = (role: Role, asked: number): string => String(asked - Number(shape.apart === role))
+  const [http, grpc] = await freePorts(2)
+  const alone = ['--transport', 'local', '--journal', folder, '--http', String(http), '--grpc', String(grpc)]
   return [
-    '--transport',
-    'nats',
-    ...['--cluster', name, '--routers', count('router', shape.routers)],
-    ...['--attention', count('attention', shape.attention), '--experts', count('expert-worker', shape.experts)],
-    ...['--drafters', count('drafter', shape.drafters), '--replicas', String(shape.replicas)],
+    ...(shape.nats === 'none' ? alone : ['--transport', 'nats', '--cluster', name]),
+    ...['--routers', count('router', shape.routers), '--attention', count('attention', shape.attention)],
+    ...['--experts', count('expert-worker', shape.experts), '--replicas', String(shape.replicas)],
+    ...['--drafters', count('drafter', shape.drafters)],
     ...(nats === undefined ? [] : ['--nats', nats.url]),
     ...(shape.links ? [] : ['--link-host', 'off']),
     ...(shape.flags ?? []),
@@ -69,26 +83,32 @@ const upFlags = (shape: ChaosShape, name: string, nats: ChaosNats | undefined): 
 
 export async function startChaosCluster(shape: ChaosShape): Promise<ChaosCluster> {
   const name = `chaos-${randomUUID().slice(0, 8)}`
-  const closers: (() => Promise<unknown>)[] = []
+  const folder = mkdtempSync(join(tmpdir(), 'banyan-chaos-'))
+  const closers: Closer[] = [async () => rmSync(folder, { recursive: true, force: true })]
   const closeAll = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close()
   }
   try {
-    const needsOwn = shape.nats !== 'private' || shape.apart !== undefined
-    const nats = needsOwn ? await startChaosNats(shape.nats === 'three' ? 3 : 1) : undefined
+    const nats = await startNatsFor(shape)
     if (nats !== undefined) closers.push(() => nats.close())
-    const clock = shape.hasMovableClock === true ? createWallClock() : undefined
-    if (clock !== undefined) closers.push(async () => clock.close())
-    const up = await upCli(upFlags(shape, name, nats), { env: clock?.env ?? {}, readyTimeoutMs: READY_TIMEOUT_MS })
-    closers.push(() => up.end(), guarded(up.pid))
+    const bent = shape.isBent === true ? createBent() : undefined
+    if (bent !== undefined) closers.push(async () => bent.close())
+    const words = await upFlags(shape, { name, nats, folder })
+    const up = await startUp(words, { env: bent?.env ?? {}, readyTimeoutMs: READY_TIMEOUT_MS })
+    closers.push(() => up.end())
     const apart = shape.apart && nats && (await startApart({ role: shape.apart, shape, name, nats, closers }))
-    const cluster = describe({ shape, up, nats, apart, clock, closeAll })
+    const cluster = describe({ shape, up, nats, apart, bent, closeAll })
     await cluster.settled()
     return cluster
   } catch (error) {
     await closeAll()
     throw error
   }
+}
+
+async function startNatsFor({ nats, apart, storeBytes }: ChaosShape): Promise<ChaosNats | undefined> {
+  if (nats === 'none' || (nats === 'private' && apart === undefined)) return undefined
+  return startChaosNats(nats === 'three' ? 3 : 1, storeBytes)
 }
 
 interface Apart {
@@ -103,7 +123,7 @@ interface ApartOptions {
   readonly shape: ChaosShape
   readonly name: string
   readonly nats: ChaosNats
-  readonly closers: (() => Promise<unknown>)[]
+  readonly closers: Closer[]
 }
 
 async function startApart({ role, shape, name, nats, closers }: ApartOptions): Promise<Apart> {
@@ -136,16 +156,16 @@ async function startApart({ role, shape, name, nats, closers }: ApartOptions): P
 
 interface Parts {
   readonly shape: ChaosShape
-  readonly up: CliCluster
+  readonly up: Up
   readonly nats: ChaosNats | undefined
   readonly apart: Apart | undefined
-  readonly clock: WallClock | undefined
+  readonly bent: Bent | undefined
   readonly closeAll: () => Promise<void>
 }
 
-function describe({ shape, up, nats, apart, clock, closeAll }: Parts): ChaosCluster {
-  const watch = watchProcesses([up.pid, ...(apart ? [apart.service.pid] : [])])
-  const addresses = addressesOf(up, shape.apart === 'router' ? apart : undefined)
+function describe({ shape, up, nats, apart, bent, closeAll }: Parts): ChaosCluster {
+  const watch = watchProcesses(() => [up.cli.pid, ...(apart ? [apart.service.pid] : [])])
+  const addresses = addressesOf(up.cli, shape.apart === 'router' ? apart : undefined)
   const settled = async (): Promise<void> => {
     let missing = ''
     const isSettled = async (): Promise<boolean> => {
@@ -167,7 +187,7 @@ function describe({ shape, up, nats, apart, clock, closeAll }: Parts): ChaosClus
     up,
     nats,
     proxy: apart?.proxy,
-    clock,
+    bent,
     apartId: apart?.id,
     watch,
     settled,
@@ -175,12 +195,11 @@ function describe({ shape, up, nats, apart, clock, closeAll }: Parts): ChaosClus
     ready: async (role) =>
       (await rows()).filter((row) => row.role === role && row.state === 'ready').sort((a, b) => (a.id < b.id ? -1 : 1)),
     privateNats: () => {
-      const server = familyOf(up.pid).find(({ command }) => command.startsWith('nats-server'))
+      const server = familyOf(up.cli.pid).find(({ command }) => command.startsWith('nats-server'))
       return server && { id: 'nats-server', pid: server.pid }
     },
     end: async () => {
-      up.child.kill('SIGTERM') // first: what is behind the proxy drains with it
-      const outcome = await up.outcome
+      const outcome = await up.end() // first: what is behind the proxy drains with it
       await closeAll()
       await eventually(() => watch.alive().length === 0, 'all are gone', GONE_TIMEOUT_MS).catch(() => undefined)
       watch.stop()

@@ -10,6 +10,7 @@ import type { ChaosRequest } from './requests.js'
 
 const RETRY_MS = 100
 const DEADLINE_MS = 150_000
+const RESUME_TIMEOUT_MS = 60_000 // a router that is started again on a busy machine
 
 export interface DoorAddresses {
   readonly grpc: readonly string[]
@@ -29,7 +30,7 @@ export interface Doors {
 }
 
 export function openDoors({ grpc, http }: DoorAddresses): Doors {
-  const client = new BanyanClient({ address: grpc, maxAttempts: 20 })
+  const client = new BanyanClient({ address: grpc, maxAttempts: 50, resumeTimeoutMs: RESUME_TIMEOUT_MS })
 
   const overGrpc = async (request: GenerateRequest, options: AskOptions, recorder: Recorder): Promise<void> => {
     const call = { deadlineMs: DEADLINE_MS, ...(options.signal && { signal: options.signal }) }

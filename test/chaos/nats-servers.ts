@@ -22,7 +22,7 @@ export interface ChaosNats {
   close(): Promise<void>
 }
 
-export async function startChaosNats(numServers: 1 | 3): Promise<ChaosNats> {
+export async function startChaosNats(numServers: 1 | 3, storeBytes?: number): Promise<ChaosNats> {
   const binary = await findNatsForTest()
   const folder = mkdtempSync(join(tmpdir(), 'banyan-chaos-nats-'))
   const ports = await freePorts(numServers)
@@ -35,7 +35,10 @@ export async function startChaosNats(numServers: 1 | 3): Promise<ChaosNats> {
     if (withoutStore) rmSync(own, { recursive: true, force: true })
     mkdirSync(own, { recursive: true })
     const file = join(own, 'server.conf')
-    writeFileSync(file, serverConfig({ name: `n${server}`, port: ports[server] ?? 0, store: own, routes, server }))
+    writeFileSync(
+      file,
+      serverConfig({ name: `n${server}`, port: ports[server] ?? 0, store: own, routes, server, storeBytes }),
+    )
     const child = spawn(binary, ['-c', file], { stdio: 'ignore' })
     children[server] = child
     guards[server] = guardProcess(child.pid ?? 0)
@@ -73,16 +76,17 @@ interface ServerConfig {
   readonly store: string
   readonly routes: readonly number[] // ports at which the servers of a cluster reach each other
   readonly server: number
+  readonly storeBytes: number | undefined
 }
 
-function serverConfig({ name, port, store, routes, server }: ServerConfig): string {
+function serverConfig({ name, port, store, routes, server, storeBytes }: ServerConfig): string {
   const others = routes.map((route) => `nats://127.0.0.1:${route}`).join(', ')
   return [
     `server_name: ${name}`,
     `listen: "127.0.0.1:${port}"`,
     `max_payload: ${MAX_PAYLOAD_BYTES}`,
     'max_pending: 256MB',
-    `jetstream { store_dir: "${store}" }`,
+    `jetstream { store_dir: "${store}"${storeBytes === undefined ? '' : `, max_file_store: ${storeBytes}`} }`,
     ...(routes.length === 0
       ? []
       : [`cluster { name: chaos, listen: "127.0.0.1:${routes[server] ?? 0}", routes: [${others}] }`]),

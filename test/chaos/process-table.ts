@@ -64,10 +64,10 @@ export interface ProcessWatch {
 }
 
 /** Remembers everything that appears below these processes until stopped. */
-export function watchProcesses(roots: readonly number[]): ProcessWatch {
+export function watchProcesses(roots: () => readonly number[]): ProcessWatch {
   const seen = new Map<string, Stat>() // 'pid start'
   const look = (): void => {
-    for (const stat of roots.flatMap(familyOf)) seen.set(`${stat.pid} ${stat.start}`, stat)
+    for (const stat of roots().flatMap(familyOf)) seen.set(`${stat.pid} ${stat.start}`, stat)
   }
   look()
   const timer = setInterval(look, LOOK_EVERY_MS)

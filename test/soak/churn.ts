@@ -139,7 +139,7 @@ async function sampleAll(cluster: ChaosCluster, isOver: () => boolean): Promise<
   const all = new Map<string, Samples>()
   while (!isOver()) {
     const nats = cluster.privateNats()
-    const own = [{ id: 'up', pid: cluster.up.pid }, ...(nats === undefined ? [] : [nats])]
+    const own = [{ id: 'up', pid: cluster.up.cli.pid }, ...(nats === undefined ? [] : [nats])]
     for (const { id, pid } of [...own, ...(await cluster.rows())]) {
       const stat = readStat(pid)
       if (stat === undefined) continue

@@ -1,5 +1,6 @@
-// Loaded into every process of a cluster before its own code (`node --import`): a wall clock that a case can move, as an
-// operator or a time server moves a machine's. Monotonic time and timers are left alone, as they are there.
+// Loaded into every process of a cluster before its own code (`node --import`), so that a case can do from outside what
+// otherwise only a machine does: move the wall clock (monotonic time and timers stay, as they would), and have writes to
+// files fail by a limit (`prlimit --fsize`), which without a listener for its signal would end the process.
 
 import { existsSync, readFileSync } from 'node:fs'
 
@@ -18,3 +19,4 @@ function look(): void {
 look()
 setInterval(look, LOOK_EVERY_MS).unref()
 Date.now = () => realNow() + offsetMs
+process.on('SIGXFSZ', () => undefined) // the write fails with EFBIG
