@@ -130,12 +130,15 @@ const PARTITIONS: readonly ChaosCase[] = [
   ...partition('linked-expert', 'expert-worker', SHAPE), // NATS is lost, the direct connections stand
 ]
 
+/** Three times in a row, each at some moment of the next process's start. */
 async function killWhileLoading(scene: Scene): Promise<void> {
-  const first = await scene.victim('expert-worker')
-  scene.kill(first)
-  const second = await scene.back(first, 'starting')
-  scene.kill(second)
-  scene.kill(await scene.back(second, 'starting'))
+  let victim: Process = await scene.victim('expert-worker')
+  scene.kill(victim)
+  for (let round = 0; round < 3; round++) {
+    victim = await scene.reborn(victim)
+    await sleep(Math.floor(scene.random() * 2_000))
+    scene.kill(victim)
+  }
 }
 
 /** Right after tokens arrived: what they came from is being committed. */

@@ -48,6 +48,18 @@ export function familyOf(root: number): Stat[] {
   return family
 }
 
+/** The member of the family that was started under this id (`BANYAN_ID`). */
+export const findById = (root: number, id: string): Stat | undefined =>
+  familyOf(root).find(({ pid }) => environmentOf(pid).includes(`BANYAN_ID=${id}`))
+
+function environmentOf(pid: number): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
+  } catch {
+    return [] // ended while we looked
+  }
+}
+
 /** Files, sockets and pipes that the process holds open; 0 where it is gone. */
 export function numOpenFiles(pid: number): number {
   try {

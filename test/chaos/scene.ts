@@ -7,10 +7,11 @@ import { isAlive } from '../helpers/cli.js'
 import { eventually } from '../helpers/eventually.js'
 import type { ChaosCluster } from './chaos-cluster.js'
 import type { TokenCount } from './load.js'
+import { findById } from './process-table.js'
 import type { ProcessRow } from './status.js'
 import type { NetworkFault } from './tcp-proxy.js'
 
-const BACK_TIMEOUT_MS = 30_000
+const BACK_TIMEOUT_MS = 60_000
 
 export interface Process {
   readonly id: string
@@ -30,8 +31,10 @@ export interface Scene {
   victim(role: Role, besides?: Process): Promise<ProcessRow>
   kill(victim: Process): void
   pause(victim: Process, ms: number): Promise<void>
-  /** Waits until the id has a new process in this state. */
-  back(victim: Process, state?: ProcessRow['state']): Promise<Process>
+  /** Waits until the id has a new process, just born. */
+  reborn(victim: Process): Promise<Process>
+  /** Waits until the id has a new process that serves. */
+  back(victim: Process): Promise<Process>
   partition(fault: NetworkFault, ms: number): Promise<void>
 }
 
@@ -73,14 +76,24 @@ export function createScene({ cluster, random, signal, count, strikeAt, note: wr
       await sleep(ms)
       send(victim, 'SIGCONT')
     },
-    back: async ({ id, pid }, state = 'ready') => {
+    reborn: async ({ id, pid }) => {
+      let found: Process | undefined
+      const look = (): boolean => {
+        const process = findById(cluster.up.cli.pid, id)
+        if (process !== undefined && process.pid !== pid) found = { id, pid: process.pid }
+        return found !== undefined
+      }
+      await eventually(look, `${id} is started again`, BACK_TIMEOUT_MS)
+      return found ?? { id, pid }
+    },
+    back: async ({ id, pid }) => {
       let found: ProcessRow | undefined
       const look = async (): Promise<boolean> => {
         const rows = await cluster.rows()
-        found = rows.find((row) => row.id === id && row.pid !== pid && row.state === state)
+        found = rows.find((row) => row.id === id && row.pid !== pid && row.state === 'ready')
         return found !== undefined
       }
-      await eventually(look, `${id} is ${state} again`, BACK_TIMEOUT_MS)
+      await eventually(look, `${id} is back`, BACK_TIMEOUT_MS)
       return found ?? { id, pid }
     },
     partition: async (fault, ms) => {
