@@ -1,21 +1,15 @@
 // NATS servers of a case's own, one or three in a cluster, that it can kill and start again with their store or without.
 
-import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { guardProcess, type Guard } from '../../cli/cluster/guard-process.js'
-import { MAX_PAYLOAD_BYTES } from '../../lib/transport/nats-server.js'
-import { eventually } from '../helpers/eventually.js'
 import { freePorts } from '../helpers/free-ports.js'
-import { findNatsForTest } from '../helpers/nats.js'
+import { startNatsForTest, type TestNats } from '../helpers/nats.js'
 
 export interface ChaosNats {
   readonly url: string // of all, with commas
   readonly ports: readonly number[]
-  readonly pids: readonly number[]
   kill(server: number): Promise<void>
   /** At the port it had. */
   start(server: number, how?: { readonly withoutStore: boolean }): Promise<void>
@@ -23,84 +17,55 @@ export interface ChaosNats {
 }
 
 export async function startChaosNats(numServers: 1 | 3, storeBytes?: number): Promise<ChaosNats> {
-  const binary = await findNatsForTest()
   const folder = mkdtempSync(join(tmpdir(), 'banyan-chaos-nats-'))
   const ports = await freePorts(numServers)
   const routes = numServers === 1 ? [] : await freePorts(numServers)
-  const children: ChildProcess[] = []
-  const guards: Guard[] = [] // no server outlives this process, also where it is interrupted
+  const running = new Map<number, { readonly server: TestNats; readonly guard: Guard }>()
 
-  const start: ChaosNats['start'] = async (server, { withoutStore } = { withoutStore: false }) => {
-    const own = join(folder, `${server}`)
-    if (withoutStore) rmSync(own, { recursive: true, force: true })
-    mkdirSync(own, { recursive: true })
-    const file = join(own, 'server.conf')
-    writeFileSync(
-      file,
-      serverConfig({ name: `n${server}`, port: ports[server] ?? 0, store: own, routes, server, storeBytes }),
-    )
-    const child = spawn(binary, ['-c', file], { stdio: 'ignore' })
-    children[server] = child
-    guards[server] = guardProcess(child.pid ?? 0)
-    await eventually(() => accepts(ports[server] ?? 0), `nats-server ${server} accepts`, 15_000)
+  const start: ChaosNats['start'] = async (index, { withoutStore } = { withoutStore: false }) => {
+    const storeFolder = join(folder, `${index}`)
+    if (withoutStore) rmSync(storeFolder, { recursive: true, force: true })
+    mkdirSync(storeFolder, { recursive: true })
+    const settings = [
+      ...clusterSettings(routes, index),
+      ...(storeBytes === undefined ? [] : [boundedStore(storeFolder, storeBytes)]),
+    ]
+    const server = await startNatsForTest({ port: ports[index] ?? 0, storeFolder, settings })
+    running.set(index, { server, guard: guardProcess(server.pid) }) // it never outlives this process
   }
 
-  const kill = async (server: number): Promise<void> => {
-    const child = children[server]
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const exited = once(child, 'exit')
-    child.kill('SIGKILL')
-    await exited
-    await guards[server]?.dismiss()
+  const kill = async (index: number): Promise<void> => {
+    const killed = running.get(index)
+    if (killed === undefined) return
+    running.delete(index)
+    process.kill(killed.server.pid, 'SIGKILL')
+    await killed.server.stop()
+    await killed.guard.dismiss()
   }
 
-  await Promise.all(ports.map((_, server) => start(server)))
+  await Promise.all(ports.map((_, index) => start(index)))
   return {
     url: ports.map((port) => `nats://127.0.0.1:${port}`).join(','),
     ports,
-    get pids() {
-      return children.map(({ pid }) => pid ?? 0)
-    },
     kill,
     start,
     close: async () => {
-      await Promise.all(ports.map((_, server) => kill(server)))
+      await Promise.all(ports.map((_, index) => kill(index)))
       rmSync(folder, { recursive: true, force: true })
     },
   }
 }
 
-interface ServerConfig {
-  readonly name: string
-  readonly port: number
-  readonly store: string
-  readonly routes: readonly number[] // ports at which the servers of a cluster reach each other
-  readonly server: number
-  readonly storeBytes: number | undefined
-}
+/** Takes the place of the same block without a bound. */
+const boundedStore = (folder: string, bytes: number): string =>
+  `jetstream { store_dir: ${JSON.stringify(folder)}, max_file_store: ${bytes} }`
 
-function serverConfig({ name, port, store, routes, server, storeBytes }: ServerConfig): string {
-  const others = routes.map((route) => `nats://127.0.0.1:${route}`).join(', ')
+/** Lines that make several servers one cluster. */
+function clusterSettings(routes: readonly number[], index: number): string[] {
+  if (routes.length === 0) return []
+  const all = routes.map((route) => `nats://127.0.0.1:${route}`).join(', ')
   return [
-    `server_name: ${name}`,
-    `listen: "127.0.0.1:${port}"`,
-    `max_payload: ${MAX_PAYLOAD_BYTES}`,
-    'max_pending: 256MB',
-    `jetstream { store_dir: "${store}"${storeBytes === undefined ? '' : `, max_file_store: ${storeBytes}`} }`,
-    ...(routes.length === 0
-      ? []
-      : [`cluster { name: chaos, listen: "127.0.0.1:${routes[server] ?? 0}", routes: [${others}] }`]),
-  ].join('\n')
-}
-
-async function accepts(port: number): Promise<boolean> {
-  const socket = connect({ host: '127.0.0.1', port })
-  try {
-    await once(socket, 'connect')
-    return true
-  } catch {
-    return false
-  } finally {
-    socket.destroy()
-  }
+    `server_name: n${index}`,
+    `cluster { name: chaos, listen: "127.0.0.1:${routes[index] ?? 0}", routes: [${all}] }`,
+  ]
 }
