@@ -3,7 +3,8 @@
 
 import { randomInt } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { table } from '../../bench/report.js'
+import { describeMachine, machineLine } from '../../bench/machine.js'
+import { table, writeSection } from '../../bench/report.js'
 import { percentile } from '../../bench/statistics.js'
 import { CASES, chooseCases } from './cases.js'
 import { expectedAnswers } from './expected.js'
@@ -17,6 +18,7 @@ const USAGE = `usage: npm run chaos -- [flags]
   --streams N     at once (default: 32)
   --repeat N      times each case, with seeds that count up (default: 1)
   --json          prints the results as JSON
+  --report        writes the table to bench/RESULTS.md
 cases: ${CASES.map(({ name }) => name).join(', ')}`
 
 const { values: flags } = parseArgs({
@@ -26,6 +28,7 @@ const { values: flags } = parseArgs({
     streams: { type: 'string', default: '32' },
     repeat: { type: 'string', default: '1' },
     json: { type: 'boolean', default: false },
+    report: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 })
@@ -34,6 +37,7 @@ const notify = (line: string): void => void process.stderr.write(`${line}\n`)
 
 async function main(): Promise<void> {
   if (!hasProcessTable()) throw new Error('the chaos suite reads /proc: want Linux')
+  const machine = describeMachine() // before: its load is the others’
   const cases = chooseCases(flags.case)
   const results: CaseResult[] = []
   for (let round = 0; round < Number(flags.repeat); round++) {
@@ -47,6 +51,7 @@ async function main(): Promise<void> {
     }
   }
   console.log(flags.json ? JSON.stringify(results) : report(results))
+  if (flags.report) writeSection('chaos', sectionOf(results, machineLine(machine)))
   const failed = results.filter(({ problems }) => problems.length > 0)
   for (const { name, seed } of failed) {
     notify(`again: npm run chaos -- --case ${name} --seed ${seed} --streams ${flags.streams}`)
@@ -63,6 +68,15 @@ function report(results: readonly CaseResult[]): string {
     names.map((name) => row(results.filter((result) => result.name === name))),
   )
 }
+
+const sectionOf = (results: readonly CaseResult[], line: string): string =>
+  [
+    '## Faults in the middle of streams',
+    '',
+    `\`npm run chaos\`. ${line} ${flags.streams} streams; every case ${flags.repeat} times, seeds from ${flags.seed}. Requests: those of the quiet runs before, of the run with the fault and of the run afterwards; all are compared with the answers of one process without drafts. Added gap: by how much a choice’s longest wait for a token grew over the quiet run.`,
+    '',
+    report(results),
+  ].join('\n')
 
 /** One case, all its seeds. */
 function row(results: readonly CaseResult[]): string[] {
