@@ -3,6 +3,8 @@
 import type { Body } from '../wire/messages.js'
 import type { ActorSystem } from './actor.js'
 
+export const HEARTBEAT_MS = 250
+
 export interface HeartbeatTimer {
   /** Sends one now, beside the rhythm. */
   beat(): void
@@ -13,13 +15,12 @@ export function startHeartbeat(
   system: ActorSystem,
   subject: string,
   describe: () => Body<'worker.heartbeat'>,
-  intervalMs: number,
 ): HeartbeatTimer {
   let cancel = (): void => undefined
   const beat = (): void => system.broadcast(subject, 'worker.heartbeat', describe())
   const tick = (): void => {
     beat()
-    cancel = system.clock.after(intervalMs, tick)
+    cancel = system.clock.after(HEARTBEAT_MS, tick)
   }
   tick()
   return { beat, stop: () => cancel() }

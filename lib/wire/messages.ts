@@ -65,6 +65,7 @@ export const MESSAGE_SCHEMAS = {
   // router → attention worker
   'attention.step': z.object({
     step: id,
+    owner: z.object({ router: id, incarnation: id }).optional(), // whose sequences these are: they go when it does
     tableEpoch: count,
     /** For each shard the expert workers that hold it: the first is this step's choice, the others stand by. */
     replicas: z.array(z.array(id)),
@@ -86,6 +87,7 @@ export const MESSAGE_SCHEMAS = {
       }),
     ),
     logits: tensor.optional(), // f32 [rows of all entries, vocab]
+    slow: z.array(id).optional(), // expert workers that were late or silent and are asked last for now
     expertCalls: count,
     distinctExperts: count.optional(), // (layer, expert) pairs that the step touched, for the router's cost model
     expertWaitMs: z.number(),
@@ -113,7 +115,7 @@ export const MESSAGE_SCHEMAS = {
   'expert.place': z.object({ router: id, tableEpoch: count, fingerprint: id, shards: z.array(shard) }),
   'expert.placed': z.object({ tableEpoch: count, shards: z.array(shard) }),
 
-  /** To a worker's control address: is anybody there? */
+  /** To any process's ping address: is anybody there? */
   'worker.ping': z.object({ asker: z.string() }),
 
   // router → drafter

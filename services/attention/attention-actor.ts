@@ -5,7 +5,7 @@ import type { ActorDefinition, ActorSystem, Clock } from '../../lib/actor/actor.
 import type { Tracer } from '@opentelemetry/api'
 import { inSpan } from '../../lib/tracing/spans.js'
 import { controlAddress } from '../../lib/actor/ask-while-alive.js'
-import type { StepRunner } from './step-runner.js'
+import type { CancelledStep, StepRunner } from './step-runner.js'
 
 export interface AttentionActorOptions {
   readonly address: string
@@ -40,13 +40,14 @@ export function controlActor({ address, runner, system }: AttentionActorOptions)
     mailboxCapacity: 1024,
     systemKinds: new Set(['sequence.cancel']),
     create: () => ({
-      'worker.ping': () => undefined,
-      'sequence.cancel': ({ sequences }) => {
-        const cancelled = runner.cancel(sequences)
-        for (const worker of cancelled?.workers ?? []) {
-          system.tell(controlAddress(worker), 'expert.cancel', { step: cancelled?.step ?? '' })
-        }
-      },
+      'sequence.cancel': ({ sequences }) => passOn(system, runner.cancel(sequences)),
     }),
+  }
+}
+
+/** Tells the expert workers that compute for a step that nobody waits for it any more. */
+export function passOn(system: ActorSystem, cancelled: CancelledStep | undefined): void {
+  for (const worker of cancelled?.workers ?? []) {
+    system.tell(controlAddress(worker), 'expert.cancel', { step: cancelled?.step ?? '' })
   }
 }

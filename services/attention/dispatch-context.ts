@@ -3,10 +3,12 @@
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import type { ShardPlan } from '../../lib/model/expert-shards.js'
+import type { ExpertPeers } from './expert-peers.js'
 
 export interface DispatchContext {
   readonly system: ActorSystem
   readonly neighbours: ExpertNeighbours // expert workers in this process
+  readonly peers: ExpertPeers
   readonly step: string
   readonly replicas: readonly (readonly string[])[] // shard → expert workers, the first is this step's choice
   readonly plan: ShardPlan
@@ -14,11 +16,14 @@ export interface DispatchContext {
   readonly microBatches: number // parts of the step that take turns
   readonly signal: AbortSignal
   readonly traceparent?: string | undefined
-  readonly failed: Set<string> // workers that did not answer in this step
+  readonly failed: Set<string> // workers that did not answer in this step: not asked again
+  readonly slow: Set<string> // workers that others are asked before
   readonly used: Set<string> // workers that were asked in this step
   readonly counters: { distinctExperts: number } // (layer, expert) pairs touched in this step
 }
 
-/** The first worker of a shard that has not failed in this step. */
-export const liveReplica = ({ replicas, failed }: DispatchContext, shard: number): string | undefined =>
-  replicas[shard]?.find((candidate) => !failed.has(candidate))
+/** The worker of a shard to ask: one that has not failed in this step, rather one that is not slow. */
+export function liveReplica({ replicas, failed, slow }: DispatchContext, shard: number): string | undefined {
+  const live = (replicas[shard] ?? []).filter((candidate) => !failed.has(candidate))
+  return live.find((candidate) => !slow.has(candidate)) ?? live[0]
+}

@@ -16,6 +16,9 @@ export interface HeldSequences {
   readonly numTokens: number
   /** Holds it; a step names it now. */
   name(id: string, state: SequenceState): void
+  /** Whose it is: an incarnation of a router. */
+  own(id: string, owner: string): void
+  ownedBy(owner: string): readonly string[]
   forget(id: string): void
   /** Throws `resource_exhausted` where so many more tokens do not fit. */
   makeRoom(tokens: number): void
@@ -25,6 +28,7 @@ export interface HeldSequences {
 
 export function createHeldSequences(clock: Pick<Clock, 'monotonicMs'>, kvTokens: number): HeldSequences {
   const all = new Map<string, SequenceState>() // in the order of their last naming
+  const owners = new Map<string, string>()
   const namedMs = new WeakMap<SequenceState, number>()
   let isRunning = false
   let forgotten: SequenceState[] = [] // in the middle of a step (H1)
@@ -34,6 +38,7 @@ export function createHeldSequences(clock: Pick<Clock, 'monotonicMs'>, kvTokens:
   const forget = (id: string): void => {
     const state = all.get(id)
     all.delete(id)
+    owners.delete(id)
     if (state === undefined) return
     if (isRunning) forgotten.push(state)
     else state.cache.release()
@@ -49,6 +54,8 @@ export function createHeldSequences(clock: Pick<Clock, 'monotonicMs'>, kvTokens:
       all.set(id, state)
       namedMs.set(state, clock.monotonicMs())
     },
+    own: (id, owner) => void owners.set(id, owner),
+    ownedBy: (owner) => [...owners].filter(([, other]) => other === owner).map(([id]) => id),
     forget,
     makeRoom: (tokens) => {
       const idleSinceMs = clock.monotonicMs() - LEAST_IDLE_MS

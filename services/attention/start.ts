@@ -3,6 +3,9 @@
 import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
 import type { AttentionOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { startHeartbeat } from '../../lib/actor/heartbeat.js'
+import { pingActor } from '../../lib/actor/ping.js'
+import { watchRouters } from '../../lib/actor/router-watch.js'
+import { createStallDetector } from '../../lib/actor/stall.js'
 import { until } from '../../lib/actor/until.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
@@ -10,19 +13,18 @@ import { sharedKernels } from '../../lib/compute/kernels.js'
 import { createWeightStore } from '../../lib/compute/weight-store.js'
 import { subjects } from '../../lib/wire/subjects.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
-import { controlActor, stepActor } from './attention-actor.js'
+import { controlActor, passOn, stepActor } from './attention-actor.js'
 import { geometryOf, loadAttentionModel } from '../../lib/decode/attention-model.js'
+import { createExpertPeers } from './expert-peers.js'
 import { createStepRunner } from './step-runner.js'
 
-const HEARTBEAT_MS = 500
-const EXPERT_TIMEOUT_MS = 10_000
 const DRAIN_MS = 20_000 // routers let the step under way end, then take their sequences elsewhere
 const LINGER_MS = 250 // what a router sends before it has heard of the draining still arrives
 const LOOK_EVERY_MS = 50
 
 /** Resolves when the worker serves. Throws where the checkpoint or the processor does not allow it. */
 export async function startAttention(deps: ServiceDeps, options: AttentionOptions): Promise<RunningService> {
-  const { system, tracer, id } = deps
+  const { system, tracer, logger, id } = deps
   const checkpoint = openCheckpoint(options.model.path)
   const format = options.model.weights
   const kernels =
@@ -35,23 +37,21 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   requireExact(report)
   let state: Heartbeat['state'] = 'starting'
   const load: Record<string, number> = { steps: 0 }
-  const heartbeat = startHeartbeat(
-    system,
-    subjects.health(deps.cluster),
-    () => ({
-      role: 'attention',
-      id,
-      incarnation: deps.incarnation,
-      pid: deps.pid,
-      state,
-      deviceClass: report.deviceClass,
-      fingerprint: modelFingerprint(checkpoint, format),
-      shards: [],
-      capacity: { kvTokens: options.kvTokens, maxRows: 0 },
-      load,
-    }),
-    HEARTBEAT_MS,
-  )
+  const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
+  const peers = createExpertPeers(system)
+  const pings = system.spawn(pingActor(id)) // before it is heard of
+  const heartbeat = startHeartbeat(system, subjects.health(deps.cluster), () => ({
+    role: 'attention',
+    id,
+    incarnation: deps.incarnation,
+    pid: deps.pid,
+    state,
+    deviceClass: report.deviceClass,
+    fingerprint: modelFingerprint(checkpoint, format),
+    shards: [],
+    capacity: { kvTokens: options.kvTokens, maxRows: 0 },
+    load: { ...load, ...stalls.load, ...peers.load },
+  }))
   const fingerprint = modelFingerprint(checkpoint, format)
   const model = await loadAttentionModel(checkpoint, {
     format,
@@ -63,14 +63,22 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     model,
     system,
     kvTokens: options.kvTokens,
-    expertTimeoutMs: EXPERT_TIMEOUT_MS,
+    peers,
     microBatches: options.microBatches,
     neighbours: deps.neighbours ?? new Map<string, never>(),
+  })
+  const forgetOwner = (owner: string): void => passOn(system, runner.disown(owner))
+  const routers = watchRouters({
+    system,
+    cluster: deps.cluster,
+    incarnation: deps.incarnation,
+    onGone: (_, incarnation) => forgetOwner(incarnation),
   })
   const counted: typeof runner = {
     ...runner,
     run: async (step, stepOptions) => {
       const result = await runner.run(step, stepOptions)
+      if (step.owner !== undefined && routers.isGone(step.owner.incarnation)) forgetOwner(step.owner.incarnation)
       load.steps = (load.steps ?? 0) + 1
       load.sequences = runner.numSequences
       load.kvTokens = runner.numTokens
@@ -78,7 +86,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     },
   }
   const actorOptions = { address: id, runner: counted, system, tracer, clock: system.clock }
-  const actors = [system.spawn(stepActor(actorOptions)), system.spawn(controlActor(actorOptions))]
+  const actors = [pings, system.spawn(stepActor(actorOptions)), system.spawn(controlActor(actorOptions))]
   state = 'ready'
   heartbeat.beat()
   let stopping: Promise<void> | undefined
@@ -86,6 +94,8 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     state = 'stopped'
     heartbeat.beat()
     heartbeat.stop()
+    stalls.stop()
+    routers.stop()
     await Promise.all(actors.map((actor) => actor.stop()))
     model.dispose()
     checkpoint.close()

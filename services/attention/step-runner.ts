@@ -4,6 +4,7 @@
 //   R1  A step that fails changes no committed state: sequences keep their epoch's tail, and a retry gives the same bits.
 //   R2  An entry that cannot run (gap, bad tree, no KV room) fails alone; the others go on.
 
+import { setMaxListeners } from 'node:events'
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import { concat } from '../../lib/compute/concat.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
@@ -17,6 +18,7 @@ import type { AttentionModel } from '../../lib/decode/attention-model.js'
 import { geometryOf } from '../../lib/decode/attention-model.js'
 import { forward } from './decoder.js'
 import type { DispatchContext } from './dispatch-context.js'
+import type { ExpertPeers } from './expert-peers.js'
 import { createHeldSequences } from './held-sequences.js'
 import { advance, createPaths, openSequence, type SequenceState } from './sequence-state.js'
 
@@ -26,6 +28,8 @@ export interface StepRunner {
   run(step: MessageOf<'attention.step'>, options: StepOptions): Promise<Body<'attention.sampled'>>
   /** Forgets sequences and aborts the running step where nobody else waits for it; returns the workers to tell. */
   cancel(sequences: readonly string[]): CancelledStep | undefined
+  /** The same for all sequences of an incarnation of a router that is gone. */
+  disown(owner: string): CancelledStep | undefined
   readonly numSequences: number
   readonly numTokens: number
 }
@@ -52,13 +56,13 @@ export interface StepRunnerOptions {
   readonly model: AttentionModel
   readonly system: ActorSystem
   readonly kvTokens: number
-  readonly expertTimeoutMs: number
+  readonly peers: ExpertPeers
   readonly neighbours: ExpertNeighbours
   readonly microBatches: number // 1 or 2
 }
 
 export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
-  const { model, system, kvTokens, expertTimeoutMs, neighbours, microBatches } = runnerOptions
+  const { model, system, kvTokens, peers, neighbours, microBatches } = runnerOptions
   const held = createHeldSequences(system.clock, kvTokens)
   const pool = { kernels: model.kernels, geometry: { numLayers: model.layers.length, ...geometryOf(model.spec) } }
   const limits = { vocabSize: model.spec.vocabSize, maxPositions: model.spec.maxPositions }
@@ -97,22 +101,26 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       results.push(result)
       try {
         ready.push({ state: prepare(entry), entry, result })
+        if (step.owner !== undefined) held.own(entry.sequence, step.owner.incarnation)
       } catch (error) {
         result.error = ClusterError.from(error).toWire()
       }
     }
     const abort = linkedSignal([options.signal])
+    setMaxListeners(0, abort.signal) // one for every expert worker that is asked
     const context: DispatchContext = {
       system,
       neighbours,
+      peers,
       step: step.step,
       replicas: step.replicas,
       plan: model.plan,
-      timeoutMs: Math.min(expertTimeoutMs, options.timeoutMs),
+      timeoutMs: options.timeoutMs,
       microBatches,
       signal: abort.signal,
       traceparent: options.traceparent,
       failed: new Set(),
+      slow: new Set(peers.beginStep(step.replicas)),
       used: new Set(),
       counters: { distinctExperts: 0 },
     }
@@ -131,6 +139,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       return {
         step: step.step,
         entries: results,
+        slow: [...peers.avoided()],
         expertCalls: context.used.size,
         expertWaitMs: 0,
         computeMs,
@@ -157,6 +166,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
   return {
     run,
     cancel,
+    disown: (owner) => cancel(held.ownedBy(owner)),
     get numSequences() {
       return held.all.size
     },

@@ -1,6 +1,8 @@
 // Starts a drafter: opens its sources, answers proposals at its address, reports health.
 
 import { startHeartbeat } from '../../lib/actor/heartbeat.js'
+import { pingActor } from '../../lib/actor/ping.js'
+import { createStallDetector } from '../../lib/actor/stall.js'
 import { until } from '../../lib/actor/until.js'
 import { createKernels, sharedKernels } from '../../lib/compute/kernels.js'
 import type { DrafterOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
@@ -11,7 +13,6 @@ import { drafterHandlers, type DraftLimits } from './draft-actor.js'
 import { createDrafting, type Drafting } from './drafting.js'
 import { openSources } from './open-sources.js'
 
-const HEARTBEAT_MS = 500
 const MAILBOX_CAPACITY = 256
 const DRAIN_MS = 2_000 // no draft is waited for longer
 const LINGER_MS = 250 // routers hear of the draining meanwhile
@@ -49,30 +50,30 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
     },
     onStop: () => drafting?.clear(), // nothing is drafted ahead with sources that are gone
   })
-  let state: Heartbeat['state'] = 'ready'
-  const heartbeat = startHeartbeat(
-    system,
-    subjects.health(deps.cluster),
-    () => ({
-      role: 'drafter',
-      id,
-      incarnation: deps.incarnation,
-      pid: deps.pid,
-      state,
-      deviceClass: 'none',
-      fingerprint: '-',
-      shards: [],
-      capacity: { kvTokens: 0, maxRows: 0 },
-      load: { queued: actor.queued, hidden: sources.hidden },
-    }),
-    HEARTBEAT_MS,
+  const stalls = createStallDetector(system.clock, (stalledMs) =>
+    deps.logger.warn({ stalledMs }, 'the process stood still'),
   )
+  const pings = system.spawn(pingActor(id)) // before it is heard of
+  let state: Heartbeat['state'] = 'ready'
+  const heartbeat = startHeartbeat(system, subjects.health(deps.cluster), () => ({
+    role: 'drafter',
+    id,
+    incarnation: deps.incarnation,
+    pid: deps.pid,
+    state,
+    deviceClass: 'none',
+    fingerprint: '-',
+    shards: [],
+    capacity: { kvTokens: 0, maxRows: 0 },
+    load: { queued: actor.queued, hidden: sources.hidden, ...stalls.load },
+  }))
   let stopping: Promise<void> | undefined
   const leave = async (): Promise<void> => {
     state = 'stopped'
     heartbeat.beat()
     heartbeat.stop()
-    await actor.stop()
+    stalls.stop()
+    await Promise.all([actor.stop(), pings.stop()])
     sources.dispose()
   }
   const stop = (): Promise<void> => (stopping ??= leave())

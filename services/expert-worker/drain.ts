@@ -2,9 +2,10 @@
 // say so by wanting no shard of it (`expert.place` with none); one that died says nothing, and is asked whether it lives.
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
+import { pingAddress, pingFrom } from '../../lib/actor/ping.js'
 import { until } from '../../lib/actor/until.js'
 import { ClusterError } from '../../lib/errors.js'
-import type { WantedBy } from './expert-actor.js'
+import type { WantedBy } from './wants.js'
 
 const DRAIN_MS = 20_000 // others load the last replica of a shard meanwhile
 const LOOK_EVERY_MS = 50
@@ -31,9 +32,8 @@ export async function untilUnneeded({ system, wantedBy, numQueued }: Draining): 
 }
 
 async function forgetIfGone(system: ActorSystem, router: string, wantedBy: WantedBy): Promise<void> {
-  const message = { kind: 'worker.ping', body: { asker: router }, replyKind: 'request.done' } as const
   try {
-    await system.ask(router, message, { timeoutMs: ROUTER_TIMEOUT_MS })
+    await system.ask(pingAddress(router), pingFrom('expert-worker'), { timeoutMs: ROUTER_TIMEOUT_MS })
   } catch (error) {
     if (ClusterError.from(error).details.reason === 'NO_RESPONDERS') wantedBy.delete(router)
   }

@@ -1,4 +1,4 @@
-// The expert worker's three actors: one computes rows; one (control) answers and cancels steps meanwhile; one places
+// The expert worker's three actors: one computes rows; one (control) cancels steps meanwhile; one places
 // shards, which may take minutes.
 
 import type { Tracer } from '@opentelemetry/api'
@@ -8,23 +8,20 @@ import { ClusterError } from '../../lib/errors.js'
 import { inSpan } from '../../lib/tracing/spans.js'
 import { answerCompute } from './compute.js'
 import type { ExpertStore } from '../../lib/decode/expert-store.js'
+import type { Wants } from './wants.js'
 
 /** Cancelled steps are remembered until their calls have drained: the last few are enough. */
 const REMEMBERED_STEPS = 256
 
-/** router → shards; the worker holds what any of them wants. */
-export type WantedBy = Map<string, readonly number[]>
-
 export interface ExpertActorOptions {
   readonly address: string
   readonly store: ExpertStore
-  readonly wantedBy: WantedBy
+  readonly wants: Wants
   readonly fingerprint: string
   readonly tracer: Tracer
   readonly clock: Clock
   /** Counters for the heartbeat. */
   readonly load: Record<string, number>
-  readonly onPlaced: () => void
 }
 
 export function expertActors(options: ExpertActorOptions): readonly ActorDefinition[] {
@@ -65,7 +62,6 @@ function controlActor({ address, load }: ExpertActorOptions, cancelled: Set<stri
     mailboxCapacity: 1024,
     systemKinds: new Set(['expert.cancel']),
     create: () => ({
-      'worker.ping': () => undefined,
       'expert.cancel': ({ step }) => {
         cancelled.add(step)
         load.cancelledSteps = (load.cancelledSteps ?? 0) + 1
@@ -77,7 +73,7 @@ function controlActor({ address, load }: ExpertActorOptions, cancelled: Set<stri
 }
 
 function placementActor(options: ExpertActorOptions): ActorDefinition {
-  const { address, store, wantedBy, fingerprint, onPlaced } = options
+  const { address, store, wants, fingerprint } = options
   return {
     address: placementAddress(address),
     mailboxCapacity: 1024,
@@ -94,9 +90,7 @@ function placementActor(options: ExpertActorOptions): ActorDefinition {
         if (unknown !== undefined) {
           throw new ClusterError('invalid_argument', `shard ${unknown}: want 0 … ${store.plan.numShards - 1}`)
         }
-        wantedBy.set(router, shards)
-        await store.place([...new Set([...wantedBy.values()].flat())])
-        onPlaced()
+        await wants.set(router, shards)
         return { kind: 'expert.placed', tableEpoch, shards: [...store.shards] }
       },
     }),

@@ -1,6 +1,9 @@
 // Starts an expert worker: probe the kernels, report health, load shards as the router places them.
 
 import { startHeartbeat } from '../../lib/actor/heartbeat.js'
+import { pingActor } from '../../lib/actor/ping.js'
+import { watchRouters } from '../../lib/actor/router-watch.js'
+import { createStallDetector } from '../../lib/actor/stall.js'
 import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
 import type { ExpertWorkerOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
@@ -10,15 +13,14 @@ import { createWeightStore } from '../../lib/compute/weight-store.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import { subjects } from '../../lib/wire/subjects.js'
 import { untilUnneeded } from './drain.js'
-import { expertActors, type WantedBy } from './expert-actor.js'
+import { expertActors } from './expert-actor.js'
 import { computeLayer } from './compute.js'
 import { createExpertStore } from '../../lib/decode/expert-store.js'
-
-const HEARTBEAT_MS = 500
+import { createWants } from './wants.js'
 
 /** Resolves when the worker accepts placements. Throws where the checkpoint or the processor does not allow it. */
 export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorkerOptions): Promise<RunningService> {
-  const { system, id, tracer } = deps
+  const { system, id, tracer, logger } = deps
   const { path, weights: format } = options.model
   const checkpoint = openCheckpoint(path)
   const kernels =
@@ -39,35 +41,29 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   })
   const load: Record<string, number> = { calls: 0, rows: 0, cancelledSteps: 0 }
   let state: Heartbeat['state'] = 'ready'
-  const heartbeat = startHeartbeat(
-    system,
-    subjects.health(deps.cluster),
-    () => ({
-      role: 'expert-worker',
-      id,
-      incarnation: deps.incarnation,
-      pid: deps.pid,
-      state,
-      deviceClass: report.deviceClass,
-      fingerprint,
-      shards: [...store.shards],
-      capacity: { kvTokens: 0, maxRows: 0 },
-      load,
-    }),
-    HEARTBEAT_MS,
-  )
-  const wantedBy: WantedBy = new Map()
-  const definitions = expertActors({
-    address: id,
-    store,
-    wantedBy,
+  const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
+  const pings = system.spawn(pingActor(id)) // before it is heard of
+  const heartbeat = startHeartbeat(system, subjects.health(deps.cluster), () => ({
+    role: 'expert-worker',
+    id,
+    incarnation: deps.incarnation,
+    pid: deps.pid,
+    state,
+    deviceClass: report.deviceClass,
     fingerprint,
-    tracer,
-    clock: system.clock,
-    load,
-    onPlaced: () => heartbeat.beat(),
+    shards: [...store.shards],
+    capacity: { kvTokens: 0, maxRows: 0 },
+    load: { ...load, ...stalls.load },
+  }))
+  const wants = createWants(store, () => heartbeat.beat())
+  const definitions = expertActors({ address: id, store, wants, fingerprint, tracer, clock: system.clock, load })
+  const routers = watchRouters({
+    system,
+    cluster: deps.cluster,
+    incarnation: deps.incarnation,
+    onGone: (router, _, successor) => successor === undefined && wants.forget(router), // a successor says what it wants
   })
-  const actors = definitions.map((definition) => system.spawn(definition))
+  const actors = [pings, ...definitions.map((definition) => system.spawn(definition))]
   const count = (calls: number, rows: number): void => {
     load.calls = (load.calls ?? 0) + calls
     load.rows = (load.rows ?? 0) + rows
@@ -87,6 +83,8 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     state = 'stopped'
     heartbeat.beat()
     heartbeat.stop()
+    stalls.stop()
+    routers.stop()
     await Promise.all(actors.map((actor) => actor.stop()))
     await store.dispose()
     checkpoint.close()
@@ -98,9 +96,10 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
       state = 'draining'
       heartbeat.beat()
       const numQueued = (): number => actors.reduce((sum, actor) => sum + actor.queued, 0)
+      const { wantedBy } = wants
       const isFree = await untilUnneeded({ system, wantedBy, numQueued })
       if (!isFree)
-        deps.logger.warn({ routers: [...wantedBy.keys()] }, 'leaving while routers still want shards of this worker')
+        logger.warn({ routers: [...wantedBy.keys()] }, 'leaving while routers still want shards of this worker')
       await stop()
     },
     stop,

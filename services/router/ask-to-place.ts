@@ -2,7 +2,8 @@
 // no ping is given up in seconds.
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
-import { controlAddress, placementAddress } from '../../lib/actor/ask-while-alive.js'
+import { placementAddress } from '../../lib/actor/ask-while-alive.js'
+import { pingAddress, pingFrom } from '../../lib/actor/ping.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Body } from '../../lib/wire/messages.js'
 
@@ -51,9 +52,8 @@ export async function askToPlace(
 
 /** Whether the worker's process answers, whatever it is doing. */
 export async function ping(system: ActorSystem, worker: string): Promise<boolean> {
-  const message = { kind: 'worker.ping', body: { asker: worker }, replyKind: 'request.done' } as const
   try {
-    await system.ask(controlAddress(worker), message, { timeoutMs: PING_TIMEOUT_MS })
+    await system.ask(pingAddress(worker), pingFrom('router'), { timeoutMs: PING_TIMEOUT_MS })
     return true
   } catch {
     return false

@@ -2,7 +2,8 @@
 //
 // Invariants
 //   W1  A step is tried again with the same epochs, so nothing is committed twice (I2).
-//   W2  Every wait has a bound (I5): a step RECOVERY_MS for lost experts, each try STEP_TIMEOUT_MS.
+//   W2  Every wait has a bound (I5): a step RECOVERY_MS for lost experts, each try STEP_TIMEOUT_MS; a worker that is
+//       silent is given up as soon as its answer is overdue.
 
 import type { ActorSystem, Clock } from '../../lib/actor/actor.js'
 import { askWhileAlive } from '../../lib/actor/ask-while-alive.js'
@@ -18,6 +19,8 @@ import type { Rows } from './sequence.js'
 export const STEP_TIMEOUT_MS = 60_000
 const RECOVERY_MS = 30_000 // how long a step waits for lost experts to come back
 const RETRY_MS = 50
+const OVERDUE_TIMES = 3 // of what the step should take
+const LEAST_OVERDUE_MS = 1_000
 
 export interface ForwardOptions {
   readonly worker: string
@@ -25,6 +28,7 @@ export interface ForwardOptions {
   readonly membership: Membership
   readonly system: ActorSystem
   readonly clock: Clock
+  readonly owner: { readonly router: string; readonly incarnation: string } // this process
 }
 
 export type EntryResult = Body<'attention.sampled'>['entries'][number]
@@ -33,6 +37,7 @@ export interface Forward {
   readonly id: string
   readonly rows: readonly Rows[]
   readonly released: readonly string[]
+  readonly predictedMs: number
   readonly traceparent: string | undefined
   readonly isGivenUp: () => boolean // the sequences have ended or run elsewhere meanwhile: no further try
 }
@@ -46,24 +51,28 @@ export interface ForwardResult {
 /** Sends the step and waits for the samples; lost experts and a lost broker are waited for, within a bound. */
 export async function forward(
   options: ForwardOptions,
-  { id, rows, released, traceparent, isGivenUp }: Forward,
+  { id, rows, released, predictedMs, traceparent, isGivenUp }: Forward,
 ): Promise<ForwardResult> {
-  const giveUpMs = options.clock.monotonicMs() + RECOVERY_MS
+  const { placement, membership, system, clock, owner } = options
+  const giveUpMs = clock.monotonicMs() + RECOVERY_MS
+  const overdueMs = Math.max(LEAST_OVERDUE_MS, OVERDUE_TIMES * predictedMs)
   const entries = rows.map(stepEntry)
   for (;;) {
-    const { placement, membership, system } = options
     const held = placement.hold()
-    const replicas = chooseReplicas(held.table, (worker) => membership.isLive(worker))
-    const body = { step: id, tableEpoch: held.epoch, replicas, entries, release: [...released], withLogits: false }
-    const startedMs = options.clock.monotonicMs()
+    const startedMs = clock.monotonicMs()
+    const isSlow = (worker: string): boolean => membership.isAccused(worker, startedMs)
+    const replicas = chooseReplicas(held.table, (worker) => membership.isLive(worker), isSlow)
+    const release = [...released]
+    const body = { step: id, owner, tableEpoch: held.epoch, replicas, entries, release, withLogits: false }
     try {
       const sampled = await askWhileAlive(
         system,
         options.worker,
         { kind: 'attention.step', body, replyKind: 'attention.sampled' },
-        { timeoutMs: STEP_TIMEOUT_MS, ...(traceparent === undefined ? {} : { traceparent }) },
+        { timeoutMs: STEP_TIMEOUT_MS, overdueMs, ...(traceparent === undefined ? {} : { traceparent }) },
       )
-      const durationMs = options.clock.monotonicMs() - startedMs
+      const durationMs = clock.monotonicMs() - startedMs
+      membership.accuse(sampled.slow ?? [], clock.monotonicMs())
       const answered = rows.flatMap((planned, i) => {
         const result = sampled.entries[i]
         return result === undefined ? [] : [{ rows: planned, result }]
@@ -74,11 +83,11 @@ export async function forward(
       const { reason, shard } = ClusterError.from(error).details
       const isLostExpert = reason === 'EXPERT_UNAVAILABLE'
       const isLostBroker = reason === 'DISCONNECTED'
-      if ((!isLostExpert && !isLostBroker) || options.clock.monotonicMs() > giveUpMs) throw error
+      if ((!isLostExpert && !isLostBroker) || clock.monotonicMs() > giveUpMs) throw error
       // Nobody answered for this shard: its holders get no more work until they are heard of again.
       if (isLostExpert) for (const holder of placement.table[Number(shard)] ?? []) membership.suspect(holder)
       if (isLostExpert) placement.distrust()
-      await new Promise<void>((resolve) => options.clock.after(RETRY_MS, resolve))
+      await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve))
       if (isGivenUp()) throw new ClusterError('cancelled', `step ${id}: nobody waits for it any more`, { cause: error })
     } finally {
       held.release()

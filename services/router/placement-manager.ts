@@ -14,7 +14,7 @@ import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
-import type { Member, Membership } from './membership.js'
+import type { Duty, Membership } from './membership.js'
 import { askToPlace, ping } from './ask-to-place.js'
 import { place, type Placement } from './placement.js'
 import { createTableUses, type HeldTable } from './table-uses.js'
@@ -53,7 +53,7 @@ export interface PlacementOptions {
 /** What is known of one incarnation of a worker. */
 interface Partner {
   readonly id: string
-  state: Member['state']
+  duty: Duty
   holds: readonly number[] // of the shards that it was last asked for, those that it confirmed
   isAsked: boolean
   isStale: boolean // what it holds for us is not known for certain: ask, whatever `holds` says
@@ -77,10 +77,10 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     const members = membership.members('expert-worker').filter(({ heartbeat }) => options.accepts(heartbeat))
     const known = new Set(members.map(({ heartbeat }) => heartbeat.incarnation))
     for (const incarnation of partners.keys()) if (!known.has(incarnation)) partners.delete(incarnation)
-    return members.map(({ heartbeat: { id, incarnation }, state }) => {
-      const partner = partners.get(incarnation) ?? newPartner(id, state)
+    return members.map(({ heartbeat: { id, incarnation }, duty }) => {
+      const partner = partners.get(incarnation) ?? newPartner(id, duty)
       partners.set(incarnation, partner)
-      partner.state = state
+      partner.duty = duty
       return partner
     })
   }
@@ -88,8 +88,8 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
   const reconcile = (): void => {
     if (isStopped) return
     const met = meet()
-    const draining = met.filter(({ state }) => state === 'draining')
-    const ready = met.filter(({ state, isSilent }) => state === 'ready' && !isSilent)
+    const draining = met.filter(({ duty }) => duty === 'draining')
+    const ready = met.filter(({ duty, isSilent }) => duty === 'ready' && !isSilent)
     const canPlace = ready.length >= (epoch === 0 ? options.minWorkers : 1)
     if (canPlace) {
       makePlan(ready.map(({ id }) => id))
@@ -114,9 +114,7 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
   }
 
   const holdersOf = (shard: number): readonly string[] =>
-    [...partners.values()]
-      .filter(({ state, holds }) => (state === 'ready' || state === 'draining') && holds.includes(shard))
-      .map(({ id }) => id)
+    [...partners.values()].filter(({ duty, holds }) => duty !== 'none' && holds.includes(shard)).map(({ id }) => id)
 
   const nextTable = (): Placement =>
     plan.map((planned, shard) => {
@@ -215,9 +213,9 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
   }
 }
 
-const newPartner = (id: string, state: Member['state']): Partner => ({
+const newPartner = (id: string, duty: Duty): Partner => ({
   id,
-  state,
+  duty,
   holds: [],
   isAsked: false,
   isStale: true,

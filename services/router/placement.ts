@@ -67,13 +67,16 @@ function moveOne(placement: string[][], workers: readonly string[], load: Map<st
   return false
 }
 
-/** The order in which a step asks the replicas of each shard: load spread evenly, live ones first. */
-export function chooseReplicas(table: Placement, isLive: (worker: string) => boolean): string[][] {
+/** The order in which a step asks the replicas of each shard: live ones first, slow ones after them, load spread evenly. */
+export function chooseReplicas(
+  table: Placement,
+  isLive: (worker: string) => boolean,
+  isSlow: (worker: string) => boolean = () => false,
+): string[][] {
   const chosen = new Map<string, number>()
+  const standing = (worker: string): number => (isLive(worker) ? (isSlow(worker) ? 1 : 2) : 0)
   return table.map((holders) => {
-    const order = [...holders].sort(
-      (a, b) => Number(isLive(b)) - Number(isLive(a)) || (chosen.get(a) ?? 0) - (chosen.get(b) ?? 0),
-    )
+    const order = [...holders].sort((a, b) => standing(b) - standing(a) || (chosen.get(a) ?? 0) - (chosen.get(b) ?? 0))
     const first = order[0]
     if (first !== undefined) chosen.set(first, (chosen.get(first) ?? 0) + 1)
     return order

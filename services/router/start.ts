@@ -1,6 +1,8 @@
 // Starts a router: watch the cluster, place shards, open the doors.
 
 import { startHeartbeat } from '../../lib/actor/heartbeat.js'
+import { pingActor } from '../../lib/actor/ping.js'
+import { createStallDetector, type StallDetector } from '../../lib/actor/stall.js'
 import type { RouterOptions, RunningRouter, ServiceDeps } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
@@ -21,6 +23,7 @@ import { createMembership } from './membership.js'
 import { modelInfo } from './model-info.js'
 import { createPlacementManager } from './placement-manager.js'
 import { chooseReplicas } from './placement.js'
+import { startProbes } from './probes.js'
 import { createProposer } from './proposer.js'
 import { createRateLimits } from './rate-limits.js'
 import { createRouterEngine, type RouterEngine } from './router-engine.js'
@@ -29,8 +32,7 @@ import { openTls } from './tls-source.js'
 import { checkPrompt } from './validate.js'
 import { createAttentionWorkers } from './workers.js'
 
-const HEARTBEAT_MS = 500
-const TICK_MS = 250
+const HEALTH_EVERY_MS = 250
 const DRAIN_MS = 25_000
 
 /** A router without doors: all that it is to the cluster, and the engine that doors open onto. */
@@ -53,7 +55,7 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
   const doors = { engine, host: options.host, apiKeys: options.apiKeys, logger, rates, tls }
   const http = await startHttpServer({ ...doors, port: options.httpPort })
   const grpc = await startGrpcServer({ ...doors, port: options.grpcPort })
-  const stopHealth = every(clock, TICK_MS, () => grpc.setServing(engine.isReady()))
+  const stopHealth = every(clock, HEALTH_EVERY_MS, () => grpc.setServing(engine.isReady()))
   core.setState('ready')
 
   let leaving: Promise<void> | undefined
@@ -87,7 +89,7 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
   const { system, logger, cluster, id } = deps
   const checkpoint = openCheckpoint(options.model.path)
   const fingerprint = modelFingerprint(checkpoint, options.model.weights)
-  const membership = createMembership()
+  const membership = createMembership(deps)
   const deviceClass = watchDeviceClass(fingerprint)
   const plan = shardPlan(checkpoint.spec)
   let numSteps = 0
@@ -142,6 +144,7 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     limits: options,
     costModel: openCostModel,
     accepts: deviceClass.accepts,
+    owner: { router: id, incarnation: deps.incarnation },
     newStepId,
     onStep: (report) => {
       metrics.step(report)
@@ -167,14 +170,14 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     membership.observe(heartbeat, system.clock.monotonicMs())
     scaling.observe(heartbeat)
   })
-  const stopTicking = every(system.clock, TICK_MS, () => membership.tick(system.clock.monotonicMs()))
+  const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
+  const pings = system.spawn(pingActor(id)) // before it is heard of
+  const stopProbes = startProbes(system, membership, id)
   let state: Heartbeat['state'] = 'starting'
-  const heartbeat = startHeartbeat(
-    system,
-    subjects.health(cluster),
-    () => ({ ...describe(deps, engine, { state, fingerprint }), replicas: scaling.replicas }),
-    HEARTBEAT_MS,
-  )
+  const heartbeat = startHeartbeat(system, subjects.health(cluster), () => ({
+    ...describe(deps, engine, { state, fingerprint, stalls }),
+    replicas: scaling.replicas,
+  }))
   const actor = system.spawn({
     address: id,
     mailboxCapacity: 256,
@@ -184,7 +187,6 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
         kind: 'cluster.state',
         json: JSON.stringify({ ...engine.status(), ready: engine.isReady() }),
       }),
-      'worker.ping': () => undefined,
       'router.logits': async ({ tokens }) => {
         const worker = workers.anyWorker()
         if (worker === undefined || !engine.isReady())
@@ -224,10 +226,11 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
       engine.stop()
       costs.close()
       placement.stop()
-      stopTicking()
+      stopProbes()
+      stalls.stop()
       stopListening()
       heartbeat.stop()
-      await Promise.all([actor.stop(), requestActor.stop()])
+      await Promise.all([actor.stop(), requestActor.stop(), pings.stop()])
       checkpoint.close()
     },
   }
@@ -236,7 +239,7 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
 function describe(
   deps: ServiceDeps,
   engine: RouterEngine,
-  { state, fingerprint }: { state: Heartbeat['state']; fingerprint: string },
+  { state, fingerprint, stalls }: { state: Heartbeat['state']; fingerprint: string; stalls: StallDetector },
 ) {
   const {
     requests: { running, waiting },
@@ -252,7 +255,7 @@ function describe(
     fingerprint,
     shards: [],
     capacity: { kvTokens: 0, maxRows: 0 },
-    load: { running, waiting, replicas, copies },
+    load: { running, waiting, replicas, copies, ...stalls.load },
   }
 }
 

@@ -36,6 +36,8 @@ export interface StepLoopOptions extends ForwardOptions {
   readonly draftPrice?: number | undefined
   readonly tracer: Tracer
   readonly newStepId: () => string
+  /** What the worker may hold of a time before this loop: it is told with the first step. */
+  readonly stale: readonly string[]
   /** The worker is lost: its sequences must go elsewhere. */
   readonly onWorkerLost: () => void
   readonly onStep: (step: StepReport) => void
@@ -66,10 +68,12 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
   let isFinishing = false
   let running = Promise.resolve()
   let cancelWake = (): void => undefined
+  let stale = options.stale
 
   const step = async (): Promise<boolean> => {
     const planned = scheduler.schedule()
-    const released = scheduler.takeReleased()
+    const released = [...stale, ...scheduler.takeReleased()]
+    stale = released // until the worker has been told
     proposer.forget(scheduler.takeEnded())
     if (planned.length === 0 && released.length === 0) return false
     // A step serves many requests: its span hangs under the first one's.
@@ -84,7 +88,8 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       // A step for nobody is not tried again: what waits behind it would wait for nothing.
       const isGivenUp = (): boolean =>
         isStopped || (rows.length > 0 && rows.every(({ sequence }) => sequence.emitter.isClosed))
-      const sampled = await forward(options, { id, rows, released, traceparent, isGivenUp })
+      const sampled = await forward(options, { id, rows, released, predictedMs, traceparent, isGivenUp })
+      stale = []
       if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
       const verified = sampled.entries.flatMap((entry) => verifyEntry(options, entry.rows, entry.result))
       const accepted = new Map(verified.map((entry) => [entry.rows.sequence, entry.acceptedNodes]))

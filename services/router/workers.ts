@@ -29,6 +29,14 @@ interface Worker {
   isDraining: boolean // gets no new sequence; those that it has go when its step has ended
 }
 
+const MAX_LOST = 64 // workers whose sequences are remembered
+
+/** What a lost worker held: should it only have been silent, it is told to forget it when it is back. */
+interface Lost {
+  readonly incarnation: string
+  readonly held: readonly string[]
+}
+
 export interface AttentionWorkers extends Backlog {
   readonly count: number
   readonly numRunning: number
@@ -60,6 +68,7 @@ export interface WorkersOptions {
   readonly limits: RouterOptions
   readonly costModel: (worker: Heartbeat) => CostModel
   readonly accepts: (worker: Heartbeat) => boolean
+  readonly owner: { readonly router: string; readonly incarnation: string } // this process
   readonly newStepId: () => string
   readonly onStep: (report: StepReport) => void
 }
@@ -69,6 +78,7 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
   const workers = new Map<string, Worker>()
   const homeless = createHomeless(system.clock)
   const drainRate = createDrainRate()
+  const lost = new Map<string, Lost>() // by id, longest ago first
 
   /** Each router uses an equal part of a worker's KV. Where they disagree about their number the worker refuses. */
   const shareKv = (): void => {
@@ -101,6 +111,7 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
       isTypical: options.limits.acceptance === 'typical',
       draftPrice: options.limits.draftPrice,
       clock: system.clock,
+      stale: takeStale(heartbeat),
       onWorkerLost: () => leave(heartbeat.id, 'lost'),
     })
     workers.set(heartbeat.id, {
@@ -114,6 +125,12 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
     submit(homeless.takeAll())
   }
 
+  const takeStale = ({ id, incarnation }: Heartbeat): readonly string[] => {
+    const before = lost.get(id)
+    lost.delete(id)
+    return before?.incarnation === incarnation ? before.held : []
+  }
+
   const leave = (id: string, why: 'lost' | 'draining'): void => {
     const worker = workers.get(id)
     if (worker === undefined) return
@@ -123,6 +140,8 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
     const sequences = worker.scheduler.takeAll()
     // It may only have been silent for a while: what it still holds would never be released.
     const held = worker.scheduler.takeReleased()
+    lost.set(id, { incarnation: worker.incarnation, held })
+    for (const oldest of lost.keys()) if (lost.size > MAX_LOST) lost.delete(oldest)
     if (held.length > 0) system.tell(controlAddress(id), 'sequence.cancel', { sequences: held })
     submit(sequences.filter((sequence) => !sequence.emitter.isClosed))
   }
@@ -136,7 +155,7 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
 
   const refresh = (): void => {
     const live = membership.live('attention').filter(options.accepts)
-    const draining = membership.members('attention').filter(({ state }) => state === 'draining')
+    const draining = membership.members('attention').filter(({ duty }) => duty === 'draining')
     const isOf =
       ({ id, incarnation }: Worker) =>
       (heartbeat: Heartbeat) =>

@@ -44,23 +44,18 @@ export async function startScriptedDrafter(
   })
   const incarnation = randomUUID()
   let state: 'ready' | 'stopped' = 'ready'
-  const heartbeat = startHeartbeat(
-    cluster.system,
-    subjects.health(cluster.name),
-    () => ({
-      role: 'drafter',
-      id,
-      incarnation,
-      pid: process.pid,
-      state,
-      deviceClass: 'none',
-      fingerprint: '-',
-      shards: [],
-      capacity: { kvTokens: 0, maxRows: 0 },
-      load: { queued: 0, hidden },
-    }),
-    500,
-  )
+  const heartbeat = startHeartbeat(cluster.system, subjects.health(cluster.name), () => ({
+    role: 'drafter',
+    id,
+    incarnation,
+    pid: process.pid,
+    state,
+    deviceClass: 'none',
+    fingerprint: '-',
+    shards: [],
+    capacity: { kvTokens: 0, maxRows: 0 },
+    load: { queued: 0, hidden },
+  }))
   await eventually(() => isKnown(cluster, id, 'ready'), `the router knows ${id}`)
   return {
     stop: async () => {

@@ -25,7 +25,8 @@ const main = (rest: string): string => `banyan.v1.main.${rest}`
 const PUBLISH: Readonly<Record<string, readonly User[]>> = {
   [main('health')]: USERS,
   [main('obituaries')]: USERS,
-  [main('actor.router.router-0')]: ['router', 'expert-worker', 'up'],
+  [main('actor.router.router-0')]: ['router', 'up'],
+  [main('actor.router.router-0.ping')]: ['router', 'expert-worker', 'up'],
   [main('actor.router.router-0.requests')]: ['router', 'up'], // other people's tokens
   [main('actor.router.router-0.link')]: ['router', 'up'],
   [main('actor.attention.attention-0')]: ['router', 'up'],

@@ -9,6 +9,7 @@ import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.j
 import { shardPlan } from '../../../lib/model/expert-shards.js'
 import type { DispatchContext } from '../../../services/attention/dispatch-context.js'
 import { dispatch } from '../../../services/attention/dispatch.js'
+import { createExpertPeers } from '../../../services/attention/expert-peers.js'
 import { route } from '../../../lib/decode/gate.js'
 import { goldenModel } from '../../helpers/paths.js'
 import { startExpertWorkers, type ExpertWorkers } from './expert-workers.js'
@@ -39,7 +40,9 @@ describe('dispatch', () => {
       timeoutMs: 5000,
       microBatches: 1,
       signal: new AbortController().signal,
+      peers: createExpertPeers(system),
       failed: new Set(),
+      slow: new Set(),
       used: new Set(),
       counters: { distinctExperts: 0 },
     }

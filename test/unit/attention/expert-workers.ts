@@ -3,6 +3,7 @@
 import { trace } from '@opentelemetry/api'
 import { createActorSystem } from '../../../lib/actor/system.js'
 import { systemClock } from '../../../lib/actor/clock.js'
+import { pingActor } from '../../../lib/actor/ping.js'
 import type { ActorSystem } from '../../../lib/actor/actor.js'
 import type { Checkpoint } from '../../../lib/model/checkpoint.js'
 import type { ExpertNeighbours } from '../../../lib/compute/expert-call.js'
@@ -11,6 +12,7 @@ import { createWeightStore } from '../../../lib/compute/weight-store.js'
 import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
 import { computeLayer } from '../../../services/expert-worker/compute.js'
 import { expertActors } from '../../../services/expert-worker/expert-actor.js'
+import { createWants } from '../../../services/expert-worker/wants.js'
 import { createExpertStore } from '../../../lib/decode/expert-store.js'
 
 export const tracer = trace.getTracer('test')
@@ -55,18 +57,9 @@ export async function startExpertWorkers(
     const load: Record<string, number> = {}
     loads.set(id, load)
     const system = connect(id)
-    for (const actor of expertActors({
-      address: id,
-      store,
-      fingerprint: 'f',
-      tracer,
-      clock: systemClock,
-      load,
-      wantedBy: new Map(),
-      onPlaced: () => undefined,
-    })) {
-      system.spawn(actor)
-    }
+    const wants = createWants(store, () => undefined)
+    const options = { address: id, store, wants, fingerprint: 'f', tracer, clock: systemClock, load }
+    for (const actor of [pingActor(id), ...expertActors(options)]) system.spawn(actor)
     closers.push(() => store.dispose())
   }
   const system = connect('asker')

@@ -12,6 +12,7 @@ import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import type { MessageOf, StepEntry } from '../../../lib/wire/messages.js'
 import { packI32, readF32, readI32 } from '../../../lib/wire/tensor.js'
 import { loadAttentionModel, type AttentionModel } from '../../../lib/decode/attention-model.js'
+import { createExpertPeers } from '../../../services/attention/expert-peers.js'
 import { createStepRunner, type StepRunner } from '../../../services/attention/step-runner.js'
 import { goldenModel } from '../../helpers/paths.js'
 import { startExpertWorkers, type ExpertWorkers } from './expert-workers.js'
@@ -76,7 +77,7 @@ describe('step runner', () => {
       model,
       system: { ...experts.system, clock: { ...systemClock, monotonicMs: () => nowMs } },
       kvTokens: 64,
-      expertTimeoutMs: 5000,
+      peers: createExpertPeers(experts.system),
       neighbours,
       microBatches: 1,
     })
@@ -271,6 +272,28 @@ describe('step runner', () => {
     const running = tokensOf([entry({ epoch: 0, base: 0, tokens: prompt }), other])
     assert.equal(runner.cancel(['s']), undefined)
     assert.deepEqual((await running)[1], wanted)
+  })
+
+  it('forgets the sequences of a router that is gone, and no others', async () => {
+    const own = (incarnation: string) => ({ router: 'router', incarnation })
+    const open = (sequence: string) => step([entry({ sequence, epoch: 0, base: 0, tokens: prompt })])
+    const options = { timeoutMs: 5000, signal: life.signal }
+    await runner.run({ ...open('a'), owner: own('first') }, options)
+    await runner.run({ ...open('b'), owner: own('second') }, options)
+    await runner.run({ ...open('a'), owner: own('second') }, options) // taken over
+    await runner.run({ ...open('c'), owner: own('first') }, options)
+    await run([entry({ sequence: 'd', epoch: 0, base: 0, tokens: prompt })])
+    assert.equal(runner.disown('first'), undefined)
+    assert.equal(runner.numSequences, 3)
+    runner.disown('second')
+    assert.equal(runner.numSequences, 1)
+  })
+
+  it('ends the running step of a router that is gone', async () => {
+    const first = { ...step([entry({ epoch: 0, base: 0, tokens: prompt })]), owner: { router: 'r', incarnation: 'i' } }
+    const running = runner.run(first, { timeoutMs: 5000, signal: life.signal })
+    assert.equal(runner.disown('i')?.step, 'step')
+    await assert.rejects(running, { code: 'cancelled' })
   })
 
   it('leaves nothing behind on the worker’s own signal', async () => {

@@ -3,22 +3,18 @@
 import assert from 'node:assert/strict'
 import { systemClock } from '../../../lib/actor/clock.js'
 import type { ActorSystem } from '../../../lib/actor/actor.js'
+import { pingActor } from '../../../lib/actor/ping.js'
 import { createActorSystem } from '../../../lib/actor/system.js'
 import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
 import { untilUnneeded } from '../../../services/expert-worker/drain.js'
-import type { WantedBy } from '../../../services/expert-worker/expert-actor.js'
+import type { WantedBy } from '../../../services/expert-worker/wants.js'
 
 describe('a draining expert worker', () => {
   let system: ActorSystem
   beforeEach(() => {
     const transport = createLocalTransport({ hub: createLocalHub() })
     system = createActorSystem({ transport, clock: systemClock, random: () => 0, cluster: 'test', node: 'worker' })
-    system.spawn({
-      address: 'alive',
-      mailboxCapacity: 4,
-      systemKinds: new Set(),
-      create: () => ({ 'worker.ping': () => undefined }),
-    })
+    system.spawn(pingActor('alive'))
   })
   afterEach(() => system.stop())
 

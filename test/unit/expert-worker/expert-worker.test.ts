@@ -10,7 +10,9 @@ import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.j
 import type { MessageOf } from '../../../lib/wire/messages.js'
 import { packF32, packI32, packQ16, readF32 } from '../../../lib/wire/tensor.js'
 import { answerCompute } from '../../../services/expert-worker/compute.js'
+import { createWants } from '../../../services/expert-worker/wants.js'
 import { createExpertStore, type ExpertStore } from '../../../lib/decode/expert-store.js'
+import { eventually } from '../../helpers/eventually.js'
 import { goldenModel } from '../../helpers/paths.js'
 
 interface Call {
@@ -155,6 +157,18 @@ describe('expert worker', () => {
 
   it('places one after the other: the last one wins whatever it had to load', async () => {
     await Promise.all([store.place([1]), store.place([0, 2]), store.place([2])])
+    assert.deepEqual(store.shards, [2])
+  })
+
+  it('drops what only a router wanted that is gone, once another one has said what it wants', async () => {
+    const wants = createWants(store, () => undefined)
+    await wants.set('a', [0, 1])
+    await wants.set('b', [1, 2])
+    wants.forget('a')
+    await eventually(() => store.shards.join() === '1,2', 'what only a wanted is dropped')
+    wants.forget('b')
+    assert.deepEqual(store.shards, [1, 2])
+    await wants.set('c', [2])
     assert.deepEqual(store.shards, [2])
   })
 })

@@ -86,6 +86,7 @@ describe('a deadline', () => {
       accepts: () => true,
       costModel: () => createCostModel({ layers: 0, experts: 0, topK: 0 }),
       newStepId: () => 'step',
+      owner: { router: 'router', incarnation: 'router-1' },
       onStep: () => undefined,
     })
     const requests = createRequests({

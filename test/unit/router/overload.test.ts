@@ -172,6 +172,8 @@ describe('a worker without room', () => {
       clock: fast,
       tracer: trace.getTracer('test'),
       newStepId: () => 'step',
+      owner: { router: 'router', incarnation: 'router-1' },
+      stale: [],
       onWorkerLost: () => undefined,
       onStep: () => undefined,
     })

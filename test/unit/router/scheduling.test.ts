@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
-import type { Heartbeat } from '../../../lib/wire/messages.js'
 import { createKvBlocks } from '../../../services/router/kv-blocks.js'
 import type { Pace } from '../../../services/router/pace.js'
-import { createMembership, DEAD_AFTER_MS, SUSPECT_AFTER_MS } from '../../../services/router/membership.js'
 import { chooseReplicas, place, type Placement } from '../../../services/router/placement.js'
 import { createRequestLog } from '../../../services/router/request-log.js'
 import { createScheduler } from '../../../services/router/scheduler.js'
@@ -306,46 +304,6 @@ describe('place', () => {
       chooseReplicas(table, (worker) => worker === 'b').map(([first]) => first),
       ['b', 'b', 'b', 'b'],
     )
-  })
-})
-
-describe('createMembership', () => {
-  const beat = (id: string, incarnation: string, state: Heartbeat['state'] = 'ready'): Heartbeat => ({
-    kind: 'worker.heartbeat',
-    role: 'expert-worker',
-    id,
-    incarnation,
-    pid: 1,
-    state,
-    deviceClass: 'c',
-    fingerprint: 'f',
-    shards: [],
-    capacity: { kvTokens: 0, maxRows: 0 },
-    load: {},
-  })
-  const states = (membership: ReturnType<typeof createMembership>): string[] =>
-    membership.processes().map(({ state }) => state)
-
-  it('silence makes suspect, then dead; a heartbeat brings a suspect back (M2, M3)', () => {
-    const membership = createMembership()
-    membership.observe(beat('a', '1'), 0)
-    membership.tick(SUSPECT_AFTER_MS + 1)
-    assert.deepEqual(states(membership), ['suspect'])
-    membership.observe(beat('a', '1'), 3000)
-    assert.deepEqual(states(membership), ['ready'])
-    membership.tick(3000 + DEAD_AFTER_MS + 1)
-    assert.deepEqual([states(membership), membership.isLive('a')], [['dead'], false])
-    membership.tick(3000 + 61_000)
-    assert.deepEqual(states(membership), [])
-  })
-
-  it('a new incarnation replaces the old one, which never comes back (M1)', () => {
-    const membership = createMembership()
-    membership.observe(beat('a', 'old'), 0)
-    membership.observe(beat('a', 'new', 'starting'), 10)
-    membership.observe(beat('a', 'old'), 20)
-    assert.deepEqual(states(membership), ['dead', 'starting'])
-    assert.equal(membership.isLive('a'), false)
   })
 })
 

@@ -86,6 +86,8 @@ describe('step loop', () => {
       system: worker.system,
       clock: impatient,
       tracer: trace.getTracer('test'),
+      owner: { router: 'router', incarnation: 'router-1' },
+      stale: [],
       newStepId: () => `step-${(numSteps += 1)}`,
       onWorkerLost: options.onWorkerLost ?? (() => undefined),
       onStep: () => undefined,

@@ -4,6 +4,7 @@
 import { createActorSystem } from '../../../lib/actor/system.js'
 import { systemClock } from '../../../lib/actor/clock.js'
 import { controlAddress } from '../../../lib/actor/ask-while-alive.js'
+import { pingActor } from '../../../lib/actor/ping.js'
 import type { ActorSystem } from '../../../lib/actor/actor.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { ClusterError } from '../../../lib/errors.js'
@@ -86,12 +87,12 @@ export function startToyAttention(address: string, faults: ToyFaults = {}): ToyA
       },
     }),
   })
+  system.spawn(pingActor(address))
   system.spawn({
     address: controlAddress(address),
     mailboxCapacity: 64,
     systemKinds: new Set(),
     create: () => ({
-      'worker.ping': () => undefined,
       'sequence.cancel': ({ sequences }) => sequences.forEach((sequence) => held.delete(sequence)),
     }),
   })

@@ -37,11 +37,11 @@ describe('attention workers', () => {
   })
   afterEach(() => toy.stop())
 
-  const start = () => {
+  const start = (system = toy.system) => {
     const membership = createMembership()
     const workers = createAttentionWorkers({
       membership,
-      system: toy.system,
+      system,
       tracer: trace.getTracer('test'),
       logger: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
       placement: placed,
@@ -63,6 +63,7 @@ describe('attention workers', () => {
       },
       accepts: () => true,
       costModel: () => createCostModel({ layers: 0, experts: 0, topK: 0 }),
+      owner: { router: 'router', incarnation: 'router-1' },
       newStepId: () => 'step',
       onStep: () => undefined,
     })
@@ -131,6 +132,21 @@ describe('attention workers', () => {
     const numSteps = toy.steps.length
     assert.deepEqual(sequence.emitted, plainTokens(promptOf(5), sequence.emitted.length))
     assert.equal(sequence.emitted.length, numSteps) // no step's tokens were thrown away: one each, the prefill's included
+    workers.stop()
+  })
+
+  it('tells a worker again what it must forget when it is back: the first time may be lost', async () => {
+    const { membership, workers } = start({ ...toy.system, tell: () => undefined })
+    membership.observe(beat({ role: 'attention', id: 'attention' }), 0)
+    const sequence = createTestSequence('s', promptOf(5), 900)
+    workers.submit([sequence])
+    await eventually(() => sequence.emitted.length > 3, 'it is under way')
+    membership.suspect('attention')
+    sequence.emitter.fail(new ClusterError('cancelled', 'by the test'))
+    workers.cancel([sequence])
+    assert.equal(toy.held.size, 1)
+    membership.observe(beat({ role: 'attention', id: 'attention' }), 1)
+    await eventually(() => toy.held.size === 0, 'nothing is held')
     workers.stop()
   })
 

@@ -1,0 +1,38 @@
+// What routers want an expert worker to hold; it holds what any of them wants.
+
+import type { ExpertStore } from '../../lib/decode/expert-store.js'
+
+/** router → shards */
+export type WantedBy = Map<string, readonly number[]>
+
+export interface Wants {
+  readonly wantedBy: WantedBy
+  /** Resolves when the worker holds what its routers want. */
+  set(router: string, shards: readonly number[]): Promise<void>
+  /** A router is gone: what it alone wanted is dropped as soon as another one has said what it wants. */
+  forget(this: void, router: string): void
+}
+
+export function createWants(store: Pick<ExpertStore, 'place'>, onPlaced: () => void): Wants {
+  const wantedBy: WantedBy = new Map()
+  const gone = new Set<string>()
+
+  const place = async (): Promise<void> => {
+    for (const router of gone) if (wantedBy.size > 1) wantedBy.delete(router)
+    await store.place([...new Set([...wantedBy.values()].flat())])
+    onPlaced()
+  }
+  return {
+    wantedBy,
+    set: (router, shards) => {
+      gone.delete(router)
+      wantedBy.set(router, shards)
+      return place()
+    },
+    forget: (router) => {
+      if (!wantedBy.has(router)) return
+      gone.add(router)
+      place().catch(() => undefined) // nothing new is loaded, so nothing can fail that anybody waits for
+    },
+  }
+}
