@@ -1,6 +1,8 @@
-// Real processes, really killed (SIGKILL) in the middle of streams: every stream ends with the tokens of a quiet run.
+// Real processes, really killed (SIGKILL) or stopped (SIGSTOP) in the middle of streams: every stream ends with the tokens
+// of a quiet run.
 
 import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { BanyanClient } from '../../sdk/src/index.js'
 import { upCli, type CliCluster } from '../helpers/cli.js'
 import { eventually } from '../helpers/eventually.js'
@@ -8,7 +10,9 @@ import { PROMPTS } from '../helpers/prompts.js'
 
 const STREAMS = 8
 
-describe('SIGKILL in the middle of streams', function () {
+const FROZEN_MS = 3_000 // the fault itself
+
+describe('SIGKILL and SIGSTOP in the middle of streams', function () {
   this.timeout(90_000)
   let cluster: CliCluster
   let client: BanyanClient
@@ -65,7 +69,20 @@ describe('SIGKILL in the middle of streams', function () {
     (await processes()).find((row) => row.id === id && row.state === 'ready')
 
   for (const victim of ['expert-worker-0', 'attention-0', 'drafter-0']) {
-    it(`${victim}: no token differs, and it is back with a new process id`, async () => {
+    it(`${victim} stopped for ${FROZEN_MS} ms: no token differs, and it is the same process afterwards`, async () => {
+      const { pid } = (await ready(victim)) ?? assert.fail(`${victim} is ready`)
+      let woken: Promise<boolean> | undefined
+      const tokens = await streams(() => {
+        process.kill(pid, 'SIGSTOP')
+        woken = sleep(FROZEN_MS).then(() => process.kill(pid, 'SIGCONT'))
+        return Promise.resolve()
+      })
+      await woken
+      assert.deepEqual(tokens, quiet)
+      await eventually(async () => (await ready(victim))?.pid === pid, `${victim} is back`)
+    })
+
+    it(`${victim} killed: no token differs, and it is back with a new process id`, async () => {
       const { pid } = (await ready(victim)) ?? assert.fail(`${victim} is ready`)
       assert.deepEqual(await streams(async () => void process.kill(pid, 'SIGKILL')), quiet)
       await eventually(async () => ((await ready(victim))?.pid ?? pid) !== pid, `${victim} is back`)

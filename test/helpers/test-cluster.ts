@@ -36,6 +36,7 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly draftAhead?: boolean
   readonly draftModel?: string
   readonly links?: boolean // over nats
+  readonly wrap?: (id: string, transport: Transport) => Transport // a service's connection
   readonly neighbours?: boolean // false: frames between services of one process too
 }
 
@@ -66,7 +67,7 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
   const neighbours: ExpertNeighbours | undefined = shape.neighbours === false ? undefined : new Map()
 
   const connect = async (id: string): Promise<ServiceDeps> => {
-    const transport: Transport =
+    const connection: Transport =
       shape.nats === undefined
         ? createLocalTransport({ hub })
         : await connectNats({
@@ -74,6 +75,7 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
             name: `${name}-${id}`,
             linkHost: shape.links === false ? undefined : '127.0.0.1',
           })
+    const transport = shape.wrap?.(id, connection) ?? connection
     const system = createActorSystem({ transport, clock: systemClock, random: Math.random, cluster: name, node: id })
     closers.push(async () => {
       await system.stop()
