@@ -18,7 +18,8 @@ const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
 
 /** Quick ones first: a broken unit is seen before a cluster is started. */
 function order(file: string): number {
-  return ['unit', 'contract', 'integration', 'e2e', 'chaos'].indexOf(relative(root, file).split(/[\\/]/)[0] ?? '')
+  const folders = ['unit', 'contract', 'simulation', 'integration', 'e2e', 'chaos']
+  return folders.indexOf(relative(root, file).split(/[\\/]/)[0] ?? '')
 }
 
 const mocha = new Mocha({

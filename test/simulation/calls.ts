@@ -26,6 +26,7 @@ export interface ChoiceSoFar {
 
 export interface CallOutcome {
   readonly plan: CallPlan
+  readonly client: string
   readonly choices: Map<number, ChoiceSoFar>
   readonly startedMs: number
   endedMs: number | undefined
@@ -47,6 +48,7 @@ export function makeCall(caller: Caller, plan: CallPlan): CallOutcome {
   const { client, wire, log } = caller
   const outcome: CallOutcome = {
     plan,
+    client: client.id,
     choices: new Map(),
     startedMs: wire.timeline.nowMs,
     endedMs: undefined,

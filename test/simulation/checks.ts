@@ -19,9 +19,9 @@ export type Answer = ReadonlyMap<number, Pick<ChoiceSoFar, 'tokens' | 'logprobs'
 export function check(outcome: Outcome, answers: readonly Answer[]): string[] {
   if (!outcome.isReady) return [`the cluster did not become ready: ${describeFailures(outcome)}`]
   return [
-    ...outcome.calls.flatMap((call, i) =>
+    ...outcome.calls.flatMap((call) =>
       checkCall(outcome, call, answers[call.plan.index]!).map(
-        (what) => `call ${i} (request ${call.plan.index}): ${what}`,
+        (what) => `${call.client} (request ${call.plan.index}): ${what}`,
       ),
     ),
     ...outcome.cluster.places.flatMap((place) => checkPlace(outcome, place).map((what) => `${place.id}: ${what}`)),
@@ -29,7 +29,7 @@ export function check(outcome: Outcome, answers: readonly Answer[]): string[] {
 }
 
 const describeFailures = ({ cluster }: Outcome): string =>
-  cluster.places.flatMap(({ id, failure }) => (failure === undefined ? [] : [`${id}: ${String(failure)}`])).join('; ')
+  cluster.places.flatMap(({ id, failure }) => (failure === undefined ? [] : [`${id}: ${describe(failure)}`])).join('; ')
 
 function checkCall(outcome: Outcome, call: CallOutcome, answer: Answer): string[] {
   const wrong: string[] = []
@@ -71,8 +71,10 @@ function excused({ struck, plan, calls }: Outcome, call: CallOutcome): ReadonlyS
   const deadlines = [call, ...sharers].map((one) => one.startedMs + (one.plan.deadlineMs ?? Infinity))
   if (deadlines.some((dueMs) => (call.endedMs ?? 0) >= dueMs - 2)) codes.add('deadline_exceeded')
   const before = struck.filter(({ atMs }) => atMs < (call.endedMs ?? Infinity))
-  const isOfRouter = before.some(({ place }) => place.startsWith('router'))
-  if (isOfRouter && call.choices.size === 0) codes.add('unavailable') // before it was accepted nobody answers for it
+  // Of a router, or of its way to the records.
+  const isOfRouter = before.some(({ place }) => place === '' || place.startsWith('router'))
+  // Before it was accepted nobody answers for it; and a client may see that the time left is too short to try again.
+  if (isOfRouter && (call.choices.size === 0 || call.plan.deadlineMs !== undefined)) codes.add('unavailable')
   const isWholeRoleGone = before.some(({ place, isLong }) => {
     const role = ROLES.find((one) => place.startsWith(one))
     return isLong && role !== undefined && plan.shape.counts[role] === 1

@@ -24,6 +24,7 @@ export type SimulatedRole = (typeof ROLES)[number]
 
 export interface Shape {
   readonly model: string
+  readonly weightCache: string // folder
   readonly counts: Readonly<Record<SimulatedRole, number>>
   readonly replicas: number
   readonly draft: boolean
@@ -61,7 +62,7 @@ export interface Place {
 
 export interface Cluster {
   readonly places: readonly Place[]
-  doors(): readonly (Door | undefined)[]
+  doors(this: void): readonly (Door | undefined)[]
   /** Kills nothing itself: starts a dead process again after so long. */
   restart(place: Place, afterMs: number): void
   /** Lets a process leave in order, then starts it again. */
@@ -166,17 +167,19 @@ function startRouter(place: MutablePlace, deps: ServiceDeps, shape: Shape): Pick
 }
 
 function startWorker(role: SimulatedRole, deps: ServiceDeps, shape: Shape): Promise<RunningService> {
-  const compute = { model: { path: shape.model, weights: 'int8' }, threads: 1, machineCode: true } as const
+  const compute = { model: modelOf(shape), threads: 1, machineCode: true } as const
   const { kvTokens, microBatches } = shape
   if (role === 'attention') return startAttention(deps, { ...compute, kvTokens, microBatches })
   if (role === 'expert-worker') return startExpertWorker(deps, compute)
   return startDrafter(deps, { ...compute, sources: ['auto'], sharedNoise: true, ahead: true })
 }
 
+const modelOf = ({ model: path, weightCache }: Shape) => ({ path, weights: 'int8', weightCache }) as const
+
 function routerOptions(shape: Shape): RouterOptions {
-  const { model: path, counts, replicas, prefillChunk, tokenBudget, prefixCache, maxRunning } = shape
+  const { counts, replicas, prefillChunk, tokenBudget, prefixCache, maxRunning } = shape
   return {
-    model: { path, weights: 'int8' },
+    model: modelOf(shape),
     host: 'simulated',
     httpPort: 0,
     grpcPort: 0,

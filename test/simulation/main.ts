@@ -1,8 +1,9 @@
 // `npm run simulate`: whole clusters under virtual time, one after the other, each drawn from a seed.
 
 import { parseArgs } from 'node:util'
+import { keptSeeds } from './kept-seeds.js'
+import { scenarioNamed } from './plan.js'
 import { openRunner, type SeedResult } from './runner.js'
-import { SCENARIOS } from './plan.js'
 
 const { values } = parseArgs({
   options: {
@@ -15,35 +16,39 @@ const { values } = parseArgs({
   },
 })
 
-const scenario = SCENARIOS.find(({ name }) => name === values.scenario)
-if (scenario === undefined) {
-  console.error(`--scenario: want one of ${SCENARIOS.map(({ name }) => name).join(', ')}, got ${values.scenario}`)
-  process.exit(2)
-}
+const isOne = values.seed !== undefined
 const first = Number(values.seed ?? values.from)
-const count = values.seed === undefined ? Number(values.seeds) : 1
+const count = isOne ? 1 : Number(values.seeds)
+scenarioNamed(values.scenario)
+const asked = Array.from({ length: count }, (_, i) => ({ seed: first + i, scenario: values.scenario }))
+const runs = isOne ? asked : [...keptSeeds(), ...asked]
 const runner = await openRunner()
-const startedUs = process.cpuUsage()
-let simulatedMs = 0
-let numMessages = 0
-const failed: SeedResult[] = []
-for (let seed = first; seed < first + count; seed++) {
-  const result = await runner.run(seed, scenario, values.log ? (line) => console.log(line) : undefined)
-  simulatedMs += result.simulatedMs
-  numMessages += result.numMessages
-  if (values.json) console.log(JSON.stringify(result))
-  else if (values.seed !== undefined) console.log(`seed ${seed}: ${result.shape}; digest ${result.digest}`)
-  if (result.wrong.length === 0) continue
-  failed.push(result)
-  if (values.json) continue
-  console.log(`seed ${seed} failed (${result.shape}):`)
-  for (const what of result.wrong) console.log(`  ${what}`)
-  console.log(`  again, message by message: npm run simulate -- --seed ${seed} --scenario ${scenario.name} --log`)
+const started = process.cpuUsage()
+const results: SeedResult[] = []
+for (const { seed, scenario } of runs) {
+  const write = values.log ? (line: string): void => console.log(line) : undefined
+  const result = await runner.run(seed, scenarioNamed(scenario), write)
+  results.push(result)
+  if (values.json) console.log(JSON.stringify({ ...result, scenario }))
+  else if (isOne || result.wrong.length > 0) report(result, scenario)
 }
-const used = process.cpuUsage(startedUs)
-const cpuMinutes = (used.user + used.system) / 60e6
-const hours = simulatedMs / 3_600_000
-console.error(
-  `${count} seeds, ${failed.length} failed; ${hours.toFixed(2)} simulated hours in ${cpuMinutes.toFixed(2)} minutes of CPU (${(hours / cpuMinutes).toFixed(1)} hours a minute); ${numMessages} messages`,
-)
-process.exitCode = failed.length > 0 ? 1 : 0
+runner.close()
+summarise()
+
+function report({ seed, shape, digest, wrong }: SeedResult, scenario: string): void {
+  console.log(`seed ${seed} ${wrong.length > 0 ? 'failed' : 'passed'}: ${shape}; digest ${digest}`)
+  for (const what of wrong) console.log(`  ${what}`)
+  if (wrong.length > 0 && !values.log)
+    console.log(`  again, message by message: npm run simulate -- --seed ${seed} --scenario ${scenario} --log`)
+}
+
+function summarise(): void {
+  const { user, system } = process.cpuUsage(started)
+  const cpuMinutes = (user + system) / 60e6
+  const hours = results.reduce((sum, { simulatedMs }) => sum + simulatedMs, 0) / 3_600_000
+  const numMessages = results.reduce((sum, result) => sum + result.numMessages, 0)
+  const numFailed = results.filter(({ wrong }) => wrong.length > 0).length
+  const speed = `${hours.toFixed(2)} simulated hours in ${cpuMinutes.toFixed(2)} minutes of CPU (${(hours / cpuMinutes).toFixed(1)} hours a minute)`
+  console.error(`${results.length} runs, ${numFailed} failed; ${speed}; ${numMessages} messages`)
+  process.exitCode = numFailed > 0 ? 1 : 0
+}

@@ -4,12 +4,12 @@
 import { sharedKernels, type Kernels } from '../../lib/compute/kernels.js'
 import type { Machine } from './machine.js'
 
-const TASK_MS = 0.02 // of virtual time
+const TASK_MS = 0.1 // of virtual time: a step takes as long as one of a model of some size
 
 export interface MeteredKernels {
   readonly kernels: Kernels
   /** Whose event happens from now on. */
-  enter(machine: Machine | undefined): void
+  enter(this: void, machine: Machine | undefined): void
   heldBytes(machine: Machine): number
   /** Takes back what a dead machine held. */
   reclaim(machine: Machine): void

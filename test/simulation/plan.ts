@@ -18,9 +18,26 @@ export const SCENARIOS: readonly Scenario[] = [
   ...FAULT_KINDS.map((kind) => ({ name: kind, faults: [kind] })),
 ]
 
-const LOAD_MS = 1_500
+/** Throws where there is none of that name. */
+export function scenarioNamed(name: string): Scenario {
+  const found = SCENARIOS.find((scenario) => scenario.name === name)
+  if (found !== undefined) return found
+  throw new Error(`--scenario: want one of ${SCENARIOS.map((scenario) => scenario.name).join(', ')}, got ${name}`)
+}
 
-export function drawPlan(seed: number, model: string, requests: readonly GenerateRequest[], scenario: Scenario): Plan {
+const LOAD_MS = 3_000
+
+export interface SimulatedModel {
+  readonly model: string // folder
+  readonly weightCache: string // folder for its packed weights
+}
+
+export function drawPlan(
+  seed: number,
+  model: SimulatedModel,
+  requests: readonly GenerateRequest[],
+  scenario: Scenario,
+): Plan {
   const randomFor = createStreams(seed)
   const isNarrow = randomFor('payload')() < 0.2
   return {
@@ -33,10 +50,10 @@ export function drawPlan(seed: number, model: string, requests: readonly Generat
   }
 }
 
-function drawShape(random: () => number, model: string): Shape {
+function drawShape(random: () => number, model: SimulatedModel): Shape {
   const experts = integer(random, 1, 4)
   return {
-    model,
+    ...model,
     counts: {
       router: pick(random, [1, 1, 2, 3]),
       'expert-worker': experts,
@@ -71,7 +88,7 @@ function drawLastCalls(random: () => number, requests: readonly GenerateRequest[
 
 function drawCalls(random: () => number, requests: readonly GenerateRequest[]): CallPlan[] {
   const calls: CallPlan[] = []
-  const count = integer(random, 4, 10)
+  const count = integer(random, 3, 7)
   while (calls.length < count) {
     const index = integer(random, 0, requests.length - 1)
     const call: CallPlan = {

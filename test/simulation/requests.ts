@@ -14,7 +14,7 @@ export function drawRequests(random: Random, count: number): GenerateRequest[] {
   return Array.from({ length: count }, () => {
     const phrase = tokens(integer(random, 2, 12))
     const isRepetitive = random() < 0.4 // drafts hit there
-    const body = isRepetitive ? [...phrase, ...phrase, ...phrase] : tokens(integer(random, 3, 40))
+    const body = isRepetitive ? [...phrase, ...phrase, ...phrase] : tokens(integer(random, 3, 30))
     const prompt = random() < 0.3 ? [...pick(random, beginnings), ...body] : body
     const isGreedy = random() < 0.5
     return {
@@ -22,7 +22,7 @@ export function drawRequests(random: Random, count: number): GenerateRequest[] {
       n: random() < 0.2 ? 2 : 1,
       ...(random() < 0.25 && { logprobs: integer(random, 0, 3) }),
       sampling: {
-        maxTokens: integer(random, 2, 20),
+        maxTokens: integer(random, 2, 14),
         temperature: isGreedy ? 0 : pick(random, [0.3, 0.8, 1.5]),
         seed: BigInt(integer(random, 0, 2 ** 31)),
         ...(random() < 0.3 && { topP: 0.9 }),

@@ -1,5 +1,8 @@
 // Runs seeds one after the other, against answers of a quiet cluster that are computed once.
 
+import { rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { GenerateRequest } from '../../sdk/src/types.js'
 import { goldenModel } from '../helpers/paths.js'
 import { createStreams } from './chance.js'
@@ -10,7 +13,10 @@ import { drawPlan, type Scenario } from './plan.js'
 import { drawRequests } from './requests.js'
 import { dispose, simulate, type Plan } from './simulate.js'
 
-const MODEL = goldenModel('qwen3-moe')
+const MODEL = {
+  model: goldenModel('qwen3-moe'),
+  weightCache: join(tmpdir(), `banyan-simulation-${process.pid}`),
+}
 const NUM_REQUESTS = 64
 const REQUESTS_SEED = 6
 
@@ -27,6 +33,7 @@ export interface SeedResult {
 export interface Runner {
   readonly requests: readonly GenerateRequest[]
   readonly answers: readonly Answer[]
+  close(): void
   run(seed: number, scenario: Scenario, write?: (line: string) => void): Promise<SeedResult>
 }
 
@@ -37,6 +44,7 @@ export async function openRunner(): Promise<Runner> {
   return {
     requests,
     answers,
+    close: () => rmSync(MODEL.weightCache, { recursive: true, force: true }),
     run: async (seed, scenario, write) => {
       const started = process.cpuUsage()
       const plan = drawPlan(seed, MODEL, requests, scenario)
@@ -51,7 +59,7 @@ export async function openRunner(): Promise<Runner> {
 }
 
 const QUIET: Shape = {
-  model: MODEL,
+  ...MODEL,
   counts: { router: 1, 'expert-worker': 1, attention: 1, drafter: 0 },
   replicas: 1,
   draft: false,

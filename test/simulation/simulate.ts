@@ -2,7 +2,7 @@
 
 import { between, createStreams, type Streams } from './chance.js'
 import { makeCall, type CallOutcome, type CallPlan } from './calls.js'
-import { createCluster, type Cluster, type Shape } from './cluster.js'
+import { createCluster, type Cluster, type Place, type Shape } from './cluster.js'
 import { createEventLog } from './event-log.js'
 import { healAll, strike, type Fault, type Stage, type Struck } from './faults.js'
 import { createMachine, type Machine } from './machine.js'
@@ -14,8 +14,9 @@ import type { Wire } from './door.js'
 
 const START_LIMIT_MS = 60_000
 const END_LIMIT_MS = 600_000 // for the last call to end
-const LAST_LIMIT_MS = 30_000
-const SETTLE_MS = 75_000 // a dead process leaves the table after a minute
+const LONGEST_WAIT_MS = 125_000 // of a question whose answer was lost
+const LAST_LIMIT_MS = 90_000 // a step whose frame is lost with its connection is asked for again after a minute
+const SETTLE_MS = 12_000 // a silent process is dead after eight seconds
 
 export interface Plan {
   readonly seed: number
@@ -86,6 +87,7 @@ export async function simulate(plan: Plan, { metered, write }: SimulateOptions):
   await timeline.runUntil(beginMs + END_LIMIT_MS, isOver)
   healAll(stage)
   await timeline.runUntil(timeline.nowMs + SETTLE_MS, () => false)
+  await timeline.runUntil(timeline.nowMs + LONGEST_WAIT_MS, () => cluster.places.every((place) => isIdle(place, idle)))
   const last = startCalls({ ...plan, calls: plan.lastCalls }, { stage, metered, randomFor }, 'last-client')
   await timeline.runUntil(timeline.nowMs + LAST_LIMIT_MS, () => areOver(last, plan.lastCalls))
   await timeline.runUntil(timeline.nowMs + 1_000, () => false)
@@ -130,6 +132,12 @@ function startCalls(
     })
   })
   return outcomes
+}
+
+/** Whether nothing is under way there. */
+export function isIdle({ role, machine, link }: Place, idle: ReadonlyMap<string, Idle>): boolean {
+  const { timers = 0, subscriptions = 0 } = idle.get(role) ?? {}
+  return link.numOpenRequests === 0 && machine.numTimers <= timers && link.numSubscriptions <= subscriptions
 }
 
 function measureIdle(cluster: Cluster): Map<string, Idle> {
