@@ -135,6 +135,7 @@ export function healAll({ cluster, network }: Stage): void {
   for (const link of network.links.values()) link.heal()
   for (const { machine } of cluster.places) {
     machine.wake()
+    machine.killAfter(Infinity)
     machine.slowness = 1
   }
 }
