@@ -4,7 +4,7 @@ import type { Random } from '../../lib/actor/actor.js'
 import { between, integer, pick } from './chance.js'
 import type { Cluster, Place } from './cluster.js'
 import type { EventLog } from './event-log.js'
-import type { Network } from './network.js'
+import type { LinkFaults, Network } from './network.js'
 import type { Timeline } from './timeline.js'
 
 export const FAULT_KINDS = [
@@ -117,16 +117,20 @@ export function strike({ kind, target, size, chance }: Fault, stage: Stage): voi
 
 const freezeMs = (size: number): number => [300, 3_000, 30_000][Math.floor(size * 3)]!
 
-/** For some seconds every connection is slow, or loses, repeats or reorders messages. */
+/** For some seconds every connection is slow, or loses, repeats or reorders messages, or several of these. */
 function spoil({ timeline, network, log }: Stage, { size, chance }: Pick<Fault, 'size' | 'chance'>): void {
-  const kind = pick(() => chance, ['slow', 'lossy', 'repeating', 'reordering'] as const)
-  log.note(timeline.nowMs, `FAULT ${kind} network`)
+  const kinds = 1 + Math.floor(chance * 15) // a bit for each, at least one
+  const isSet = (bit: number): boolean => (kinds & bit) !== 0
+  const spoilt: Partial<LinkFaults> = {
+    ...(isSet(1) && { latencyMs: 200 * size, jitterMs: 50 * size, bytesPerMs: 1_000 }),
+    ...(isSet(2) && { lost: 0.03 * size }),
+    ...(isSet(4) && { duplicated: 0.2 * size }),
+    ...(isSet(8) && { reordered: 0.2 * size }),
+  }
+  log.note(timeline.nowMs, `FAULT bad network ${JSON.stringify(spoilt)}`)
   for (const { faults, usual } of network.links.values()) {
-    if (kind === 'slow') Object.assign(faults, { latencyMs: 200 * size, jitterMs: 50 * size, bytesPerMs: 1_000 })
-    if (kind === 'lossy') faults.lost = 0.02 * size
-    if (kind === 'repeating') faults.duplicated = 0.1 * size
-    if (kind === 'reordering') faults.reordered = 0.1 * size
-    timeline.at(timeline.nowMs + 3_000, () => Object.assign(faults, usual))
+    Object.assign(faults, spoilt)
+    timeline.at(timeline.nowMs + 2_000 + 6_000 * size, () => Object.assign(faults, usual))
   }
 }
 

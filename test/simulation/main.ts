@@ -3,6 +3,7 @@
 import { parseArgs } from 'node:util'
 import { keptSeeds } from './kept-seeds.js'
 import { scenarioNamed } from './plan.js'
+import { runScale } from './scale.js'
 import { openRunner, type SeedResult } from './runner.js'
 
 const { values } = parseArgs({
@@ -19,6 +20,7 @@ const { values } = parseArgs({
 const isOne = values.seed !== undefined
 const first = Number(values.seed ?? values.from)
 const count = isOne ? 1 : Number(values.seeds)
+if (values.scenario === 'scale') process.exit(await scale())
 scenarioNamed(values.scenario)
 const asked = Array.from({ length: count }, (_, i) => ({ seed: first + i, scenario: values.scenario }))
 const runs = isOne ? asked : [...keptSeeds(), ...asked]
@@ -34,6 +36,13 @@ for (const { seed, scenario } of runs) {
 }
 runner.close()
 summarise()
+
+async function scale(): Promise<number> {
+  const opened = await openRunner()
+  const isWell = await runScale(opened, (line) => console.log(line))
+  opened.close()
+  return isWell ? 0 : 1
+}
 
 function report({ seed, shape, digest, wrong }: SeedResult, scenario: string): void {
   console.log(`seed ${seed} ${wrong.length > 0 ? 'failed' : 'passed'}: ${shape}; digest ${digest}`)

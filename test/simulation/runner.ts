@@ -9,7 +9,7 @@ import { createStreams } from './chance.js'
 import { check, type Answer } from './checks.js'
 import type { Shape } from './cluster.js'
 import { createMeteredKernels, type MeteredKernels } from './metered-kernels.js'
-import { drawPlan, type Scenario } from './plan.js'
+import { drawPlan, type Scenario, type SimulatedModel } from './plan.js'
 import { drawRequests } from './requests.js'
 import { dispose, simulate, type Plan } from './simulate.js'
 
@@ -31,6 +31,8 @@ export interface SeedResult {
 }
 
 export interface Runner {
+  readonly model: SimulatedModel
+  readonly metered: MeteredKernels
   readonly requests: readonly GenerateRequest[]
   readonly answers: readonly Answer[]
   close(): void
@@ -42,6 +44,8 @@ export async function openRunner(): Promise<Runner> {
   const requests = drawRequests(createStreams(REQUESTS_SEED)('requests'), NUM_REQUESTS)
   const answers = await quietAnswers(requests, metered)
   return {
+    model: MODEL,
+    metered,
     requests,
     answers,
     close: () => rmSync(MODEL.weightCache, { recursive: true, force: true }),
