@@ -65,6 +65,7 @@ export function startToyAttention(address: string, faults: ToyFaults = {}): ToyA
       if (state === undefined) throw new ClusterError('failed_precondition', 'not held here')
       advance(state, entry, limits)
       held.set(entry.sequence, state)
+      state.isTailComputed = true
       const pathTo = createPaths(state)
       return { ...result, tokens: packI32(state.tail.sampled.map((node) => toyTarget(pathTo(node)))) }
     } catch (error) {
