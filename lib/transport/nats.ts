@@ -53,7 +53,8 @@ export async function connectNats(options: NatsOptions): Promise<Transport> {
     maxReconnectAttempts: -1,
     reconnectTimeWait: 100,
     reconnectJitter: 50,
-    pingInterval: 15_000,
+    pingInterval: 3_000, // a connection that swallows everything is given up after three of them
+    ignoreAuthErrorAbort: true, // a server that has just started may not know its users yet
     noAsyncTraces: true,
     ...(creds === undefined ? {} : { authenticator: credsAuthenticator(creds) }),
   }).catch((error: unknown) => {

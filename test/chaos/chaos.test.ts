@@ -10,7 +10,14 @@ import { drawRequests, type ChaosRequest } from './requests.js'
 import { runCase } from './run-case.js'
 
 const STREAMS = 8
-const NAMES = ['kill-expert', 'kill-attention', 'pause-expert-0.3s', 'kill-nats', 'partition-attention-cut']
+const NAMES = [
+  'kill-expert',
+  'kill-attention',
+  'kill-router-of-two',
+  'pause-expert-0.3s',
+  'kill-nats',
+  'partition-attention-cut',
+]
 
 describe('chaos: real processes fail in the middle of streams', function () {
   this.timeout(300_000)
