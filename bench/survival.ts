@@ -2,7 +2,7 @@
 //
 // Two questions, each by pairs that take turns:
 //   gone    tokens/s from the moment at which one of four expert workers is killed, over tokens/s with all four
-//   price   tokens/s of a cluster that could recover, over one of the same shape without the means (journal)
+//   price   tokens/s of a cluster that could recover, over one of the same shape without the means (the journal)
 //
 // Not measured here: several machines. Where all workers share a processor, the one that is gone leaves its share of it.
 
