@@ -77,6 +77,7 @@ export interface AskOptions {
   readonly timeoutMs: number
   readonly signal?: AbortSignal
   readonly traceparent?: string
+  readonly id?: string // of the message, from `newMessageId`
 }
 
 export interface ActorSystem {
@@ -84,6 +85,9 @@ export interface ActorSystem {
   readonly random: Random
   readonly deadLetters: ReadonlyMap<Reason, number>
   spawn(definition: ActorDefinition): ActorRef
+  newMessageId(): string
+  /** Whether a message that wants an answer waits in a mailbox of this process, or is being answered. */
+  isInHand(this: void, message: string): boolean
   /** Sends and forgets. */
   tell<K extends MessageKind>(address: string, kind: K, body: Body<K>): void
   /** Sends and waits for a reply of `replyKind`; a failed reply is thrown as its ClusterError. */

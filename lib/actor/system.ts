@@ -31,20 +31,26 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
   const { transport, clock, cluster, node } = options
   const deadLetters = new Map<Reason, number>()
   const cells = new Map<string, Cell>()
+  const inHand = new Set<string>() // messages that want an answer; every letter is answered, if by a refusal
   let numMessages = 0
 
   const nextId = (): string => `${node}-${(numMessages += 1).toString(36)}`
   const count = (reason: Reason): void => void deadLetters.set(reason, (deadLetters.get(reason) ?? 0) + 1)
 
-  const encode = (message: Message, timeoutMs = 0, traceparent?: string): Uint8Array =>
-    encodeFrame({ envelope: { id: nextId(), from: node, timeoutMs, epoch: epochOf(message), traceparent }, message })
+  const encode = (message: Message, timeoutMs = 0, traceparent?: string, id = nextId()): Uint8Array =>
+    encodeFrame({ envelope: { id, from: node, timeoutMs, epoch: epochOf(message), traceparent }, message })
 
   const toLetter = ({ envelope, message }: Frame, reply: ((payload: Uint8Array) => void) | undefined): Letter => ({
     message,
     sender: envelope.from,
     dueMs: envelope.timeoutMs === 0 ? 0 : clock.monotonicMs() + envelope.timeoutMs,
     traceparent: envelope.traceparent,
-    answer: reply && ((answer) => reply(encode(toMessage(answer)))),
+    answer:
+      reply &&
+      ((answer) => {
+        inHand.delete(envelope.id)
+        reply(encode(toMessage(answer)))
+      }),
   })
 
   const spawn = (definition: ActorDefinition): ActorRef => {
@@ -64,7 +70,9 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
     })
     const subscription = transport.subscribe(subjects.actor(cluster, address), ({ payload, reply }) => {
       try {
-        cell.deliver(toLetter(decodeFrame(payload), reply))
+        const frame = decodeFrame(payload)
+        if (reply !== undefined) inHand.add(frame.envelope.id)
+        cell.deliver(toLetter(frame, reply))
       } catch (error) {
         count('undecodable')
         reply?.(encode(toMessage(ClusterError.from(error))))
@@ -104,9 +112,9 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
   const ask = async <K extends MessageKind, R extends MessageKind>(
     address: string,
     message: Question<K, R>,
-    { timeoutMs, signal, traceparent }: AskOptions,
+    { timeoutMs, signal, traceparent, id }: AskOptions,
   ): Promise<MessageOf<R>> => {
-    const payload = encode(asMessage(message.kind, message.body), timeoutMs, traceparent)
+    const payload = encode(asMessage(message.kind, message.body), timeoutMs, traceparent, id)
     const decode = (bytes: Uint8Array): MessageOf<R> =>
       expectReply(decodeFrame(bytes).message, message.replyKind, address)
     let read: MessageOf<R> | undefined
@@ -142,6 +150,8 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
     random: options.random,
     deadLetters,
     spawn,
+    newMessageId: nextId,
+    isInHand: (message) => inHand.has(message),
     tell,
     ask,
     broadcast,

@@ -116,7 +116,7 @@ export const MESSAGE_SCHEMAS = {
   'expert.placed': z.object({ tableEpoch: count, shards: z.array(shard) }),
 
   /** To any process's ping address: is anybody there? */
-  'worker.ping': z.object({ asker: z.string() }),
+  'worker.ping': z.object({ asker: z.string(), question: id.optional() }), // a message that the answer is waited for
 
   // router → drafter
   'draft.propose': z.object({

@@ -39,7 +39,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const load: Record<string, number> = { steps: 0 }
   const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
   const peers = createExpertPeers(system)
-  const pings = system.spawn(pingActor(id)) // before it is heard of
+  const pings = system.spawn(pingActor(id, system.isInHand)) // before it is heard of
   const heartbeat = startHeartbeat(system, subjects.health(deps.cluster), () => ({
     role: 'attention',
     id,

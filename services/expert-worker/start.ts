@@ -42,7 +42,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   const load: Record<string, number> = { calls: 0, rows: 0, cancelledSteps: 0 }
   let state: Heartbeat['state'] = 'ready'
   const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
-  const pings = system.spawn(pingActor(id)) // before it is heard of
+  const pings = system.spawn(pingActor(id, system.isInHand)) // before it is heard of
   const heartbeat = startHeartbeat(system, subjects.health(deps.cluster), () => ({
     role: 'expert-worker',
     id,

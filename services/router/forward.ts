@@ -82,8 +82,8 @@ export async function forward(
       held.release() // what it names may be dropped: the next try goes by a newer one
       const { reason, shard } = ClusterError.from(error).details
       const isLostExpert = reason === 'EXPERT_UNAVAILABLE'
-      const isLostBroker = reason === 'DISCONNECTED'
-      if ((!isLostExpert && !isLostBroker) || clock.monotonicMs() > giveUpMs) throw error
+      const isLostOnTheWay = reason === 'DISCONNECTED' || reason === 'LOST'
+      if ((!isLostExpert && !isLostOnTheWay) || clock.monotonicMs() > giveUpMs) throw error
       // Nobody answered for this shard: its holders get no more work until they are heard of again.
       if (isLostExpert) for (const holder of placement.table[Number(shard)] ?? []) membership.suspect(holder)
       if (isLostExpert) placement.distrust()

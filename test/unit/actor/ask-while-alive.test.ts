@@ -123,6 +123,22 @@ describe('askWhileAlive', () => {
     assert.equal(outcome.value, 'NO_RESPONDERS')
   })
 
+  it('a worker that says that it does not have the question has lost it, once the answer is overdue', async () => {
+    system.spawn(pingActor('w', () => false))
+    const { outcome } = ask(1_000)
+    await rounds(4)
+    assert.equal(outcome.value, 'pending')
+    await rounds(2)
+    assert.equal(outcome.value, 'LOST')
+  })
+
+  it('a worker that has the question is waited for', async () => {
+    system.spawn(pingActor('w', system.isInHand))
+    const { outcome } = ask(0)
+    await rounds(20)
+    assert.equal(outcome.value, 'pending')
+  })
+
   it('a ping does not wait for what the worker does', async () => {
     spawnPing()
     const { outcome } = ask(0)
