@@ -4,7 +4,7 @@
 //   I2    Every call ends, once: in its whole answer, or in one typed error that something explains.
 //   Leak  Timers, subscriptions, requests under way: all are what they were before anything was asked; and what is asked
 //         afterwards is answered as ever, whatever memory was left behind.
-//   View  Every router sees exactly the processes that live, all ready.
+//   View  Every router sees exactly the processes that live, all ready, and its table gives every shard its replicas.
 
 import type { Code } from '../../sdk/src/errors.js'
 import type { CallOutcome, ChoiceSoFar } from './calls.js'
@@ -98,8 +98,12 @@ function checkPlace(outcome: Outcome, place: Place): string[] {
 
 type Status = ReturnType<NonNullable<Place['router']>['engine']['status']>
 
-function checkRouter({ cluster }: Outcome, { requests, processes }: Status, isReady: boolean): string[] {
+function checkRouter({ cluster, plan }: Outcome, status: Status, isReady: boolean): string[] {
+  const { requests, processes, placement } = status
   const wrong: string[] = []
+  const { counts, replicas } = plan.shape
+  const wanted = Math.min(replicas, counts['expert-worker'])
+  if (placement.copies !== wanted) wrong.push(`want ${wanted} copies of every shard, some have ${placement.copies}`)
   if (!isReady) wrong.push('not ready')
   if (requests.running + requests.waiting > 0) wrong.push(`${requests.running} running, ${requests.waiting} waiting`)
   const seen = processes

@@ -15,7 +15,7 @@ import type { Wire } from './door.js'
 const START_LIMIT_MS = 60_000
 const END_LIMIT_MS = 600_000 // for the last call to end
 const LONGEST_WAIT_MS = 125_000 // of a question whose answer was lost
-const LAST_LIMIT_MS = 90_000 // a step whose frame is lost with its connection is asked for again after a minute
+const LAST_LIMIT_MS = 30_000
 const SETTLE_MS = 12_000 // a silent process is dead after eight seconds
 
 export interface Plan {
