@@ -33,6 +33,8 @@ export interface JournaledRunOptions {
   readonly logger: Logger
   readonly entry: JournalEntry
   readonly outputs: () => JournalRecord['outputs']
+  /** This router goes: a write that fails is not tried again. */
+  readonly isLeaving: () => boolean
   /** Another router has taken the request. */
   readonly onOvertaken: () => void
 }
@@ -56,7 +58,7 @@ export function createJournaledRun(options: JournaledRunOptions): JournaledRun {
         break
       } catch (error) {
         if (isOvertaken(error) && !(await isStillOurs())) break
-        if (tries === MAX_TRIES || (ending === undefined && !isOvertaken(error))) {
+        if (tries === MAX_TRIES || options.isLeaving() || (ending === undefined && !isOvertaken(error))) {
           const { code, message } = ClusterError.from(error)
           logger.warn({ request: entry.record.id, code, error: message }, 'the journal was not written')
           isStopped = last !== undefined

@@ -81,6 +81,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     },
   }
   const others = createOtherRouters(deps.system)
+  let isLeaving = false
   const life = createRequestLife({
     router: deps.id,
     incarnation: deps.incarnation,
@@ -92,6 +93,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     others,
     requests,
     maker,
+    isLeaving: () => isLeaving,
     submit: (sequences) => workers.submit(sequences),
     withdraw: (sequences) => workers.cancel(sequences),
   })
@@ -242,12 +244,14 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
       cancel: cancelHere,
     }),
     whenIdle: (timeoutMs) => requests.whenIdle(timeoutMs),
-    leave: () =>
+    leave: () => {
+      isLeaving = true
       requests.failAll(
         new ClusterError('unavailable', 'this router is leaving; another one goes on with the request', {
           details: { reason: 'ROUTER_LEAVING' },
         }),
-      ),
+      )
+    },
   }
 }
 

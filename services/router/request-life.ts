@@ -60,6 +60,7 @@ export interface RequestLifeOptions {
   readonly others: OtherRouters
   readonly requests: Requests
   readonly maker: SequenceMaker
+  readonly isLeaving: () => boolean
   readonly submit: (sequences: readonly Sequence[]) => void
   readonly withdraw: (sequences: readonly Sequence[]) => void
 }
@@ -183,6 +184,7 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
       logger: options.logger,
       entry,
       outputs: () => record.sequences.map(({ tokens, promptLength }) => packTokens(tokens.slice(promptLength))),
+      isLeaving: options.isLeaving,
       onOvertaken: () => giveUp(record),
     })
     for (const { sequence, ending } of made) {

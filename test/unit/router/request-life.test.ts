@@ -90,6 +90,7 @@ describe('where a request runs', function () {
         onFinished: (record) => requests.choiceFinished(record),
         onFailed: (record, error) => requests.fail(record, ClusterError.from(error)),
       },
+      isLeaving: () => false,
       submit: (sequences) => void submitted.push(...sequences),
       withdraw: (sequences) => void withdrawn.push(...sequences),
     })
