@@ -62,7 +62,7 @@ export function beginAsk<K extends MessageKind, R extends MessageKind>(
   const giveUp = (why: string, reason: string): void => {
     if (isDone) return
     failure ??= new ClusterError('unavailable', `${worker}: ${why}`, { details: { reason } })
-    linked.abort()
+    linked.abort(failure)
   }
   const ping = async (): Promise<void> => {
     numPings += 1

@@ -3,23 +3,24 @@
 
 export interface LinkedSignal {
   readonly signal: AbortSignal
-  abort(): void
+  /** With a reason: somebody was given up; without one, he is not wanted any more. */
+  abort(reason?: Error): void
   /** Must be called when the work is done. */
   release(): void
 }
 
 export function linkedSignal(sources: readonly (AbortSignal | undefined)[]): LinkedSignal {
   const controller = new AbortController()
-  const abort = (): void => controller.abort()
+  const follow = (): void => controller.abort()
   for (const source of sources) {
-    if (source?.aborted === true) abort()
-    else source?.addEventListener('abort', abort, { once: true })
+    if (source?.aborted === true) follow()
+    else source?.addEventListener('abort', follow, { once: true })
   }
   return {
     signal: controller.signal,
-    abort,
+    abort: (reason) => controller.abort(reason),
     release: () => {
-      for (const source of sources) source?.removeEventListener('abort', abort)
+      for (const source of sources) source?.removeEventListener('abort', follow)
     },
   }
 }

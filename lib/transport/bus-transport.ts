@@ -147,7 +147,10 @@ export function createBusTransport(bus: Bus, options: BusTransportOptions): Tran
           reject(ClusterError.from(error))
         }
       }
-      const abort = (): void => settle(new ClusterError('cancelled', `request to ${subject}: cancelled`), 'ended')
+      const abort = (): void => {
+        const isGivenUp = signal?.reason instanceof ClusterError // else nobody wants the answer any more
+        settle(new ClusterError('cancelled', `request to ${subject}: cancelled`), isGivenUp ? 'unanswered' : 'ended')
+      }
       const late = (): void => {
         const why = `request to ${subject}: no reply within ${timeoutMs} ms`
         settle(new ClusterError('deadline_exceeded', why), 'unanswered')

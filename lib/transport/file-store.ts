@@ -132,9 +132,9 @@ export async function openStoreOn(disk: Disk, options: FileStoreOptions = {}): P
       if (committer.isClosed) throw closedError()
       return table.get(key)
     },
-    remove: async (key, { timeoutMs }) => {
+    remove: async (key, { timeoutMs, revision = 0 }) => {
       requireKey(key)
-      await change(key, undefined, 0, timeoutMs)
+      await change(key, undefined, revision, timeoutMs)
     },
     close: () => committer.close(),
   }
@@ -145,6 +145,10 @@ function apply(table: RecordTable, { op, key, value, revision }: LogRecord, putA
   else if (op === 'remove') table.delete(key)
   else table.skipTo(revision)
 }
+
+/** `expected` 0: whatever its revision. */
+const isToRemove = (revision: number | undefined, expected: number): boolean =>
+  revision !== undefined && (expected === 0 || expected === revision)
 
 const closedError = (): ClusterError => new ClusterError('unavailable', 'records: the store is closed')
 const sizeOf = ({ key, value }: Change): number => 2 * key.length + (value?.byteLength ?? 0)
@@ -176,7 +180,7 @@ function createCommitter({ table, file, now, wallNow, minGarbageBytes }: Committ
         try {
           const { key, value, expected } = change
           if (value !== undefined) stagedBytes += table.check(key, value, expected, stagedBytes)
-          else if (table.get(key) === undefined) {
+          else if (!isToRemove(table.get(key)?.revision, expected)) {
             change.settle(0)
             continue
           }

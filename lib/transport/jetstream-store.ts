@@ -106,6 +106,12 @@ export async function openJetStreamStore(port: JetStreamPort, options: RecordsOp
       ensuring = undefined
     }))
 
+  const findSequence = async (key: string, timeoutMs: number): Promise<number | undefined> => {
+    const { error, message } = await ask(`STREAM.MSG.GET.${stream}`, { last_by_subj: subjectOf(key) }, timeoutMs)
+    if (error === undefined || GONE.has(error.err_code ?? 0)) return message?.seq
+    throw toClusterError(error)
+  }
+
   const requireOpen = (key: string): void => {
     requireKey(key)
     if (isClosed) throw new ClusterError('unavailable', 'records: the store is closed')
@@ -158,17 +164,16 @@ export async function openJetStreamStore(port: JetStreamPort, options: RecordsOp
         return { value: Uint8Array.from(Buffer.from(message.data ?? '', 'base64')), revision: message.seq }
       })
     },
-    remove: async (key, { timeoutMs }) => {
+    remove: async (key, { timeoutMs, revision }) => {
       requireOpen(key)
       const giveUp = Date.now() + timeoutMs
       await untilDeadline(giveUp, mayComeRight, async (tryMs) => {
         // By its number: a purge by subject (seen in 2.9) leaves its bytes in the server's account for ever.
-        const { error, message } = await ask(`STREAM.MSG.GET.${stream}`, { last_by_subj: subjectOf(key) }, tryMs)
-        if (error?.err_code === NO_MESSAGE || error?.err_code === NO_STREAM) return
-        if (error !== undefined) throw toClusterError(error)
-        const deletion = { seq: message?.seq, no_erase: true } // not overwritten with random bytes first
-        const deleted = await ask(`STREAM.MSG.DELETE.${stream}`, deletion, tryMs)
-        if (deleted.error !== undefined && !GONE.has(deleted.error.err_code ?? 0)) throw toClusterError(deleted.error)
+        const seq = revision ?? (await findSequence(key, tryMs))
+        if (seq === undefined) return
+        const deletion = { seq, no_erase: true } // not overwritten with random bytes first
+        const { error } = await ask(`STREAM.MSG.DELETE.${stream}`, deletion, tryMs)
+        if (error !== undefined && !GONE.has(error.err_code ?? 0)) throw toClusterError(error)
       })
     },
     close: async () => {

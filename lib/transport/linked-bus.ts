@@ -104,7 +104,7 @@ export async function createLinkedBus(bus: Bus, host: string): Promise<Bus> {
     },
     onSettled: (request, outcome) => {
       routes.settled(request.reply)
-      if (outcome === 'answered') return
+      if (outcome !== 'unanswered') return
       const link = routes.distrust(request.subject)
       for (const [name, opening] of opened)
         void opening.then(

@@ -43,9 +43,9 @@ export function createMemoryStore({
       requireOpen(key)
       return table.get(key)
     },
-    remove: async (key) => {
+    remove: async (key, { revision }) => {
       requireOpen(key)
-      table.delete(key)
+      if (revision === undefined || table.get(key)?.revision === revision) table.delete(key)
     },
     close: async () => {
       isClosed = true

@@ -26,8 +26,8 @@ export interface RecordStore {
   /** Sets the value where the key's revision is `expected` (0: it must be absent); returns the new revision. */
   put(key: string, value: Uint8Array, expected: number, options: { readonly timeoutMs: number }): Promise<number>
   get(key: string, options: { readonly timeoutMs: number }): Promise<Stored | undefined>
-  /** Forgets the key; says nothing where it is unknown. */
-  remove(key: string, options: { readonly timeoutMs: number }): Promise<void>
+  /** Forgets the key, with `revision` only where that is the key's; says nothing where it is unknown or another one. */
+  remove(key: string, options: { readonly timeoutMs: number; readonly revision?: number }): Promise<void>
   close(): Promise<void>
 }
 

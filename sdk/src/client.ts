@@ -27,7 +27,7 @@ import type {
 export interface ClientOptions extends ConnectionOptions {
   /** Attempts in all before a call is accepted (default 4). */
   readonly maxAttempts?: number
-  /** How long a broken stream is tried to be resumed, since its last event (default 30 s); 0: never. */
+  /** How long a broken stream is tried to be resumed (default 30 s); 0: never. */
   readonly resumeTimeoutMs?: number
 }
 
@@ -48,6 +48,7 @@ const BREAKS: ReadonlySet<string> = new Set([
   'STARTING',
   'DISCONNECTED',
   'UNCONFIRMED',
+  'JOURNAL_UNREACHABLE',
 ])
 
 export class BanyanClient {
@@ -71,8 +72,9 @@ export class BanyanClient {
     const settings = this.settings(options)
     const requestId = request.requestId || this.clock.newId()
     const message = requestMessage({ ...request, requestId })
-    const progress = trackProgress(request.n, this.clock)
+    const progress = trackProgress(request.n)
     let method: 'Generate' | 'Resume' = 'Generate'
+    let brokenSinceMs: number | undefined
     for (let attempt = 1; ; attempt++) {
       const sent = method === 'Generate' ? message : { requestId, offsets: progress.offsets() }
       try {
@@ -80,13 +82,15 @@ export class BanyanClient {
           const event = toEvent(reply)
           if (!progress.isNew(event)) continue
           attempt = 0
+          brokenSinceMs = undefined
           yield event
         }
         progress.checkEnd()
         return
       } catch (error) {
         method = progress.isAccepted && isBreak(error) ? 'Resume' : 'Generate'
-        if (method === 'Resume') await this.pauseBeforeResume(error, attempt, progress.lastMs, settings)
+        brokenSinceMs ??= this.clock.now()
+        if (method === 'Resume') await this.pauseBeforeResume(error, attempt, brokenSinceMs, settings)
         else await this.pauseOrThrow(error, progress.hasTokens ? this.maxAttempts : attempt, settings)
       }
     }
@@ -142,11 +146,11 @@ export class BanyanClient {
   private async pauseBeforeResume(
     error: unknown,
     attempt: number,
-    lastMs: number,
+    brokenSinceMs: number,
     { signal, deadlineUnixMs }: CallSettings,
   ): Promise<void> {
     const waitMs = Math.min(delayMs(attempt + 1, undefined, this.clock), MAX_RESUME_DELAY_MS)
-    const giveUpMs = Math.min(lastMs + this.resumeTimeoutMs, deadlineUnixMs ?? Infinity)
+    const giveUpMs = Math.min(brokenSinceMs + this.resumeTimeoutMs, deadlineUnixMs ?? Infinity)
     if (this.clock.now() + waitMs > giveUpMs || signal?.aborted === true) throw error
     if (attempt > 0) await pause(this.clock, waitMs, signal) // the first time at once: another server may be waiting
   }
@@ -184,12 +188,11 @@ const isBreak = (error: unknown): boolean =>
   error instanceof BanyanError && error.isRetryable && BREAKS.has(error.reason)
 
 /** What has been passed on of a request, over all of its streams. */
-function trackProgress(n: number | undefined, clock: ClientClock) {
+function trackProgress(n: number | undefined) {
   const numChoices = n || 1
   const held = Array.from({ length: numChoices }, () => 0)
   const finished = new Set<number>()
   let accepted: AcceptedEvent | undefined
-  let lastMs = clock.now()
 
   /** Throws `data_loss` where an event does not continue what came before (K2). */
   const check = (event: GenerateEvent): boolean => {
@@ -215,16 +218,10 @@ function trackProgress(n: number | undefined, clock: ClientClock) {
     get hasTokens() {
       return held.some((count) => count > 0)
     },
-    get lastMs() {
-      return lastMs
-    },
     /** Tokens of each choice. */
     offsets: () => [...held],
     /** Whether an event is to be passed on: after a resume some come again. */
-    isNew: (event: GenerateEvent): boolean => {
-      lastMs = clock.now()
-      return check(event)
-    },
+    isNew: check,
     checkEnd: (): void => {
       if (finished.size === numChoices) return
       throw new BanyanError('data_loss', `the stream ended with ${finished.size} of ${numChoices} choices finished`)

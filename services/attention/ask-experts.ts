@@ -16,6 +16,9 @@ import { liveReplica, type DispatchContext } from './dispatch-context.js'
 import { askWorker, computeNear, numRowsOf, type Work } from './expert-frame.js'
 
 const HALF_STEP_MS = 25
+const LOST_ON_THE_WAY: ReadonlySet<string> = new Set(['LOST', 'DISCONNECTED'])
+const MAX_TRIES = 3
+const RETRY_MS = 50
 
 type ByWorker = ReadonlyMap<string, readonly ExpertCall[]>
 
@@ -61,8 +64,14 @@ function chooseWorker(context: DispatchContext, layer: number, call: ExpertCall)
   )
 }
 
-/** The same rows go to another replica when a worker does not answer. */
-async function askOrFailOver(context: DispatchContext, layer: number, worker: string, work: Work): Promise<void> {
+/** The same rows go to another replica when a worker does not answer; what was lost on the way is asked again first. */
+async function askOrFailOver(
+  context: DispatchContext,
+  layer: number,
+  worker: string,
+  work: Work,
+  tries = 1,
+): Promise<void> {
   try {
     context.used.add(worker)
     const neighbour = context.neighbours.get(worker)
@@ -77,6 +86,12 @@ async function askOrFailOver(context: DispatchContext, layer: number, worker: st
     )
       throw failure
     if (context.signal.aborted) throw failure
+    if (LOST_ON_THE_WAY.has(failure.details.reason ?? '')) {
+      // That says nothing about the worker: the step is tried again before anybody is suspected.
+      if (tries === MAX_TRIES) throw failure
+      if (tries > 1) await new Promise<void>((resolve) => context.system.clock.after(RETRY_MS, resolve))
+      return askOrFailOver(context, layer, worker, work, tries + 1)
+    }
     context.failed.add(worker)
     context.peers.avoid(worker)
     await askExperts(context, layer, work)

@@ -116,6 +116,7 @@ export function advance(state: SequenceState, entry: StepEntry, limits: Limits):
   state.isTailComputed = false
   state.epoch = entry.epoch
   state.cache.reserve(highest(state.tail.slots) + 1)
+  state.cache.own(state.tail.slots) // where there is no memory for it, this sequence alone is refused
 }
 
 function commit(state: SequenceState, accepted: Int32Array): void {

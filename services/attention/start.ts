@@ -77,12 +77,14 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const counted: typeof runner = {
     ...runner,
     run: async (step, stepOptions) => {
-      const result = await runner.run(step, stepOptions)
-      if (step.owner !== undefined && routers.isGone(step.owner.incarnation)) forgetOwner(step.owner.incarnation)
-      load.steps = (load.steps ?? 0) + 1
-      load.sequences = runner.numSequences
-      load.kvTokens = runner.numTokens
-      return result
+      try {
+        return await runner.run(step, stepOptions)
+      } finally {
+        if (step.owner !== undefined && routers.isGone(step.owner.incarnation)) forgetOwner(step.owner.incarnation)
+        load.steps = (load.steps ?? 0) + 1
+        load.sequences = runner.numSequences
+        load.kvTokens = runner.numTokens
+      }
     },
   }
   const actorOptions = { address: id, runner: counted, system, tracer, clock: system.clock }

@@ -68,6 +68,18 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
   const limits = { vocabSize: model.spec.vocabSize, maxPositions: model.spec.maxPositions }
   let running: RunningStep | undefined
 
+  const lastSteps = new Map<string, number>() // by incarnation of a router
+
+  /** A frame that was long under way must not undo what came after it: a router's steps rise, and tries repeat theirs. */
+  const refuseStale = ({ step, owner }: MessageOf<'attention.step'>): void => {
+    if (owner === undefined) return
+    const number = Number(step.slice(step.lastIndexOf('.') + 1))
+    const last = lastSteps.get(owner.incarnation) ?? 0
+    if (number < last)
+      throw new ClusterError('failed_precondition', `step ${step}: came after step ${last} of its router`)
+    if (number > last) lastSteps.set(owner.incarnation, number)
+  }
+
   const open = (sequence: string, start: NonNullable<StepEntry['start']>): SequenceState => {
     held.forget(sequence) // a start that is tried again begins anew
     return openSequence(start, pool, held.all)
@@ -93,6 +105,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
   }
 
   const run: StepRunner['run'] = async (step, options) => {
+    refuseStale(step)
     for (const sequence of step.release) held.forget(sequence)
     const results: Result[] = []
     const ready: Ready[] = []
@@ -166,7 +179,10 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
   return {
     run,
     cancel,
-    disown: (owner) => cancel(held.ownedBy(owner)),
+    disown: (owner) => {
+      lastSteps.delete(owner)
+      return cancel(held.ownedBy(owner))
+    },
     get numSequences() {
       return held.all.size
     },

@@ -50,12 +50,13 @@ export async function askToPlace(
   }
 }
 
-/** Whether the worker's process answers, whatever it is doing. */
+/** Whether the worker's process answers, whatever it is doing; a ping that could not be sent says nothing against it. */
 export async function ping(system: ActorSystem, worker: string): Promise<boolean> {
   try {
     await system.ask(pingAddress(worker), pingFrom('router'), { timeoutMs: PING_TIMEOUT_MS })
     return true
-  } catch {
-    return false
+  } catch (error) {
+    const { code, details } = ClusterError.from(error)
+    return code !== 'deadline_exceeded' && details.reason !== 'NO_RESPONDERS'
   }
 }

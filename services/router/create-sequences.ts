@@ -24,6 +24,9 @@ export interface MadeSequence {
   readonly ending: Ending | undefined
 }
 
+/** Log-probabilities and trees are not journaled: with them, tokens are computed again (and are the same, I1). */
+export const keepsTokens = ({ sampling, returnsTrees }: ValidRequest): boolean => sampling.logprobs < 0 && !returnsTrees
+
 export function createSequences(
   maker: SequenceMaker,
   record: RequestRecord,
@@ -31,9 +34,8 @@ export function createSequences(
   outputs: readonly (readonly number[])[] = [],
 ): MadeSequence[] {
   return Array.from({ length: request.n }, (_, choice) => {
-    // Log-probabilities and trees are not kept: with them, the tokens are computed again (and are the same, I1).
-    const isKept = request.sampling.logprobs < 0 && !request.returnsTrees
-    return createSequence(maker, { record, request, choice, output: isKept ? (outputs[choice] ?? []) : [] })
+    const output = keepsTokens(request) ? (outputs[choice] ?? []) : []
+    return createSequence(maker, { record, request, choice, output })
   })
 }
 

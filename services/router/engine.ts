@@ -218,8 +218,8 @@ export interface InferenceEngine {
     request: { readonly requestId: string; readonly tenant: string; readonly held: HeldTokens },
     options: { readonly signal: AbortSignal; readonly deadlineMs?: number | undefined },
   ): AsyncIterable<GenerateEvent>
-  /** Whether the request existed and was still running. */
-  cancel(requestId: string, tenant: string): Promise<boolean>
+  /** Whether the request was still running; undefined where nobody knows it. */
+  cancel(requestId: string, tenant: string): Promise<boolean | undefined>
   lookup(requestId: string, tenant: string): Promise<RequestState | undefined>
   status(): ClusterStatus
   /** Asks for other sizes of the cluster; returns those that hold from now on, and does not wait for them. */

@@ -20,6 +20,7 @@ export const STEP_TIMEOUT_MS = 60_000
 const RECOVERY_MS = 30_000 // how long a step waits for lost experts to come back
 const RETRY_MS = 50
 const OVERDUE_TIMES = 3 // of what the step should take
+const FIRST_OVERDUE_MS = 10_000 // of steps of whose like nothing is known: pages are cold, code is not compiled
 const LEAST_OVERDUE_MS = 1_000
 
 export interface ForwardOptions {
@@ -55,7 +56,7 @@ export async function forward(
 ): Promise<ForwardResult> {
   const { placement, membership, system, clock, owner } = options
   const giveUpMs = clock.monotonicMs() + RECOVERY_MS
-  const overdueMs = Math.max(LEAST_OVERDUE_MS, OVERDUE_TIMES * predictedMs)
+  const overdueMs = predictedMs > 0 ? Math.max(LEAST_OVERDUE_MS, OVERDUE_TIMES * predictedMs) : FIRST_OVERDUE_MS
   const entries = rows.map(stepEntry)
   for (;;) {
     const held = placement.hold()
@@ -85,8 +86,9 @@ export async function forward(
       const isLostOnTheWay = reason === 'DISCONNECTED' || reason === 'LOST'
       if ((!isLostExpert && !isLostOnTheWay) || clock.monotonicMs() > giveUpMs) throw error
       // Nobody answered for this shard: its holders get no more work until they are heard of again.
-      if (isLostExpert) for (const holder of placement.table[Number(shard)] ?? []) membership.suspect(holder)
-      if (isLostExpert) placement.distrust()
+      const holders = isLostExpert ? (held.table[Number(shard)] ?? []) : [] // those that were asked
+      for (const holder of holders) membership.suspect(holder)
+      if (holders.length > 0) placement.distrust()
       await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve))
       if (isGivenUp()) throw new ClusterError('cancelled', `step ${id}: nobody waits for it any more`, { cause: error })
     } finally {

@@ -79,7 +79,7 @@ export async function startGrpcServer(options: DoorOptions): Promise<GrpcServer>
         engine.resume({ requestId, tenant, held: checkOffsets(offsets) }, options),
       ),
     Cancel: unary<{ request_id: string }>(keys, async ({ request_id }, tenant) => ({
-      cancelled: await engine.cancel(request_id, tenant),
+      cancelled: (await engine.cancel(request_id, tenant)) === true,
     })),
     GetModelInfo: unary(keys, () => toModelInfo(engine)),
     GetServerInfo: unary(keys, () => toServerInfo(engine)),

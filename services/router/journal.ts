@@ -59,7 +59,8 @@ export interface Journal {
   load(tenant: string, id: string): Promise<JournalEntry | undefined>
   /** Changes a record. Throws `aborted` where somebody else did meanwhile. */
   change(entry: JournalEntry, change: Partial<JournalRecord>): Promise<JournalEntry>
-  forget(tenant: string, id: string): Promise<void>
+  /** Forgets a record, unless somebody changed it meanwhile. */
+  forget(entry: JournalEntry): Promise<void>
 }
 
 const packr = new Packr({ useRecords: false })
@@ -90,7 +91,7 @@ export function createJournal(store: RecordStore): Journal {
       return stored && { record: read(stored.value, id), revision: stored.revision }
     },
     change: ({ record, revision }, change) => put({ ...record, ...change }, revision),
-    forget: (tenant, id) => store.remove(requestKey(tenant, id), options),
+    forget: ({ record: { tenant, id }, revision }) => store.remove(requestKey(tenant, id), { ...options, revision }),
   }
 }
 

@@ -23,25 +23,28 @@ export async function promptLogits(options: LogitsOptions, tokens: readonly numb
   const sequence = `logits.${options.newStepId()}`
   const all = new Float32Array(tokens.length * options.vocabSize)
   let accepted: number[] = []
-  for (let base = 0, epoch = 0; base < tokens.length; base += accepted.length, epoch++) {
-    const rows = tokens.slice(base, base + options.chunk)
-    const nodes = rows.map((_, node) => node)
-    const entry = {
-      sequence,
-      epoch,
-      base,
-      accepted: packI32(accepted),
-      tokens: packI32(rows),
-      parents: packI32(nodes.map((node) => node - 1)),
-      sampled: packI32([]),
-      ...(epoch === 0
-        ? { start: { promptLength: tokens.length, choice: 0, sampling: samplingMessage(NEUTRAL_SAMPLING) } }
-        : {}),
+  try {
+    for (let base = 0, epoch = 0; base < tokens.length; base += accepted.length, epoch++) {
+      const rows = tokens.slice(base, base + options.chunk)
+      const nodes = rows.map((_, node) => node)
+      const entry = {
+        sequence,
+        epoch,
+        base,
+        accepted: packI32(accepted),
+        tokens: packI32(rows),
+        parents: packI32(nodes.map((node) => node - 1)),
+        sampled: packI32([]),
+        ...(epoch === 0
+          ? { start: { promptLength: tokens.length, choice: 0, sampling: samplingMessage(NEUTRAL_SAMPLING) } }
+          : {}),
+      }
+      all.set(await askChunk(options, entry), base * options.vocabSize)
+      accepted = nodes
     }
-    all.set(await askChunk(options, entry), base * options.vocabSize)
-    accepted = nodes
+  } finally {
+    options.system.tell(controlAddress(options.worker), 'sequence.cancel', { sequences: [sequence] })
   }
-  options.system.tell(controlAddress(options.worker), 'sequence.cancel', { sequences: [sequence] })
   return packF32(all, [tokens.length, options.vocabSize])
 }
 

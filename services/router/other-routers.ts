@@ -7,7 +7,7 @@ import type { Body } from '../../lib/wire/messages.js'
 import type { GenerateEvent, HeldTokens } from './engine.js'
 import type { Owner } from './journal.js'
 import { beyond } from './request-log.js'
-import type { RequestRecord, Requests } from './requests.js'
+import { isDetached, type RequestRecord, type Requests } from './requests.js'
 
 const ASK_TIMEOUT_MS = 1_000 // a router that does not answer within this is taken for gone
 const LINGER_MS = 3_000 // a follower that asks no more within this has left
@@ -91,7 +91,7 @@ export function requestActor({ router, incarnation, system, requests, cancel }: 
 
   const find = (name: Name, asked: string): RequestRecord => {
     const record = asked === incarnation ? requests.get(name.tenant, name.id) : undefined
-    if (record !== undefined && record.runsAt === undefined) return record
+    if (record !== undefined && record.runsAt === undefined && !isDetached(record)) return record
     throw new ClusterError('not_found', `request ${name.id}: does not run here`, {
       details: { reason: 'REQUEST_NOT_HERE' },
     })

@@ -103,7 +103,10 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     const wantedFor = `${replicas} ${workers.join(' ')}`
     if (wantedFor === plannedFor) return
     plannedFor = wantedFor
-    const current = epoch === 0 ? heldAlready() : plan.map((planned, shard) => union(planned, table[shard] ?? []))
+    const held = heldAlready()
+    const current = plan.map((planned, shard) =>
+      union(union(holdersOf(shard), held[shard] ?? []), union(planned, table[shard] ?? [])),
+    )
     plan = place({ current, workers, numShards, replicas })
   }
 
@@ -121,10 +124,7 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
       const holders = holdersOf(shard)
       const confirmed = planned.filter((worker) => holders.includes(worker))
       if (confirmed.length === planned.length) return confirmed
-      return union(
-        confirmed,
-        (table[shard] ?? []).filter((worker) => holders.includes(worker)),
-      ) // L4
+      return union(confirmed, holders) // L4
     })
 
   const publish = (next: Placement): void => {
@@ -148,14 +148,15 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     const { router, fingerprint } = options
     partner.isAsked = true
     partner.isStale = false
+    partner.holds = partner.holds.filter((shard) => shards.includes(shard)) // it may drop the others from now on
     try {
       partner.holds = await askToPlace(system, partner.id, { router, tableEpoch: epoch, fingerprint, shards })
       partner.isAsked = false
     } catch (error) {
-      const { code, message } = ClusterError.from(error)
+      const { code, message, details } = ClusterError.from(error)
       options.logger.warn({ worker: partner.id, error: message }, 'a worker did not take its shards')
       partner.isStale = true
-      partner.isSilent = code === 'unavailable' || code === 'deadline_exceeded'
+      partner.isSilent = code === 'unavailable' && details.reason !== 'DISCONNECTED' // that is our own silence
       if (partner.isSilent) void awaitAnswer(partner)
       else retry(partner)
     }

@@ -20,11 +20,21 @@ import type {
   ModelInfo,
   RequestState,
 } from './engine.js'
-import { createJournal } from './journal.js'
+import { createJournal, type JournalEntry } from './journal.js'
 import { createOtherRouters, requestActor } from './other-routers.js'
 import { promptTokens } from './prompt.js'
 import { createRequestLife, unknownRequest } from './request-life.js'
-import { createRequests, hashBody, isLeft, requestState, type RequestName, type RequestRecord } from './requests.js'
+import { createRequestLog } from './request-log.js'
+import {
+  createRequests,
+  hashBody,
+  isDetached,
+  isLeft,
+  outcomeOf,
+  requestState,
+  type RequestName,
+  type RequestRecord,
+} from './requests.js'
 import { validate, type ModelLimits } from './validate.js'
 import type { AttentionWorkers } from './workers.js'
 
@@ -55,8 +65,9 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
   const requests = createRequests({
     clock,
     cancelSequences: (sequences) => workers.cancel(sequences),
-    onForgotten: ({ tenant, id, journaled }) => {
-      if (journaled !== undefined) void journal.forget(tenant, id).catch(() => undefined) // it expires there by itself
+    onForgotten: (record) => {
+      if (record.journaled === undefined || isLeft(record)) return // others have it, or may want it
+      void journal.forget(record.journaled.entry).catch(() => undefined) // it expires there by itself
     },
     onResume: () => workers.kick(),
   })
@@ -169,15 +180,26 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     yield* record.log.read(signal)
   }
 
+  const load = async (tenant: string, id: string): Promise<JournalEntry | undefined> => {
+    try {
+      return await journal.load(tenant, id)
+    } catch (error) {
+      const failure = ClusterError.from(error)
+      if (!failure.isRetryable) throw failure
+      const details = { reason: 'JOURNAL_UNREACHABLE' }
+      throw new ClusterError('unavailable', `request ${id}: ${failure.message}`, { details, cause: error })
+    }
+  }
+
   /** A request that this router has, or takes part in from now on. Throws `not_found` where nobody knows it. */
-  const locate = async (tenant: string, id: string, deadlineMs?: number): Promise<RequestRecord> => {
+  const locate = async (tenant: string, id: string): Promise<RequestRecord> => {
     const known = requests.get(tenant, id)
-    if (known !== undefined && !isLeft(known)) return known
+    if (known !== undefined && !isLeft(known) && !isDetached(known)) return known
     options.checkServing()
-    const entry = await journal.load(tenant, id)
+    const entry = await load(tenant, id)
     if (entry === undefined) throw unknownRequest(id)
-    const { bodyHash, deadlineMs: first } = entry.record
-    const name = { id, tenant, bodyHash, deadlineMs: deadlineMs ?? first }
+    const { bodyHash, deadlineMs } = entry.record // the request's own: a reader's ends its reading alone
+    const name = { id, tenant, bodyHash, deadlineMs }
     const found = requests.find(name, bodyHash) // somebody else may have asked meanwhile
     if (found !== undefined) return found
     const record = open(name, {})
@@ -187,39 +209,53 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
 
   async function* resume(
     { requestId, tenant, held }: Parameters<InferenceEngine['resume']>[0],
-    { signal, deadlineMs }: Parameters<InferenceEngine['resume']>[1],
+    { signal }: Parameters<InferenceEngine['resume']>[1],
   ): AsyncGenerator<GenerateEvent> {
-    const record = await locate(tenant, requestId, deadlineMs)
+    const record = await locate(tenant, requestId)
     yield* record.log.read(signal, held)
   }
 
   const cancelHere = (record: RequestRecord): void =>
     requests.fail(record, new ClusterError('cancelled', `request ${record.id}: cancelled`))
 
-  const cancel = async (requestId: string, tenant: string): Promise<boolean> => {
+  const cancel = async (requestId: string, tenant: string): Promise<boolean | undefined> => {
     const record = requests.get(tenant, requestId)
-    if (record !== undefined && record.runsAt === undefined) {
-      if (record.log.isClosed) return false
-      cancelHere(record)
-      return true
-    }
-    const entry = await journal.load(tenant, requestId)
-    if (entry === undefined || entry.record.state !== 'running') return false
-    const wasRunning = await others.cancel({ id: requestId, tenant }, entry.record.owner)
-    if (wasRunning !== undefined) return wasRunning
-    await journal.change(entry, { state: 'cancelled' }) // its router is gone: now nobody will take it over
-    return true
+    const isOpen = record !== undefined && !record.log.isClosed
+    if (isOpen && record.runsAt === undefined) cancelHere(record)
+    if (record?.journaled !== undefined && !isLeft(record)) return isOpen
+    const entry = await load(tenant, requestId)
+    if (entry === undefined) return isOpen ? true : record && false
+    const { state, owner } = entry.record
+    if (state !== 'running' && state !== 'left') return isOpen
+    const wasRunning = await others.cancel({ id: requestId, tenant }, owner)
+    if (wasRunning === true) return true
+    // Nobody runs it, and now nobody will: a router that wakes finds that it does not own it any more.
+    const nobody = { router: deps.id, incarnation: deps.incarnation, run: 0 }
+    await journal.change(entry, { state: 'cancelled', owner: nobody })
+    return state === 'running'
   }
 
-  const lookup = async (requestId: string, tenant: string): Promise<RequestState | undefined> => {
-    try {
-      const record = await locate(tenant, requestId)
-      await settled(record)
-      return requestState(record)
-    } catch (error) {
-      if (ClusterError.from(error).code === 'not_found') return undefined
-      throw error
+  const lookup = async (id: string, tenant: string): Promise<RequestState | undefined> => {
+    const known = requests.get(tenant, id)
+    if (known !== undefined && !isDetached(known)) return requestState(known)
+    const entry = await load(tenant, id)
+    if (entry === undefined) return undefined
+    const { owner, request } = entry.record
+    const followed = await others.follow({ id, tenant }, owner, [])
+    if (followed !== undefined) {
+      const log = createRequestLog()
+      for (const event of followed.events) log.append(event)
+      const { isClosed, error } = followed
+      const outcome = !isClosed ? 'running' : error === undefined ? 'finished' : outcomeOf(error)
+      return requestState({ id, log, outcome, numChoices: request.n })
     }
+    // Its router is gone: it goes on here; one that its client left is only looked at.
+    const record = await locate(tenant, id)
+    const release = entry.record.state === 'left' ? record.log.hold() : undefined
+    await settled(record)
+    const state = requestState(record)
+    release?.()
+    return state
   }
 
   /** Waits, for a moment, until something is known of a request that was just found elsewhere. */

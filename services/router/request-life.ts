@@ -8,7 +8,7 @@
 import type { Clock } from '../../lib/actor/actor.js'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError, isErrorCode } from '../../lib/errors.js'
-import { createSequences, type SequenceMaker } from './create-sequences.js'
+import { createSequences, keepsTokens, type SequenceMaker } from './create-sequences.js'
 import type { GenerateEvent } from './engine.js'
 import { samplingMessage } from './forward.js'
 import {
@@ -23,7 +23,7 @@ import {
 } from './journal.js'
 import { createJournaledRun } from './journaled-run.js'
 import type { OtherRouters } from './other-routers.js'
-import { LEFT_REASONS, type RequestRecord, type Requests } from './requests.js'
+import { endingOf, LEFT_REASONS, type RequestRecord, type Requests } from './requests.js'
 import type { Sequence } from './sequence.js'
 import type { ValidRequest } from './validate.js'
 
@@ -47,6 +47,11 @@ export interface NewRequest {
 
 export interface AdoptOptions {
   readonly isAskedAgain: boolean // what ended badly is run anew; else its end is given again
+}
+
+interface Attempt extends AdoptOptions {
+  readonly gone: Owner | undefined // that did not answer
+  readonly renew: () => void // store and bus answer: patience begins anew
 }
 
 export interface RequestLifeOptions {
@@ -85,17 +90,20 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
   }
 
   const adopt: RequestLife['adopt'] = async (record, adoptOptions) => {
-    const giveUpMs = clock.now() + RECOVERY_MS
+    let giveUpMs = clock.monotonicMs() + RECOVERY_MS
+    const renew = (): void => void (giveUpMs = clock.monotonicMs() + RECOVERY_MS)
+    let isAskedAgain = adoptOptions.isAskedAgain
     let gone: Owner | undefined // did not answer
     while (!record.log.isClosed) {
       try {
-        const next = await tryAdopt(record, adoptOptions, gone)
+        const next = await tryAdopt(record, { isAskedAgain, gone, renew })
         if (next === undefined) return
         gone = next
+        isAskedAgain = false // it ran: if it ends badly now, that is its end
       } catch (error) {
         const failure = ClusterError.from(error)
         if (isOvertaken(failure)) continue // somebody else was faster: see who
-        if (!failure.isRetryable || clock.now() > giveUpMs) return requests.fail(record, failure)
+        if (!failure.isRetryable || clock.monotonicMs() > giveUpMs) return requests.fail(record, failure)
         await pause(RETRY_MS)
       }
     }
@@ -104,10 +112,10 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
   /** Undefined when the record runs, or has ended; else the owner that turned out to be gone. */
   const tryAdopt = async (
     record: RequestRecord,
-    { isAskedAgain }: AdoptOptions,
-    gone: Owner | undefined,
+    { isAskedAgain, gone, renew }: Attempt,
   ): Promise<Owner | undefined> => {
     const entry = await journal.load(record.tenant, record.id)
+    renew()
     if (entry === undefined) throw unknownRequest(record.id)
     const { owner, state, request, bodyHash } = entry.record
     if (bodyHash !== record.bodyHash) {
@@ -118,10 +126,11 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
     record.numChoices = request.n
     const mayRunThere = (state === 'running' || state === 'finished') && owner.incarnation !== incarnation
     if (mayRunThere && (gone === undefined || !isSameOwner(gone, owner))) {
-      return (await passOn(record, owner)) ? undefined : owner
+      return (await passOn(record, owner, renew)) ? undefined : owner
     }
     const now = options.fingerprint()
-    if (entry.record.fingerprint !== now && state !== 'finished') {
+    const isComputed = state !== 'finished' || !keepsTokens(readRequest(entry.record))
+    if (entry.record.fingerprint !== now && isComputed) {
       throw new ClusterError(
         'failed_precondition',
         `request ${record.id}: it was accepted by ${entry.record.fingerprint}, this is ${now}, whose answer may differ`,
@@ -141,12 +150,13 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
   }
 
   /** Passes on what the owner has of the request, to its end. False where the owner is gone. */
-  const passOn = async (record: RequestRecord, owner: Owner): Promise<boolean> => {
+  const passOn = async (record: RequestRecord, owner: Owner, renew: () => void): Promise<boolean> => {
     record.runsAt = owner
     try {
       while (!record.log.isClosed) {
         const followed = await others.follow(record, owner, record.log.held)
         if (followed === undefined) return false
+        renew()
         const { events, isClosed, error } = followed
         if (error !== undefined && LEFT_REASONS.has(error.details.reason ?? '')) return false
         if (record.log.isPaused && !isClosed) {
@@ -167,8 +177,9 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
   /** Runs a request that this router owns, from the tokens that the journal has. */
   const run = (record: RequestRecord, entry: JournalEntry): void => {
     if (record.log.isClosed) {
-      // The client left, or its deadline passed, while the journal was written.
-      void journal.change(entry, { state: 'left' }).catch(() => undefined)
+      // The client left or cancelled, or its deadline passed, while the journal was written.
+      const { error } = record.log
+      void journal.change(entry, error === undefined ? { state: 'left' } : endingOf(error)).catch(() => undefined)
       return
     }
     const request = readRequest(entry.record)

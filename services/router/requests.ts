@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto'
 import type { Clock } from '../../lib/actor/actor.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { GenerateInput, RequestState } from './engine.js'
-import { requestKey, type Owner } from './journal.js'
+import { requestKey, type JournalRecord, type Owner } from './journal.js'
 import type { JournaledRun } from './journaled-run.js'
 import { createRequestLog, type RequestLog } from './request-log.js'
 import type { Sequence } from './sequence.js'
@@ -105,17 +105,15 @@ export function createRequests({ clock, cancelSequences, onForgotten, onResume }
 
   const evict = (): void => {
     for (const [key, record] of records) {
-      if (records.size <= KEEP_FINISHED && keptBytes <= KEEP_BYTES) return
+      if (records.size - open.size <= KEEP_FINISHED && keptBytes <= KEEP_BYTES) return
       if (record.log.isClosed && forget(key, record)) onForgotten(record)
     }
   }
 
   const fail = (record: RequestRecord, error: ClusterError): void => {
     const { sequences, journaled } = record
-    const state = error.code === 'cancelled' ? 'cancelled' : 'failed'
-    if (open.has(record))
-      journaled?.end(LEFT_REASONS.has(error.details.reason ?? '') ? { state: 'left' } : { state, error: plain(error) })
-    finish(record, state, error)
+    if (open.has(record)) journaled?.end(endingOf(error))
+    finish(record, outcomeOf(error), error)
     for (const sequence of sequences) sequence.emitter.fail(error)
     cancelSequences(sequences)
   }
@@ -205,6 +203,22 @@ export function checkBody(id: string, known: string, given: string): void {
 /** Ends that are none: whoever asks again gets the rest. */
 export const LEFT_REASONS: ReadonlySet<string> = new Set(['CLIENT_LEFT', 'ROUTER_LEAVING'])
 
+/**
+ * Whether what ended was not the request, but this router's part in it: it could not be journaled, or followed, for a
+ * while. Whoever asks again is answered from the journal.
+ */
+export const isDetached = ({ log, journaled }: RequestRecord): boolean =>
+  journaled === undefined && log.error?.isRetryable === true
+
+export const outcomeOf = ({ code }: ClusterError): 'cancelled' | 'failed' =>
+  code === 'cancelled' ? 'cancelled' : 'failed'
+
+/** How the journal tells a request's end. */
+export function endingOf(error: ClusterError): Pick<JournalRecord, 'state' | 'error'> {
+  if (LEFT_REASONS.has(error.details.reason ?? '')) return { state: 'left' }
+  return { state: outcomeOf(error), error: plain(error) }
+}
+
 /** Whether a request ended because nobody was there. */
 export const isLeft = ({ log }: RequestRecord): boolean => LEFT_REASONS.has(log.error?.details.reason ?? '')
 
@@ -214,7 +228,12 @@ const left = (id: string): ClusterError =>
 const plain = (error: ClusterError) => ({ ...error.toWire(), details: { ...error.details } })
 
 /** What a client may see of a request: tokens and text per choice so far. */
-export function requestState({ id, log, outcome, numChoices }: RequestRecord): RequestState {
+export function requestState({
+  id,
+  log,
+  outcome,
+  numChoices,
+}: Pick<RequestRecord, 'id' | 'log' | 'outcome' | 'numChoices'>): RequestState {
   const ends = log.events.filter((event) => event.kind === 'finished')
   const chunks = log.events.filter((event) => event.kind === 'chunk')
   const choices = Array.from({ length: numChoices }, (_, choice) => {

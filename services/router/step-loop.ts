@@ -68,14 +68,13 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
   let isFinishing = false
   let running = Promise.resolve()
   let cancelWake = (): void => undefined
-  let stale = options.stale
+  let stale = [...options.stale] // what the worker may drop and has not been told
 
   const step = async (): Promise<boolean> => {
     const planned = scheduler.schedule()
-    const released = [...stale, ...scheduler.takeReleased()]
-    stale = released // until the worker has been told
+    stale = [...stale, ...scheduler.takeReleased()]
     proposer.forget(scheduler.takeEnded())
-    if (planned.length === 0 && released.length === 0) return false
+    if (planned.length === 0 && stale.length === 0) return false
     // A step serves many requests: its span hangs under the first one's.
     const parent = planned[0]?.sequence.traceparent
     await inSpan(options.tracer, 'router.step', parent, async (traceparent, span) => {
@@ -83,12 +82,13 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       const id = options.newStepId()
       const drafted = await speculation.draft(id, planned)
       const { rows, shape } = drafted
+      stale.push(...scheduler.takeReleased()) // what made room for trees
       if (isStopped) return // as below: a step of sequences that run elsewhere must not reach the worker
       const predictedMs = cost.predict(shape)
       // A step for nobody is not tried again: what waits behind it would wait for nothing.
       const isGivenUp = (): boolean =>
         isStopped || (rows.length > 0 && rows.every(({ sequence }) => sequence.emitter.isClosed))
-      const sampled = await forward(options, { id, rows, released, predictedMs, traceparent, isGivenUp })
+      const sampled = await forward(options, { id, rows, released: stale, predictedMs, traceparent, isGivenUp })
       stale = []
       if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
       const verified = sampled.entries.flatMap((entry) => verifyEntry(options, entry.rows, entry.result))

@@ -146,6 +146,16 @@ for (const [kind, create] of kinds) {
       }
     })
 
+    it('forgets nothing that was changed since', async () => {
+      const key = 'changed'
+      const old = await first.put(key, Buffer.from('a'), 0, soon)
+      const now = await first.put(key, Buffer.from('b'), old, soon)
+      await second.remove(key, { ...soon, revision: old })
+      assert.equal((await second.get(key, soon))?.revision, now)
+      await second.remove(key, { ...soon, revision: now })
+      assert.equal(await first.get(key, soon), undefined)
+    })
+
     it('forgets a removed key, which may then be put anew', async () => {
       const key = fresh()
       const revision = await first.put(key, text('one'), 0, soon)

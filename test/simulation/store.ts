@@ -39,7 +39,7 @@ export function storeOver(link: Link, shared: RecordStore): RecordStore {
       return ask(copy.byteLength, timeoutMs, () => shared.put(key, copy, expected, { timeoutMs }))
     },
     get: (key, { timeoutMs }) => ask(QUESTION_BYTES, timeoutMs, () => shared.get(key, { timeoutMs })),
-    remove: (key, { timeoutMs }) => ask(QUESTION_BYTES, timeoutMs, () => shared.remove(key, { timeoutMs })),
+    remove: (key, options) => ask(QUESTION_BYTES, options.timeoutMs, () => shared.remove(key, options)),
     close: () => Promise.resolve(),
   }
 }

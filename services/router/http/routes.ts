@@ -67,7 +67,7 @@ function readOffsets(text: string | null): HeldTokens {
 async function cancelRequest({ engine, params, response, tenant }: Exchange): Promise<void> {
   const [id = ''] = params
   const cancelled = await engine.cancel(id, tenant)
-  if (!cancelled && (await engine.lookup(id, tenant)) === undefined) throw unknownRequest(id)
+  if (cancelled === undefined) throw unknownRequest(id)
   sendJson(response, { id, cancelled })
 }
 

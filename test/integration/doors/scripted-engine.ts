@@ -154,7 +154,7 @@ export function createScriptedEngine(): ScriptedEngine {
       play({ requestId, prompt: { kind: 'tokens', tokens: [] }, sampling: {} }, options, held),
     cancel: async (requestId) => {
       cancelled.push(requestId)
-      return requestId === 'running'
+      return requestId === 'other' ? undefined : requestId === 'running'
     },
     lookup: async (requestId) =>
       requestId === 'running' ? { requestId, state: 'running', choices: [{ tokenIds: [100], text: 'a' }] } : undefined,
