@@ -134,6 +134,26 @@ describe('a request outlives its router', function () {
     assert.deepEqual(await stream([grpc(0)], { requestId }), quiet)
   })
 
+  it('that its client left is not run for who only looks, and ends for good when it is cancelled', async () => {
+    const requestId = 'looked-at'
+    const client = new BanyanClient({ address: grpc(0) })
+    let numSeen = 0
+    for await (const event of client.generate({ ...request, requestId })) {
+      if (event.type === 'chunk' && (numSeen += event.tokenIds.length) >= 10) break
+    }
+    client.close()
+    const url = `${http(0)}/v1/requests/${requestId}`
+    const stateOf = async (from: string): Promise<string> =>
+      ((await (await fetch(from)).json()) as { state: string }).state // documented
+    await eventually(async () => (await stateOf(url)) === 'cancelled', 'it is let go')
+    const status = (await (await fetch(`${http(0)}/cluster`)).json()) as { requests: { running: number } } // documented
+    assert.equal(status.requests.running, 0)
+    assert.deepEqual(await (await fetch(url, { method: 'DELETE' })).json(), { id: requestId, cancelled: false })
+    const rest = await fetch(`${http(1)}/v1/requests/${requestId}`, { headers: { accept: 'text/event-stream' } })
+    assert.equal(rest.status, 499)
+    await rest.body?.cancel()
+  })
+
   it('ends everywhere when one router is told to cancel it', async () => {
     const requestId = 'cancelled'
     const cancel = async (): Promise<void> => {

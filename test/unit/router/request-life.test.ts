@@ -303,6 +303,36 @@ describe('where a request runs', function () {
     await eventually(async () => (await journaled(store))?.state === 'finished', 'written anew')
   })
 
+  it('that was cancelled while it was journaled stays cancelled, whoever asks for it', async () => {
+    const hub = createLocalHub()
+    const store = createMemoryStore()
+    const router = startRouter('a', hub, store, { isDeaf: true })
+    const record = router.open()
+    const begun = router.life.begin(record, REQUEST, { deadlineMs: undefined, fingerprint: 'bny-0', door: undefined })
+    router.requests.fail(record, new ClusterError('cancelled', 'cancelled'))
+    await begun
+    await eventually(async () => (await journaled(store))?.state === 'cancelled', 'its end is journaled')
+    const other = startRouter('b', hub, store)
+    const asked = other.open()
+    await other.life.adopt(asked, { isAskedAgain: false })
+    assert.deepEqual([asked.log.error?.code, other.submitted], ['cancelled', []])
+  })
+
+  it('with log-probabilities is not computed again by a cluster whose answer may differ, though it had ended', async () => {
+    const hub = createLocalHub()
+    const store = createMemoryStore()
+    const a = startRouter('a', hub, store, { isDeaf: true })
+    const first = a.open()
+    const request = { ...REQUEST, sampling: { ...REQUEST.sampling, logprobs: 0 } }
+    await a.life.begin(first, request, { deadlineMs: undefined, fingerprint: 'bny-0', door: undefined })
+    yieldUpTo(a.submitted[0], MAX_TOKENS)
+    await eventually(async () => (await journaled(store))?.state === 'finished', 'journaled')
+    const b = startRouter('b', hub, store, { fingerprint: 'bny-1' })
+    const record = b.open()
+    await b.life.adopt(record, { isAskedAgain: false })
+    assert.equal(record.log.error?.details.reason, 'FINGERPRINT_CHANGED')
+  })
+
   it('whose client left while it was journaled does not run', async () => {
     const store = createMemoryStore()
     const router = startRouter('a', createLocalHub(), store)

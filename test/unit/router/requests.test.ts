@@ -84,6 +84,13 @@ describe('requests', () => {
     )
   })
 
+  it('forgets none that ended because many run', () => {
+    const { requests, open, forgotten } = start()
+    for (let i = 0; i < 600; i++) open(`running ${i}`)
+    requests.finished(open('done'))
+    assert.deepEqual([requests.get('', 'done')?.outcome, forgotten], ['finished', []])
+  })
+
   it('forgets early where much was yielded, so that memory has a bound', () => {
     const { requests, open, forgotten } = start()
     const text = 'x'.repeat(2 ** 20)
