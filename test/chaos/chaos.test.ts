@@ -10,14 +10,7 @@ import { drawRequests, type ChaosRequest } from './requests.js'
 import { runCase } from './run-case.js'
 
 const STREAMS = 8
-const NAMES = [
-  'kill-expert',
-  'kill-attention',
-  'kill-router-of-two',
-  'pause-expert-0.3s',
-  'kill-nats',
-  'partition-attention-cut',
-]
+const NAMES = ['kill-attention', 'kill-router-of-two', 'kill-nats', 'partition-attention-cut'] // e2e/kill has others
 
 describe('chaos: real processes fail in the middle of streams', function () {
   this.timeout(300_000)
