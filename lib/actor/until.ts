@@ -20,3 +20,13 @@ export async function until(
   }
   return true
 }
+
+const LINGER_MS = 250
+const LOOK_EVERY_MS = 50
+
+/** The waiting of a process that leaves: what was sent before others heard of its draining still arrives. */
+export async function untilDrained(clock: Clock, isIdle: () => boolean, timeoutMs: number): Promise<boolean> {
+  const lingerUntilMs = clock.monotonicMs() + LINGER_MS
+  const isFree = (): boolean => isIdle() && clock.monotonicMs() >= lingerUntilMs
+  return until(clock, isFree, { timeoutMs, everyMs: LOOK_EVERY_MS })
+}

@@ -6,7 +6,7 @@ import { startHeartbeat } from '../../lib/actor/heartbeat.js'
 import { pingActor } from '../../lib/actor/ping.js'
 import { watchRouters } from '../../lib/actor/router-watch.js'
 import { createStallDetector } from '../../lib/actor/stall.js'
-import { until } from '../../lib/actor/until.js'
+import { untilDrained } from '../../lib/actor/until.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
 import { sharedKernels } from '../../lib/compute/kernels.js'
@@ -19,8 +19,6 @@ import { createExpertPeers } from './expert-peers.js'
 import { createStepRunner } from './step-runner.js'
 
 const DRAIN_MS = 20_000 // routers let the step under way end, then take their sequences elsewhere
-const LINGER_MS = 250 // what a router sends before it has heard of the draining still arrives
-const LOOK_EVERY_MS = 50
 
 /** Resolves when the worker serves. Throws where the checkpoint or the processor does not allow it. */
 export async function startAttention(deps: ServiceDeps, options: AttentionOptions): Promise<RunningService> {
@@ -108,9 +106,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     drain: async () => {
       state = 'draining'
       heartbeat.beat()
-      const lingerUntilMs = system.clock.monotonicMs() + LINGER_MS
-      const isFree = (): boolean => runner.numSequences === 0 && system.clock.monotonicMs() >= lingerUntilMs
-      await until(system.clock, isFree, { timeoutMs: DRAIN_MS, everyMs: LOOK_EVERY_MS })
+      await untilDrained(system.clock, () => runner.numSequences === 0, DRAIN_MS)
       await stop()
     },
     stop,

@@ -3,7 +3,7 @@
 import { startHeartbeat } from '../../lib/actor/heartbeat.js'
 import { pingActor } from '../../lib/actor/ping.js'
 import { createStallDetector } from '../../lib/actor/stall.js'
-import { until } from '../../lib/actor/until.js'
+import { untilDrained } from '../../lib/actor/until.js'
 import { createKernels, sharedKernels } from '../../lib/compute/kernels.js'
 import type { DrafterOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
@@ -15,8 +15,6 @@ import { openSources } from './open-sources.js'
 
 const MAILBOX_CAPACITY = 256
 const DRAIN_MS = 2_000 // no draft is waited for longer
-const LINGER_MS = 250 // routers hear of the draining meanwhile
-const LOOK_EVERY_MS = 50
 const LIMITS: DraftLimits = { maxNodes: 256, maxSequences: 4096, maxTokens: 500_000 } // about 300 bytes per token
 
 /**
@@ -82,9 +80,7 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
     drain: async () => {
       state = 'draining'
       heartbeat.beat()
-      const lingerUntilMs = system.clock.monotonicMs() + LINGER_MS
-      const isFree = (): boolean => actor.queued === 0 && system.clock.monotonicMs() >= lingerUntilMs
-      await until(system.clock, isFree, { timeoutMs: DRAIN_MS, everyMs: LOOK_EVERY_MS })
+      await untilDrained(system.clock, () => actor.queued === 0, DRAIN_MS)
       await stop()
     },
     stop,
