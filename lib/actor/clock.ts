@@ -19,6 +19,8 @@ export const systemRandom: Random = () => Number(randomBytes(8).readBigUInt64LE(
 export interface ManualClock extends Clock {
   /** Moves time on and runs what became due, in order of its time. */
   advance(ms: number): void
+  /** Moves time on as for a process that stood still: what is due runs late, and what that sets waits for the next call. */
+  wake(afterMs: number): void
   readonly numTimers: number
 }
 
@@ -46,6 +48,12 @@ export function createManualClock(startMs = 0): ManualClock {
         next.run()
       }
       nowMs = endMs
+    },
+    wake: (afterMs) => {
+      nowMs += afterMs
+      const due = timers.filter(({ dueMs }) => dueMs <= nowMs)
+      timers = timers.filter(({ dueMs }) => dueMs > nowMs)
+      for (const { run } of due) run()
     },
     get numTimers() {
       return timers.length

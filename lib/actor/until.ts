@@ -1,6 +1,10 @@
-// Waits for a condition, within a bound.
+// Waits: for a while, or for a condition within a bound.
 
 import type { Clock } from './actor.js'
+
+/** By a clock that is a parameter. */
+export const pause = (clock: Pick<Clock, 'after'>, ms: number): Promise<void> =>
+  new Promise((resolve) => clock.after(ms, resolve))
 
 export interface UntilOptions {
   readonly timeoutMs: number
@@ -16,7 +20,7 @@ export async function until(
   const giveUpMs = clock.monotonicMs() + timeoutMs
   while (!(await condition())) {
     if (clock.monotonicMs() >= giveUpMs) return false
-    await new Promise<void>((resolve) => clock.after(everyMs, resolve))
+    await pause(clock, everyMs)
   }
   return true
 }

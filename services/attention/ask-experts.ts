@@ -10,6 +10,7 @@
 import type { Clock } from '../../lib/actor/actor.js'
 import type { Asking } from '../../lib/actor/ask-while-alive.js'
 import { linkedSignal } from '../../lib/actor/linked-signal.js'
+import { pause } from '../../lib/actor/until.js'
 import type { ExpertCall } from '../../lib/compute/expert-call.js'
 import { ClusterError } from '../../lib/errors.js'
 import { liveReplica, type DispatchContext } from './dispatch-context.js'
@@ -89,7 +90,7 @@ async function askOrFailOver(
     if (LOST_ON_THE_WAY.has(failure.details.reason ?? '')) {
       // That says nothing about the worker: the step is tried again before anybody is suspected.
       if (tries === MAX_TRIES) throw failure
-      if (tries > 1) await new Promise<void>((resolve) => context.system.clock.after(RETRY_MS, resolve))
+      if (tries > 1) await pause(context.system.clock, RETRY_MS)
       return askOrFailOver(context, layer, worker, work, tries + 1)
     }
     context.failed.add(worker)

@@ -7,6 +7,7 @@
 
 import type { ActorSystem, Clock } from '../../lib/actor/actor.js'
 import { askWhileAlive } from '../../lib/actor/ask-while-alive.js'
+import { pause } from '../../lib/actor/until.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { SamplingParams } from '../../lib/sampling/params.js'
 import type { Body, StepEntry } from '../../lib/wire/messages.js'
@@ -89,7 +90,7 @@ export async function forward(
       const holders = isLostExpert ? (held.table[Number(shard)] ?? []) : [] // those that were asked
       for (const holder of holders) membership.suspect(holder)
       if (holders.length > 0) placement.distrust()
-      await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve))
+      await pause(clock, RETRY_MS)
       if (isGivenUp()) throw new ClusterError('cancelled', `step ${id}: nobody waits for it any more`, { cause: error })
     } finally {
       held.release()

@@ -7,6 +7,7 @@
 //   J5  Once overtaken nothing is written any more.
 
 import type { Clock } from '../../lib/actor/actor.js'
+import { pause } from '../../lib/actor/until.js'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
 import { isOvertaken, isSameOwner, type Journal, type JournalEntry, type JournalRecord } from './journal.js'
@@ -64,7 +65,7 @@ export function createJournaledRun(options: JournaledRunOptions): JournaledRun {
           isStopped = last !== undefined
           break
         }
-        await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve))
+        await pause(clock, RETRY_MS)
       }
     }
     isWriting = false

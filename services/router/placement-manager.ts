@@ -12,6 +12,7 @@
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { Logger } from '../../lib/config/service.js'
+import { pause } from '../../lib/actor/until.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import type { Duty, Membership } from './membership.js'
@@ -174,7 +175,7 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
 
   const awaitAnswer = async (partner: Partner): Promise<void> => {
     while (isKnown(partner) && !(await ping(system, partner.id))) {
-      await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve))
+      await pause(clock, RETRY_MS)
     }
     partner.isSilent = false
     partner.isAsked = false

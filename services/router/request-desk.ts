@@ -23,7 +23,7 @@ import type {
 import { createJournal, type JournalEntry } from './journal.js'
 import { createOtherRouters, requestActor } from './other-routers.js'
 import { promptTokens } from './prompt.js'
-import { createRequestLife, unknownRequest } from './request-life.js'
+import { createRequestLife } from './request-life.js'
 import { createRequestLog } from './request-log.js'
 import {
   createRequests,
@@ -32,6 +32,7 @@ import {
   isLeft,
   outcomeOf,
   requestState,
+  unknownRequest,
   type RequestName,
   type RequestRecord,
 } from './requests.js'

@@ -6,6 +6,7 @@
 //   J7  Only a request whose owner does not answer is taken over, by compare-and-set; both would give the same (I1).
 
 import type { Clock } from '../../lib/actor/actor.js'
+import { pause } from '../../lib/actor/until.js'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError, isErrorCode } from '../../lib/errors.js'
 import { createSequences, keepsTokens, type SequenceMaker } from './create-sequences.js'
@@ -23,7 +24,7 @@ import {
 } from './journal.js'
 import { createJournaledRun } from './journaled-run.js'
 import type { OtherRouters } from './other-routers.js'
-import { endingOf, LEFT_REASONS, type RequestRecord, type Requests } from './requests.js'
+import { checkBody, endingOf, meansLeft, unknownRequest, type RequestRecord, type Requests } from './requests.js'
 import type { Sequence } from './sequence.js'
 import type { ValidRequest } from './validate.js'
 
@@ -74,8 +75,6 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
   const { router, incarnation, clock, journal, others, requests } = options
   let numRuns = 0
 
-  const pause = (ms: number): Promise<void> => new Promise((resolve) => clock.after(ms, resolve))
-
   const nextOwner = (): Owner => ({ router, incarnation, run: (numRuns += 1) })
 
   const begin: RequestLife['begin'] = async (record, request, about) => {
@@ -104,7 +103,7 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
         const failure = ClusterError.from(error)
         if (isOvertaken(failure)) continue // somebody else was faster: see who
         if (!failure.isRetryable || clock.monotonicMs() > giveUpMs) return requests.fail(record, failure)
-        await pause(RETRY_MS)
+        await pause(clock, RETRY_MS)
       }
     }
   }
@@ -118,11 +117,7 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
     renew()
     if (entry === undefined) throw unknownRequest(record.id)
     const { owner, state, request, bodyHash } = entry.record
-    if (bodyHash !== record.bodyHash) {
-      throw new ClusterError('already_exists', `request id ${record.id}: already used with another body`, {
-        details: { reason: 'REQUEST_ID_REUSED', requestId: record.id },
-      })
-    }
+    checkBody(record.id, bodyHash, record.bodyHash)
     record.numChoices = request.n
     const mayRunThere = (state === 'running' || state === 'finished') && owner.incarnation !== incarnation
     if (mayRunThere && (gone === undefined || !isSameOwner(gone, owner))) {
@@ -158,15 +153,15 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
         if (followed === undefined) return false
         renew()
         const { events, isClosed, error } = followed
-        if (error !== undefined && LEFT_REASONS.has(error.details.reason ?? '')) return false
+        if (meansLeft(error)) return false
         if (record.log.isPaused && !isClosed) {
-          await pause(PAUSED_POLL_MS) // whoever reads here is slow: so are we, and the owner notices by what we hold
+          await pause(clock, PAUSED_POLL_MS) // whoever reads here is slow: so are we, and the owner notices by what we hold
           continue
         }
         for (const event of events) record.log.append(event)
         if (error !== undefined) requests.fail(record, error)
         else if (isClosed) requests.finished(record)
-        else await pause(POLL_MS)
+        else await pause(clock, POLL_MS)
       }
       return true
     } finally {
@@ -217,9 +212,6 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
 
   return { begin, adopt }
 }
-
-export const unknownRequest = (id: string): ClusterError =>
-  new ClusterError('not_found', `request ${id}: not known here`, { details: { reason: 'REQUEST_NOT_FOUND' } })
 
 interface Acceptance extends NewRequest {
   readonly owner: Owner

@@ -47,7 +47,7 @@ export interface RequestName {
 export interface Requests {
   readonly numOpen: number
   /** The running or well-ended request with this id, or undefined. Throws `already_exists` where its body differs. */
-  find(name: Pick<RequestName, 'id' | 'tenant'>, bodyHash?: string): RequestRecord | undefined
+  find(name: Pick<RequestName, 'id' | 'tenant'>, bodyHash: string): RequestRecord | undefined
   open(name: RequestName): RequestRecord
   /** One choice ended well. */
   choiceFinished(record: RequestRecord): void
@@ -130,7 +130,7 @@ export function createRequests({ clock, cancelSequences, onForgotten, onResume }
     find: ({ id, tenant }, bodyHash) => {
       const key = requestKey(tenant, id)
       const record = records.get(key)
-      if (record !== undefined && bodyHash !== undefined) checkBody(id, record.bodyHash, bodyHash)
+      if (record !== undefined) checkBody(id, record.bodyHash, bodyHash)
       // What ended badly may be asked for again under its id; what runs or ended well is joined.
       const isOver = record?.outcome === 'failed' || record?.outcome === 'cancelled'
       if (record !== undefined && isOver) forget(key, record)
@@ -192,6 +192,9 @@ export function createRequests({ clock, cancelSequences, onForgotten, onResume }
   }
 }
 
+export const unknownRequest = (id: string): ClusterError =>
+  new ClusterError('not_found', `request ${id}: not known here`, { details: { reason: 'REQUEST_NOT_FOUND' } })
+
 /** Throws `already_exists` where an id is used again with another body. */
 export function checkBody(id: string, known: string, given: string): void {
   if (known === given) return
@@ -201,7 +204,9 @@ export function checkBody(id: string, known: string, given: string): void {
 }
 
 /** Ends that are none: whoever asks again gets the rest. */
-export const LEFT_REASONS: ReadonlySet<string> = new Set(['CLIENT_LEFT', 'ROUTER_LEAVING'])
+const LEFT_REASONS: ReadonlySet<string> = new Set(['CLIENT_LEFT', 'ROUTER_LEAVING'])
+
+export const meansLeft = (error: ClusterError | undefined): boolean => LEFT_REASONS.has(error?.details.reason ?? '')
 
 /**
  * Whether what ended was not the request, but this router's part in it: it could not be journaled, or followed, for a
@@ -215,12 +220,12 @@ export const outcomeOf = ({ code }: ClusterError): 'cancelled' | 'failed' =>
 
 /** How the journal tells a request's end. */
 export function endingOf(error: ClusterError): Pick<JournalRecord, 'state' | 'error'> {
-  if (LEFT_REASONS.has(error.details.reason ?? '')) return { state: 'left' }
+  if (meansLeft(error)) return { state: 'left' }
   return { state: outcomeOf(error), error: plain(error) }
 }
 
 /** Whether a request ended because nobody was there. */
-export const isLeft = ({ log }: RequestRecord): boolean => LEFT_REASONS.has(log.error?.details.reason ?? '')
+export const isLeft = ({ log }: RequestRecord): boolean => meansLeft(log.error)
 
 const left = (id: string): ClusterError =>
   new ClusterError('cancelled', `request ${id}: the client left`, { details: { reason: 'CLIENT_LEFT' } })

@@ -5,6 +5,7 @@ import { ClusterError } from '../../../lib/errors.js'
 import { wantedSizesSchema } from '../../../lib/wire/sizes.js'
 import type { HeldTokens, ModelInfo } from '../engine.js'
 import { sendJson, type Exchange } from './exchange.js'
+import { unknownRequest } from '../requests.js'
 import { MAX_CHOICES } from '../validate.js'
 import { answerChat, answerCompletions, answerRest } from './generation.js'
 import { parseBody, refuse } from './schemas.js'
@@ -70,9 +71,6 @@ async function cancelRequest({ engine, params, response, tenant }: Exchange): Pr
   if (cancelled === undefined) throw unknownRequest(id)
   sendJson(response, { id, cancelled })
 }
-
-const unknownRequest = (id: string): ClusterError =>
-  new ClusterError('not_found', `request ${id}: not known here`, { details: { reason: 'REQUEST_NOT_FOUND' } })
 
 const tokenizeSchema = z.object({ prompt: z.string() })
 const detokenizeSchema = z.object({ tokens: z.array(z.int().min(0)).max(1_000_000) })

@@ -8,12 +8,12 @@ import { pingActor, pingAddress } from '../../../lib/actor/ping.js'
 import { createActorSystem } from '../../../lib/actor/system.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
-import { createLateClock, type LateClock } from './late-clock.js'
+import { createManualClock, type ManualClock } from '../../../lib/actor/clock.js'
 
 const ROUND_MS = 200
 
 describe('askWhileAlive', () => {
-  let clock: LateClock
+  let clock: ManualClock
   let system: ActorSystem
   let close: () => Promise<void>
   let answer: () => void // lets the worker answer what it was asked
@@ -21,7 +21,7 @@ describe('askWhileAlive', () => {
   let frozen: Promise<void> | undefined // pings wait for it
 
   beforeEach(() => {
-    clock = createLateClock()
+    clock = createManualClock()
     const transport = createLocalTransport({ hub: createLocalHub() })
     system = createActorSystem({ transport, clock, random: () => 0.5, cluster: 'test', node: 'test' })
     close = async () => {

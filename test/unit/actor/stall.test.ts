@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict'
 import { createSilenceWatch } from '../../../lib/actor/silence.js'
 import { createStallDetector } from '../../../lib/actor/stall.js'
-import { createLateClock } from './late-clock.js'
+import { createManualClock } from '../../../lib/actor/clock.js'
 
 describe('createStallDetector', () => {
   it('reports a timer that fires late, not one that is a little late', () => {
-    const clock = createLateClock()
+    const clock = createManualClock()
     const reported: number[] = []
     const stalls = createStallDetector(clock, (ms) => reported.push(ms))
     clock.wake(100)

@@ -12,7 +12,7 @@ import { createRequests, type RequestRecord } from '../../../services/router/req
 import { createAttentionWorkers, type AttentionWorkers } from '../../../services/router/workers.js'
 import { eventually } from '../../helpers/eventually.js'
 import { noDrafts } from './drafts.js'
-import { placed } from './placed.js'
+import { placed, routerOptions } from './placed.js'
 import { createTestSequence, promptOf, type TestSequence } from './sequences.js'
 import { startToyAttention, type ToyAttention, type ToyFaults } from './toy-attention.js'
 
@@ -24,19 +24,8 @@ const limits = {
   prefillChunk: 1,
   maxTreeNodes: 4,
   prefixCache: true,
-  host: '',
-  httpPort: 0,
-  grpcPort: 0,
-  apiKeys: [],
-  replicas: 1,
-  draft: [],
-  draftSharing: 'key',
-  acceptance: 'exact',
-  maxWaiting: 10,
-  numAttention: 1,
-  numExperts: 1,
-  model: { path: '', weights: 'f32' },
-} as const
+  ...routerOptions,
+}
 
 const beat: Heartbeat = {
   kind: 'worker.heartbeat',

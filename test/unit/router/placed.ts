@@ -1,4 +1,4 @@
-// Experts that are always placed: for tests of what comes before them.
+// What a router’s workers need beside what a test is about: experts that are always placed, and options.
 
 import type { PlacementManager } from '../../../services/router/placement-manager.js'
 
@@ -14,3 +14,18 @@ export const placed: PlacementManager = {
   distrust: () => undefined,
   stop: () => undefined,
 }
+
+export const routerOptions = {
+  host: '',
+  httpPort: 0,
+  grpcPort: 0,
+  apiKeys: [],
+  replicas: 1,
+  draft: [],
+  draftSharing: 'key',
+  acceptance: 'exact',
+  maxWaiting: 10,
+  numAttention: 1,
+  numExperts: 1,
+  model: { path: '', weights: 'f32' },
+} as const

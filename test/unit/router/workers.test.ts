@@ -11,7 +11,7 @@ import { createScheduler } from '../../../services/router/scheduler.js'
 import { createAttentionWorkers } from '../../../services/router/workers.js'
 import { eventually } from '../../helpers/eventually.js'
 import { noDrafts } from './drafts.js'
-import { placed } from './placed.js'
+import { placed, routerOptions } from './placed.js'
 import { createTestSequence, promptOf } from './sequences.js'
 import { plainTokens, startToyAttention, type ToyAttention } from './toy-attention.js'
 
@@ -46,21 +46,7 @@ describe('attention workers', () => {
       logger: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
       placement: placed,
       proposer: noDrafts,
-      limits: {
-        ...limits,
-        host: '',
-        httpPort: 0,
-        grpcPort: 0,
-        apiKeys: [],
-        replicas: 1,
-        draft: [],
-        draftSharing: 'key',
-        acceptance: 'exact',
-        maxWaiting: 10,
-        numAttention: 1,
-        numExperts: 1,
-        model: { path: '', weights: 'f32' },
-      },
+      limits: { ...limits, ...routerOptions },
       accepts: () => true,
       costModel: () => createCostModel({ layers: 0, experts: 0, topK: 0 }),
       owner: { router: 'router', incarnation: 'router-1' },
