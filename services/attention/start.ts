@@ -3,6 +3,7 @@
 import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
 import type { AttentionOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { startHeartbeat } from '../../lib/actor/heartbeat.js'
+import { createLeaving } from '../../lib/actor/leaving.js'
 import { pingActor } from '../../lib/actor/ping.js'
 import { watchRouters } from '../../lib/actor/router-watch.js'
 import { createStallDetector } from '../../lib/actor/stall.js'
@@ -89,10 +90,11 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const actors = [pings, system.spawn(stepActor(actorOptions)), system.spawn(controlActor(actorOptions))]
   state = 'ready'
   heartbeat.beat()
-  let stopping: Promise<void> | undefined
-  const leave = async (): Promise<void> => {
-    state = 'stopped'
+  const announce = (next: Heartbeat['state']): void => {
+    state = next
     heartbeat.beat()
+  }
+  const close = async (): Promise<void> => {
     heartbeat.stop()
     stalls.stop()
     routers.stop()
@@ -100,15 +102,12 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     model.dispose()
     checkpoint.close()
   }
-  const stop = (): Promise<void> => (stopping ??= leave())
   return {
     address: id,
-    drain: async () => {
-      state = 'draining'
-      heartbeat.beat()
-      await untilDrained(system.clock, () => runner.numSequences === 0, DRAIN_MS)
-      await stop()
-    },
-    stop,
+    ...createLeaving({
+      announce,
+      close,
+      untilUnneeded: () => untilDrained(system.clock, () => runner.numSequences === 0, DRAIN_MS),
+    }),
   }
 }

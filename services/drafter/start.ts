@@ -1,6 +1,7 @@
 // Starts a drafter: opens its sources, answers proposals at its address, reports health.
 
 import { startHeartbeat } from '../../lib/actor/heartbeat.js'
+import { createLeaving } from '../../lib/actor/leaving.js'
 import { pingActor } from '../../lib/actor/ping.js'
 import { createStallDetector } from '../../lib/actor/stall.js'
 import { untilDrained } from '../../lib/actor/until.js'
@@ -65,24 +66,22 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
     capacity: { kvTokens: 0, maxRows: 0 },
     load: { queued: actor.queued, hidden: sources.hidden, ...stalls.load },
   }))
-  let stopping: Promise<void> | undefined
-  const leave = async (): Promise<void> => {
-    state = 'stopped'
+  const announce = (next: Heartbeat['state']): void => {
+    state = next
     heartbeat.beat()
+  }
+  const close = async (): Promise<void> => {
     heartbeat.stop()
     stalls.stop()
     await Promise.all([actor.stop(), pings.stop()])
     sources.dispose()
   }
-  const stop = (): Promise<void> => (stopping ??= leave())
   return {
     address: id,
-    drain: async () => {
-      state = 'draining'
-      heartbeat.beat()
-      await untilDrained(system.clock, () => actor.queued === 0, DRAIN_MS)
-      await stop()
-    },
-    stop,
+    ...createLeaving({
+      announce,
+      close,
+      untilUnneeded: () => untilDrained(system.clock, () => actor.queued === 0, DRAIN_MS),
+    }),
   }
 }

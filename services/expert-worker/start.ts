@@ -1,6 +1,7 @@
 // Starts an expert worker: probe the kernels, report health, load shards as the router places them.
 
 import { startHeartbeat } from '../../lib/actor/heartbeat.js'
+import { createLeaving } from '../../lib/actor/leaving.js'
 import { pingActor } from '../../lib/actor/ping.js'
 import { watchRouters } from '../../lib/actor/router-watch.js'
 import { createStallDetector } from '../../lib/actor/stall.js'
@@ -77,11 +78,19 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
       return computeLayer(store, call)
     },
   })
-  let stopping: Promise<void> | undefined
-  const leave = async (): Promise<void> => {
-    deps.neighbours?.delete(id)
-    state = 'stopped'
+  const waitUntilUnneeded = async (): Promise<void> => {
+    const numQueued = (): number => actors.reduce((sum, actor) => sum + actor.queued, 0)
+    const { wantedBy } = wants
+    const isFree = await untilUnneeded({ system, wantedBy, numQueued })
+    if (!isFree)
+      logger.warn({ routers: [...wantedBy.keys()] }, 'leaving while routers still want shards of this worker')
+  }
+  const announce = (next: Heartbeat['state']): void => {
+    state = next
     heartbeat.beat()
+  }
+  const close = async (): Promise<void> => {
+    deps.neighbours?.delete(id)
     heartbeat.stop()
     stalls.stop()
     routers.stop()
@@ -89,19 +98,5 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     await store.dispose()
     checkpoint.close()
   }
-  const stop = (): Promise<void> => (stopping ??= leave())
-  return {
-    address: id,
-    drain: async () => {
-      state = 'draining'
-      heartbeat.beat()
-      const numQueued = (): number => actors.reduce((sum, actor) => sum + actor.queued, 0)
-      const { wantedBy } = wants
-      const isFree = await untilUnneeded({ system, wantedBy, numQueued })
-      if (!isFree)
-        logger.warn({ routers: [...wantedBy.keys()] }, 'leaving while routers still want shards of this worker')
-      await stop()
-    },
-    stop,
-  }
+  return { address: id, ...createLeaving({ announce, close, untilUnneeded: waitUntilUnneeded }) }
 }
