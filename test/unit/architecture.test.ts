@@ -32,7 +32,8 @@ const lib = readSources('lib')
 const services = readSources('services')
 const cli = readSources('cli')
 const sdk = readSources('sdk/src')
-const product = [...lib, ...services, ...cli, ...sdk]
+const replay = readSources('replay/src')
+const product = [...lib, ...services, ...cli, ...sdk, ...replay]
 
 const importers = (sources: readonly Source[], isMatch: (name: string) => boolean): string[] =>
   sources.filter(({ imports }) => imports.some(isMatch)).map(({ path }) => path)
@@ -74,6 +75,16 @@ describe('architecture', () => {
     assert.deepEqual(strays, [])
   })
 
+  it('the replayer imports itself, the SDK and the record of a request', () => {
+    const strays = replay.flatMap(({ path, imports }) =>
+      imports
+        .filter((name) => /^(lib|services|cli|sdk|test|bench)\//.test(name))
+        .filter((name) => name !== 'sdk/src/index.js' && !name.startsWith('lib/traffic/'))
+        .map((name) => `${path}: ${name}`),
+    )
+    assert.deepEqual(strays, [])
+  })
+
   const single: readonly [string, readonly Source[], (name: string) => boolean, string[]][] = [
     ['the NATS client', product, isPackage('nats'), ['lib/transport/nats.ts']],
     ['the foreign function interface', product, isPackage('koffi'), ['lib/compute/machine-code/executable.ts']],
@@ -91,7 +102,7 @@ describe('architecture', () => {
   }
 
   it('only main.ts files and cli/ read the environment or exit', () => {
-    const readers = [...lib, ...services, ...sdk]
+    const readers = [...lib, ...services, ...sdk, ...replay]
       .filter(({ text }) => /process\.(env|exit|argv)\b/.test(text))
       .map(({ path }) => path)
     assert.deepEqual(
@@ -104,9 +115,9 @@ describe('architecture', () => {
     const direct =
       /\b(Date\.now|performance\.now|Math\.random|set(Timeout|Interval|Immediate)|queueMicrotask|nextTick|random(UUID|Bytes|Int)|timers\/promises|AbortSignal\.timeout)\b/
     const isJudged =
-      /^(services|lib\/(actor|decode|speculative|sampling|wire|model))\/|^lib\/transport\/(bus-transport|chunks)|^sdk\/src\//
+      /^(services|lib\/(actor|decode|speculative|sampling|wire|model))\/|^lib\/transport\/(bus-transport|chunks)|^(sdk|replay)\/src\//
     const isReal = /\/(main|clock)\.ts$|^services\/router\/(grpc-server\.ts|http\/)/ // doors stand on real sockets
-    const strays = [...lib, ...services, ...sdk].filter(
+    const strays = [...lib, ...services, ...sdk, ...replay].filter(
       ({ path, text }) => isJudged.test(path) && !isReal.test(path) && direct.test(text),
     )
     assert.deepEqual(

@@ -1,0 +1,72 @@
+// Traffic, whatever file it came from: requests in the order of their arrival. Readers make it (`formats/`), the replayer
+// sends it, analysis counts it.
+//
+// Invariants
+//   T1  Arrivals are finite, not negative, ascending, and count from the trace's first request.
+//   T2  A prompt of known length has exactly so many tokens in the served tokenizer, however it was synthesised.
+
+/** A prompt as far as a trace tells it. */
+export type TracePrompt =
+  | { readonly kind: 'tokens'; readonly tokens: readonly number[] }
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'chat'; readonly messages: readonly { readonly role: string; readonly content: string }[] }
+  /** Only its length, and which blocks it shares with others: equal names at the same place, equal tokens. */
+  | {
+      readonly kind: 'blocks'
+      readonly numTokens: number
+      readonly blockTokens: number
+      readonly blocks: readonly string[] // may be empty: nothing is shared
+    }
+
+/** Sampling fields that a trace names; absent ones are the endpoint's defaults. */
+export interface TraceSampling {
+  readonly temperature?: number
+  readonly topP?: number
+  readonly topK?: number
+  readonly minP?: number
+  readonly repetitionPenalty?: number
+  readonly presencePenalty?: number
+  readonly frequencyPenalty?: number
+  readonly logitBias?: Readonly<Record<string, number>>
+  readonly maxTokens?: number
+  readonly minTokens?: number
+  readonly stop?: readonly string[]
+  readonly stopTokenIds?: readonly number[]
+  readonly ignoreEos?: boolean
+  readonly includeStop?: boolean
+  readonly seed?: bigint
+  readonly n?: number
+}
+
+/** What the request got when it was recorded. */
+export interface RecordedAnswer {
+  readonly fingerprint?: string
+  readonly finishReasons: readonly string[]
+  readonly numTokens: readonly number[] // per choice
+  readonly tokenIds?: readonly (readonly number[])[] // per choice; absent: not recorded
+  readonly tokenHashes?: readonly string[] // per choice, `hashTokens`
+  readonly texts?: readonly string[]
+  readonly isWhole: boolean // false: cancelled or failed, so only a beginning
+  readonly traceId?: string
+}
+
+export interface TraceRequest {
+  readonly id: string // unique in the trace
+  readonly arrivalMs: number
+  readonly prompt: TracePrompt
+  /** Recorded length of the answer: replays force it unless `recorded` says how the answer ended by itself. */
+  readonly outputTokens?: number
+  readonly sampling: TraceSampling
+  /** Turns of one conversation, in order; a turn may wait for the one before it and then so long. */
+  readonly session?: string
+  readonly delayMs?: number
+  readonly model?: string
+  readonly recorded?: RecordedAnswer
+}
+
+export interface Trace {
+  readonly format: string // e.g. 'banyan', 'mooncake'
+  readonly files: readonly string[]
+  readonly requests: readonly TraceRequest[]
+  readonly skipped: readonly { readonly file: string; readonly line: number; readonly problem: string }[]
+}
