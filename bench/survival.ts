@@ -2,7 +2,8 @@
 //
 // Two questions, each by pairs that take turns:
 //   gone    tokens/s from the moment at which one of four expert workers is killed, over tokens/s with all four
-//   price   tokens/s of a cluster that could recover, over one of the same shape without the means (the journal)
+//   price   tokens/s of a cluster that could recover, over one of the same shape without the means (journal, hedging),
+//           and what the rest, heartbeats and watching them, takes of a processor while nothing is asked
 //
 // Not measured here: several machines. Where all workers share a processor, the one that is gone leaves its share of it.
 
@@ -12,6 +13,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { packageRoot } from '../cli/package-root.js'
+import { familyOf } from '../test/chaos/process-table.js'
 import { takeTurns } from './in-turn.js'
 import { describeMachine, machineLine } from './machine.js'
 import { table, writeSection } from './report.js'
@@ -28,8 +30,10 @@ const USAGE = `usage: npm run bench:survival -- [flags]
 
 const EXPERTS = 4
 const START_TIMEOUT_MS = 60_000
+const IDLE_SETTLE_MS = 5_000
+const IDLE_MS = 30_000
 const SHAPE = ['--transport', 'nats', '--attention', '1', '--replicas', '2', '--draft', 'off']
-const WITHOUT_MEANS = ['--journal', 'off']
+const WITHOUT_MEANS = ['--journal', 'off', '--hedge', 'off']
 
 const { values: flags } = parseArgs({
   options: {
@@ -41,6 +45,11 @@ const { values: flags } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 })
+
+interface Idle {
+  readonly processes: number
+  readonly cpuShare: number // of one processor, all processes of the cluster
+}
 
 interface Pairs {
   readonly title: string
@@ -54,9 +63,13 @@ async function main(): Promise<void> {
   const machine = describeMachine() // before: its load is the others’
   const results: Pairs[] = []
   if (flags.only !== 'price') results.push(await measureGone())
-  if (flags.only !== 'gone') results.push(await measurePrice())
-  if (flags.json) return console.log(JSON.stringify({ machine, results }))
-  const section = sectionOf(results, machineLine(machine))
+  let idle: Idle | undefined
+  if (flags.only !== 'gone') {
+    results.push(await measurePrice())
+    idle = await measureIdle()
+  }
+  if (flags.json) return console.log(JSON.stringify({ machine, results, idle }))
+  const section = sectionOf(results, idle, machineLine(machine))
   writeSection('survival', section)
   console.log(section)
 }
@@ -122,6 +135,26 @@ async function measurePrice(): Promise<Pairs> {
   return pairs
 }
 
+/** What a cluster without work takes: its processes' processor time over a while, once they have settled. */
+async function measureIdle(): Promise<Idle> {
+  const up = await startUp([...SHAPE, '--experts', '2', '--drafters', '0'])
+  try {
+    await sleep(IDLE_SETTLE_MS)
+    const started = Date.now()
+    const before = cpuOf(up.pid)
+    await sleep(IDLE_MS)
+    const after = cpuOf(up.pid)
+    return { processes: after.processes, cpuShare: (after.cpuMs - before.cpuMs) / (Date.now() - started) }
+  } finally {
+    await up.stop()
+  }
+}
+
+function cpuOf(root: number): { readonly processes: number; readonly cpuMs: number } {
+  const stats = familyOf(root)
+  return { processes: stats.length, cpuMs: stats.reduce((sum, { cpuMs }) => sum + cpuMs, 0) }
+}
+
 function serveExpert(up: UpProcess, cluster: string): ChildProcess {
   const main = join(packageRoot(), 'dist', 'cli', 'main.js')
   return spawn(process.execPath, [main, 'serve', 'expert-worker'], {
@@ -160,7 +193,7 @@ async function untilServing({ http }: UpProcess, count: number): Promise<void> {
   throw new Error(`want ${count} expert workers that serve within ${START_TIMEOUT_MS} ms`)
 }
 
-function sectionOf(results: readonly Pairs[], line: string): string {
+function sectionOf(results: readonly Pairs[], idle: Idle | undefined, line: string): string {
   const rows = results.map(({ title, ours, theirs }) => [
     title,
     formatNumber(median(ours)),
@@ -173,6 +206,12 @@ function sectionOf(results: readonly Pairs[], line: string): string {
     `\`npm run bench:survival\`. ${line} The demonstration model over NATS, one attention worker, two replicas of every shard, no drafts; ${flags.streams} streams of ${flags.tokens} tokens, ${flags.pairs} pairs. Tokens per second, medians; the ratio as median [95 % interval] over the pairs. "Gone" is measured from the moment of the SIGKILL, so that its detection counts.`,
     '',
     table(['A / B', 'A, tokens/s', 'B, tokens/s', 'A / B'], rows),
+    ...(idle === undefined
+      ? []
+      : [
+          '',
+          `A cluster of ${idle.processes} processes that is asked nothing (heartbeats, watching them, journal leases) takes ${formatNumber(idle.cpuShare * 100)} % of one processor.`,
+        ]),
   ].join('\n')
 }
 

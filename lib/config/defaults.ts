@@ -14,6 +14,7 @@ export function defaultsFor(machine: {
     weights: 'int8',
     prefixCache: 'on',
     microBatches: 1,
+    hedge: 'on',
     machineCode: 'on',
     device: 'auto',
     threads: machine.cores,

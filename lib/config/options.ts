@@ -27,6 +27,7 @@ export const attentionOptions = (config: ClusterConfig): AttentionOptions => ({
   machineCode: config.machineCode === 'on',
   kvTokens: config.kvTokens,
   microBatches: config.microBatches,
+  hedge: config.hedge === 'on',
 })
 
 export const expertWorkerOptions = (config: ClusterConfig): ExpertWorkerOptions => ({

@@ -82,6 +82,7 @@ export const configSchema = z.object({
   costModelFile: text.optional(),
   prefixCache: z.enum(['on', 'off']),
   microBatches: whole(1, 2),
+  hedge: z.enum(['on', 'off']),
   machineCode: z.enum(['on', 'off']),
   weightCache: text.optional(),
   maxRunning: whole(1, 4096),

@@ -43,6 +43,7 @@ export interface AttentionOptions {
   readonly machineCode: boolean // where the processor has wider vectors than WebAssembly
   readonly kvTokens: number // KV capacity in tokens
   readonly microBatches: number // 1 or 2 parts of a step take turns between attention and experts
+  readonly hedge: boolean // asks another replica beside an expert worker whose answer is late
 }
 
 export interface ExpertWorkerOptions {

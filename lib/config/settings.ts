@@ -177,6 +177,12 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     value: 'N',
     env: 'BANYAN_MICRO_BATCHES',
   },
+  hedge: {
+    wants: 'on or off',
+    help: 'ask another replica beside an expert worker whose answer is late (on, default), or wait for it (off)',
+    value: 'WHEN',
+    env: 'BANYAN_HEDGE',
+  },
   machineCode: {
     wants: 'on or off',
     help: 'compute with code written for this processor where that can be (on, default), or in WebAssembly alone (off)',

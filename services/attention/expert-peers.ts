@@ -44,7 +44,7 @@ interface Peer {
   isPinged: boolean
 }
 
-export function createExpertPeers(system: ActorSystem): ExpertPeers {
+export function createExpertPeers(system: ActorSystem, { hedges: mayHedge } = { hedges: true }): ExpertPeers {
   const { clock } = system
   const peers = new Map<string, Peer>()
   let budget = HEDGE_BURST
@@ -105,7 +105,7 @@ export function createExpertPeers(system: ActorSystem): ExpertPeers {
     },
     avoided,
     takeHedge: () => {
-      if (budget < 1) return false
+      if (!mayHedge || budget < 1) return false
       budget -= 1
       hedges += 1
       return true

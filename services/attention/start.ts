@@ -37,7 +37,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   let state: Heartbeat['state'] = 'starting'
   const load: Record<string, number> = { steps: 0 }
   const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
-  const peers = createExpertPeers(system)
+  const peers = createExpertPeers(system, { hedges: options.hedge })
   const pings = system.spawn(pingActor(id, system.isInHand)) // before it is heard of
   const heartbeat = startHeartbeat(system, subjects.health(deps.cluster), () => ({
     role: 'attention',

@@ -8,6 +8,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 
 const LOOK_EVERY_MS = 250
 const PAGE_BYTES = 4096
+const TICK_MS = 10
 
 interface Stat {
   readonly pid: number
@@ -16,6 +17,7 @@ interface Stat {
   readonly parent: number
   readonly start: string
   readonly rssBytes: number
+  readonly cpuMs: number // used so far, by all its threads
 }
 
 export const hasProcessTable = (): boolean => existsSync('/proc/self/stat')
@@ -32,8 +34,10 @@ export function readStat(pid: number): Stat | undefined {
   const fields = rest.split(' ')
   const [state = '', parent = '0'] = fields
   if (state === 'Z' || state === 'X') return undefined
+  const [userTicks = '0', systemTicks = '0'] = fields.slice(11)
   const [start = '', , rss = '0'] = fields.slice(19)
-  return { pid, command, state, parent: Number(parent), start, rssBytes: Number(rss) * PAGE_BYTES }
+  const cpuMs = (Number(userTicks) + Number(systemTicks)) * TICK_MS
+  return { pid, command, state, parent: Number(parent), start, rssBytes: Number(rss) * PAGE_BYTES, cpuMs }
 }
 
 /** The process and everything below it. */

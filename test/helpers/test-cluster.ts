@@ -117,6 +117,7 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
         ...compute,
         kvTokens: shape.kvTokens ?? 65_536,
         microBatches: shape.microBatches ?? 1,
+        hedge: true,
       }),
     drafter: (deps) =>
       startDrafter(deps, {

@@ -80,7 +80,7 @@ describe('gRPC health', () => {
 
     const compute = { model, threads: 1, machineCode: true }
     started(await startExpertWorker(connect('expert-worker-0'), compute))
-    started(await startAttention(connect('attention-0'), { ...compute, kvTokens: 4096, microBatches: 1 }))
+    started(await startAttention(connect('attention-0'), { ...compute, kvTokens: 4096, microBatches: 1, hedge: true }))
     await eventually(() => seen.length > 1, 'it serves')
     assert.deepEqual(seen, [NOT_SERVING, SERVING])
 

@@ -169,7 +169,7 @@ function startRouter(place: MutablePlace, deps: ServiceDeps, shape: Shape): Pick
 function startWorker(role: SimulatedRole, deps: ServiceDeps, shape: Shape): Promise<RunningService> {
   const compute = { model: modelOf(shape), threads: 1, machineCode: true } as const
   const { kvTokens, microBatches } = shape
-  if (role === 'attention') return startAttention(deps, { ...compute, kvTokens, microBatches })
+  if (role === 'attention') return startAttention(deps, { ...compute, kvTokens, microBatches, hedge: true })
   if (role === 'expert-worker') return startExpertWorker(deps, compute)
   return startDrafter(deps, { ...compute, sources: ['auto'], sharedNoise: true, ahead: true })
 }

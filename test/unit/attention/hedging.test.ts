@@ -66,9 +66,10 @@ describe('hedging', () => {
     readonly replicas: (shard: number) => readonly string[]
     readonly frozen?: readonly string[]
     readonly areKnown?: boolean // the workers have answered before
+    readonly hedges?: boolean
   }): DispatchContext {
     const system = withFrozen(options.frozen ?? [])
-    const peers = createExpertPeers(system)
+    const peers = createExpertPeers(system, { hedges: options.hedges ?? true })
     if (options.areKnown === true) for (const id of ['a', 'b', 'c']) peers.answered(id, 1, 1)
     return {
       system,
@@ -187,6 +188,15 @@ describe('hedging', () => {
     assert.deepEqual(await running, plain)
     assert.ok(tookMs >= 1_500 && tookMs < 2_000, `${tookMs} ms`)
     assert.deepEqual([...context.failed], ['a'])
+  })
+
+  it('where hedging is off nobody else is asked while the late one may still answer', async () => {
+    const shape = { replicas: () => ['a', 'b'], frozen: ['a'], areKnown: true } as const
+    const context = contextFor({ ...shape, hedges: false })
+    const { running, tookMs } = await timed(context)
+    assert.deepEqual(await running, plain)
+    assert.ok(tookMs >= 1_500 && tookMs < 2_000, `${tookMs} ms`)
+    assert.deepEqual([[...context.failed], context.peers.load.hedges], [['a'], 0])
   })
 
   it('an aborted step leaves no question and no timer', async () => {
