@@ -5,6 +5,7 @@
 //       drain and leave.
 //   F2  An index is taken again only when who had it is gone: two services never answer at one address.
 //   F3  After `leave` resolves no service is left.
+//   F4  A service that was asked for later and does not start is tried again, less and less often.
 
 import type { ClusterConfig } from '../../lib/config/schema.js'
 import type { Logger } from '../../lib/config/service.js'
@@ -20,6 +21,9 @@ import {
 } from '../../lib/wire/sizes.js'
 import type { RunningServices } from './services.js'
 import type { Doors } from './supervise.js'
+
+const FIRST_RETRY_MS = 500
+const MOST_RETRY_MS = 30_000
 
 /** One service, from its start on. */
 export interface Member {
@@ -57,6 +61,7 @@ export async function startFleet(options: FleetOptions): Promise<RunningServices
   }
   const listeners: (() => void)[] = []
   let isLeaving = false
+  const retries = new Set<NodeJS.Timeout>()
 
   const doorsOf = (): Doors[] =>
     [...slots.routers.values()].flatMap(({ doors, leaving }) =>
@@ -102,7 +107,7 @@ export async function startFleet(options: FleetOptions): Promise<RunningServices
     }
   }
 
-  const add = (name: ProcessSize, index: number): void => {
+  const add = (name: ProcessSize, index: number, retryMs = FIRST_RETRY_MS): void => {
     const slot = fill(name, index)
     slot.member.started.catch((error: unknown) => {
       if (isLeaving || slot.leaving !== undefined) return
@@ -111,8 +116,18 @@ export async function startFleet(options: FleetOptions): Promise<RunningServices
         { service: `${ROLE_OF[name]}-${index}`, error: message },
         'a service that was asked for did not start',
       )
-      void vacate(name, index, 'stop')
+      void vacate(name, index, 'stop').then(() => addLater(name, index, retryMs))
     })
+  }
+
+  const addLater = (name: ProcessSize, index: number, delayMs: number): void => {
+    if (isLeaving) return
+    const timer = setTimeout(() => {
+      retries.delete(timer)
+      const isWanted = index < sizes[name] && !slots[name].has(index)
+      if (isWanted) add(name, index, Math.min(MOST_RETRY_MS, 2 * delayMs))
+    }, delayMs)
+    retries.add(timer)
   }
 
   const leaveAll = async (names: readonly ProcessSize[], how: 'drain' | 'stop'): Promise<void> => {
@@ -121,6 +136,7 @@ export async function startFleet(options: FleetOptions): Promise<RunningServices
 
   const leave = async (how: 'drain' | 'stop'): Promise<void> => {
     isLeaving = true
+    for (const timer of retries) clearTimeout(timer)
     await leaveAll(['routers'], how) // they still need the workers
     await leaveAll(['attention', 'experts', 'drafters'], 'stop')
   }
