@@ -16,13 +16,16 @@ export interface LinkRoutes {
   shouldAsk(mailbox: string): boolean
   /** A link to a mailbox stands. */
   stands(mailbox: string, link: Link): void
-  /** The way to a mailbox did not serve: the bus does, for a while. Returns the link that is not trusted any more. */
-  distrust(mailbox: string): Link | undefined
+  /** A link did not serve: for its mailboxes the bus does, for a while. */
+  distrust(link: Link): void
   /** An inbox asks from here: over a link, or (undefined) over the bus. */
   askedFrom(reply: string, link: Link | undefined): void
   /** A request goes over a link. */
   sent(reply: string, link: Link): void
-  settled(reply: string): void
+  /** Returns the link that it went over, if it did. */
+  settled(reply: string): Link | undefined
+  /** Whether a request is under way over this link. */
+  isBusy(link: Link): boolean
   /** Whether a request is under way over some link. */
   isOverLink(reply: string): boolean
   /** Forgets a link; returns the requests that were under way over it. */
@@ -46,6 +49,10 @@ export function createLinkRoutes(now: () => number): LinkRoutes {
     mailboxes.set(mailbox, { link: undefined, askAgainAtMs: now() + RETRY_MS })
   }
 
+  const distrust = (link: Link): void => {
+    for (const [mailbox, route] of mailboxes) if (route.link === link) overBus(mailbox)
+  }
+
   return {
     to: (subject) => {
       const link = subject.startsWith(INBOX) ? inboxes.get(parentOf(subject)) : mailboxes.get(subject)?.link
@@ -57,21 +64,22 @@ export function createLinkRoutes(now: () => number): LinkRoutes {
       return true
     },
     stands: (mailbox, link) => void mailboxes.set(mailbox, { link, askAgainAtMs: 0 }),
-    distrust: (mailbox) => {
-      const link = mailboxes.get(mailbox)?.link
-      if (link !== undefined) overBus(mailbox)
-      return link
-    },
+    distrust,
     askedFrom: (reply, link) => {
       if (!reply.startsWith(INBOX)) return
       if (link === undefined) inboxes.delete(parentOf(reply))
       else inboxes.set(parentOf(reply), link)
     },
     sent: (reply, link) => void requests.set(reply, link),
-    settled: (reply) => void requests.delete(reply),
+    settled: (reply) => {
+      const link = requests.get(reply)
+      requests.delete(reply)
+      return link
+    },
+    isBusy: (link) => [...requests.values()].includes(link),
     isOverLink: (reply) => requests.has(reply),
     ended: (link) => {
-      for (const [mailbox, route] of mailboxes) if (route.link === link) overBus(mailbox)
+      distrust(link)
       for (const [inbox, other] of inboxes) if (other === link) inboxes.delete(inbox)
       const lost = [...requests].filter(([, other]) => other === link).map(([reply]) => reply)
       for (const reply of lost) requests.delete(reply)

@@ -6,6 +6,7 @@
 //   L1  A message goes by the link or by the bus, never by both.
 //   L2  When a link ends, what was asked over it fails at once, and what comes next goes over the bus.
 //   L3  A link is only opened with a key that came over the bus. It opens the whole process: all its mailboxes.
+//   L4  A link over which an answer did not come is given up: it ends when all that was asked over it has its end.
 
 import { hostname } from 'node:os'
 import { z } from 'zod'
@@ -37,6 +38,7 @@ export async function createLinkedBus(bus: Bus, host: string): Promise<Bus> {
   const mailboxes = new Map<string, Handler>() // that this process listens to
   const inboxes = new Map<string, Handler>() // without their last token
   const opened = new Map<string, Promise<Link>>() // by door
+  const givenUp = new Set<Link>() // and still open
   let onLost: (isLost: (reply: string) => boolean) => void = () => undefined
 
   const deliver = ({ kind, subject, reply, payload, isShared = false }: LinkMessage, link: Link): void => {
@@ -49,6 +51,7 @@ export async function createLinkedBus(bus: Bus, host: string): Promise<Bus> {
   }
 
   const forget = (link: Link): void => {
+    givenUp.delete(link)
     const lost = routes.ended(link)
     if (lost.size > 0) onLost((reply) => lost.has(reply))
   }
@@ -70,6 +73,16 @@ export async function createLinkedBus(bus: Bus, host: string): Promise<Bus> {
     opened.set(name, opening)
     opening.catch(() => opened.delete(name))
     return opening
+  }
+
+  const giveUp = (link: Link): void => {
+    routes.distrust(link)
+    givenUp.add(link)
+    for (const [name, opening] of opened)
+      void opening.then(
+        (other) => other === link && opened.delete(name),
+        () => undefined, // never stood
+      )
   }
 
   const doors = askForDoors(bus, async (mailbox, door) => {
@@ -102,20 +115,17 @@ export async function createLinkedBus(bus: Bus, host: string): Promise<Bus> {
       onLost = listener
       bus.onDisconnect((isLost) => listener((reply) => !routes.isOverLink(reply) && isLost(reply)))
     },
-    onSettled: (request, outcome) => {
-      routes.settled(request.reply)
-      if (outcome !== 'unanswered') return
-      const link = routes.distrust(request.subject)
-      for (const [name, opening] of opened)
-        void opening.then(
-          (other) => other === link && opened.delete(name),
-          () => 0,
-        )
+    onSettled: ({ reply }, outcome) => {
+      const link = routes.settled(reply)
+      if (link === undefined) return
+      if (outcome === 'unanswered') giveUp(link)
+      if (givenUp.has(link) && !routes.isBusy(link)) void link.close()
     },
     close: async () => {
       doors.stop()
       await Promise.all([
         server.close(),
+        ...[...givenUp].map((link) => link.close()),
         ...[...opened.values()].map((opening) => opening.then((link) => link.close()).catch(() => undefined)),
       ])
       await bus.close()

@@ -117,6 +117,23 @@ describe('direct links', function () {
     assert.equal(read(await alice.request('moody', text(''), { timeoutMs: 2000 })), 'yes')
   })
 
+  it('do not pile up where a peer is silent again and again: one that is not trusted any more ends (L4)', async () => {
+    let isFrozen = false
+    bob.subscribe('moody', ({ reply }) => isFrozen || reply?.(text('yes')))
+    await bob.flush()
+    const numSockets = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
+    const ask = (): Promise<unknown> => alice.request('moody', text(''), { timeoutMs: isFrozen ? 30 : 2000 })
+    const unlinked = numSockets()
+    for (let round = 0; round < 3; round++) {
+      isFrozen = false
+      const stands = async (): Promise<boolean> => (await ask(), numSockets() === unlinked + 2) // its two ends are here
+      await eventually(stands, 'a link stands', 5_000)
+      isFrozen = true
+      await assert.rejects(ask())
+      await eventually(() => numSockets() === unlinked, 'it ends', 5_000)
+    }
+  })
+
   it('keep a process reachable when somebody knocks without wanting an answer', async () => {
     const client = await connectClient({ servers: nats.url })
     client.publish('box.link', text('x'))
