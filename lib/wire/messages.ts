@@ -8,6 +8,7 @@ import { isWireTensor, type WireTensor } from './tensor.js'
 const tensor = z.custom<WireTensor>(isWireTensor, 'want a tensor: dtype f32 or i32, shape, data bytes')
 const id = z.string().min(1).max(256)
 const count = z.int().min(0)
+const ms = z.number().min(0)
 const shard = z.int().min(0).max(65535)
 
 /** Sampling parameters on the wire; the seed is a decimal uint64 because not every decoder has 64-bit integers. */
@@ -72,6 +73,7 @@ export const MESSAGE_SCHEMAS = {
     entries: z.array(stepEntry).max(4096),
     release: z.array(id), // sequences whose KV may be dropped
     withLogits: z.boolean(), // return the logits of every row (for comparing with a reference)
+    wantsLayerTimes: z.boolean().optional(),
   }),
   'attention.sampled': z.object({
     step: id,
@@ -90,8 +92,12 @@ export const MESSAGE_SCHEMAS = {
     slow: z.array(id).optional(), // expert workers that were late or silent and are asked last for now
     expertCalls: count,
     distinctExperts: count.optional(), // (layer, expert) pairs that the step touched, for the router's cost model
-    expertWaitMs: z.number(),
-    computeMs: z.number(),
+    computeMs: ms, // of the step on this worker; below what of it went where
+    attentionMs: ms, // embedding, attention, gates
+    expertWaitMs: ms, // from a layer's dispatch until its sums were there, unless attention worked meanwhile
+    expertComputeMs: ms, // of that: the slowest worker's compute in each layer
+    headMs: ms, // LM head and sampling
+    layerTimes: tensor.optional(), // f32 [layers, 4]: start since the step's, attention, expert wait, expert compute
   }),
   /** To the worker's control address: stop working for these sequences and free their KV. */
   'sequence.cancel': z.object({ sequences: z.array(id), step: id.optional() }),

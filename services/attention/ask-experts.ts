@@ -76,7 +76,7 @@ async function askOrFailOver(
   try {
     context.used.add(worker)
     const neighbour = context.neighbours.get(worker)
-    if (neighbour !== undefined) computeNear(neighbour, layer, work)
+    if (neighbour !== undefined) computeNear(context.system, neighbour, layer, work)
     else await askHedged(context, layer, worker, work)
   } catch (error) {
     const failure = ClusterError.from(error)

@@ -12,6 +12,7 @@ import { batchRows, lastHidden, layOut, runAttention } from '../../lib/decode/la
 import type { DispatchContext } from './dispatch-context.js'
 import { dispatch } from './dispatch.js'
 import { attentionSpan, type SequenceState } from './sequence-state.js'
+import type { StepTimes } from './step-times.js'
 
 /** How long runs may follow one another before messages (cancels, pings) are answered. */
 const MAX_BUSY_MS = 5
@@ -20,7 +21,10 @@ export async function forward(
   model: AttentionModel,
   states: readonly SequenceState[],
   context: DispatchContext,
+  times: StepTimes,
 ): Promise<Float32Array> {
+  const startMs = times.nowMs()
+  let turnedMs = 0
   const rows = rowsOf(model, states)
   const batches = splitRows(rows, context.microBatches).map((part, i) => layOut(model, model.rooms[i]!, part))
   const experts = batches.map(() => Promise.resolve())
@@ -30,30 +34,40 @@ export async function forward(
     for (const index of model.layers.keys()) {
       for (const [i, batch] of batches.entries()) {
         await experts[i]
-        experts[i] = runLayer(model, index, batch, context)
+        experts[i] = runLayer({ model, index, batch, context, times })
         experts[i].catch(() => undefined) // awaited in its turn
       }
       if (clock.monotonicMs() - turned > MAX_BUSY_MS) {
+        const leftMs = clock.monotonicMs()
         await clock.turn()
         turned = clock.monotonicMs()
+        turnedMs += turned - leftMs
       }
     }
     await Promise.all(experts)
   } finally {
     await Promise.allSettled(experts) // nothing of a failed step runs on
   }
+  times.layersDone(times.nowMs() - startMs, turnedMs)
   return concat(batches.map((batch) => lastHidden(model, batch)))
 }
 
+interface LayerRun {
+  readonly model: AttentionModel
+  readonly index: number
+  readonly batch: AttentionBatch
+  readonly context: DispatchContext
+  readonly times: StepTimes
+}
+
 /** Attention of a layer at once, its experts by the time the promise is kept. */
-function runLayer(
-  model: AttentionModel,
-  index: number,
-  batch: AttentionBatch,
-  context: DispatchContext,
-): Promise<void> {
+async function runLayer({ model, index, batch, context, times }: LayerRun): Promise<void> {
+  const startMs = times.nowMs()
   const { operands, routes } = runAttention(model, index, batch)
-  return dispatch(context, index, operands, routes)
+  times.attention(index, startMs)
+  const askedMs = times.nowMs()
+  const computeMs = await dispatch(context, index, operands, routes)
+  times.experts(index, askedMs, computeMs)
 }
 
 const rowsOf = (model: AttentionModel, states: readonly SequenceState[]): BatchRows =>

@@ -17,23 +17,28 @@ import type { Place } from './expert-frame.js'
 import type { Routes } from '../../lib/decode/gate.js'
 import { runNearby } from './nearby-experts.js'
 
-/** Rows through the layer's experts into delta. */
+/** Rows through the layer's experts into delta; how long the slowest of its workers computed, in milliseconds. */
 export async function dispatch(
   context: DispatchContext,
   layer: number,
   operands: ExpertOperands,
   routes: Routes,
-): Promise<void> {
-  if (runNearby(context, layer, operands, routes)) return
+): Promise<number> {
+  const { clock } = context.system
+  const startedMs = clock.monotonicMs()
+  if (runNearby(context, layer, operands, routes)) return clock.monotonicMs() - startedMs
   const { kernels, hidden, isRounded } = operands
   const numRows = routes.experts.length / routes.width
   const calls = groupCalls(routes, numRows, (expert) => context.plan.shardOf(layer, expert))
   context.counters.distinctExperts += calls.length
   const partials = placePartials(kernels, calls, hidden * 4)
   try {
-    const work = { kernels, hidden, isRounded, ...rowsOf(operands, numRows), calls, places: partials.places }
+    const { places } = partials
+    const slowest = { computeMs: 0 }
+    const work = { kernels, hidden, isRounded, ...rowsOf(operands, numRows), calls, places, slowest }
     await askExperts(context, layer, work)
     combine(operands, numRows, partials)
+    return slowest.computeMs
   } finally {
     kernels.release(partials.address)
   }

@@ -1,5 +1,6 @@
 // A layer's rows as one frame to one expert worker, and its answer into the places of the partial sums.
 
+import type { ActorSystem } from '../../lib/actor/actor.js'
 import { beginAsk, type Asking } from '../../lib/actor/ask-while-alive.js'
 import type { ExpertCall, ExpertInput, ExpertNeighbour } from '../../lib/compute/expert-call.js'
 import type { Kernels } from '../../lib/compute/kernels.js'
@@ -23,13 +24,20 @@ export interface Work {
   readonly isRounded: boolean
   readonly hidden: number
   readonly calls: readonly ExpertCall[]
+  readonly slowest: { computeMs: number } // of the workers whose answers were taken
+}
+
+const noteCompute = ({ slowest }: Work, computeMs: number): void => {
+  slowest.computeMs = Math.max(slowest.computeMs, computeMs)
 }
 
 /** Computes the partial sums in a worker of this process. */
-export function computeNear(neighbour: ExpertNeighbour, layer: number, work: Work): void {
+export function computeNear({ clock }: ActorSystem, neighbour: ExpertNeighbour, layer: number, work: Work): void {
+  const startedMs = clock.monotonicMs()
   const { input, calls } = gatherRows(work, (numBytes) => new Uint8Array(numBytes))
   const { buffer, byteOffset, byteLength } = neighbour.compute({ layer, input, calls })
   take(new Uint8Array(buffer, byteOffset, byteLength), work)
+  noteCompute(work, clock.monotonicMs() - startedMs)
 }
 
 /** Asks a worker for the partial sums; once abandoned it writes nothing. */
@@ -44,7 +52,10 @@ export function askWorker(context: DispatchContext, layer: number, worker: strin
       kind: 'expert.compute',
       body: frameOf(context.step, layer, work),
       replyKind: 'expert.output',
-      read: ({ partials }) => take(bytesOfF32(partials, 'partials'), work),
+      read: ({ partials, computeMs }) => {
+        take(bytesOfF32(partials, 'partials'), work)
+        noteCompute(work, computeMs)
+      },
     },
     {
       timeoutMs: context.timeoutMs,

@@ -20,6 +20,7 @@ import { forward } from './decoder.js'
 import type { DispatchContext } from './dispatch-context.js'
 import type { ExpertPeers } from './expert-peers.js'
 import { createHeldSequences } from './held-sequences.js'
+import { createStepTimes, type StepTimes } from './step-times.js'
 import { advance, createPaths, openSequence, type SequenceState } from './sequence-state.js'
 
 type Result = Body<'attention.sampled'>['entries'][number]
@@ -106,6 +107,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
 
   const run: StepRunner['run'] = async (step, options) => {
     refuseStale(step)
+    const times = createStepTimes(system.clock, model.layers.length)
     for (const sequence of step.release) held.forget(sequence)
     const results: Result[] = []
     const ready: Ready[] = []
@@ -144,19 +146,17 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       used: context.used,
     }
     held.beginStep()
-    const started = system.clock.monotonicMs()
     try {
       const logits =
-        ready.length === 0 ? undefined : await sampleAll(model, ready, { context, withLogits: step.withLogits })
-      const computeMs = system.clock.monotonicMs() - started
+        ready.length === 0 ? undefined : await sampleAll(model, ready, { context, times, withLogits: step.withLogits })
       return {
         step: step.step,
         entries: results,
         slow: [...peers.avoided()],
         expertCalls: context.used.size,
-        expertWaitMs: 0,
-        computeMs,
+        ...times.totals(),
         distinctExperts: context.counters.distinctExperts,
+        ...(step.wantsLayerTimes === true && { layerTimes: times.perLayer() }),
         ...(logits && { logits }),
       }
     } finally {
@@ -210,11 +210,11 @@ interface Ready {
 async function sampleAll(
   model: AttentionModel,
   ready: readonly Ready[],
-  { context, withLogits }: { context: DispatchContext; withLogits: boolean },
+  { context, times, withLogits }: { context: DispatchContext; times: StepTimes; withLogits: boolean },
 ) {
   const { vocabSize } = model.spec
   const states = ready.map(({ state }) => state)
-  const last = await forward(model, states, context)
+  const last = await forward(model, states, context, times)
   for (const state of states) state.isTailComputed = true
   returnHidden(model, ready, last)
   const rows = sampledRows(states, withLogits)

@@ -11,7 +11,7 @@ import { pause } from '../../lib/actor/until.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { SamplingParams } from '../../lib/sampling/params.js'
 import type { Body, StepEntry } from '../../lib/wire/messages.js'
-import { packI32 } from '../../lib/wire/tensor.js'
+import { packI32, readF32 } from '../../lib/wire/tensor.js'
 import type { Membership } from './membership.js'
 import type { PlacementManager } from './placement-manager.js'
 import { chooseReplicas } from './placement.js'
@@ -33,7 +33,8 @@ export interface ForwardOptions {
   readonly owner: { readonly router: string; readonly incarnation: string } // this process
 }
 
-export type EntryResult = Body<'attention.sampled'>['entries'][number]
+type Sampled = Body<'attention.sampled'>
+export type EntryResult = Sampled['entries'][number]
 
 export interface Forward {
   readonly id: string
@@ -41,31 +42,42 @@ export interface Forward {
   readonly released: readonly string[]
   readonly predictedMs: number
   readonly traceparent: string | undefined
+  readonly wantsLayerTimes: boolean
   readonly isGivenUp: () => boolean // the sequences have ended or run elsewhere meanwhile: no further try
+}
+
+/** Where the worker's time went, in milliseconds. */
+export interface WorkerTimes extends Pick<Sampled, 'attentionMs' | 'expertComputeMs' | 'headMs'> {
+  readonly expertHopMs: number // waited for experts while none of a layer computed: frames, transport, queues
+  readonly computeMs: number
+  readonly layers: Float32Array | undefined // [layers, 4] of `layerTimes`, where they were asked for
 }
 
 export interface ForwardResult {
   readonly entries: readonly { readonly rows: Rows; readonly result: EntryResult }[]
   readonly durationMs: number // of the try that succeeded
   readonly distinctExperts: number | undefined // (layer, expert) pairs touched, where the worker reports them
+  readonly times: WorkerTimes
 }
 
 /** Sends the step and waits for the samples; lost experts and a lost broker are waited for, within a bound. */
 export async function forward(
   options: ForwardOptions,
-  { id, rows, released, predictedMs, traceparent, isGivenUp }: Forward,
+  { id, rows, released, predictedMs, traceparent, wantsLayerTimes, isGivenUp }: Forward,
 ): Promise<ForwardResult> {
   const { placement, membership, system, clock, owner } = options
   const giveUpMs = clock.monotonicMs() + RECOVERY_MS
   const overdueMs = predictedMs > 0 ? Math.max(LEAST_OVERDUE_MS, OVERDUE_TIMES * predictedMs) : FIRST_OVERDUE_MS
   const entries = rows.map(stepEntry)
+  const asks = wantsLayerTimes ? { wantsLayerTimes } : {}
   for (;;) {
     const held = placement.hold()
     const startedMs = clock.monotonicMs()
     const isSlow = (worker: string): boolean => membership.isAccused(worker, startedMs)
     const replicas = chooseReplicas(held.table, (worker) => membership.isLive(worker), isSlow)
     const release = [...released]
-    const body = { step: id, owner, tableEpoch: held.epoch, replicas, entries, release, withLogits: false }
+    const table = { tableEpoch: held.epoch, replicas }
+    const body = { step: id, owner, ...table, entries, release, withLogits: false, ...asks }
     try {
       const sampled = await askWhileAlive(
         system,
@@ -79,7 +91,7 @@ export async function forward(
         const result = sampled.entries[i]
         return result === undefined ? [] : [{ rows: planned, result }]
       })
-      return { entries: answered, durationMs, distinctExperts: sampled.distinctExperts }
+      return { entries: answered, durationMs, distinctExperts: sampled.distinctExperts, times: timesOf(sampled) }
     } catch (error) {
       held.release() // what it names may be dropped: the next try goes by a newer one
       const { reason, shard } = ClusterError.from(error).details
@@ -97,6 +109,15 @@ export async function forward(
     }
   }
 }
+
+const timesOf = ({ computeMs, attentionMs, expertWaitMs, expertComputeMs, headMs, layerTimes }: Sampled) => ({
+  computeMs,
+  attentionMs,
+  expertComputeMs,
+  expertHopMs: Math.max(0, expertWaitMs - expertComputeMs),
+  headMs,
+  layers: layerTimes && readF32(layerTimes, 'layerTimes'),
+})
 
 function stepEntry({ sequence, tree, sampled, numHidden, typical }: Rows): StepEntry {
   const { promptLength, choice, sampling, prefix, tokens } = sequence

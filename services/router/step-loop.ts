@@ -41,6 +41,8 @@ export interface StepLoopOptions extends ForwardOptions {
   /** The worker is lost: its sequences must go elsewhere. */
   readonly onWorkerLost: () => void
   readonly onStep: (step: StepReport) => void
+  /** Somebody looks at single layers: the reports of steps that begin now tell of them. */
+  readonly wantsLayerTimes?: (() => boolean) | undefined
 }
 
 export interface StepLoop {
@@ -88,7 +90,9 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       // A step for nobody is not tried again: what waits behind it would wait for nothing.
       const isGivenUp = (): boolean =>
         isStopped || (rows.length > 0 && rows.every(({ sequence }) => sequence.emitter.isClosed))
-      const sampled = await forward(options, { id, rows, released: stale, predictedMs, traceparent, isGivenUp })
+      const wantsLayerTimes = options.wantsLayerTimes?.() ?? false
+      const about = { id, rows, released: stale, predictedMs, traceparent, wantsLayerTimes, isGivenUp }
+      const sampled = await forward(options, about)
       stale = []
       if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
       const verified = sampled.entries.flatMap((entry) => verifyEntry(options, entry.rows, entry.result))
@@ -97,7 +101,12 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       speculation.learn(drafted, accepted, durationMs)
       for (const entry of verified) commit(scheduler, entry)
       const emitted = verified.reduce((sum, entry) => sum + emit(options, entry, drafted, durationMs), 0)
-      const report = describeStep(drafted, accepted, { emitted, durationMs: options.clock.monotonicMs() - started })
+      const report = describeStep(drafted, accepted, {
+        emitted,
+        durationMs: options.clock.monotonicMs() - started,
+        forwardMs: durationMs,
+        worker: sampled.times,
+      })
       describeSpan(span, report, drafted)
       const isWhole = sampled.entries.every(({ result }) => result.error === undefined) // refused entries took no time
       const tokensPerSequence = yieldOf(verified, emitted)

@@ -2,6 +2,7 @@
 
 import type { Span } from '@opentelemetry/api'
 import type { AcceptedNodes } from './draft-account.js'
+import type { WorkerTimes } from './forward.js'
 import { reportNodes, type DraftedStep, type NodeReport } from './speculation.js'
 
 export interface StepReport {
@@ -16,14 +17,30 @@ export interface StepReport {
   readonly rows: number
   readonly emitted: number
   readonly durationMs: number
+  readonly times: StepTimes
 }
 
-type Outcome = Pick<StepReport, 'emitted' | 'durationMs'>
+/** Where a step's time went, in milliseconds: with `draftMs` these add up to `durationMs`. */
+export interface StepTimes extends Omit<WorkerTimes, 'computeMs'> {
+  readonly workerRestMs: number // on the attention worker, beside attention, experts and head
+  readonly hopMs: number // to the attention worker and back, its queue included
+  readonly routerMs: number // the router's own work, and tries that failed
+}
+
+interface Outcome {
+  readonly emitted: number
+  readonly durationMs: number
+  readonly forwardMs: number // the try that succeeded
+  readonly worker: WorkerTimes
+}
 
 export function describeStep(step: DraftedStep, accepted: AcceptedNodes, outcome: Outcome): StepReport {
+  const { emitted, durationMs } = outcome
   const nodes = reportNodes(step, accepted)
   return {
-    ...outcome,
+    emitted,
+    durationMs,
+    times: timesOf(outcome, step.waitedMs),
     sequences: step.rows.length,
     rows: step.shape.rows,
     drafted: nodes.length,
@@ -33,6 +50,17 @@ export function describeStep(step: DraftedStep, accepted: AcceptedNodes, outcome
     offered: [...step.choice.nodes.keys()].reduce((sum, { tree }) => sum + tree.tokens.length - 1, 0),
     price: step.choice.price,
     draftMs: step.waitedMs,
+  }
+}
+
+function timesOf({ durationMs, forwardMs, worker }: Outcome, draftMs: number): StepTimes {
+  const { computeMs, ...parts } = worker
+  const { attentionMs, expertComputeMs, expertHopMs, headMs } = parts
+  return {
+    ...parts,
+    workerRestMs: Math.max(0, computeMs - attentionMs - expertComputeMs - expertHopMs - headMs),
+    hopMs: Math.max(0, forwardMs - computeMs),
+    routerMs: Math.max(0, durationMs - draftMs - forwardMs),
   }
 }
 

@@ -71,6 +71,7 @@ export interface WorkersOptions {
   readonly owner: { readonly router: string; readonly incarnation: string } // this process
   readonly newStepId: () => string
   readonly onStep: (report: StepReport) => void
+  readonly wantsLayerTimes?: (() => boolean) | undefined
 }
 
 export function createAttentionWorkers(options: WorkersOptions): AttentionWorkers {

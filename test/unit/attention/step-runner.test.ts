@@ -124,6 +124,15 @@ describe('step runner', () => {
     assert.deepEqual([await tokensOf([next]), runner.numTokens], [first, 3])
   })
 
+  it('tells of single layers only where the step asks for them', async () => {
+    const first = step([entry({ epoch: 0, base: 0, tokens: prompt })])
+    const options = { timeoutMs: 5000, signal: life.signal }
+    const plain = await runner.run(first, options)
+    const asked = await runner.run({ ...first, wantsLayerTimes: true }, options)
+    assert.equal(plain.layerTimes, undefined)
+    assert.deepEqual(asked.layerTimes?.shape, [checkpoint.spec.layers.length, 4])
+  })
+
   it('does not go on from a repeated step that failed half-way (S1)', async () => {
     const first = entry({ epoch: 0, base: 0, tokens: prompt })
     await run([first])
