@@ -1,3 +1,3 @@
 // `@banyan/replay`: traces in, load out, a report at the end.
 
-export type { RecordedAnswer, Trace, TracePrompt, TraceRequest, TraceSampling } from './trace.js'
+export type { RecordedAnswer, SkippedLine, Trace, TracePrompt, TraceRequest, TraceSampling } from './trace.js'

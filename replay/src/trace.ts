@@ -56,6 +56,8 @@ export interface TraceRequest {
   readonly prompt: TracePrompt
   /** Recorded length of the answer: replays force it unless `recorded` says how the answer ended by itself. */
   readonly outputTokens?: number
+  /** Its text where the trace has no length: how many tokens that is, only the served tokenizer knows. */
+  readonly outputText?: string
   readonly sampling: TraceSampling
   /** Turns of one conversation, in order; a turn may wait for the one before it and then so long. */
   readonly session?: string
@@ -68,5 +70,17 @@ export interface Trace {
   readonly format: string // e.g. 'banyan', 'mooncake'
   readonly files: readonly string[]
   readonly requests: readonly TraceRequest[]
-  readonly skipped: readonly { readonly file: string; readonly line: number; readonly problem: string }[]
+  readonly skipped: readonly SkippedLine[]
+  /** What a person should know about the file: lines out of order, failed requests that were left out. */
+  readonly notices?: readonly string[]
+  /** The file has no times, all arrivals are 0: they have to come from a rate. */
+  readonly isUntimed?: boolean
+  readonly startUnixMs?: number // of the first arrival, where the file has dates
+}
+
+/** A broken line that was left out because the caller asked for it. */
+export interface SkippedLine {
+  readonly file: string
+  readonly line: number
+  readonly problem: string
 }
