@@ -1,0 +1,86 @@
+// Azure's LLM inference traces of 2023 and 2024: CSV of wall-clock times and lengths, nothing else. Times of 2023 have
+// seven decimals and no zone, those of 2024 up to six and a zone; both may lack the decimals.
+
+import type { ReaderOptions, TraceFormat, Reader, Sample } from './format.js'
+import { BadItem } from './format.js'
+import { cells } from './csv.js'
+import { checkCount, shown } from './fields.js'
+
+const HEADER = 'TIMESTAMP,ContextTokens,GeneratedTokens'
+const TIME = /^(\d{4})-(\d{2})-(\d{2})[ T](\d{2}):(\d{2}):(\d{2})(\.\d+)?(Z|[+-]\d{2}:?\d{2})?$/
+const MS_PER_SECOND = 1000
+const FIRST_YEAR_WITH_ZONES = 2024
+
+interface WallClock {
+  readonly timeMs: number
+  readonly year: number
+  readonly hasZone: boolean
+}
+
+function parseTime(cell: string): WallClock | undefined {
+  const match = TIME.exec(cell)
+  if (match === null) return undefined
+  const [, year, month, day, hour, minute, second, fraction = '0', zone = 'Z'] = match
+  const whole = Date.parse(
+    `${year}-${month}-${day}T${hour}:${minute}:${second}${zone.replace(/^(...)(\d\d)$/, '$1:$2')}`,
+  )
+  if (!Number.isFinite(whole)) return undefined
+  return { timeMs: whole + Number(fraction) * MS_PER_SECOND, year: Number(year), hasZone: match[8] !== undefined }
+}
+
+const isHeader = (line: string): boolean => cells(line).join(',').toLowerCase() === HEADER.toLowerCase()
+
+function createReader(_: ReaderOptions): Reader {
+  return {
+    read: ({ text }) => {
+      if (isHeader(text)) return []
+      const row = cells(text)
+      const [clock = '', context, generated] = row
+      if (row.length !== 3) throw new BadItem(`want ${HEADER}, found ${shown(text)}`)
+      const time = parseTime(clock)
+      if (time === undefined) throw new BadItem(`TIMESTAMP: want a date and a time, found ${shown(clock)}`)
+      return [
+        {
+          timeMs: time.timeMs,
+          prompt: { kind: 'blocks', numTokens: tokens('ContextTokens', context), blockTokens: 1, blocks: [] },
+          outputTokens: tokens('GeneratedTokens', generated),
+          sampling: {},
+        },
+      ]
+    },
+  }
+}
+
+/** A cell as a number of tokens. */
+export function tokens(name: string, cell: string | undefined): number {
+  if (cell === undefined || !/^-?\d+(\.0+)?$/.test(cell))
+    throw new BadItem(`${name}: want a whole number of tokens, found ${shown(cell)}`)
+  return checkCount(name, Number(cell))
+}
+
+function recogniseYear({ items }: Sample, isWanted: (clock: WallClock) => boolean, wanted: string): string | undefined {
+  const [first, ...rows] = items
+  if (first === undefined || !isHeader(first.text)) return `its first line is not ${HEADER}`
+  if (rows.length === 0) return 'it has no row after its header'
+  const clock = rows.map(({ text }) => parseTime(cells(text)[0] ?? '')).find((found) => found !== undefined)
+  if (clock === undefined) return 'no row begins with a date and a time'
+  return isWanted(clock) ? undefined : `its times are not ${wanted}`
+}
+
+const is2024 = ({ year, hasZone }: WallClock): boolean => hasZone || year >= FIRST_YEAR_WITH_ZONES
+
+export const azure2023: TraceFormat = {
+  name: 'azure-2023',
+  isDated: true,
+  isOrdered: true,
+  recognise: (sample) => recogniseYear(sample, (clock) => !is2024(clock), 'without zone, before 2024'),
+  createReader,
+}
+
+export const azure2024: TraceFormat = {
+  name: 'azure-2024',
+  isDated: true,
+  isOrdered: true,
+  recognise: (sample) => recogniseYear(sample, is2024, 'with a zone, or of 2024 and later'),
+  createReader,
+}

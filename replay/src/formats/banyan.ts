@@ -1,0 +1,75 @@
+// Our own records, one JSON line per request (`lib/traffic/request-record.ts`), as a router or `trace convert` wrote
+// them. A converted record has no fingerprint: nobody gave its answer, so there is none to compare with.
+
+import { RECORD_SCHEMA, requestRecordSchema, type RequestRecord } from '../../../lib/traffic/request-record.js'
+import type { RecordedAnswer, TracePrompt } from '../trace.js'
+import { parseRow, rowWith, shown, type Row } from './fields.js'
+import { BadItem, type TraceFormat } from './format.js'
+import { samplingOf } from './sampling.js'
+
+const inside = (value: unknown, key: string): unknown =>
+  typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined
+
+/** The record that a row is; what is wrong with it is said with its path. */
+export function parseRecord(row: Row): RequestRecord {
+  const parsed = requestRecordSchema.safeParse(row)
+  if (parsed.success) return parsed.data
+  const [issue] = parsed.error.issues
+  const path = issue?.path.map(String) ?? []
+  const found = path.reduce<unknown>(inside, row)
+  throw new BadItem(`${path.join('.') || 'record'}: ${issue?.message ?? 'wrong'}, found ${shown(found)}`)
+}
+
+function promptOf({ prompt }: RequestRecord): TracePrompt {
+  if (prompt.ids !== undefined) return { kind: 'tokens', tokens: prompt.ids }
+  if (prompt.text !== undefined) return { kind: 'text', text: prompt.text }
+  return { kind: 'blocks', numTokens: prompt.numTokens, blockTokens: prompt.blockTokens, blocks: prompt.blockHashes }
+}
+
+function answerOf({ fingerprint, choices, outcome, traceId }: RequestRecord): RecordedAnswer | undefined {
+  if (fingerprint === '') return undefined
+  const ids = choices.flatMap((choice) => (choice.ids === undefined ? [] : [choice.ids]))
+  const texts = choices.flatMap((choice) => (choice.text === undefined ? [] : [choice.text]))
+  return {
+    fingerprint,
+    finishReasons: choices.flatMap(({ finishReason }) => finishReason ?? []),
+    numTokens: choices.map(({ numTokens }) => numTokens),
+    tokenHashes: choices.map(({ hash }) => hash),
+    ...(ids.length === choices.length && { tokenIds: ids }),
+    ...(texts.length === choices.length && { texts }),
+    isWhole: outcome === 'finished',
+    ...(traceId !== undefined && { traceId }),
+  }
+}
+
+export const banyan: TraceFormat = {
+  name: 'banyan',
+  isDated: true,
+  isOrdered: false,
+  recognise: (sample) => {
+    const row = rowWith(sample, ['schema'])
+    if (typeof row === 'string') return row
+    return row.schema === RECORD_SCHEMA ? undefined : `its schema is not ${RECORD_SCHEMA}`
+  },
+  createReader: () => ({
+    tornNotice: 'the last line is torn (its writer was killed) and was left out',
+    read: (item) => {
+      const record = parseRecord(parseRow(item))
+      const recorded = answerOf(record)
+      return [
+        {
+          id: record.id,
+          timeMs: record.arrivalUnixMs,
+          prompt: promptOf(record),
+          ...(record.choices.length > 0 && {
+            outputTokens: Math.max(...record.choices.map(({ numTokens }) => numTokens)),
+          }),
+          sampling: samplingOf(record.params),
+          ...(record.session !== undefined && { session: record.session }),
+          ...(record.model !== '' && { model: record.model }),
+          ...(recorded !== undefined && { recorded }),
+        },
+      ]
+    },
+  }),
+}

@@ -1,0 +1,38 @@
+// The recorded answer in the attributes of a GenAI span; token ids are ours to name.
+
+import type { RecordedAnswer } from '../trace.js'
+import type { AttributeValue, Span } from '../spans/span.js'
+import { isRow, parseJson } from './fields.js'
+import { BadItem } from './format.js'
+
+const FINGERPRINT_ATTRIBUTE = 'banyan.fingerprint'
+const ANSWER_ATTRIBUTE = 'banyan.answer' // a RecordedAnswer as JSON
+
+/** Undefined where the span does not say which weights answered. */
+export function recordedOf({ attributes }: Span): RecordedAnswer | undefined {
+  const fingerprint = attributes[FINGERPRINT_ATTRIBUTE]
+  const answer = attributes[ANSWER_ATTRIBUTE]
+  if (typeof fingerprint !== 'string' || typeof answer !== 'string') return undefined
+  const value = parseJson(answer)
+  if (!isRow(value)) throw new BadItem(`${ANSWER_ATTRIBUTE}: want an object`)
+  const numbers = (list: unknown): number[] => (Array.isArray(list) ? list.map(Number) : [])
+  const words = (list: unknown): string[] => (Array.isArray(list) ? list.map(String) : [])
+  const { tokenIds, tokenHashes, texts, traceId } = value
+  return {
+    fingerprint,
+    finishReasons: words(value.finishReasons),
+    numTokens: numbers(value.numTokens),
+    ...(Array.isArray(tokenIds) && { tokenIds: tokenIds.map(numbers) }),
+    ...(Array.isArray(tokenHashes) && { tokenHashes: words(tokenHashes) }),
+    ...(Array.isArray(texts) && { texts: words(texts) }),
+    isWhole: value.isWhole === true,
+    ...(typeof traceId === 'string' && { traceId }),
+  }
+}
+
+/** The attributes that `recordedOf` reads. */
+export const answerAttributes = ({
+  fingerprint,
+  ...answer
+}: RecordedAnswer): Readonly<Record<string, AttributeValue>> =>
+  fingerprint === undefined ? {} : { [FINGERPRINT_ATTRIBUTE]: fingerprint, [ANSWER_ATTRIBUTE]: JSON.stringify(answer) }
