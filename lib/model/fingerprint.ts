@@ -19,6 +19,30 @@ export const weightFolder = (
 
 export const KV_FORMAT = 'f32'
 
+/** What a fingerprint stands for, by name: where two differ, these say in what. */
+export interface FingerprintParts {
+  readonly checkpoint: string
+  readonly weights: string
+  readonly kv: string
+  readonly deviceClass: string
+  readonly sampler: string
+  readonly acceptance: string
+}
+
+export const fingerprintParts = (
+  checkpoint: Checkpoint,
+  weights: WeightFormat,
+  deviceClass: string,
+  acceptance: string,
+): FingerprintParts => ({
+  checkpoint: checkpoint.fingerprint,
+  weights,
+  kv: KV_FORMAT,
+  deviceClass,
+  sampler: SAMPLER_VERSION,
+  acceptance,
+})
+
 /**
  * The API's `system_fingerprint`: checkpoint, weight and KV format, device class, sampler version. With lossy acceptance
  * the answer is a function of drafts too, and the name says so.

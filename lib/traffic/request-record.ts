@@ -56,6 +56,7 @@ export const requestRecordSchema = z.object({
   endMs: ms, // after arrival
   model: z.string(),
   fingerprint: z.string(),
+  fingerprintParts: z.record(z.string(), z.string()).optional(), // what it is made of, by the API's names
   router: z.string(),
   traceId: z.string().optional(), // of its spans
   session: z.string().optional(), // requests of one conversation share it

@@ -41,6 +41,7 @@ export interface TraceSampling {
 /** What the request got when it was recorded. */
 export interface RecordedAnswer {
   readonly fingerprint?: string
+  readonly fingerprintParts?: Readonly<Record<string, string>> // what it is made of, e.g. 'weights', 'device_class'
   readonly finishReasons: readonly string[]
   readonly numTokens: readonly number[] // per choice
   readonly tokenIds?: readonly (readonly number[])[] // per choice; absent: not recorded

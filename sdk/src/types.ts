@@ -172,4 +172,5 @@ export interface ServerInfo {
   }[]
   readonly running: number
   readonly waiting: number
+  readonly fingerprintParts: Readonly<Record<string, string>> // empty from servers that do not tell
 }

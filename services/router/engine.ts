@@ -7,6 +7,7 @@
 //   R3  A request id that is running or recently finished is joined, not run again; with another body it is refused
 //       with `already_exists`.
 
+import type { FingerprintParts } from '../../lib/model/fingerprint.js'
 import type { WantedSizes } from '../../lib/wire/sizes.js'
 
 /** Sampling fields as a client may send them; every one is optional and checked by the engine (`invalid_argument`). */
@@ -212,6 +213,7 @@ export interface InferenceEngine {
   readonly version: string
   readonly model: ModelInfo
   readonly fingerprint: () => string
+  readonly fingerprintParts: () => FingerprintParts
   generate(input: GenerateInput, options: GenerateOptions): AsyncIterable<GenerateEvent>
   /** The rest of a request's stream, wherever it ran before. Throws `not_found` where nobody knows it. */
   resume(

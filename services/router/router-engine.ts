@@ -6,7 +6,7 @@ import type { RouterOptions, ServiceDeps } from '../../lib/config/service.js'
 import { VERSION } from '../../lib/config/version.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
-import { systemFingerprint } from '../../lib/model/fingerprint.js'
+import { fingerprintParts, systemFingerprint } from '../../lib/model/fingerprint.js'
 import type { RouterMetrics } from '../../lib/tracing/metrics.js'
 import type { CostSummary } from './cost-model.js'
 import { describeCost } from './cost-status.js'
@@ -83,6 +83,8 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     version: VERSION,
     model,
     fingerprint,
+    fingerprintParts: () =>
+      fingerprintParts(checkpoint, options.limits.model.weights, options.deviceClass(), options.limits.acceptance),
     generate: desk.generate,
     resume: desk.resume,
     cancel: desk.cancel,

@@ -51,6 +51,21 @@ describe('the gRPC door', function () {
     assert.ok(server.processes.some(({ role }) => role === 'expert-worker'))
   })
 
+  it('tells what its fingerprint is made of, the same at both doors', async () => {
+    const { fingerprint, fingerprintParts } = await client.serverInfo()
+    const version = (await (await fetch(`${cluster.router.http}/version`)).json()) as Record<string, unknown> // an object
+    assert.deepEqual([version.fingerprint, version.fingerprint_parts], [fingerprint, fingerprintParts])
+    assert.deepEqual(Object.keys(fingerprintParts).sort(), [
+      'acceptance',
+      'checkpoint',
+      'device_class',
+      'kv',
+      'sampler',
+      'weights',
+    ])
+    assert.equal(fingerprintParts.weights, 'int8')
+  })
+
   it('returns the drawn seed, and that seed gives the same answer', async () => {
     const request: GenerateRequest = { text: 'export class ', sampling: { temperature: 1, maxTokens: 24 } }
     const drawn = await client.complete(request)

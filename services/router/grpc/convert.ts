@@ -11,6 +11,7 @@ import type {
   PromptInput,
   SamplingInput,
 } from '../engine.js'
+import { snakeCase } from '../snake-case.js'
 import { treeFields } from '../tree-fields.js'
 import { MAX_CHOICES } from '../validate.js'
 
@@ -242,6 +243,7 @@ export function toServerInfo(engine: InferenceEngine): Record<string, unknown> {
   return {
     version: engine.version,
     fingerprint: status.fingerprint,
+    fingerprint_parts: snakeCase(engine.fingerprintParts()),
     epoch: status.epoch,
     ready: engine.isReady(),
     processes: status.processes.map(({ role, id, pid, state, deviceClass }) => ({

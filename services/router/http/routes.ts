@@ -9,6 +9,7 @@ import { unknownRequest } from '../requests.js'
 import { MAX_CHOICES } from '../validate.js'
 import { answerChat, answerCompletions, answerRest } from './generation.js'
 import { parseBody, refuse } from './schemas.js'
+import { snakeCase } from '../snake-case.js'
 
 export interface Route {
   readonly method: string
@@ -105,7 +106,11 @@ const ROUTES: readonly Route[] = [
     path: /^\/version$/,
     isOpen: true,
     answer: ({ engine, response }) =>
-      sendJson(response, { version: engine.version, fingerprint: engine.fingerprint() }),
+      sendJson(response, {
+        version: engine.version,
+        fingerprint: engine.fingerprint(),
+        fingerprint_parts: snakeCase(engine.fingerprintParts()),
+      }),
   },
   {
     method: 'GET',

@@ -149,6 +149,14 @@ export function createScriptedEngine(): ScriptedEngine {
       hasChatTemplate: true,
     },
     fingerprint: () => 'bny-0',
+    fingerprintParts: () => ({
+      checkpoint: '0',
+      weights: 'int8',
+      kv: 'f32',
+      deviceClass: 'toy',
+      sampler: 'toy-1',
+      acceptance: 'exact',
+    }),
     generate: (input, options) => play(input, options),
     resume: ({ requestId, held }, options) =>
       play({ requestId, prompt: { kind: 'tokens', tokens: [] }, sampling: {} }, options, held),
