@@ -64,6 +64,7 @@ export interface TraceRequest {
   readonly session?: string
   readonly delayMs?: number
   readonly model?: string
+  readonly durationMs?: number // from arrival to the answer's end, when it was recorded
   readonly recorded?: RecordedAnswer
 }
 

@@ -64,6 +64,7 @@ export const banyan: TraceFormat = {
           ...(record.choices.length > 0 && {
             outputTokens: Math.max(...record.choices.map(({ numTokens }) => numTokens)),
           }),
+          durationMs: record.endMs,
           sampling: samplingOf(record.params),
           ...(record.session !== undefined && { session: record.session }),
           ...(record.model !== '' && { model: record.model }),

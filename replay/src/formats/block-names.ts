@@ -3,7 +3,7 @@
 
 import { createHash } from 'node:crypto'
 import { BadItem } from './format.js'
-import { shown } from './fields.js'
+import { INTEGER_MARK, shown } from './fields.js'
 
 const DIGITS = 16
 const MAX_ID = 2n ** 64n
@@ -14,7 +14,7 @@ const hashName = (text: string): string => createHash('sha256').update(text).dig
 export function blockNames(field: string, ids: readonly unknown[]): string[] {
   return ids.map((id) => {
     if (typeof id === 'number' && Number.isInteger(id)) return ofInteger(BigInt(id))
-    if (typeof id === 'string' && /^-?\d{1,20}$/.test(id)) return ofInteger(BigInt(id))
+    if (typeof id === 'string' && id.startsWith(INTEGER_MARK)) return ofInteger(BigInt(id.slice(INTEGER_MARK.length)))
     if (typeof id === 'string' && /^[0-9a-f]{16}$/.test(id)) return id
     if (typeof id === 'string') return hashName(id)
     throw new BadItem(`${field}: want whole numbers or texts, found ${shown(id)}`)

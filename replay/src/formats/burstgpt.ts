@@ -47,7 +47,8 @@ function createReader(): Reader {
     const session = cell('Session ID')
     const elapsed = cell('Elapsed time')
     const before = session ? endMs.get(session) : undefined
-    if (session && elapsed) endMs.set(session, timeMs + seconds('Elapsed time', elapsed))
+    const durationMs = elapsed ? seconds('Elapsed time', elapsed) : undefined
+    if (session && durationMs !== undefined) endMs.set(session, timeMs + durationMs)
     return [
       {
         timeMs,
@@ -56,6 +57,7 @@ function createReader(): Reader {
         sampling: {},
         ...(model && { model }),
         ...(session && { session }),
+        ...(durationMs !== undefined && { durationMs }),
         ...(before !== undefined && { delayMs: Math.max(0, timeMs - before) }),
       },
     ]

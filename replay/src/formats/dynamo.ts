@@ -43,6 +43,7 @@ function createReader(): Reader {
     const session = optionalId(context, 'trajectory_id') ?? optionalId(context, 'session_id')
     const model = optionalText(request, 'model')
     const outputTokens = optionalCount(request, 'output_tokens')
+    const durationMs = optionalTime(request, 'total_time_ms')
     return [
       {
         id: optionalId(request, 'request_id'),
@@ -50,6 +51,7 @@ function createReader(): Reader {
         prompt,
         ...(outputTokens !== undefined && { outputTokens }),
         sampling: {},
+        ...(durationMs !== undefined && { durationMs }),
         ...(session !== undefined && { session }),
         ...(model !== undefined && { model }),
       },

@@ -20,7 +20,9 @@ export function shown(value: unknown): string {
 const wrong = (name: string, wanted: string, found: unknown): BadItem =>
   new BadItem(`${name}: want ${wanted}, found ${shown(found)}`)
 
-/** Hash ids go up to 2^64 - 1; as numbers they would lose digits, so they are read as text. */
+/** Hash ids go up to 2^64 - 1; as numbers they would lose digits, so they are read as text with this mark. */
+export const INTEGER_MARK = 'uint64:'
+
 const HASH_LISTS = /"(hash_ids|input_sequence_hashes)"\s*:\s*\[([^\][]*)\]/g
 const BIG = /(?<![\w".-])\d{16,}(?![\w".])/g
 
@@ -32,7 +34,10 @@ export function parseRow({ text }: Item): Row {
 }
 
 export function parseJson(text: string): unknown {
-  const exact = text.replace(HASH_LISTS, (_, name: string, list: string) => `"${name}":[${list.replace(BIG, '"$&"')}]`)
+  const exact = text.replace(
+    HASH_LISTS,
+    (_, name: string, list: string) => `"${name}":[${list.replace(BIG, `"${INTEGER_MARK}$&"`)}]`,
+  )
   try {
     return JSON.parse(exact)
   } catch {

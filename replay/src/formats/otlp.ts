@@ -73,6 +73,7 @@ function toRequest(span: Span): RawRequest | undefined {
     ...(outputTokens !== undefined && { outputTokens }),
     ...(typeof outputText === 'string' && { outputText }),
     sampling: samplingOf(attributes),
+    durationMs: Math.max(0, Math.round((span.endMs - span.startMs) * 1000) / 1000),
     ...(session !== undefined && { session }),
     ...(typeof model === 'string' && { model }),
     ...(recorded !== undefined && { recorded }),
