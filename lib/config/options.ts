@@ -69,6 +69,8 @@ export const routerOptions = (config: ClusterConfig): RouterOptions => ({
   prefixCache: config.prefixCache === 'on',
   maxRunning: config.maxRunning,
   maxWaiting: config.maxWaiting,
+  traceDir: config.traceDir,
+  traceContent: config.traceContent,
 })
 
 /** How a process gets on the bus: its name there, and the place where its replies arrive. */

@@ -8,7 +8,6 @@
 
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
-import { join } from 'node:path'
 import { systemClock, systemRandom } from '../actor/clock.js'
 import { createActorSystem } from '../actor/system.js'
 import { ClusterError } from '../errors.js'
@@ -160,7 +159,7 @@ export function tracingOptions(config: ClusterConfig, id: string, pid: number) {
     instanceId: id,
     version: VERSION,
     endpoint: config.otelEndpoint,
-    spanFile: config.traceDir === undefined ? undefined : join(config.traceDir, `spans-${id}-${pid}.jsonl`),
+    spanFiles: config.traceDir === undefined ? undefined : { folder: config.traceDir, name: `spans-${id}-${pid}` },
     sampler: config.otelSampler,
     samplerArg: config.otelSamplerArg,
   }

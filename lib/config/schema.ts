@@ -88,6 +88,7 @@ export const configSchema = z.object({
   maxRunning: whole(1, 4096),
   maxWaiting: whole(1, 1_000_000),
   traceDir: text.optional(),
+  traceContent: z.enum(['ids', 'text', 'hash']).optional(),
   journal: text,
   readyFile: text.optional(),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),

@@ -92,6 +92,8 @@ export interface RouterOptions {
   readonly prefixCache: boolean
   readonly maxRunning: number // sequences per attention worker
   readonly maxWaiting: number // sequences, all workers
+  readonly traceDir?: string | undefined // where ended requests are recorded
+  readonly traceContent?: 'ids' | 'text' | 'hash' | undefined // what records and spans may say of texts, where somebody said so
 }
 
 /** A started service. `drain` finishes what was accepted and refuses the rest; `stop` leaves at once. */

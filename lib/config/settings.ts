@@ -2,6 +2,7 @@
 
 import { count, DOOR_SETTINGS } from './door-settings.js'
 import { DRAFT_SOURCES, type SettingName } from './schema.js'
+import { TRACE_SETTINGS } from './trace-settings.js'
 
 export interface Setting {
   readonly wants: string // completes "want …"
@@ -207,12 +208,7 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     value: 'N',
     env: 'BANYAN_MAX_WAITING',
   },
-  traceDir: {
-    wants: 'the path of a folder',
-    help: 'write spans to DIR/spans-*.jsonl (OTLP JSON)',
-    value: 'DIR',
-    env: 'BANYAN_TRACE_DIR',
-  },
+  ...TRACE_SETTINGS,
   journal: {
     wants: 'the path of a folder, auto or off',
     help: 'keep accepted requests in DIR, so that they outlive their router and the cluster; or auto, off',
@@ -229,22 +225,6 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     wants: 'trace, debug, info, warn, error, fatal or silent',
     help: 'least level of log lines',
     env: 'LOG_LEVEL',
-  },
-  otelEndpoint: {
-    wants: 'an http(s) URL',
-    help: 'OpenTelemetry collector; tracing is off without',
-    env: 'OTEL_EXPORTER_OTLP_ENDPOINT',
-  },
-  otelServiceName: { wants: 'a name', help: 'service.name of the spans', env: 'OTEL_SERVICE_NAME' },
-  otelSampler: {
-    wants: 'always_on, always_off, traceidratio or parentbased_ with one of these',
-    help: 'which traces are kept',
-    env: 'OTEL_TRACES_SAMPLER',
-  },
-  otelSamplerArg: {
-    wants: 'a number from 0 to 1',
-    help: 'share of traces for the ratio samplers',
-    env: 'OTEL_TRACES_SAMPLER_ARG',
   },
 }
 

@@ -3,10 +3,7 @@
 import { ExportResultCode, type ExportResult } from '@opentelemetry/core'
 import type { AttributeValue, Attributes, HrTime } from '@opentelemetry/api'
 import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace-base'
-import { appendFile, mkdir } from 'node:fs/promises'
-import { dirname } from 'node:path'
-
-const FILE_MODE = 0o600 // spans may name requests: for their owner only
+import type { LineFile } from './line-file.js'
 
 const NANOS_PER_SECOND = 1_000_000_000n
 
@@ -58,25 +55,14 @@ export function toExportRequest(spans: readonly ReadableSpan[]): object {
   return { resourceSpans: [{ resource, scopeSpans: [{ scope, spans: spans.map(toJson) }] }] }
 }
 
-/** Appends each batch as one line; the file and its folder are made at the first. */
-export function createSpanFileExporter(file: string): SpanExporter {
-  let written: Promise<void> = mkdir(dirname(file), { recursive: true }).then(() => undefined)
-  const append = (spans: readonly ReadableSpan[]): Promise<void> => {
-    const line = `${JSON.stringify(toExportRequest(spans))}\n`
-    const write = written.then(() => appendFile(file, line, { mode: FILE_MODE }))
-    written = write.catch(() => undefined) // this batch's failure is reported below; the next one tries again
-    return write
-  }
+/** Writes each batch as one line. */
+export function createSpanFileExporter(file: LineFile): SpanExporter {
   return {
     export: (spans, done: (result: ExportResult) => void) => {
-      if (spans.length === 0) return done({ code: ExportResultCode.SUCCESS })
-      append(spans).then(
-        () => done({ code: ExportResultCode.SUCCESS }),
-        (error: unknown) =>
-          done({ code: ExportResultCode.FAILED, error: error instanceof Error ? error : new Error(String(error)) }),
-      )
+      const isTaken = spans.length === 0 || file.add(JSON.stringify(toExportRequest(spans)))
+      done({ code: isTaken ? ExportResultCode.SUCCESS : ExportResultCode.FAILED })
     },
-    forceFlush: () => written,
-    shutdown: () => written,
+    forceFlush: () => file.flush(),
+    shutdown: () => file.close(),
   }
 }

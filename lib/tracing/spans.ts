@@ -1,10 +1,20 @@
 // Spans around the hops of a token: request, step, expert call. The trace context travels in the frame's envelope as a
 // W3C `traceparent`.
 
-import { SpanStatusCode, TraceFlags, context, trace, type Context, type Span, type Tracer } from '@opentelemetry/api'
+import {
+  ROOT_CONTEXT,
+  SpanStatusCode,
+  TraceFlags,
+  trace,
+  type Context,
+  type Span,
+  type SpanContext,
+  type Tracer,
+} from '@opentelemetry/api'
 import { ClusterError } from '../errors.js'
 
-const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/
+/** Versions after 00 may add fields behind; ids of zeros alone name nothing. */
+const TRACEPARENT = /^(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
 
 /** The W3C header of a span, or undefined where nothing is recorded. */
 export function traceparentOf(span: Span): string | undefined {
@@ -15,10 +25,15 @@ export function traceparentOf(span: Span): string | undefined {
 
 /** A context whose parent is the remote span of the header; without a (valid) header a fresh root. */
 export function contextFrom(traceparent: string | undefined): Context {
-  const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent ?? '') ?? []
-  if (traceId === undefined || spanId === undefined) return context.active()
-  const traceFlags = Number.parseInt(flags ?? '00', 16) & TraceFlags.SAMPLED
-  return trace.setSpanContext(context.active(), { traceId, spanId, traceFlags, isRemote: true })
+  const parent = spanContextOf(traceparent)
+  return parent === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, parent)
+}
+
+/** What a header names; undefined without a (valid) one. */
+export function spanContextOf(traceparent: string | undefined): SpanContext | undefined {
+  const [, version, traceId, spanId, flags, rest] = TRACEPARENT.exec(traceparent ?? '') ?? []
+  if (traceId === undefined || spanId === undefined || (version === '00' && rest !== undefined)) return undefined
+  return { traceId, spanId, traceFlags: Number.parseInt(flags ?? '00', 16) & TraceFlags.SAMPLED, isRemote: true }
 }
 
 /** Runs an operation inside a span; a failure is recorded on it and thrown on. */

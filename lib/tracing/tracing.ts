@@ -15,6 +15,7 @@ import {
   type SpanExporter,
 } from '@opentelemetry/sdk-trace-base'
 import { within } from '../config/within.js'
+import { createLineFile, type LineFileOptions } from './line-file.js'
 import { createSpanFileExporter } from './otlp-json.js'
 
 const EXPORT_EVERY_MS = 1_000
@@ -33,7 +34,7 @@ export interface TracingOptions {
   readonly instanceId: string // e.g. 'expert-worker-0'
   readonly version: string
   readonly endpoint?: string | undefined // of an OTLP/HTTP collector, without /v1/traces
-  readonly spanFile?: string | undefined // OTLP JSON lines
+  readonly spanFiles?: Pick<LineFileOptions, 'folder' | 'name'> | undefined // OTLP JSON lines
   readonly sampler: SamplerName
   readonly samplerArg: number // share of traces, 0 … 1
 }
@@ -69,10 +70,10 @@ export function createTracing(options: TracingOptions): Tracing {
   }
 }
 
-function exportersOf({ endpoint, spanFile }: TracingOptions): readonly SpanExporter[] {
+function exportersOf({ endpoint, spanFiles }: TracingOptions): readonly SpanExporter[] {
   return [
     ...(endpoint === undefined ? [] : [new OTLPTraceExporter({ url: `${endpoint.replace(/\/+$/, '')}/v1/traces` })]),
-    ...(spanFile === undefined ? [] : [createSpanFileExporter(spanFile)]),
+    ...(spanFiles === undefined ? [] : [createSpanFileExporter(createLineFile(spanFiles))]),
   ]
 }
 

@@ -79,6 +79,31 @@ export const requestRecordSchema = z.object({
 export type RequestRecord = z.infer<typeof requestRecordSchema>
 export type RecordContent = RequestRecord['content']
 
+/** The record with no more in it than `content` allows, nor than it had before. */
+export function limitContent(record: RequestRecord, content: RecordContent): RequestRecord {
+  const level = lesserContent(content, record.content)
+  if (level === record.content) return record
+  const { ids, numTokens, cachedTokens, blockTokens, blockHashes } = record.prompt
+  const prompt = { numTokens, cachedTokens, blockTokens, blockHashes }
+  const { stop, ...params } = record.params
+  const withIds = level === 'ids'
+  return {
+    ...record,
+    content: level,
+    prompt: { ...prompt, ...(withIds && ids !== undefined && { ids }) },
+    params: { ...params, ...(withIds && stop !== undefined && { stop }) },
+    choices: record.choices.map(({ text: _, ids: own, ...choice }) => ({
+      ...choice,
+      ...(withIds && own !== undefined && { ids: own }),
+    })),
+  }
+}
+
+const LEVELS: readonly RecordContent[] = ['hash', 'ids', 'text'] // each has what the one before has, and more
+
+export const lesserContent = (a: RecordContent, b: RecordContent): RecordContent =>
+  LEVELS.indexOf(a) < LEVELS.indexOf(b) ? a : b
+
 const HASH_DIGITS = 16
 
 const bytesOf = (tokens: readonly number[]): Buffer => {

@@ -8,7 +8,9 @@
 //       with `already_exists`.
 
 import type { FingerprintParts } from '../../lib/model/fingerprint.js'
+import type { RequestRecord as TrafficRecord } from '../../lib/traffic/request-record.js'
 import type { WantedSizes } from '../../lib/wire/sizes.js'
+import type { FeedOptions } from './capture/record-feed.js'
 
 /** Sampling fields as a client may send them; every one is optional and checked by the engine (`invalid_argument`). */
 export interface SamplingInput {
@@ -53,6 +55,8 @@ export interface GenerateInput {
   readonly returnTrees?: boolean | undefined // chunks carry the token tree of their step
   readonly tenant?: string | undefined // the API key's name
   readonly door?: string | undefined // how the answer is written when it is resumed over HTTP
+  readonly session?: string | undefined // of which it is a turn, for its record
+  readonly traceparent?: string | undefined // W3C, of the caller's span
   readonly priority?: Priority | undefined // absent: normal
 }
 
@@ -223,6 +227,8 @@ export interface InferenceEngine {
   /** Whether the request was still running; undefined where nobody knows it. */
   cancel(requestId: string, tenant: string): Promise<boolean | undefined>
   lookup(requestId: string, tenant: string): Promise<RequestState | undefined>
+  /** The records of the tenant's requests that end here from now on. */
+  records(options: FeedOptions): AsyncIterable<TrafficRecord>
   status(): ClusterStatus
   /** Asks for other sizes of the cluster; returns those that hold from now on, and does not wait for them. */
   scale(wanted: WantedSizes): Promise<WantedSizes>

@@ -24,6 +24,7 @@ import { protoFolder } from './grpc/proto-folder.js'
 import { withCompleteDescriptors } from './grpc/reflection-descriptors.js'
 import { retryAfterMs, shortened, statusDetails, STATUS } from './grpc/rich-errors.js'
 import { callerOf, createRateLimits } from './rate-limits.js'
+import { sessionName } from './session-name.js'
 import type { TlsSource } from './tls-source.js'
 
 const SERVICE = 'banyan.v1.InferenceService'
@@ -72,7 +73,9 @@ export async function startGrpcServer(options: DoorOptions): Promise<GrpcServer>
       void stream(call, { keys, logger }, (request, tenant, options) => {
         const caller = callerOf(tenant, addressOf(call))
         rates.takeRequest(caller)
-        return rates.metered(engine, caller).generate(toGenerateInput(request, tenant), options)
+        return rates
+          .metered(engine, caller)
+          .generate({ ...toGenerateInput(request, tenant), ...describeCall(call.metadata) }, options)
       }),
     Resume: (call: Call<WireResumeRequest>) =>
       void stream(call, { keys, logger }, ({ request_id: requestId, offsets }, tenant, options) =>
@@ -160,6 +163,13 @@ function tenantOf(metadata: grpc.Metadata, keys: ApiKeys): string {
   const [authorization] = metadata.get('authorization')
   const [key] = metadata.get('x-api-key')
   return keys.check(authorization?.toString() ?? (key === undefined ? undefined : `Bearer ${key.toString()}`))
+}
+
+/** Of which conversation and which trace a call is part. */
+function describeCall(metadata: grpc.Metadata) {
+  const [session] = metadata.get('x-session-id')
+  const [traceparent] = metadata.get('traceparent')
+  return { session: sessionName(session?.toString()), traceparent: traceparent?.toString() }
 }
 
 /** '127.0.0.1:4711' → '127.0.0.1' */

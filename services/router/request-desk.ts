@@ -1,7 +1,6 @@
 // What a client may do with requests: begin one, go on reading one, end one, look at one. Any router answers for any
 // request: what it does not have itself the journal knows.
 
-import type { Attributes } from '@opentelemetry/api'
 import type { ActorDefinition, Random } from '../../lib/actor/actor.js'
 import { randomHex } from '../../lib/actor/random-id.js'
 import type { RouterOptions, ServiceDeps } from '../../lib/config/service.js'
@@ -11,6 +10,8 @@ import type { RouterMetrics } from '../../lib/tracing/metrics.js'
 import { traceparentOf } from '../../lib/tracing/spans.js'
 import { createMemoryStore } from '../../lib/transport/memory-store.js'
 import { createAdmission, type Applicant } from './admission.js'
+import type { Recorder } from './capture/recorder.js'
+import type { RequestSpans } from './capture/request-span.js'
 import type { SequenceMaker } from './create-sequences.js'
 import type {
   GenerateEvent,
@@ -48,6 +49,8 @@ export interface RequestDeskOptions {
   readonly limits: RouterOptions
   readonly workers: AttentionWorkers
   readonly metrics: RouterMetrics
+  readonly recorder: Recorder
+  readonly spans: RequestSpans
   readonly fingerprint: () => string
   /** Throws where this router serves nobody now. */
   readonly checkServing: () => void
@@ -60,7 +63,7 @@ export interface RequestDesk extends Pick<InferenceEngine, 'generate' | 'resume'
 }
 
 export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
-  const { deps, checkpoint, model, workers, metrics } = options
+  const { deps, checkpoint, model, workers, metrics, recorder, spans } = options
   const { clock, random } = deps.system
   const journal = createJournal(deps.records ?? createMemoryStore())
   const requests = createRequests({
@@ -71,6 +74,10 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
       void journal.forget(record.journaled.entry).catch(() => undefined) // it expires there by itself
     },
     onResume: () => workers.kick(),
+    onEnded: (record) => {
+      recorder.ended(record)
+      spans.end(record)
+    },
   })
   const admission = createAdmission({ backlog: workers, maxWaiting: options.limits.maxWaiting, clock })
   const maker: SequenceMaker = {
@@ -125,16 +132,10 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     defaults: checkpoint.defaults,
   })
 
-  const open = (name: RequestName, attributes: Attributes): RequestRecord => {
+  const open = (name: RequestName, about: { isChat: boolean; parent?: string | undefined }): RequestRecord => {
     const record = requests.open(name)
-    record.span = deps.tracer.startSpan(`generate ${model.id}`, {
-      attributes: {
-        'gen_ai.operation.name': 'text_completion',
-        'gen_ai.request.model': model.id,
-        'gen_ai.response.id': name.id,
-        ...attributes,
-      },
-    })
+    recorder.began(record)
+    record.span = spans.start({ id: name.id, ...about })
     record.traceparent = traceparentOf(record.span)
     return record
   }
@@ -156,16 +157,16 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
   }
 
   const start = (input: GenerateInput, name: RequestName, charge: GenerateOptions['charge']): RequestRecord => {
+    const arrivedMs = clock.monotonicMs()
     const { request, applicant } = admit(input, name)
     charge?.(request.prompt.length + request.n * request.maxTokens)
-    const record = open(name, {
-      'gen_ai.request.choice.count': request.n,
-      'gen_ai.usage.input_tokens': request.prompt.length,
-    })
+    const { door, session, traceparent: parent } = input
+    const isChat = input.prompt.kind === 'chat'
+    const record = open({ ...name, waitedMs: clock.monotonicMs() - arrivedMs }, { isChat, parent })
     metrics.requestAccepted(request.prompt.length)
     const { deadlineMs } = name
     admission.note(applicant, () => record.sequences.length > 0 || record.runsAt !== undefined || record.log.isClosed)
-    void life.begin(record, request, { deadlineMs, fingerprint: options.fingerprint(), door: input.door })
+    void life.begin(record, request, { deadlineMs, fingerprint: options.fingerprint(), door, session })
     return record
   }
 
@@ -203,7 +204,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     const name = { id, tenant, bodyHash, deadlineMs }
     const found = requests.find(name, bodyHash) // somebody else may have asked meanwhile
     if (found !== undefined) return found
-    const record = open(name, {})
+    const record = open(name, { isChat: entry.record.door === 'chat' })
     void life.adopt(record, { isAskedAgain: false })
     return record
   }

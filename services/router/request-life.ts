@@ -44,6 +44,7 @@ export interface NewRequest {
   readonly deadlineMs: number | undefined
   readonly fingerprint: string
   readonly door: string | undefined
+  readonly session?: string | undefined
 }
 
 export interface AdoptOptions {
@@ -79,6 +80,7 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
 
   const begin: RequestLife['begin'] = async (record, request, about) => {
     record.numChoices = request.n
+    record.accepted = { request, fingerprint: about.fingerprint, session: about.session }
     try {
       run(record, await journal.accept(describeRequest(record, request, { ...about, owner: nextOwner(), clock })))
     } catch (error) {
@@ -89,6 +91,7 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
   }
 
   const adopt: RequestLife['adopt'] = async (record, adoptOptions) => {
+    record.accepted = undefined
     let giveUpMs = clock.monotonicMs() + RECOVERY_MS
     const renew = (): void => void (giveUpMs = clock.monotonicMs() + RECOVERY_MS)
     let isAskedAgain = adoptOptions.isAskedAgain
@@ -119,6 +122,7 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
     const { owner, state, request, bodyHash } = entry.record
     checkBody(record.id, bodyHash, record.bodyHash)
     record.numChoices = request.n
+    record.timeline.arrivedAt(entry.record.createdUnixMs)
     const mayRunThere = (state === 'running' || state === 'finished') && owner.incarnation !== incarnation
     if (mayRunThere && (gone === undefined || !isSameOwner(gone, owner))) {
       return (await passOn(record, owner, renew)) ? undefined : owner
@@ -140,7 +144,7 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
     const outputs = hasFailed ? [] : entry.record.outputs
     const claimed = await journal.change(entry, { owner: nextOwner(), state: 'running', error: undefined, outputs })
     if (state === 'running') options.logger.warn({ request: record.id, from: owner.router }, 'request taken over')
-    run(record, claimed)
+    run(record, claimed, state === 'finished')
     return undefined
   }
 
@@ -169,8 +173,8 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
     }
   }
 
-  /** Runs a request that this router owns, from the tokens that the journal has. */
-  const run = (record: RequestRecord, entry: JournalEntry): void => {
+  /** Runs a request that this router owns, from the tokens that the journal has; one that had ended is given again. */
+  const run = (record: RequestRecord, entry: JournalEntry, hasEnded = false): void => {
     if (record.log.isClosed) {
       // The client left or cancelled, or its deadline passed, while the journal was written.
       const { error } = record.log
@@ -178,6 +182,8 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
       return
     }
     const request = readRequest(entry.record)
+    const { fingerprint, session } = entry.record
+    if (!hasEnded) record.accepted = { request, fingerprint, session } // else its end was told
     record.serial = entry.record.owner.run
     record.numChoices = record.numOpen = request.n
     record.log.append(accepted(entry.record, request, options.model))
@@ -221,7 +227,7 @@ interface Acceptance extends NewRequest {
 function describeRequest(
   { id, tenant, bodyHash }: RequestRecord,
   { prompt, sampling, stop, ...request }: ValidRequest,
-  { deadlineMs, fingerprint, door, owner, clock }: Acceptance,
+  { deadlineMs, fingerprint, door, session, owner, clock }: Acceptance,
 ): JournalRecord {
   return {
     version: 1,
@@ -232,6 +238,7 @@ function describeRequest(
     ...(deadlineMs !== undefined && { deadlineMs }),
     fingerprint,
     ...(door !== undefined && { door }),
+    ...(session !== undefined && { session }),
     owner,
     state: 'running',
     request: { ...request, prompt: packTokens(prompt), stop: [...stop], sampling: samplingMessage(sampling) },

@@ -42,7 +42,8 @@ export interface RequestLog {
   onAbandoned(listener: () => void): void
 }
 
-export function createRequestLog(): RequestLog {
+/** `onChunk` sees every chunk that is news. */
+export function createRequestLog(onChunk: (chunk: ChunkEvent) => void = () => undefined): RequestLog {
   let events: GenerateEvent[] = []
   const wakers = new Set<() => void>()
   let isClosed = false
@@ -129,7 +130,10 @@ export function createRequestLog(): RequestLog {
       if (isClosed) return
       const news = event.kind === 'chunk' ? beyond(event, held) : isNew(event) ? event : undefined
       if (news === undefined) return
-      if (news.kind === 'chunk') held[news.choice] = news.offset + news.tokenIds.length
+      if (news.kind === 'chunk') {
+        held[news.choice] = news.offset + news.tokenIds.length
+        onChunk(news)
+      }
       events.push(news)
       const size = bytesOf(news)
       unreadBytes += size

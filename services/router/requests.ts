@@ -5,25 +5,36 @@
 //   I5  Running and waiting sequences are bounded; above the bound a request is refused at the door, retryable.
 //   R3  A request id that is known is joined, never run twice; with another body it is refused.
 
-import { SpanStatusCode, type Span } from '@opentelemetry/api'
+import type { Span } from '@opentelemetry/api'
 import { createHash } from 'node:crypto'
 import type { Clock } from '../../lib/actor/actor.js'
 import { ClusterError } from '../../lib/errors.js'
+import { createTimeline, type Timeline } from './capture/timeline.js'
 import type { GenerateInput, RequestState } from './engine.js'
 import { requestKey, type JournalRecord, type Owner } from './journal.js'
 import type { JournaledRun } from './journaled-run.js'
 import { createRequestLog, type RequestLog } from './request-log.js'
 import type { Sequence } from './sequence.js'
 import { watchReader } from './slow-reader.js'
+import type { ValidRequest } from './validate.js'
 
 const KEEP_FINISHED = 512
 const KEEP_BYTES = 128 * 2 ** 20 // of what they yielded
+
+/** What was accepted, and what its answer is a function of. */
+export interface AcceptedRequest {
+  readonly request: ValidRequest
+  readonly fingerprint: string
+  readonly session: string | undefined
+}
 
 export interface RequestRecord {
   readonly id: string
   readonly tenant: string
   readonly bodyHash: string
   readonly log: RequestLog
+  readonly timeline: Timeline
+  accepted: AcceptedRequest | undefined // while it runs here, and after
   serial: number // of its present run
   sequences: readonly Sequence[] // that run here
   journaled: JournaledRun | undefined // while it runs here
@@ -42,6 +53,7 @@ export interface RequestName {
   readonly tenant: string
   readonly bodyHash: string
   readonly deadlineMs: number | undefined
+  readonly waitedMs?: number | undefined // since it arrived
 }
 
 export interface Requests {
@@ -66,13 +78,15 @@ export interface RequestsOptions {
   readonly clock: Clock
   readonly cancelSequences: (sequences: readonly Sequence[]) => void
   readonly onForgotten: (record: RequestRecord) => void
+  /** It has ended, for this router. */
+  readonly onEnded?: ((record: RequestRecord) => void) | undefined
   /** A reader has caught up whose sequences were paused. */
   readonly onResume: () => void
 }
 
-/** Identity of a request's body: everything but its id. */
+/** Identity of a request's body: everything but its id and what only describes the call. */
 export function hashBody(input: GenerateInput): string {
-  const body = { ...input, requestId: undefined }
+  const body = { ...input, requestId: undefined, session: undefined, traceparent: undefined }
   const plain = JSON.stringify(body, (_key, value: unknown) => {
     if (typeof value === 'bigint') return value.toString()
     return value instanceof Map ? [...(value as Map<unknown, unknown>)] : value // Maps have no JSON form of their own
@@ -80,7 +94,8 @@ export function hashBody(input: GenerateInput): string {
   return createHash('sha256').update(plain).digest('hex')
 }
 
-export function createRequests({ clock, cancelSequences, onForgotten, onResume }: RequestsOptions): Requests {
+export function createRequests(options: RequestsOptions): Requests {
+  const { clock, cancelSequences, onForgotten, onResume } = options
   const records = new Map<string, RequestRecord>()
   const open = new Set<RequestRecord>()
   const idle = new Set<() => void>()
@@ -91,8 +106,7 @@ export function createRequests({ clock, cancelSequences, onForgotten, onResume }
     record.outcome = outcome
     record.cancelDeadline()
     record.log.close(error)
-    if (error !== undefined) record.span?.setStatus({ code: SpanStatusCode.ERROR, message: error.message })
-    record.span?.end()
+    options.onEnded?.(record)
     keptBytes += record.log.numBytes
     evict()
     if (open.size === 0) for (const wake of [...idle]) wake()
@@ -136,13 +150,16 @@ export function createRequests({ clock, cancelSequences, onForgotten, onResume }
       if (record !== undefined && isOver) forget(key, record)
       return isOver ? undefined : record
     },
-    open: ({ id, tenant, bodyHash, deadlineMs }) => {
-      const log = createRequestLog()
+    open: ({ id, tenant, bodyHash, deadlineMs, waitedMs }) => {
+      const timeline = createTimeline(clock, waitedMs)
+      const log = createRequestLog(({ choice, tokenIds }) => timeline.chunk(choice, tokenIds.length))
       const record: RequestRecord = {
         id,
         tenant,
         bodyHash,
         log,
+        timeline,
+        accepted: undefined,
         serial: 0,
         sequences: [],
         journaled: undefined,

@@ -9,6 +9,7 @@ import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import { fingerprintParts, systemFingerprint } from '../../lib/model/fingerprint.js'
 import type { RouterMetrics } from '../../lib/tracing/metrics.js'
 import type { CostSummary } from './cost-model.js'
+import { openCapture } from './capture/open-capture.js'
 import { describeCost } from './cost-status.js'
 import type { InferenceEngine } from './engine.js'
 import type { Membership } from './membership.js'
@@ -38,8 +39,8 @@ export interface RouterEngine extends InferenceEngine {
   readonly requestActor: ActorDefinition
   /** Refuses new requests and waits for the running ones, at most `timeoutMs`. */
   drain(timeoutMs: number): Promise<void>
-  /** Ends what still runs with an error that sends its readers to another router. */
-  stop(): void
+  /** Ends what still runs with an error that sends its readers to another router; resolves when its records are written. */
+  stop(): Promise<void>
 }
 
 export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
@@ -68,7 +69,9 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     }
   }
 
+  const capture = openCapture(deps, options.limits, checkpoint, model)
   const desk = createRequestDesk({
+    ...capture,
     deps,
     checkpoint,
     model,
@@ -89,6 +92,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     resume: desk.resume,
     cancel: desk.cancel,
     lookup: desk.lookup,
+    records: (feed) => capture.recorder.listen(feed),
     requestActor: desk.actor,
     status: () => ({
       model: model.id,
@@ -123,6 +127,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
       isDraining = true
       desk.leave()
       workers.stop()
+      return capture.recorder.close()
     },
   }
 }

@@ -64,8 +64,8 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
     core.setState('stopped')
     stopHealth()
     tls?.close()
-    engine.stop()
-    await Promise.all([http.stop(graceMs), grpc.stop(graceMs)])
+    const recorded = engine.stop()
+    await Promise.all([http.stop(graceMs), grpc.stop(graceMs), recorded])
     await core.stop()
   }
 
@@ -223,14 +223,14 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     engine,
     setState,
     stop: async () => {
-      engine.stop()
+      const recorded = engine.stop()
       costs.close()
       placement.stop()
       stopProbes()
       stalls.stop()
       stopListening()
       heartbeat.stop()
-      await Promise.all([actor.stop(), requestActor.stop(), pings.stop()])
+      await Promise.all([actor.stop(), requestActor.stop(), pings.stop(), recorded])
       checkpoint.close()
     },
   }

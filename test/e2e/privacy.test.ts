@@ -17,7 +17,18 @@ describe('prompt text', function () {
 
   it('is in no log line, span, metric or status, also of requests that fail', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'banyan-privacy-'))
-    const flags = ['--transport', 'nats', '--experts', '2', '--trace-dir', folder, '--api-key', KEY]
+    const flags = [
+      '--transport',
+      'nats',
+      '--experts',
+      '2',
+      '--trace-dir',
+      folder,
+      '--trace-content',
+      'hash',
+      '--api-key',
+      KEY,
+    ]
     const cluster = await upCli(flags, { env: { LOG_LEVEL: 'trace' } })
     const { http, grpc } = cluster.ready
     const headers = { authorization: `Bearer ${KEY}` }
@@ -72,7 +83,8 @@ describe('prompt text', function () {
     const files = readdirSync(folder)
     for (const file of files) seen[file] = readFileSync(join(folder, file), 'utf8')
     assert.ok(
-      files.some((file) => file.startsWith('spans-')) && /serving/.test(seen.stderr ?? ''),
+      ['spans-', 'requests-'].every((kind) => files.some((file) => file.startsWith(kind))) &&
+        /serving/.test(seen.stderr ?? ''),
       'there is something to look at',
     )
     for (const [where, text] of Object.entries(seen)) {

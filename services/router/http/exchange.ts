@@ -11,6 +11,8 @@ export interface Exchange {
   readonly params: readonly string[]
   readonly tenant: string
   readonly requestId: string | undefined
+  readonly session: string | undefined
+  readonly traceparent: string | undefined // as it came
   readonly signal: AbortSignal // aborted when the client leaves
   readonly body: () => Promise<unknown>
 }

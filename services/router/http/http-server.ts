@@ -11,6 +11,7 @@ import type { InferenceEngine } from '../engine.js'
 import { retryAfterMs } from '../grpc/rich-errors.js'
 import { errorBody, httpStatus } from './http-errors.js'
 import type { Exchange } from './exchange.js'
+import { sessionName } from '../session-name.js'
 import { callerOf, createRateLimits, type RateLimits } from '../rate-limits.js'
 import type { TlsContext } from '../tls-source.js'
 import { readJsonBody } from './read-body.js'
@@ -116,7 +117,8 @@ interface Door {
 async function handle(request: IncomingMessage, response: ServerResponse, door: Door): Promise<void> {
   const url = parseTarget(request.url ?? '/')
   const { route, params } = findRoute(request.method ?? 'GET', url.pathname)
-  const { authorization, 'x-api-key': apiKey, 'x-request-id': idHeader } = request.headers
+  const { authorization, 'x-api-key': apiKey, 'x-request-id': idHeader, 'x-session-id': session } = request.headers
+  const { traceparent } = request.headers
   const tenant = route.isOpen ? '' : door.keys.check(authorization ?? bearer(apiKey))
   const caller = callerOf(tenant, request.socket.remoteAddress)
   if (request.method === 'POST') door.rates.takeRequest(caller)
@@ -135,6 +137,8 @@ async function handle(request: IncomingMessage, response: ServerResponse, door: 
     params,
     tenant,
     requestId,
+    session: sessionName(single(session)),
+    traceparent: single(traceparent),
     signal: abort.signal,
     body,
   }
@@ -146,6 +150,9 @@ function parseTarget(target: string): URL {
   if (URL.canParse(url)) return new URL(url)
   throw new ClusterError('invalid_argument', `request target: want a path, got ${target}`)
 }
+
+const single = (header: string | string[] | undefined): string | undefined =>
+  typeof header === 'string' ? header : undefined
 
 const bearer = (key: string | string[] | undefined): string | undefined =>
   typeof key === 'string' ? `Bearer ${key}` : undefined

@@ -37,9 +37,11 @@ function priorityOf({ priority }: ChatBody | CompletionBody): Priority | undefin
 export interface RequestContext {
   readonly requestId: string | undefined
   readonly tenant: string
+  readonly session?: string | undefined
+  readonly traceparent?: string | undefined
 }
 
-export function chatInput(body: ChatBody, { requestId, tenant }: RequestContext): GenerateInput {
+export function chatInput(body: ChatBody, { requestId, tenant, session, traceparent }: RequestContext): GenerateInput {
   const messages = body.messages.map(({ role, content }) => ({
     role,
     content: typeof content === 'string' ? content : (content ?? []).map((part) => part.text).join(''),
@@ -55,12 +57,15 @@ export function chatInput(body: ChatBody, { requestId, tenant }: RequestContext)
     speculation: some(body.speculation),
     returnTrees: some(body.return_trees),
     door: 'chat',
+    session,
+    traceparent,
     priority: priorityOf(body),
   }
 }
 
 /** One request per prompt of the list; with several, each has an id of its own. */
-export function completionInputs(body: CompletionBody, { requestId, tenant }: RequestContext): GenerateInput[] {
+export function completionInputs(body: CompletionBody, context: RequestContext): GenerateInput[] {
+  const { requestId, tenant, session, traceparent } = context
   const prompts = promptsOf(body.prompt)
   return prompts.map((prompt, i) => ({
     requestId: requestId === undefined || prompts.length === 1 ? requestId : `${requestId}.${i}`,
@@ -73,6 +78,8 @@ export function completionInputs(body: CompletionBody, { requestId, tenant }: Re
     speculation: some(body.speculation),
     returnTrees: some(body.return_trees),
     door: 'completions',
+    session,
+    traceparent,
     priority: priorityOf(body),
   }))
 }

@@ -8,6 +8,7 @@ import { sendJson, type Exchange } from './exchange.js'
 import { unknownRequest } from '../requests.js'
 import { MAX_CHOICES } from '../validate.js'
 import { answerChat, answerCompletions, answerRest } from './generation.js'
+import { answerRecords } from './records.js'
 import { parseBody, refuse } from './schemas.js'
 import { snakeCase } from '../snake-case.js'
 
@@ -121,6 +122,7 @@ const ROUTES: readonly Route[] = [
     },
   },
   { method: 'GET', path: /^\/cluster$/, answer: ({ engine, response }) => sendJson(response, engine.status()) },
+  { method: 'GET', path: /^\/cluster\/records$/, answer: answerRecords },
   { method: 'POST', path: /^\/cluster\/scale$/, answer: answerScale },
   {
     method: 'POST',

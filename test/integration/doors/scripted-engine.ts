@@ -166,6 +166,7 @@ export function createScriptedEngine(): ScriptedEngine {
     },
     lookup: async (requestId) =>
       requestId === 'running' ? { requestId, state: 'running', choices: [{ tokenIds: [100], text: 'a' }] } : undefined,
+    records: async function* () {},
     status: () => ({
       model: 'demo',
       fingerprint: 'bny-0',

@@ -8,10 +8,12 @@ import type { Logger } from '../../../lib/config/service.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { openCheckpoint } from '../../../lib/model/checkpoint.js'
 import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
+import { requestRecordSchema, type RequestRecord as TrafficRecord } from '../../../lib/traffic/request-record.js'
 import { createLocalHub, createLocalTransport, type LocalHub } from '../../../lib/transport/local.js'
 import { createMemoryStore } from '../../../lib/transport/memory-store.js'
 import type { RecordStore } from '../../../lib/transport/record-store.js'
 import type { GenerateEvent } from '../../../services/router/engine.js'
+import { createRecorder } from '../../../services/router/capture/recorder.js'
 import { createJournal } from '../../../services/router/journal.js'
 import { createOtherRouters, requestActor } from '../../../services/router/other-routers.js'
 import { createRequestLife } from '../../../services/router/request-life.js'
@@ -33,6 +35,7 @@ const REQUEST: ValidRequest = {
   priority: 'normal',
   sampling: { ...NEUTRAL_SAMPLING, seed: 2n ** 63n + 1n, logitBias: [[4, -1.5]] },
 }
+const noFile = { flush: () => Promise.resolve(), close: () => Promise.resolve(), numDropped: 0 }
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
 /** The token that the model would give as the i-th. */
@@ -64,11 +67,22 @@ describe('where a request runs', function () {
     })
     const submitted: Sequence[] = []
     const withdrawn: Sequence[] = []
+    const recorded: TrafficRecord[] = []
+    const recorder = createRecorder({
+      clock: systemClock,
+      file: { ...noFile, add: (line) => recorded.push(requestRecordSchema.parse(JSON.parse(line))) > 0 },
+      content: undefined,
+      router: name,
+      model: 'demo',
+      eosTokenIds: [],
+      tokenizer: undefined,
+    })
     const requests = createRequests({
       clock: systemClock,
       cancelSequences: (sequences) => void withdrawn.push(...sequences),
       onForgotten: () => undefined,
       onResume: () => undefined,
+      onEnded: (record) => recorder.ended(record),
     })
     const incarnation = `${name}-1`
     const life = createRequestLife({
@@ -107,7 +121,7 @@ describe('where a request runs', function () {
       await life.begin(record, REQUEST, { deadlineMs: undefined, fingerprint, door: undefined })
       return record
     }
-    return { life, requests, submitted, withdrawn, open, begin }
+    return { life, requests, submitted, withdrawn, recorded, open, begin }
   }
 
   /** A step's tokens for a sequence, up to a number of output tokens in all. */
@@ -225,6 +239,18 @@ describe('where a request runs', function () {
     await eventually(() => b.submitted.length === 1, 'taken over')
     yieldUpTo(b.submitted[0], MAX_TOKENS)
     assert.deepEqual(await whole, tokens(0, MAX_TOKENS))
+    const [written, ...others] = b.recorded
+    const [choice] = written?.choices ?? []
+    assert.deepEqual([a.recorded, others], [[], []])
+    assert.deepEqual([choice?.ids, written?.params.seed], [tokens(0, MAX_TOKENS), REQUEST.sampling.seed.toString()])
+    assert.equal(
+      choice?.chunks.reduce((sum, [, count]) => sum + count, 0),
+      MAX_TOKENS,
+    )
+    assert.deepEqual(
+      choice.chunks.map(([ms]) => ms),
+      choice.chunks.map(([ms]) => ms).sort((x, y) => x - y),
+    )
   })
 
   it('that has ended is given again without a computation, text and all', async () => {
@@ -241,6 +267,7 @@ describe('where a request runs', function () {
       log.events.map((event) => (event.kind === 'chunk' ? event.text : '')).join('')
     assert.deepEqual([b.submitted, record.outcome, text(record)], [[], 'finished', text(first)])
     assert.deepEqual(record.log.held, [MAX_TOKENS])
+    assert.deepEqual([a.recorded.length, b.recorded.length], [1, 0])
   })
 
   it('that failed gives its error again, and runs anew where it is asked for again', async () => {

@@ -51,8 +51,9 @@ describe('tracing', () => {
   })
 
   it('writes spans as OTLP JSON lines that only their owner can read', async () => {
-    const spanFile = join(folder, 'deep', 'spans-attention-0.jsonl')
-    const { tracer, shutdown } = createTracing({ ...OPTIONS, spanFile })
+    const spanFiles = { folder: join(folder, 'deep'), name: 'spans-attention-0' }
+    const spanFile = join(folder, 'deep', 'spans-attention-0-1.jsonl')
+    const { tracer, shutdown } = createTracing({ ...OPTIONS, spanFiles })
     const step = tracer.startSpan(
       'step',
       { attributes: { rows: 3, share: 0.5, done: true, ids: ['a'] } },
@@ -76,8 +77,9 @@ describe('tracing', () => {
   })
 
   it('keeps a child in the trace of its parent', async () => {
-    const spanFile = join(folder, 'child.jsonl')
-    const { tracer, shutdown } = createTracing({ ...OPTIONS, spanFile })
+    const spanFiles = { folder, name: 'child' }
+    const spanFile = join(folder, 'child-1.jsonl')
+    const { tracer, shutdown } = createTracing({ ...OPTIONS, spanFiles })
     const parent = tracer.startSpan('step')
     tracer.startSpan('expert', {}, contextFrom(traceparentOf(parent))).end()
     parent.end()
@@ -91,7 +93,7 @@ describe('tracing', () => {
   })
 
   it('drops what the sampler drops', () => {
-    const { tracer } = createTracing({ ...OPTIONS, spanFile: join(folder, 'off.jsonl'), sampler: 'always_off' })
+    const { tracer } = createTracing({ ...OPTIONS, spanFiles: { folder, name: 'off' }, sampler: 'always_off' })
     assert.equal(tracer.startSpan('request').isRecording(), false)
   })
 })

@@ -1,0 +1,100 @@
+// From a request that ended here to its record. With token ids the record says all that the answer is a function of.
+
+import type { Checkpoint } from '../../../lib/model/checkpoint.js'
+import {
+  BLOCK_TOKENS,
+  hashBlocks,
+  hashTokens,
+  RECORD_SCHEMA,
+  type RequestRecord as TrafficRecord,
+} from '../../../lib/traffic/request-record.js'
+import type { ClusterError } from '../../../lib/errors.js'
+import type { AcceptedRequest, RequestRecord } from '../requests.js'
+import type { ValidRequest } from '../validate.js'
+
+export interface Served {
+  readonly router: string
+  readonly model: string
+  readonly eosTokenIds: readonly number[]
+  readonly tokenizer: Pick<NonNullable<Checkpoint['tokenizer']>, 'decode'> | undefined
+}
+
+/** Everything there is to tell, text included where there is a tokenizer; `limitContent` takes away what may not go out. */
+export function describeRequest(
+  record: RequestRecord,
+  { request, fingerprint, session }: AcceptedRequest,
+  served: Served,
+): TrafficRecord {
+  const { timeline, log, sequences, span } = record
+  const { prompt } = request
+  const finished = log.events.filter((event) => event.kind === 'finished')
+  const traceId = span?.isRecording() === true ? span.spanContext().traceId : undefined
+  return {
+    schema: RECORD_SCHEMA,
+    id: record.id,
+    arrivalUnixMs: timeline.arrivalUnixMs,
+    endMs: timeline.nowMs(),
+    model: served.model,
+    fingerprint,
+    router: served.router,
+    ...(traceId !== undefined && { traceId }),
+    ...(session !== undefined && { session }),
+    content: 'text',
+    prompt: {
+      numTokens: prompt.length,
+      cachedTokens: finished[0]?.usage.cachedTokens ?? sequences[0]?.cachedTokens ?? 0,
+      blockTokens: BLOCK_TOKENS,
+      blockHashes: hashBlocks(prompt),
+      ids: [...prompt],
+      ...(served.tokenizer && { text: served.tokenizer.decode(prompt) }),
+    },
+    params: paramsOf(request, served.eosTokenIds),
+    choices: Array.from({ length: request.n }, (_, choice) => describeChoice(record, choice)),
+    ...outcomeOf(record, log.error),
+  }
+}
+
+function describeChoice({ log, timeline, sequences }: RequestRecord, choice: number): TrafficRecord['choices'][number] {
+  const chunks = log.events.filter((event) => event.kind === 'chunk').filter((event) => event.choice === choice)
+  const finished = log.events.find((event) => event.kind === 'finished' && event.choice === choice)
+  const ids = chunks.flatMap(({ tokenIds }) => tokenIds)
+  const { steps = 0, drafted = 0, accepted = 0 } = sequences[choice]?.stats ?? {}
+  return {
+    numTokens: ids.length,
+    hash: hashTokens(ids),
+    ids,
+    text: chunks.map(({ text }) => text).join(''),
+    ...(finished?.kind === 'finished' && { finishReason: finished.reason }),
+    chunks: (timeline.chunks[choice] ?? []).map(([ms, count]): [number, number] => [ms, count]),
+    steps,
+    drafted,
+    accepted,
+  }
+}
+
+/** The ids that end the text are the model's, unless they are ignored, and the request's own. */
+function paramsOf({ sampling, ...request }: ValidRequest, eosTokenIds: readonly number[]): TrafficRecord['params'] {
+  const { logitBias, endTokenIds, seed, logprobs, ...rest } = sampling
+  const ignoreEos = !eosTokenIds.every((token) => endTokenIds.includes(token))
+  const stopTokenIds = ignoreEos ? [...endTokenIds] : endTokenIds.filter((token) => !eosTokenIds.includes(token))
+  return {
+    ...rest,
+    ...(logitBias.length > 0 && { logitBias: Object.fromEntries(logitBias) }),
+    maxTokens: request.maxTokens,
+    ...(request.stop.length > 0 && { stop: [...request.stop] }),
+    ...(stopTokenIds.length > 0 && { stopTokenIds }),
+    ignoreEos,
+    includeStop: request.includeStop,
+    seed: seed.toString(),
+    n: request.n,
+    ...(logprobs >= 0 && { logprobs }),
+  }
+}
+
+function outcomeOf(
+  { outcome }: RequestRecord,
+  error: ClusterError | undefined,
+): Pick<TrafficRecord, 'outcome' | 'error'> {
+  const told = error && { error: { code: error.code, message: error.message } }
+  return { outcome: outcome === 'running' ? 'failed' : outcome, ...told }
+}

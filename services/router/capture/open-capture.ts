@@ -1,0 +1,41 @@
+// What a router tells of its requests, as its settings say: records, and spans.
+
+import type { RouterOptions, ServiceDeps } from '../../../lib/config/service.js'
+import type { Checkpoint } from '../../../lib/model/checkpoint.js'
+import { createLineFile } from '../../../lib/tracing/line-file.js'
+import type { ModelInfo } from '../engine.js'
+import { createRecorder, type Recorder } from './recorder.js'
+import { createRequestSpans, type RequestSpans } from './request-span.js'
+
+export interface Capture {
+  readonly recorder: Recorder
+  readonly spans: RequestSpans
+}
+
+export function openCapture(
+  deps: ServiceDeps,
+  options: RouterOptions,
+  checkpoint: Checkpoint,
+  model: ModelInfo,
+): Capture {
+  const { system, tracer, logger, id, pid } = deps
+  const { traceDir: folder, traceContent } = options
+  const onDropped = (why: string): void => logger.warn({ folder, why }, 'records of requests are dropped')
+  const { tokenizer } = checkpoint
+  return {
+    recorder: createRecorder({
+      clock: system.clock,
+      file: folder === undefined ? undefined : createLineFile({ folder, name: `requests-${id}-${pid}`, onDropped }),
+      content: traceContent,
+      router: id,
+      model: model.id,
+      eosTokenIds: model.eosTokenIds,
+      tokenizer,
+    }),
+    spans: createRequestSpans({
+      tracer,
+      model: model.id,
+      textOf: traceContent === 'text' && tokenizer !== undefined ? (tokens) => tokenizer.decode(tokens) : undefined,
+    }),
+  }
+}
