@@ -74,6 +74,7 @@ export const MESSAGE_SCHEMAS = {
     release: z.array(id), // sequences whose KV may be dropped
     withLogits: z.boolean(), // return the logits of every row (for comparing with a reference)
     wantsLayerTimes: z.boolean().optional(),
+    wantsExpertRows: z.boolean().optional(),
   }),
   'attention.sampled': z.object({
     step: id,
@@ -97,6 +98,7 @@ export const MESSAGE_SCHEMAS = {
     expertWaitMs: ms, // from a layer's dispatch until its sums were there, unless attention worked meanwhile
     expertComputeMs: ms, // of that: the slowest worker's compute in each layer
     headMs: ms, // LM head and sampling
+    expertRows: tensor.optional(), // i32 [layers, experts]: rows of each since the worker started, modulo 2^32
     layerTimes: tensor.optional(), // f32 [layers, 4]: start since the step's, attention, expert wait, expert compute
   }),
   /** To the worker's control address: stop working for these sequences and free their KV. */

@@ -4,6 +4,7 @@ import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import type { ShardPlan } from '../../lib/model/expert-shards.js'
 import type { ExpertPeers } from './expert-peers.js'
+import type { ExpertRows } from './expert-rows.js'
 
 export interface DispatchContext {
   readonly system: ActorSystem
@@ -19,7 +20,10 @@ export interface DispatchContext {
   readonly failed: Set<string> // workers that did not answer in this step: not asked again
   readonly slow: Set<string> // workers that others are asked before
   readonly used: Set<string> // workers that were asked in this step
-  readonly counters: { distinctExperts: number } // (layer, expert) pairs touched in this step
+  readonly counters: {
+    distinctExperts: number // (layer, expert) pairs touched in this step
+    readonly expertRows: ExpertRows // of all steps
+  }
 }
 
 /** The worker of a shard to ask: one that has not failed in this step, rather one that is not slow. */

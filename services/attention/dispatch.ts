@@ -31,6 +31,7 @@ export async function dispatch(
   const numRows = routes.experts.length / routes.width
   const calls = groupCalls(routes, numRows, (expert) => context.plan.shardOf(layer, expert))
   context.counters.distinctExperts += calls.length
+  for (const { expert, rows } of calls) context.counters.expertRows.note(layer, expert, rows.length)
   const partials = placePartials(kernels, calls, hidden * 4)
   try {
     const { places } = partials

@@ -32,6 +32,7 @@ function findExperts(
     rowsOf.set(worker, (rowsOf.get(worker) ?? 0) + count)
     experts.push(expert)
   }
+  for (const { expert, count } of touched) context.counters.expertRows.note(layer, expert, count)
   for (const [worker, rows] of rowsOf) {
     context.used.add(worker)
     context.neighbours.get(worker)?.count(1, rows)

@@ -19,6 +19,7 @@ import { geometryOf } from '../../lib/decode/attention-model.js'
 import { forward } from './decoder.js'
 import type { DispatchContext } from './dispatch-context.js'
 import type { ExpertPeers } from './expert-peers.js'
+import { createExpertRows } from './expert-rows.js'
 import { createHeldSequences } from './held-sequences.js'
 import { createStepTimes, type StepTimes } from './step-times.js'
 import { advance, createPaths, openSequence, type SequenceState } from './sequence-state.js'
@@ -65,6 +66,7 @@ export interface StepRunnerOptions {
 export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
   const { model, system, kvTokens, peers, neighbours, microBatches } = runnerOptions
   const held = createHeldSequences(system.clock, kvTokens)
+  const expertRows = createExpertRows(model.plan, model.layers.length)
   const pool = { kernels: model.kernels, geometry: { numLayers: model.layers.length, ...geometryOf(model.spec) } }
   const limits = { vocabSize: model.spec.vocabSize, maxPositions: model.spec.maxPositions }
   let running: RunningStep | undefined
@@ -137,7 +139,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       failed: new Set(),
       slow: new Set(peers.beginStep(step.replicas)),
       used: new Set(),
-      counters: { distinctExperts: 0 },
+      counters: { distinctExperts: 0, expertRows },
     }
     running = {
       id: step.step,
@@ -156,6 +158,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
         expertCalls: context.used.size,
         ...times.totals(),
         distinctExperts: context.counters.distinctExperts,
+        ...(step.wantsExpertRows === true && { expertRows: expertRows.totals() }),
         ...(step.wantsLayerTimes === true && { layerTimes: times.perLayer() }),
         ...(logits && { logits }),
       }

@@ -43,6 +43,7 @@ export interface Forward {
   readonly predictedMs: number
   readonly traceparent: string | undefined
   readonly wantsLayerTimes: boolean
+  readonly wantsExpertRows: boolean
   readonly isGivenUp: () => boolean // the sequences have ended or run elsewhere meanwhile: no further try
 }
 
@@ -58,18 +59,19 @@ export interface ForwardResult {
   readonly durationMs: number // of the try that succeeded
   readonly distinctExperts: number | undefined // (layer, expert) pairs touched, where the worker reports them
   readonly times: WorkerTimes
+  readonly expertRows: Sampled['expertRows']
 }
 
 /** Sends the step and waits for the samples; lost experts and a lost broker are waited for, within a bound. */
 export async function forward(
   options: ForwardOptions,
-  { id, rows, released, predictedMs, traceparent, wantsLayerTimes, isGivenUp }: Forward,
+  { id, rows, released, predictedMs, traceparent, wantsLayerTimes, wantsExpertRows, isGivenUp }: Forward,
 ): Promise<ForwardResult> {
   const { placement, membership, system, clock, owner } = options
   const giveUpMs = clock.monotonicMs() + RECOVERY_MS
   const overdueMs = predictedMs > 0 ? Math.max(LEAST_OVERDUE_MS, OVERDUE_TIMES * predictedMs) : FIRST_OVERDUE_MS
   const entries = rows.map(stepEntry)
-  const asks = wantsLayerTimes ? { wantsLayerTimes } : {}
+  const asks = { ...(wantsLayerTimes && { wantsLayerTimes }), ...(wantsExpertRows && { wantsExpertRows }) }
   for (;;) {
     const held = placement.hold()
     const startedMs = clock.monotonicMs()
@@ -91,7 +93,8 @@ export async function forward(
         const result = sampled.entries[i]
         return result === undefined ? [] : [{ rows: planned, result }]
       })
-      return { entries: answered, durationMs, distinctExperts: sampled.distinctExperts, times: timesOf(sampled) }
+      const { distinctExperts, expertRows } = sampled
+      return { entries: answered, durationMs, distinctExperts, expertRows, times: timesOf(sampled) }
     } catch (error) {
       held.release() // what it names may be dropped: the next try goes by a newer one
       const { reason, shard } = ClusterError.from(error).details

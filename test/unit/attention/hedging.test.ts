@@ -11,6 +11,7 @@ import { route } from '../../../lib/decode/gate.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
 import { shardPlan } from '../../../lib/model/expert-shards.js'
+import { packI32 } from '../../../lib/wire/tensor.js'
 import type { DispatchContext } from '../../../services/attention/dispatch-context.js'
 import { dispatch } from '../../../services/attention/dispatch.js'
 import { createExpertPeers } from '../../../services/attention/expert-peers.js'
@@ -84,7 +85,7 @@ describe('hedging', () => {
       failed: new Set(),
       slow: new Set(),
       used: new Set(),
-      counters: { distinctExperts: 0 },
+      counters: { distinctExperts: 0, expertRows: { note: () => undefined, totals: () => packI32([]) } },
     }
   }
 
