@@ -80,6 +80,7 @@ function createSequence(maker: SequenceMaker, { record, request, choice, output 
     priority: request.priority,
     returnsTrees: request.returnsTrees,
     traceparent: record.traceparent,
+    startedMs,
     emitter,
     tokens: [...request.prompt, ...output],
     base: 0,

@@ -9,6 +9,7 @@
 
 import type { FingerprintParts } from '../../lib/model/fingerprint.js'
 import type { RequestRecord as TrafficRecord } from '../../lib/traffic/request-record.js'
+import type { ConsoleView, Viewer } from './console/console.js'
 import type { WantedSizes } from '../../lib/wire/sizes.js'
 import type { FeedOptions } from './capture/record-feed.js'
 
@@ -214,6 +215,8 @@ export interface GenerateOptions {
 }
 
 export interface InferenceEngine {
+  /** Looks on, for the console page. Throws `resource_exhausted` where too many do already. */
+  openConsole(viewer: Viewer): ConsoleView
   readonly version: string
   readonly model: ModelInfo
   readonly fingerprint: () => string

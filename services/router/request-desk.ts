@@ -36,6 +36,7 @@ import {
   unknownRequest,
   type RequestName,
   type RequestRecord,
+  type Requests,
 } from './requests.js'
 import { validate, type ModelLimits } from './validate.js'
 import type { AttentionWorkers } from './workers.js'
@@ -58,6 +59,7 @@ export interface RequestDeskOptions {
 
 export interface RequestDesk extends Pick<InferenceEngine, 'generate' | 'resume' | 'cancel' | 'lookup'> {
   readonly actor: ActorDefinition
+  readonly requests: Pick<Requests, 'all' | 'get'>
   whenIdle(timeoutMs: number): Promise<void>
   leave(): void
 }
@@ -274,6 +276,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     resume,
     cancel,
     lookup,
+    requests,
     actor: requestActor({
       router: deps.id,
       incarnation: deps.incarnation,

@@ -68,6 +68,8 @@ export interface Requests {
   /** Ends the whole request with an error; what still runs of it is cancelled. */
   fail(record: RequestRecord, error: ClusterError): void
   get(tenant: string, id: string): RequestRecord | undefined
+  /** The oldest first. */
+  all(): Iterable<RequestRecord>
   /** Ends all that is open. */
   failAll(error: ClusterError): void
   /** Resolves when nothing is open, or after the deadline. */
@@ -191,6 +193,7 @@ export function createRequests(options: RequestsOptions): Requests {
     failAll: (error) => {
       for (const record of [...open]) fail(record, error)
     },
+    all: () => records.values(),
     get: (tenant, id) => records.get(requestKey(tenant, id)),
     whenIdle: (timeoutMs) =>
       new Promise((resolve) => {

@@ -8,10 +8,13 @@ import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import { fingerprintParts, systemFingerprint } from '../../lib/model/fingerprint.js'
 import type { RouterMetrics } from '../../lib/tracing/metrics.js'
+import { createConsole } from './console/console.js'
+import { describeCluster, describeModel } from './console/describe.js'
+import type { Gathering } from './console/gathering.js'
 import type { CostSummary } from './cost-model.js'
 import { openCapture } from './capture/open-capture.js'
 import { describeCost } from './cost-status.js'
-import type { InferenceEngine } from './engine.js'
+import type { ClusterStatus, InferenceEngine } from './engine.js'
 import type { Membership } from './membership.js'
 import { modelInfo } from './model-info.js'
 import type { PlacementManager } from './placement-manager.js'
@@ -32,6 +35,7 @@ export interface RouterEngineOptions {
   readonly metrics: RouterMetrics
   readonly scale: Scaling['scale']
   readonly stepCost: () => CostSummary | undefined
+  readonly gathering: Gathering
 }
 
 export interface RouterEngine extends InferenceEngine {
@@ -82,6 +86,27 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     checkServing,
   })
 
+  const status = (): ClusterStatus => ({
+    model: model.id,
+    fingerprint: fingerprint(),
+    epoch: placement.epoch,
+    processes: membership.processes(),
+    requests: { running: workers.numRunning, waiting: workers.numWaiting },
+    placement: { shards: placement.table.length, replicas: placement.replicas, copies: placement.copies },
+    kvUsage: workers.kvUsage,
+    stepCost: describeCost(options.stepCost()),
+  })
+
+  const console = createConsole({
+    clock: deps.system.clock,
+    gathering: options.gathering,
+    hello: () => ({ ...describeModel(model), version: VERSION, router: deps.id, fingerprint: fingerprint() }),
+    cluster: () => ({ ...describeCluster(status()), isReady: isReady() }),
+    records: () => desk.requests.all(),
+    find: (tenant, id) => desk.requests.get(tenant, id),
+    tokenText: (token) => checkpoint.tokenizer?.tokenText(token) ?? `⟨${token}⟩`,
+  })
+
   return {
     version: VERSION,
     model,
@@ -94,16 +119,8 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     lookup: desk.lookup,
     records: (feed) => capture.recorder.listen(feed),
     requestActor: desk.actor,
-    status: () => ({
-      model: model.id,
-      fingerprint: fingerprint(),
-      epoch: placement.epoch,
-      processes: membership.processes(),
-      requests: { running: workers.numRunning, waiting: workers.numWaiting },
-      placement: { shards: placement.table.length, replicas: placement.replicas, copies: placement.copies },
-      kvUsage: workers.kvUsage,
-      stepCost: describeCost(options.stepCost()),
-    }),
+    status,
+    openConsole: (viewer) => console.open(viewer),
     scale: options.scale,
     isReady,
     tokenize: (text) => promptTokens(checkpoint, { kind: 'text', text }),
@@ -125,6 +142,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     },
     stop: () => {
       isDraining = true
+      console.stop()
       desk.leave()
       workers.stop()
       return capture.recorder.close()

@@ -26,6 +26,7 @@ export interface Sequence {
   readonly tenant: string // whose request it is; '': nobody knows
   readonly returnsTrees: boolean // `push` wants the tree of every step
   readonly traceparent: string | undefined // of its request's span
+  readonly startedMs: number // monotonic
   readonly emitter: SequenceEmitter
   priority: Priority // rises with long waiting
   tokens: number[]

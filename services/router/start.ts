@@ -15,6 +15,7 @@ import { readI32 } from '../../lib/wire/tensor.js'
 import { createApiKeys } from './api-keys.js'
 import { startGrpcServer } from './grpc-server.js'
 import { startHttpServer } from './http/http-server.js'
+import { createGathering } from './console/gathering.js'
 import { promptLogits } from './logits.js'
 import { costKey, createCostStore } from './cost-store.js'
 import type { CostModel } from './cost-model.js'
@@ -136,8 +137,10 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     const key = costKey({ deviceClass: kind, fingerprint, weights: model.weights, transport, numAttention, numExperts })
     return (cost = costs.open(key, expertShapeOf(checkpoint.spec)))
   }
+  const gathering = createGathering(system.clock)
   const workers = createAttentionWorkers({
     ...deps,
+    watch: gathering,
     membership,
     placement,
     proposer,
@@ -162,6 +165,7 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     workers,
     metrics,
     scale: scaling.scale,
+    gathering,
     stepCost: () => cost?.summary(),
   })
 

@@ -19,10 +19,11 @@ import { forward, type EntryResult, type ForwardOptions } from './forward.js'
 import { keepHidden } from './hidden-backlog.js'
 import type { Proposer } from './proposer.js'
 import type { Scheduler } from './scheduler.js'
-import { isDecoding, numOutput, type Rows, type Sequence } from './sequence.js'
+import { isDecoding, numOutput, type BareStepTree, type Rows, type Sequence } from './sequence.js'
 import { createSpeculation, stepTree, type DraftedStep } from './speculation.js'
 import { describeSpan, describeStep, type StepReport } from './step-report.js'
 import { verify, verifyTypical } from './verify.js'
+import type { StepWatch } from './console/gathering.js'
 
 const MAX_RESTARTS = 20
 const LEAST_HOLD_MS = 50 // after a worker had no room; doubled each time: half a minute in all
@@ -41,6 +42,7 @@ export interface StepLoopOptions extends ForwardOptions {
   /** The worker is lost: its sequences must go elsewhere. */
   readonly onWorkerLost: () => void
   readonly onStep: (step: StepReport) => void
+  readonly watch?: StepWatch | undefined // for consoles
   /** Somebody looks at single layers: the reports of steps that begin now tell of them. */
   readonly wantsLayerTimes?: (() => boolean) | undefined
 }
@@ -62,7 +64,7 @@ interface Verified {
 }
 
 export function createStepLoop(options: StepLoopOptions): StepLoop {
-  const { scheduler, proposer, cost } = options
+  const { scheduler, proposer, cost, watch } = options
   const speculation = createSpeculation(options)
   let isRunning = false
   let isKicked = false // work came while the loop was looking for some
@@ -90,8 +92,10 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       // A step for nobody is not tried again: what waits behind it would wait for nothing.
       const isGivenUp = (): boolean =>
         isStopped || (rows.length > 0 && rows.every(({ sequence }) => sequence.emitter.isClosed))
-      const wantsLayerTimes = options.wantsLayerTimes?.() ?? false
-      const about = { id, rows, released: stale, predictedMs, traceparent, wantsLayerTimes, isGivenUp }
+      const wantsExpertRows = watch?.isOpen === true && rows.length > 0 && watch.takeDetail(options.worker)
+      const wantsLayerTimes = wantsExpertRows || (options.wantsLayerTimes?.() ?? false)
+      const asks = { wantsLayerTimes, wantsExpertRows }
+      const about = { id, rows, released: stale, predictedMs, traceparent, ...asks, isGivenUp }
       const sampled = await forward(options, about)
       stale = []
       if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
@@ -100,7 +104,7 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       const { durationMs, distinctExperts } = sampled
       speculation.learn(drafted, accepted, durationMs)
       for (const entry of verified) commit(scheduler, entry)
-      const emitted = verified.reduce((sum, entry) => sum + emit(options, entry, drafted, durationMs), 0)
+      const emitted = verified.reduce((sum, entry) => sum + emit(options, entry, { id, drafted, durationMs }), 0)
       const report = describeStep(drafted, accepted, {
         emitted,
         durationMs: options.clock.monotonicMs() - started,
@@ -112,6 +116,8 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       const tokensPerSequence = yieldOf(verified, emitted)
       if (isWhole) cost.observe({ shape, predictedMs, durationMs, distinctExperts, tokensPerSequence })
       options.onStep(report)
+      if (watch?.isOpen === true)
+        watch.ended({ step: id, worker: options.worker, report, expertRows: sampled.expertRows })
     })
     return true
   }
@@ -215,22 +221,31 @@ function commit(scheduler: Scheduler, { rows: { sequence, tree }, acceptedNodes,
   sequence.stats.steps += 1
 }
 
-function emit({ scheduler }: StepLoopOptions, verified: Verified, drafted: DraftedStep, stepMs: number): number {
+interface EmittedStep {
+  readonly id: string
+  readonly drafted: DraftedStep
+  readonly durationMs: number
+}
+
+function emit({ scheduler, watch }: StepLoopOptions, verified: Verified, step: EmittedStep): number {
   const { rows, acceptedNodes, tokens, logprobs } = verified
-  const { sequence, tree } = rows
+  const { sequence } = rows
+  const numNodes = rows.tree.tokens.length
   if (tokens.length === 0) return 0
   sequence.restarts = 0
   if (rows.sampled.length > 1) {
-    sequence.stats.drafted += tree.tokens.length - 1
+    sequence.stats.drafted += numNodes - 1
     sequence.stats.accepted += acceptedNodes.length - 1
   }
   const room = sequence.limits.maxTokens - numOutput(sequence)
   const kept = tokens.slice(0, room)
+  const isDecoded = rows.sampled.length === numNodes // a prefill samples at its last row alone
+  const tree = (): BareStepTree | undefined =>
+    isDecoded ? stepTree(step.drafted, rows, { accepted: acceptedNodes, stepMs: step.durationMs }) : undefined
+  if (watch?.isOpen === true) watch.emitted(sequence, step.id, kept, tree())
   sequence.tokens.push(...kept)
   scheduler.served(sequence, kept.length)
-  const isDecoded = rows.sampled.length === tree.tokens.length // a prefill samples at its last row alone
-  const isShown = sequence.returnsTrees && isDecoded
-  const shown = isShown ? stepTree(drafted, rows, { accepted: acceptedNodes, stepMs }) : undefined
+  const shown = sequence.returnsTrees ? tree() : undefined
   const ending = sequence.emitter.push(kept, logprobs.slice(0, room), shown)
   if (ending !== undefined) {
     scheduler.retire(sequence)

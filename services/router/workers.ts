@@ -18,6 +18,7 @@ import type { Proposer } from './proposer.js'
 import { createScheduler, type Scheduler } from './scheduler.js'
 import type { Sequence } from './sequence.js'
 import { createStepLoop, type StepLoop } from './step-loop.js'
+import type { StepWatch } from './console/gathering.js'
 import type { StepReport } from './step-report.js'
 
 interface Worker {
@@ -71,6 +72,7 @@ export interface WorkersOptions {
   readonly owner: { readonly router: string; readonly incarnation: string } // this process
   readonly newStepId: () => string
   readonly onStep: (report: StepReport) => void
+  readonly watch?: StepWatch | undefined
   readonly wantsLayerTimes?: (() => boolean) | undefined
 }
 

@@ -33,7 +33,8 @@ const services = readSources('services')
 const cli = readSources('cli')
 const sdk = readSources('sdk/src')
 const replay = readSources('replay/src')
-const product = [...lib, ...services, ...cli, ...sdk, ...replay]
+const page = readSources('console')
+const product = [...lib, ...services, ...cli, ...sdk, ...replay, ...page]
 
 const importers = (sources: readonly Source[], isMatch: (name: string) => boolean): string[] =>
   sources.filter(({ imports }) => imports.some(isMatch)).map(({ path }) => path)
@@ -80,6 +81,15 @@ describe('architecture', () => {
       imports
         .filter((name) => /^(lib|services|cli|sdk|test|bench)\//.test(name))
         .filter((name) => name !== 'sdk/src/index.js' && !name.startsWith('lib/traffic/'))
+        .map((name) => `${path}: ${name}`),
+    )
+    assert.deepEqual(strays, [])
+  })
+
+  it('the console page imports itself, what the feed says, and uPlot', () => {
+    const strays = page.flatMap(({ path, imports }) =>
+      imports
+        .filter((name) => !name.startsWith('console/') && name !== 'lib/console/frame.js' && name !== 'uplot')
         .map((name) => `${path}: ${name}`),
     )
     assert.deepEqual(strays, [])

@@ -9,6 +9,8 @@ import { unknownRequest } from '../requests.js'
 import { MAX_CHOICES } from '../validate.js'
 import { answerChat, answerCompletions, answerRest } from './generation.js'
 import { answerRecords } from './records.js'
+import { answerConsoleFeed } from './console-feed.js'
+import { answerConsoleFile, redirectToConsole } from './console-files.js'
 import { parseBody, refuse } from './schemas.js'
 import { snakeCase } from '../snake-case.js'
 
@@ -124,6 +126,9 @@ const ROUTES: readonly Route[] = [
   { method: 'GET', path: /^\/cluster$/, answer: ({ engine, response }) => sendJson(response, engine.status()) },
   { method: 'GET', path: /^\/cluster\/records$/, answer: answerRecords },
   { method: 'POST', path: /^\/cluster\/scale$/, answer: answerScale },
+  { method: 'GET', path: /^\/console\/feed$/, answer: answerConsoleFeed },
+  { method: 'GET', path: /^\/console\/$/, isOpen: true, answer: redirectToConsole },
+  { method: 'GET', path: /^\/console(?:\/((?!feed$).+))?$/, isOpen: true, answer: answerConsoleFile },
   {
     method: 'POST',
     path: /^\/tokenize$/,
@@ -153,7 +158,8 @@ export function findRoute(method: string, path: string): { readonly route: Route
   const onPath = ROUTES.filter((route) => route.path.test(path))
   const wanted = method === 'HEAD' ? 'GET' : method
   const route = onPath.find((candidate) => candidate.method === wanted)
-  if (route !== undefined) return { route, params: (route.path.exec(path) ?? []).slice(1).map(decodePart) }
+  if (route !== undefined)
+    return { route, params: (route.path.exec(path) ?? []).slice(1).map((part = '') => decodePart(part)) }
   if (onPath.length === 0)
     throw new ClusterError('not_found', `${path}: no such path`, { details: { reason: 'NO_SUCH_PATH' } })
   const allow = onPath.map((candidate) => candidate.method).join(', ')

@@ -181,5 +181,8 @@ export function createScriptedEngine(): ScriptedEngine {
     tokenize: (text) => [...Buffer.from(text)],
     detokenize: (tokens) => Buffer.from(tokens).toString(),
     metrics: async () => 'up 1\n',
+    openConsole: () => {
+      throw new ClusterError('unimplemented', 'nothing to look at')
+    },
   }
 }

@@ -24,6 +24,7 @@ function sequence(id: string, promptLength: number): Sequence {
     priority: 'normal',
     returnsTrees: false,
     traceparent: undefined,
+    startedMs: 0,
     limits: { maxTokens: 1000, endTokenIds: new Set() },
     tokens: Array.from({ length: promptLength }, (_, i) => i),
     base: 0,

@@ -30,6 +30,7 @@ export function createTestSequence(id: string, prompt: readonly number[], maxTok
     priority: 'normal',
     returnsTrees: false,
     traceparent: undefined,
+    startedMs: 0,
     emitter: {
       push: (tokens) => {
         emitted.push(...tokens)

@@ -1,0 +1,101 @@
+// The request that one console looks at: its tokens beyond those the console has, how they came, and its newest trees.
+
+import type { ConsoleTree, WatchedRequest } from '../../../lib/console/frame.js'
+import type { GenerateEvent } from '../engine.js'
+import { beyond } from '../request-log.js'
+import type { RequestRecord } from '../requests.js'
+import type { Sequence } from '../sequence.js'
+import type { KeptTree, TokenOrigins } from './token-origins.js'
+
+const MAX_TOKENS = 1_024 // of a choice in one frame; the rest goes with the next ones
+const MAX_CHOICES = 8
+const MAX_TREES = 4 // of a sequence in one frame; older ones are passed over
+
+export interface WatchedOptions {
+  readonly id: string
+  readonly find: () => RequestRecord | undefined
+  readonly originsOf: (sequence: Sequence) => TokenOrigins | undefined
+  readonly tokenText: (token: number) => string
+}
+
+export interface Watched {
+  /** Its sequences that run here: whose trees are wanted. */
+  readonly sequences: readonly Sequence[]
+  next(): WatchedRequest
+}
+
+export function createWatched({ id, find, originsOf, tokenText }: WatchedOptions): Watched {
+  let record: RequestRecord | undefined
+  let told: number[] = [] // tokens of each choice
+  let toldTrees = new WeakMap<Sequence, number>()
+
+  /** A choice's next tokens. */
+  const tokensOf = ({ log, sequences }: RequestRecord, choice: number): WatchedRequest['choices'][number] => {
+    const offset = told[choice] ?? 0
+    const texts = textsBeyond(log.events, choice, offset).slice(0, MAX_TOKENS)
+    const known = origins(sequences[choice])
+    told[choice] = offset + texts.length
+    return {
+      choice,
+      offset,
+      texts,
+      origins: texts.map((_, i) => known?.origin(offset + i) ?? ''),
+      steps: texts.map((_, i) => known?.step(offset + i) ?? 0),
+    }
+  }
+
+  const origins = (sequence: Sequence | undefined): TokenOrigins | undefined => sequence && originsOf(sequence)
+
+  const treesOf = (sequence: Sequence): ConsoleTree[] => {
+    const have = toldTrees.get(sequence) ?? 0
+    const news = (originsOf(sequence)?.trees ?? []).filter(({ serial }) => serial > have).slice(-MAX_TREES)
+    toldTrees.set(sequence, news.at(-1)?.serial ?? have)
+    return news.map((tree) => withTexts(tree, tokenText))
+  }
+
+  return {
+    get sequences() {
+      return record?.sequences ?? []
+    },
+    next: () => {
+      const found = find()
+      const isFresh = found !== record || told.length === 0
+      if (found !== record) {
+        record = found
+        told = []
+        toldTrees = new WeakMap()
+      }
+      if (record === undefined) return { id, isKnown: false, isFresh, choices: [], trees: [] }
+      const shown = record
+      const numChoices = Math.min(MAX_CHOICES, shown.numChoices)
+      return {
+        id,
+        isKnown: true,
+        isFresh,
+        choices: Array.from({ length: numChoices }, (_, choice) => tokensOf(shown, choice)).filter(
+          ({ texts }) => texts.length > 0,
+        ),
+        trees: shown.sequences.slice(0, MAX_CHOICES).flatMap(treesOf),
+      }
+    },
+  }
+}
+
+/** The texts that a choice's tokens from `offset` on complete. */
+function textsBeyond(events: readonly GenerateEvent[], choice: number, offset: number): string[] {
+  const held = Array.from({ length: choice + 1 }, () => offset)
+  return events.flatMap((event) => {
+    if (event.kind !== 'chunk' || event.choice !== choice) return []
+    const news = beyond(event, held)
+    if (news?.kind !== 'chunk') return []
+    return news.textEnds.map((end, i) => news.text.slice(news.textEnds[i - 1] ?? 0, end))
+  })
+}
+
+function withTexts({ serial: _, nodes, bonus, ...rest }: KeptTree, tokenText: (token: number) => string): ConsoleTree {
+  return {
+    ...rest,
+    bonus: bonus === undefined ? '' : tokenText(bonus),
+    nodes: nodes.map(({ token, parent, value, sources }) => ({ text: tokenText(token), parent, value, sources })),
+  }
+}
