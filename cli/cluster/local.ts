@@ -47,7 +47,8 @@ type Running = RunningService | RunningRouter
 export function startLocal(options: LocalOptions): Promise<RunningServices> {
   const { config, hub, createLogger } = options
   const neighbours: ExpertNeighbours = new Map()
-  const connect = (id: string) => {
+  const connect = (role: Role, index: number) => {
+    const id = `${role}-${index}`
     const transport = createLocalTransport({ hub })
     const system = createActorSystem({
       transport,
@@ -56,7 +57,7 @@ export function startLocal(options: LocalOptions): Promise<RunningServices> {
       cluster: config.cluster,
       node: id,
     })
-    const { tracer, shutdown } = createTracing(tracingOptions(config, id, process.pid))
+    const { tracer, shutdown } = createTracing(tracingOptions(config, { role, id, pid: process.pid }))
     const deps: ServiceDeps = {
       system,
       transport,
@@ -82,7 +83,7 @@ export function startLocal(options: LocalOptions): Promise<RunningServices> {
     let close = (): Promise<void> => Promise.resolve()
     const starting = queue.then(async (): Promise<Running> => {
       if (isUnwanted || options.signal.aborted) throw new ClusterError('cancelled', 'start: interrupted')
-      const connected = connect(`${role}-${index}`)
+      const connected = connect(role, index)
       close = connected.close
       const deps = { ...connected.deps, records: options.records }
       return startService(role, index, { deps, config: { ...config, ...sizes() } })

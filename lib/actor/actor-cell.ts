@@ -9,7 +9,8 @@ import { afterCrash } from './supervisor.js'
 export interface Letter {
   readonly message: Message
   readonly sender: string
-  readonly dueMs: number // on the monotonic clock, 0: none
+  readonly arrivedMs: number // on the monotonic clock
+  readonly dueMs: number // on that clock, 0: none
   readonly traceparent: string | undefined
   readonly answer: ((answer: Answer | ClusterError) => void) | undefined
 }
@@ -77,9 +78,10 @@ export function createCell({ definition, clock, onDeadLetter, onGaveUp }: CellOp
 
   const handle = async (letter: Letter, current: Handlers): Promise<void> => {
     const { message, dueMs } = letter
+    const nowMs = clock.monotonicMs()
     // The table's entry for a kind takes the message of that kind; TypeScript cannot follow the lookup.
     const handler = current[message.kind] as AnyHandler | undefined
-    if (dueMs !== 0 && clock.monotonicMs() >= dueMs) {
+    if (dueMs !== 0 && nowMs >= dueMs) {
       return refuse(
         letter,
         'late',
@@ -94,7 +96,8 @@ export function createCell({ definition, clock, onDeadLetter, onGaveUp }: CellOp
       )
     }
     try {
-      const context = { sender: letter.sender, dueMs, traceparent: letter.traceparent, signal: stopping.signal }
+      const { sender, traceparent, arrivedMs } = letter
+      const context = { sender, dueMs, queuedMs: nowMs - arrivedMs, traceparent, signal: stopping.signal }
       const answer = await handler(message, context)
       letter.answer?.(answer)
     } catch (error) {

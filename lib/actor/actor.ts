@@ -30,6 +30,7 @@ export type Random = () => number
 export interface MessageContext {
   readonly sender: string // address of the sender, '' when unknown
   readonly dueMs: number // when its asker stops waiting, on the monotonic clock; 0: nobody waits
+  readonly queuedMs: number // it waited for so long in the mailbox
   readonly traceparent: string | undefined
   readonly signal: AbortSignal // aborted when the actor stops or the deadline passes
 }

@@ -40,18 +40,22 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
   const encode = (message: Message, timeoutMs = 0, traceparent?: string, id = nextId()): Uint8Array =>
     encodeFrame({ envelope: { id, from: node, timeoutMs, epoch: epochOf(message), traceparent }, message })
 
-  const toLetter = ({ envelope, message }: Frame, reply: ((payload: Uint8Array) => void) | undefined): Letter => ({
-    message,
-    sender: envelope.from,
-    dueMs: envelope.timeoutMs === 0 ? 0 : clock.monotonicMs() + envelope.timeoutMs,
-    traceparent: envelope.traceparent,
-    answer:
-      reply &&
-      ((answer) => {
-        inHand.delete(envelope.id)
-        reply(encode(toMessage(answer)))
-      }),
-  })
+  const toLetter = ({ envelope, message }: Frame, reply: ((payload: Uint8Array) => void) | undefined): Letter => {
+    const arrivedMs = clock.monotonicMs()
+    return {
+      message,
+      sender: envelope.from,
+      arrivedMs,
+      dueMs: envelope.timeoutMs === 0 ? 0 : arrivedMs + envelope.timeoutMs,
+      traceparent: envelope.traceparent,
+      answer:
+        reply &&
+        ((answer) => {
+          inHand.delete(envelope.id)
+          reply(encode(toMessage(answer)))
+        }),
+    }
+  }
 
   const spawn = (definition: ActorDefinition): ActorRef => {
     const { address } = definition

@@ -71,6 +71,7 @@ export const routerOptions = (config: ClusterConfig): RouterOptions => ({
   maxWaiting: config.maxWaiting,
   traceDir: config.traceDir,
   traceContent: config.traceContent,
+  traceSlowMs: config.traceSlowMs,
 })
 
 /** How a process gets on the bus: its name there, and the place where its replies arrive. */

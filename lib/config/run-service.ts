@@ -126,7 +126,7 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
     cluster: config.cluster,
     node: id,
   })
-  const tracing = createTracing(tracingOptions(config, id, host.pid))
+  const tracing = createTracing(tracingOptions(config, { role, id, pid: host.pid }))
   await transport.advertise({
     name: `banyan-${role}`,
     version: VERSION,
@@ -152,8 +152,14 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
   return { deps, close }
 }
 
+interface Traced {
+  readonly role: Role
+  readonly id: string
+  readonly pid: number
+}
+
 /** Where a process's spans go; one file per process, so that no two write to the same. */
-export function tracingOptions(config: ClusterConfig, id: string, pid: number) {
+export function tracingOptions(config: ClusterConfig, { role, id, pid }: Traced) {
   return {
     serviceName: config.otelServiceName,
     instanceId: id,
@@ -162,6 +168,7 @@ export function tracingOptions(config: ClusterConfig, id: string, pid: number) {
     spanFiles: config.traceDir === undefined ? undefined : { folder: config.traceDir, name: `spans-${id}-${pid}` },
     sampler: config.otelSampler,
     samplerArg: config.otelSamplerArg,
+    slowMs: role === 'router' ? config.traceSlowMs : undefined,
   }
 }
 

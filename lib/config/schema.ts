@@ -89,6 +89,7 @@ export const configSchema = z.object({
   maxWaiting: whole(1, 1_000_000),
   traceDir: text.optional(),
   traceContent: z.enum(['ids', 'text', 'hash']).optional(),
+  traceSlowMs: whole(1, 3_600_000).optional(),
   journal: text,
   readyFile: text.optional(),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),

@@ -93,6 +93,7 @@ export interface RouterOptions {
   readonly maxRunning: number // sequences per attention worker
   readonly maxWaiting: number // sequences, all workers
   readonly traceDir?: string | undefined // where ended requests are recorded
+  readonly traceSlowMs?: number | undefined // spans of requests that fail or take as long are kept
   readonly traceContent?: 'ids' | 'text' | 'hash' | undefined // what records and spans may say of texts, where somebody said so
 }
 

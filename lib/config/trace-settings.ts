@@ -1,5 +1,6 @@
 // The settings of traces: records of requests, and spans.
 
+import { count } from './door-settings.js'
 import type { SettingName } from './schema.js'
 import type { Setting } from './settings.js'
 
@@ -15,6 +16,12 @@ export const TRACE_SETTINGS = {
     help: 'what records say of prompts and outputs: ids (default), text (with ids; in spans too), hash',
     value: 'WHAT',
     env: 'BANYAN_TRACE_CONTENT',
+  },
+  traceSlowMs: {
+    wants: count(1, 3_600_000),
+    help: 'export the spans of requests that fail or take N ms, whatever the sampler says',
+    value: 'N',
+    env: 'BANYAN_TRACE_SLOW_MS',
   },
   otelEndpoint: {
     wants: 'an http(s) URL',

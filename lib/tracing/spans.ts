@@ -36,6 +36,9 @@ export function spanContextOf(traceparent: string | undefined): SpanContext | un
   return { traceId, spanId, traceFlags: Number.parseInt(flags ?? '00', 16) & TraceFlags.SAMPLED, isRemote: true }
 }
 
+/** Whether the span that a header names is kept. */
+export const isSampled = (traceparent: string | undefined): boolean => traceparent?.endsWith('-01') ?? false
+
 /** Runs an operation inside a span; a failure is recorded on it and thrown on. */
 export async function inSpan<T>(
   tracer: Tracer,

@@ -17,6 +17,7 @@ import {
 import { within } from '../config/within.js'
 import { createLineFile, type LineFileOptions } from './line-file.js'
 import { createSpanFileExporter } from './otlp-json.js'
+import { keepSlowOrFailed, recordingAll } from './slow-or-failed.js'
 
 const EXPORT_EVERY_MS = 1_000
 const MAX_QUEUED_SPANS = 8_192
@@ -37,6 +38,7 @@ export interface TracingOptions {
   readonly spanFiles?: Pick<LineFileOptions, 'folder' | 'name'> | undefined // OTLP JSON lines
   readonly sampler: SamplerName
   readonly samplerArg: number // share of traces, 0 … 1
+  readonly slowMs?: number | undefined // of a router: requests that fail or take as long are exported in any case
 }
 
 export interface Tracing {
@@ -51,17 +53,20 @@ export function createTracing(options: TracingOptions): Tracing {
   if (exporters.length === 0) {
     return { tracer: new ProxyTracerProvider().getTracer('banyan'), shutdown: () => Promise.resolve() }
   }
+  const sampler = samplerFor(options.sampler, options.samplerArg)
+  const { slowMs } = options
+  const batches = exporters.map(
+    (exporter) =>
+      new BatchSpanProcessor(exporter, { maxQueueSize: MAX_QUEUED_SPANS, scheduledDelayMillis: EXPORT_EVERY_MS }),
+  )
   const provider = new BasicTracerProvider({
     resource: resourceFromAttributes({
       'service.name': options.serviceName,
       'service.instance.id': options.instanceId,
       'service.version': options.version,
     }),
-    sampler: samplerFor(options.sampler, options.samplerArg),
-    spanProcessors: exporters.map(
-      (exporter) =>
-        new BatchSpanProcessor(exporter, { maxQueueSize: MAX_QUEUED_SPANS, scheduledDelayMillis: EXPORT_EVERY_MS }),
-    ),
+    sampler: slowMs === undefined ? sampler : recordingAll(sampler),
+    spanProcessors: slowMs === undefined ? batches : [...batches, keepSlowOrFailed(slowMs, batches)],
   })
   return {
     tracer: provider.getTracer('banyan', options.version),

@@ -90,9 +90,14 @@ async function askOrFailOver(
     if (LOST_ON_THE_WAY.has(failure.details.reason ?? '')) {
       // That says nothing about the worker: the step is tried again before anybody is suspected.
       if (tries === MAX_TRIES) throw failure
+      context.note?.('banyan.expert.retried', {
+        'banyan.worker': worker,
+        'banyan.reason': failure.details.reason ?? '',
+      })
       if (tries > 1) await pause(context.system.clock, RETRY_MS)
       return askOrFailOver(context, layer, worker, work, tries + 1)
     }
+    context.note?.('banyan.expert.failed_over', { 'banyan.worker': worker, 'error.type': failure.code })
     context.failed.add(worker)
     context.peers.avoid(worker)
     await askExperts(context, layer, work)
@@ -122,7 +127,9 @@ function askHedged(context: DispatchContext, layer: number, worker: string, work
     }
     /** Nobody else has these shards: the question may have been lost on the way, and is asked once more. */
     const askAgain = (): void => {
-      if (peers.takeHedge()) again = enter(askWorker(context, layer, worker, work))
+      if (!peers.takeHedge()) return
+      context.note?.('banyan.expert.asked_again', { 'banyan.worker': worker })
+      again = enter(askWorker(context, layer, worker, work))
     }
     let cancel = afterRounds(system.clock, lateMs, () => {
       const asked = askOthers(context, layer, worker, work)
@@ -147,6 +154,7 @@ function askOthers(context: DispatchContext, layer: number, late: string, work: 
   const others = { ...context, failed: new Set([...failed, ...slow, late]) }
   if (work.calls.some(({ shard }) => liveReplica(others, shard) === undefined) || !peers.takeHedge()) return undefined
   const byWorker = groupByWorker(work.calls, (call) => chooseWorker(others, layer, call))
+  context.note?.('banyan.expert.hedged', { 'banyan.worker': late, 'banyan.others': [...byWorker.keys()] })
   const race = linkedSignal([context.signal])
   const ask = async (): Promise<void> => {
     try {
@@ -154,6 +162,7 @@ function askOthers(context: DispatchContext, layer: number, late: string, work: 
     } finally {
       race.release()
     }
+    context.note?.('banyan.expert.hedge_won', { 'banyan.worker': late })
     peers.hedgeWon()
     peers.avoid(late)
     slow.add(late)

@@ -5,6 +5,7 @@ import type { ActorDefinition, ActorSystem, Clock } from '../../lib/actor/actor.
 import type { Tracer } from '@opentelemetry/api'
 import { inSpan } from '../../lib/tracing/spans.js'
 import { controlAddress } from '../../lib/actor/ask-while-alive.js'
+import { layerSpans } from './layer-spans.js'
 import type { CancelledStep, StepRunner } from './step-runner.js'
 
 export interface AttentionActorOptions {
@@ -24,9 +25,14 @@ export function stepActor({ address, runner, tracer, clock }: AttentionActorOpti
     create: () => ({
       'attention.step': (message, context) =>
         inSpan(tracer, 'attention.step', context.traceparent, async (traceparent, span) => {
-          span.setAttribute('banyan.step.sequences', message.entries.length)
+          span.setAttributes({
+            'banyan.step.id': message.step,
+            'banyan.step.sequences': message.entries.length,
+            'banyan.queue_ms': context.queuedMs,
+          })
           const timeoutMs = Math.max(1, context.dueMs - clock.monotonicMs())
-          const body = await runner.run(message, { timeoutMs, signal: context.signal, traceparent })
+          const openLayer = layerSpans(tracer, span)
+          const body = await runner.run(message, { timeoutMs, signal: context.signal, traceparent, openLayer })
           return { kind: 'attention.sampled', ...body }
         }),
     }),

@@ -62,12 +62,19 @@ interface LayerRun {
 
 /** Attention of a layer at once, its experts by the time the promise is kept. */
 async function runLayer({ model, index, batch, context, times }: LayerRun): Promise<void> {
+  const span = context.openLayer?.(index)
   const startMs = times.nowMs()
   const { operands, routes } = runAttention(model, index, batch)
   times.attention(index, startMs)
   const askedMs = times.nowMs()
-  const computeMs = await dispatch(context, index, operands, routes)
-  times.experts(index, askedMs, computeMs)
+  let expertComputeMs = 0
+  try {
+    const inLayer = span === undefined ? context : { ...context, traceparent: span.traceparent, note: span.note }
+    expertComputeMs = await dispatch(inLayer, index, operands, routes)
+    times.experts(index, askedMs, expertComputeMs)
+  } finally {
+    span?.end({ attentionMs: askedMs - startMs, expertWaitMs: times.nowMs() - askedMs, expertComputeMs })
+  }
 }
 
 const rowsOf = (model: AttentionModel, states: readonly SequenceState[]): BatchRows =>

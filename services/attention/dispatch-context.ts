@@ -5,6 +5,7 @@ import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import type { ShardPlan } from '../../lib/model/expert-shards.js'
 import type { ExpertPeers } from './expert-peers.js'
 import type { ExpertRows } from './expert-rows.js'
+import type { LayerSpan, OpenLayerSpan } from './layer-spans.js'
 
 export interface DispatchContext {
   readonly system: ActorSystem
@@ -17,6 +18,8 @@ export interface DispatchContext {
   readonly microBatches: number // parts of the step that take turns
   readonly signal: AbortSignal
   readonly traceparent?: string | undefined
+  readonly openLayer?: OpenLayerSpan | undefined
+  readonly note?: LayerSpan['note'] | undefined // on the layer's span, where there is one
   readonly failed: Set<string> // workers that did not answer in this step: not asked again
   readonly slow: Set<string> // workers that others are asked before
   readonly used: Set<string> // workers that were asked in this step

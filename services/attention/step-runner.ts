@@ -21,6 +21,7 @@ import type { DispatchContext } from './dispatch-context.js'
 import type { ExpertPeers } from './expert-peers.js'
 import { createExpertRows } from './expert-rows.js'
 import { createHeldSequences } from './held-sequences.js'
+import type { OpenLayerSpan } from './layer-spans.js'
 import { createStepTimes, type StepTimes } from './step-times.js'
 import { advance, createPaths, openSequence, type SequenceState } from './sequence-state.js'
 
@@ -40,6 +41,7 @@ export interface StepOptions {
   readonly timeoutMs: number
   readonly signal: AbortSignal
   readonly traceparent?: string | undefined
+  readonly openLayer?: OpenLayerSpan | undefined
 }
 
 export interface CancelledStep {
@@ -136,6 +138,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       microBatches,
       signal: abort.signal,
       traceparent: options.traceparent,
+      openLayer: options.openLayer,
       failed: new Set(),
       slow: new Set(peers.beginStep(step.replicas)),
       used: new Set(),

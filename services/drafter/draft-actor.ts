@@ -6,7 +6,9 @@
 //   A2  A repeated or overlapping entry changes nothing, so a retried message is harmless.
 //   A3  Drafting ahead gives way to messages after each wave.
 
+import type { Tracer } from '@opentelemetry/api'
 import type { Clock, Handlers } from '../../lib/actor/actor.js'
+import { inSpan } from '../../lib/tracing/spans.js'
 import type { Body, MessageOf } from '../../lib/wire/messages.js'
 import { packF32, packI32, readF32, readI32 } from '../../lib/wire/tensor.js'
 import type { HiddenRows } from './draft-model.js'
@@ -22,6 +24,7 @@ export interface DraftLimits extends LedgerLimits {
 export interface DrafterParts {
   readonly drafting: Drafting
   readonly clock: Clock
+  readonly tracer: Tracer
   readonly sourceNames: readonly string[]
   readonly hidden: number // width of the hidden states that are read; 0: none are
   readonly sharedNoise: boolean
@@ -37,7 +40,7 @@ interface Known extends DraftSequence {
 
 /** Handlers of the drafter's actor, over fresh state. */
 export function drafterHandlers(parts: DrafterParts): Handlers {
-  const { drafting, clock, limits } = parts
+  const { drafting, clock, limits, tracer } = parts
   const sequences = new Map<string, Known>()
   const ledger = new TokenLedger(limits, (id) => {
     const sequence = sequences.get(id)
@@ -88,7 +91,18 @@ export function drafterHandlers(parts: DrafterParts): Handlers {
   }
 
   return {
-    'draft.propose': propose,
+    'draft.propose': (message, context) =>
+      inSpan(tracer, 'draft.propose', context.traceparent, async (_, span) => {
+        const answer = propose(message)
+        const numNodes = answer.entries.reduce((sum, { tokens }) => sum + (tokens.shape[0] ?? 0), 0)
+        span.setAttributes({
+          'banyan.step.id': message.step,
+          'banyan.step.sequences': message.entries.length,
+          'banyan.draft.nodes': numNodes,
+          'banyan.queue_ms': context.queuedMs,
+        })
+        return answer
+      }),
     'draft.forget': ({ sequences: ended }) => ended.forEach((sequence) => ledger.drop(sequence)),
   }
 }

@@ -41,6 +41,7 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
       return drafterHandlers({
         drafting,
         clock: system.clock,
+        tracer: deps.tracer,
         sourceNames: sources.names,
         hidden: sources.hidden,
         sharedNoise: options.sharedNoise,

@@ -38,7 +38,12 @@ function computeActor(options: ExpertActorOptions, cancelled: Set<string>): Acto
     create: () => ({
       'expert.compute': (message, context) =>
         inSpan(tracer, 'expert.compute', context.traceparent, async (_, span) => {
-          span.setAttribute('banyan.layer', message.layer)
+          span.setAttributes({
+            'banyan.layer': message.layer,
+            'banyan.rows': message.hidden.shape[0] ?? 0,
+            'banyan.experts': message.experts.shape[0] ?? 0,
+            'banyan.queue_ms': context.queuedMs,
+          })
           const started = clock.monotonicMs()
           if (cancelled.has(message.step)) throw new ClusterError('cancelled', `step ${message.step} was cancelled`)
           const partials = answerCompute(store, message)

@@ -81,6 +81,10 @@ function createSequence(maker: SequenceMaker, { record, request, choice, output 
     returnsTrees: request.returnsTrees,
     traceparent: record.traceparent,
     startedMs,
+    watch: {
+      scheduled: record.timeline.scheduled,
+      note: (event, attributes) => void record.span?.addEvent(event, attributes),
+    },
     emitter,
     tokens: [...request.prompt, ...output],
     base: 0,

@@ -5,6 +5,7 @@
 //   W2  Every wait has a bound (I5): a step RECOVERY_MS for lost experts, each try STEP_TIMEOUT_MS; a worker that is
 //       silent is given up as soon as its answer is overdue.
 
+import type { Span } from '@opentelemetry/api'
 import type { ActorSystem, Clock } from '../../lib/actor/actor.js'
 import { askWhileAlive } from '../../lib/actor/ask-while-alive.js'
 import { pause } from '../../lib/actor/until.js'
@@ -44,6 +45,7 @@ export interface Forward {
   readonly traceparent: string | undefined
   readonly wantsLayerTimes: boolean
   readonly wantsExpertRows: boolean
+  readonly span: Span // of the step
   readonly isGivenUp: () => boolean // the sequences have ended or run elsewhere meanwhile: no further try
 }
 
@@ -65,7 +67,7 @@ export interface ForwardResult {
 /** Sends the step and waits for the samples; lost experts and a lost broker are waited for, within a bound. */
 export async function forward(
   options: ForwardOptions,
-  { id, rows, released, predictedMs, traceparent, wantsLayerTimes, wantsExpertRows, isGivenUp }: Forward,
+  { id, rows, released, predictedMs, traceparent, wantsLayerTimes, wantsExpertRows, isGivenUp, span }: Forward,
 ): Promise<ForwardResult> {
   const { placement, membership, system, clock, owner } = options
   const giveUpMs = clock.monotonicMs() + RECOVERY_MS
@@ -101,6 +103,10 @@ export async function forward(
       const isLostExpert = reason === 'EXPERT_UNAVAILABLE'
       const isLostOnTheWay = reason === 'DISCONNECTED' || reason === 'LOST'
       if ((!isLostExpert && !isLostOnTheWay) || clock.monotonicMs() > giveUpMs) throw error
+      span.addEvent('banyan.step.retried', {
+        'banyan.reason': reason,
+        ...(shard !== undefined && { 'banyan.shard': shard }),
+      })
       // Nobody answered for this shard: its holders get no more work until they are heard of again.
       const holders = isLostExpert ? (held.table[Number(shard)] ?? []) : [] // those that were asked
       for (const holder of holders) membership.suspect(holder)

@@ -28,6 +28,7 @@ const recordSchema = z.object({
   fingerprint: z.string(),
   door: z.string().optional(),
   session: z.string().optional(),
+  traceparent: z.string().optional(), // of the span of its last run
   owner: z.object({ router: z.string(), incarnation: z.string(), run: count }), // its run of the request
   state: z.enum(['running', 'finished', 'failed', 'cancelled', 'left']), // left: the client went, and may come back
   error: z.object({ code: z.string(), message: z.string(), details: z.record(z.string(), z.string()) }).optional(),

@@ -29,11 +29,17 @@ const MAX_HOMES = 16_384
 
 export interface Proposer {
   /** What came in time, checked, of trees with more than one node; and the time that was waited. */
-  propose(step: string, sequences: readonly Sequence[], bar: DraftBar): Promise<Proposals>
+  propose(step: DraftedFor, sequences: readonly Sequence[], bar: DraftBar): Promise<Proposals>
   /** Whether some drafter reads the target's hidden states. */
   readonly readsHidden: boolean
   readonly hasDrafter: boolean
   forget(sequences: readonly string[]): void
+}
+
+/** The step that drafts are for. */
+export interface DraftedFor {
+  readonly id: string
+  readonly traceparent?: string | undefined
 }
 
 export interface Proposals {
@@ -104,14 +110,20 @@ export function createProposer(options: ProposerOptions): Proposer {
     return groups
   }
 
-  const ask = async (id: string, step: string, sequences: readonly Sequence[], bar: DraftBar): Promise<Proposal[]> => {
+  const ask = async (
+    id: string,
+    step: DraftedFor,
+    sequences: readonly Sequence[],
+    bar: DraftBar,
+  ): Promise<Proposal[]> => {
     const drafter = drafterOf(id)
     const started = clock.monotonicMs()
-    const body = { step, ...bar, entries: sequences.map((sequence) => proposeEntry(sequence, options)) }
+    const body = { step: step.id, ...bar, entries: sequences.map((sequence) => proposeEntry(sequence, options)) }
     const timeoutMs = deadlineFor(drafter, sequences)
     try {
       const question = { kind: 'draft.propose', body, replyKind: 'draft.trees' } as const
-      const answer = await system.ask(id, question, { timeoutMs })
+      const traceparent = step.traceparent === undefined ? {} : { traceparent: step.traceparent }
+      const answer = await system.ask(id, question, { timeoutMs, ...traceparent })
       const tookMs = clock.monotonicMs() - started
       drafter.usualMs += 0.1 * (tookMs - drafter.usualMs)
       drafter.failures = 0

@@ -9,6 +9,7 @@ import type { Clock } from '../../lib/actor/actor.js'
 import { pause } from '../../lib/actor/until.js'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError, isErrorCode } from '../../lib/errors.js'
+import { spanContextOf } from '../../lib/tracing/spans.js'
 import { createSequences, keepsTokens, type SequenceMaker } from './create-sequences.js'
 import type { GenerateEvent } from './engine.js'
 import { samplingMessage } from './forward.js'
@@ -142,7 +143,10 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
       return undefined
     }
     const outputs = hasFailed ? [] : entry.record.outputs
-    const claimed = await journal.change(entry, { owner: nextOwner(), state: 'running', error: undefined, outputs })
+    const { traceparent } = record
+    const claim = { owner: nextOwner(), state: 'running', error: undefined, outputs, traceparent } as const
+    const claimed = await journal.change(entry, claim)
+    tellOrigin(record, entry.record)
     if (state === 'running') options.logger.warn({ request: record.id, from: owner.router }, 'request taken over')
     run(record, claimed, state === 'finished')
     return undefined
@@ -219,13 +223,21 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
   return { begin, adopt }
 }
 
+/** The span of a request that ran before says so, and leads to that run's. */
+function tellOrigin({ span }: RequestRecord, { state, owner, traceparent }: JournalRecord): void {
+  const event = state === 'running' ? 'banyan.taken_over' : 'banyan.resumed'
+  span?.addEvent(event, { 'banyan.router': owner.router, 'banyan.state': state })
+  const context = spanContextOf(traceparent)
+  if (context !== undefined) span?.addLink({ context })
+}
+
 interface Acceptance extends NewRequest {
   readonly owner: Owner
   readonly clock: Clock
 }
 
 function describeRequest(
-  { id, tenant, bodyHash }: RequestRecord,
+  { id, tenant, bodyHash, traceparent }: RequestRecord,
   { prompt, sampling, stop, ...request }: ValidRequest,
   { deadlineMs, fingerprint, door, session, owner, clock }: Acceptance,
 ): JournalRecord {
@@ -239,6 +251,7 @@ function describeRequest(
     fingerprint,
     ...(door !== undefined && { door }),
     ...(session !== undefined && { session }),
+    ...(traceparent !== undefined && { traceparent }),
     owner,
     state: 'running',
     request: { ...request, prompt: packTokens(prompt), stop: [...stop], sampling: samplingMessage(sampling) },

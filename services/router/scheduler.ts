@@ -115,6 +115,7 @@ export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED, h
 
   const preempt = (sequence: Sequence): void => {
     requeue(sequence)
+    sequence.watch?.note('banyan.preempted')
     preemptions += 1
   }
 

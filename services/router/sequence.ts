@@ -4,6 +4,7 @@
 //   Q1  `tokens` = prompt + output; the KV of the first `base` of them exists on `worker` once `accepted` is committed.
 //   Q2  `restart` loses no token: the sequence is prefilled again from its tokens, and I1 makes the rest the same.
 
+import type { Attributes } from '@opentelemetry/api'
 import type { Priority, StepNode, StepTree } from './engine.js'
 import type { HiddenBacklog } from './hidden-backlog.js'
 import type { Prefix } from './prefix-cache.js'
@@ -27,6 +28,7 @@ export interface Sequence {
   readonly returnsTrees: boolean // `push` wants the tree of every step
   readonly traceparent: string | undefined // of its request's span
   readonly startedMs: number // monotonic
+  readonly watch?: SequenceWatch | undefined
   readonly emitter: SequenceEmitter
   priority: Priority // rises with long waiting
   tokens: number[]
@@ -39,6 +41,14 @@ export interface Sequence {
   draftedUpTo: number // tokens the drafter holds
   hidden: HiddenBacklog | undefined // last hidden states that no drafter has yet
   stats: SequenceStats
+}
+
+/** Who is told what becomes of a sequence. */
+export interface SequenceWatch {
+  /** Rows of it go into a step. */
+  scheduled(): void
+  /** Something happened to it that its request's span should tell. */
+  note(event: string, attributes?: Attributes): void
 }
 
 export interface SequenceStats {

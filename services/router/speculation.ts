@@ -7,7 +7,7 @@ import { chooseTrees, priceOf, type Proposal, type TreeChoice } from './choose-t
 import type { CostModel } from './cost-model.js'
 import { BETWEEN_STEPS_MS, createDraftAccount, type AcceptedNodes } from './draft-account.js'
 import { createDraftPace, UNPACED_DRAFTS } from './draft-pace.js'
-import type { Proposer } from './proposer.js'
+import type { DraftedFor, Proposer } from './proposer.js'
 import type { Scheduler } from './scheduler.js'
 import { isDecoding, type BareStepTree, type Rows, type Sequence } from './sequence.js'
 import { shapeOf, type StepShape } from './step-shape.js'
@@ -47,7 +47,7 @@ export interface NodeReport {
 }
 
 export interface Speculation {
-  draft(step: string, planned: readonly Rows[]): Promise<DraftedStep>
+  draft(step: DraftedFor, planned: readonly Rows[]): Promise<DraftedStep>
   /** What the drafts brought: the accepted nodes of each sequence, and how long the step took after they had come. */
   learn(step: DraftedStep, accepted: AcceptedNodes, durationMs: number): void
 }
@@ -58,7 +58,7 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
   const account = createDraftAccount(cost)
   let lastStepMs = 0
 
-  const propose = async (step: string, planned: readonly Rows[], asked: readonly Sequence[]) => {
+  const propose = async (step: DraftedFor, planned: readonly Rows[], asked: readonly Sequence[]) => {
     if (asked.length === 0) return { proposals: [], waitedMs: 0 }
     const plain = shapeOf(planned)
     const maxNodes = Math.min(scheduler.maxTreeNodes, 1 + scheduler.treeRoom(planned))

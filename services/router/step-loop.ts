@@ -12,7 +12,6 @@
 
 import type { Tracer } from '@opentelemetry/api'
 import { ClusterError } from '../../lib/errors.js'
-import { inSpan } from '../../lib/tracing/spans.js'
 import { readI32 } from '../../lib/wire/tensor.js'
 import type { CostModel } from './cost-model.js'
 import { forward, type EntryResult, type ForwardOptions } from './forward.js'
@@ -21,6 +20,7 @@ import type { Proposer } from './proposer.js'
 import type { Scheduler } from './scheduler.js'
 import { isDecoding, numOutput, type BareStepTree, type Rows, type Sequence } from './sequence.js'
 import { createSpeculation, stepTree, type DraftedStep } from './speculation.js'
+import { inStepSpan } from './step-span.js'
 import { describeSpan, describeStep, type StepReport } from './step-report.js'
 import { verify, verifyTypical } from './verify.js'
 import type { StepWatch } from './console/gathering.js'
@@ -36,6 +36,7 @@ export interface StepLoopOptions extends ForwardOptions {
   readonly isTypical: boolean // lossy acceptance
   readonly draftPrice?: number | undefined
   readonly tracer: Tracer
+  readonly tellsTokens?: boolean | undefined // spans have the ids of drafted tokens
   readonly newStepId: () => string
   /** What the worker may hold of a time before this loop: it is told with the first step. */
   readonly stale: readonly string[]
@@ -79,12 +80,11 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
     stale = [...stale, ...scheduler.takeReleased()]
     proposer.forget(scheduler.takeEnded())
     if (planned.length === 0 && stale.length === 0) return false
-    // A step serves many requests: its span hangs under the first one's.
-    const parent = planned[0]?.sequence.traceparent
-    await inSpan(options.tracer, 'router.step', parent, async (traceparent, span) => {
+    for (const { sequence } of planned) sequence.watch?.scheduled()
+    await inStepSpan(options.tracer, planned, async (traceparent, span) => {
       const started = options.clock.monotonicMs()
       const id = options.newStepId()
-      const drafted = await speculation.draft(id, planned)
+      const drafted = await speculation.draft({ id, traceparent }, planned)
       const { rows, shape } = drafted
       stale.push(...scheduler.takeReleased()) // what made room for trees
       if (isStopped) return // as below: a step of sequences that run elsewhere must not reach the worker
@@ -95,7 +95,7 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       const wantsExpertRows = watch?.isOpen === true && rows.length > 0 && watch.takeDetail(options.worker)
       const wantsLayerTimes = wantsExpertRows || (options.wantsLayerTimes?.() ?? false)
       const asks = { wantsLayerTimes, wantsExpertRows }
-      const about = { id, rows, released: stale, predictedMs, traceparent, ...asks, isGivenUp }
+      const about = { id, rows, released: stale, predictedMs, traceparent, ...asks, isGivenUp, span }
       const sampled = await forward(options, about)
       stale = []
       if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
@@ -111,7 +111,7 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
         forwardMs: durationMs,
         worker: sampled.times,
       })
-      describeSpan(span, report, drafted)
+      describeSpan(span, report, { id, drafted, withTokens: options.tellsTokens ?? false })
       const isWhole = sampled.entries.every(({ result }) => result.error === undefined) // refused entries took no time
       const tokensPerSequence = yieldOf(verified, emitted)
       if (isWhole) cost.observe({ shape, predictedMs, durationMs, distinctExperts, tokensPerSequence })
@@ -195,6 +195,7 @@ function verifyEntry({ scheduler }: StepLoopOptions, rows: Rows, result: EntryRe
 function refused(scheduler: Scheduler, sequence: Sequence, error: NonNullable<EntryResult['error']>): void {
   const isFull = error.code === 'resource_exhausted'
   sequence.restarts += 1
+  sequence.watch?.note('banyan.refused', { 'error.type': error.code })
   if (sequence.restarts > MAX_RESTARTS) {
     const failure = isFull
       ? new ClusterError('resource_exhausted', error.message, { details: { reason: 'KV_FULL' } })

@@ -64,21 +64,38 @@ function timesOf({ durationMs, forwardMs, worker }: Outcome, draftMs: number): S
   }
 }
 
+interface Described {
+  readonly id: string
+  readonly drafted: DraftedStep
+  readonly withTokens: boolean
+}
+
 /** The step's figures, and each tree as an event. */
-export function describeSpan(span: Span, report: StepReport, step: DraftedStep): void {
+export function describeSpan(span: Span, report: StepReport, { id, drafted, withTokens }: Described): void {
+  if (!span.isRecording()) return
+  const { times } = report
   span.setAttributes({
+    'banyan.step.id': id,
     'banyan.step.sequences': report.sequences,
     'banyan.step.rows': report.rows,
+    'banyan.step.emitted': report.emitted,
     'banyan.step.drafted': report.drafted,
     'banyan.step.accepted': report.accepted,
+    'banyan.draft_ms': report.draftMs,
+    'banyan.attention_ms': times.attentionMs,
+    'banyan.expert.compute_ms': times.expertComputeMs,
+    'banyan.expert.hop_ms': times.expertHopMs,
+    'banyan.head_ms': times.headMs,
+    'banyan.hop_ms': times.hopMs,
+    'banyan.router_ms': times.routerMs,
   })
-  if (!span.isRecording()) return
-  for (const { sequence, tree } of step.rows) {
-    const draft = step.drafts.get(sequence)
+  for (const { sequence, tree } of drafted.rows) {
+    const draft = drafted.drafts.get(sequence)
     if (draft === undefined) continue
     span.addEvent('banyan.tree', {
       'banyan.sequence': sequence.id,
-      'banyan.tree.tokens': [...Array.from(tree.tokens)],
+      'banyan.tree.nodes': tree.tokens.length,
+      ...(withTokens && { 'banyan.tree.tokens': [...Array.from(tree.tokens)] }),
       'banyan.tree.parents': [...Array.from(tree.parents)],
       'banyan.tree.values': Array.from(draft.nodes, (node) => draft.proposal.values[node] ?? 0),
       'banyan.tree.accepted': [...sequence.accepted],

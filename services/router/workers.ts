@@ -113,6 +113,7 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
       cost,
       isTypical: options.limits.acceptance === 'typical',
       draftPrice: options.limits.draftPrice,
+      tellsTokens: ['ids', 'text'].includes(options.limits.traceContent ?? ''),
       clock: system.clock,
       stale: takeStale(heartbeat),
       onWorkerLost: () => leave(heartbeat.id, 'lost'),
@@ -146,7 +147,9 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
     lost.set(id, { incarnation: worker.incarnation, held })
     for (const oldest of lost.keys()) if (lost.size > MAX_LOST) lost.delete(oldest)
     if (held.length > 0) system.tell(controlAddress(id), 'sequence.cancel', { sequences: held })
-    submit(sequences.filter((sequence) => !sequence.emitter.isClosed))
+    const open = sequences.filter((sequence) => !sequence.emitter.isClosed)
+    for (const { watch } of open) watch?.note('banyan.moved', { 'banyan.worker': id, 'banyan.reason': why })
+    submit(open)
   }
 
   const drain = async (worker: Worker): Promise<void> => {

@@ -1,7 +1,6 @@
 // A whole cluster for a test: the real services over a real transport, in this process, on free ports. Over NATS every
 // service has a connection of its own, as it would in a process of its own.
 
-import { trace } from '@opentelemetry/api'
 import { randomUUID } from 'node:crypto'
 import { createActorSystem } from '../../lib/actor/system.js'
 import { systemClock } from '../../lib/actor/clock.js'
@@ -12,6 +11,7 @@ import { openSharedJournal } from '../../lib/config/open-journal.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
 import { createLocalHub, createLocalTransport } from '../../lib/transport/local.js'
 import { createMemoryStore } from '../../lib/transport/memory-store.js'
+import { createTracing } from '../../lib/tracing/tracing.js'
 import { connectNats } from '../../lib/transport/nats.js'
 import type { Transport } from '../../lib/transport/transport.js'
 import { startAttention } from '../../services/attention/start.js'
@@ -37,6 +37,7 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly draftModel?: string
   readonly links?: boolean // over nats
   readonly wrap?: (id: string, transport: Transport) => Transport // a service's connection
+  readonly spansTo?: string | undefined // folder for the spans of all services
   readonly neighbours?: boolean // false: frames between services of one process too
 }
 
@@ -77,14 +78,23 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
           })
     const transport = shape.wrap?.(id, connection) ?? connection
     const system = createActorSystem({ transport, clock: systemClock, random: Math.random, cluster: name, node: id })
+    const tracing = createTracing({
+      serviceName: 'banyan',
+      instanceId: id,
+      version: 'test',
+      spanFiles: shape.spansTo === undefined ? undefined : { folder: shape.spansTo, name: `spans-${id}` },
+      sampler: 'parentbased_always_on',
+      samplerArg: 1,
+    })
     closers.push(async () => {
       await system.stop()
       await transport.close()
+      await tracing.shutdown(5_000)
     })
     return {
       system,
       transport,
-      tracer: trace.getTracer('test'),
+      tracer: tracing.tracer,
       logger: silent,
       cluster: name,
       id,

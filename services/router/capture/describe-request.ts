@@ -1,5 +1,6 @@
 // From a request that ended here to its record. With token ids the record says all that the answer is a function of.
 
+import { TraceFlags } from '@opentelemetry/api'
 import type { Checkpoint } from '../../../lib/model/checkpoint.js'
 import {
   BLOCK_TOKENS,
@@ -16,6 +17,7 @@ export interface Served {
   readonly router: string
   readonly model: string
   readonly eosTokenIds: readonly number[]
+  readonly slowMs?: number | undefined // spans of requests that fail or take as long are kept
   readonly tokenizer: Pick<NonNullable<Checkpoint['tokenizer']>, 'decode'> | undefined
 }
 
@@ -25,10 +27,10 @@ export function describeRequest(
   { request, fingerprint, session }: AcceptedRequest,
   served: Served,
 ): TrafficRecord {
-  const { timeline, log, sequences, span } = record
+  const { timeline, log, sequences } = record
   const { prompt } = request
   const finished = log.events.filter((event) => event.kind === 'finished')
-  const traceId = span?.isRecording() === true ? span.spanContext().traceId : undefined
+  const traceId = traceIdOf(record, served.slowMs)
   return {
     schema: RECORD_SCHEMA,
     id: record.id,
@@ -52,6 +54,14 @@ export function describeRequest(
     choices: Array.from({ length: request.n }, (_, choice) => describeChoice(record, choice)),
     ...outcomeOf(record, log.error),
   }
+}
+
+/** Of a request whose spans are kept. */
+function traceIdOf({ span, outcome, timeline }: RequestRecord, slowMs: number | undefined): string | undefined {
+  if (span?.isRecording() !== true) return undefined
+  const { traceId, traceFlags } = span.spanContext()
+  const isChosen = (traceFlags & TraceFlags.SAMPLED) !== 0
+  return isChosen || outcome === 'failed' || timeline.nowMs() >= (slowMs ?? 0) ? traceId : undefined
 }
 
 function describeChoice({ log, timeline, sequences }: RequestRecord, choice: number): TrafficRecord['choices'][number] {

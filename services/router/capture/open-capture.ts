@@ -19,7 +19,7 @@ export function openCapture(
   model: ModelInfo,
 ): Capture {
   const { system, tracer, logger, id, pid } = deps
-  const { traceDir: folder, traceContent } = options
+  const { traceDir: folder, traceContent, traceSlowMs: slowMs } = options
   const onDropped = (why: string): void => logger.warn({ folder, why }, 'records of requests are dropped')
   const { tokenizer } = checkpoint
   return {
@@ -31,6 +31,7 @@ export function openCapture(
       model: model.id,
       eosTokenIds: model.eosTokenIds,
       tokenizer,
+      slowMs,
     }),
     spans: createRequestSpans({
       tracer,

@@ -13,7 +13,7 @@ export interface Timeline {
   /** Per choice [ms, tokens], in order. */
   readonly chunks: readonly (readonly (readonly [number, number])[])[]
   /** Rows of it go into a step. */
-  scheduled(): void
+  scheduled(this: void): void
   readonly scheduledMs: number | undefined // for the first time here
   readonly firstTokenMs: number | undefined
   readonly lastTokenMs: number | undefined
@@ -34,7 +34,7 @@ export function createTimeline(clock: Clock, waitedMs = 0): Timeline {
 
   return {
     get arrivalUnixMs() {
-      return beganUnixMs - earlierMs
+      return round(beganUnixMs - earlierMs)
     },
     nowMs: () => sinceArrival(hereMs()),
     arrivedAt: (unixMs) => {

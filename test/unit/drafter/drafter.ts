@@ -1,5 +1,6 @@
 // A drafter's actor as its router sees it: messages in, trees out.
 
+import { trace } from '@opentelemetry/api'
 import assert from 'node:assert/strict'
 import { systemClock } from '../../../lib/actor/clock.js'
 import type { Handlers, MessageContext } from '../../../lib/actor/actor.js'
@@ -15,6 +16,7 @@ import { scriptedSource } from './scripted.js'
 const CONTEXT: MessageContext = {
   sender: 'router-0',
   dueMs: 0,
+  queuedMs: 0,
   traceparent: undefined,
   signal: new AbortController().signal,
 }
@@ -26,6 +28,7 @@ export const parrot = scriptedSource('parrot', (committed) => [...committed.suba
 export const partsOf = (drafting: Drafting, names: readonly string[]): DrafterParts => ({
   drafting,
   clock: systemClock,
+  tracer: trace.getTracer('test'),
   sourceNames: names,
   hidden: 0,
   sharedNoise: true,

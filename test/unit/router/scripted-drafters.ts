@@ -100,7 +100,7 @@ export function setUpProposer(): ProposerSetup {
       beat(id, 'ready', hidden)
     },
     stopDrafter: (id) => beat(id, 'stopped'),
-    propose: (...sequences) => proposer.propose('step', sequences, { maxNodes: 8, tokensPerMs: 1, price: 0.1 }),
+    propose: (...sequences) => proposer.propose({ id: 'step' }, sequences, { maxNodes: 8, tokensPerMs: 1, price: 0.1 }),
     entryFor: ({ id }) => {
       const entries = asked.flatMap(({ question }) => question.entries)
       const entry = entries.findLast(({ sequence }) => sequence === id)

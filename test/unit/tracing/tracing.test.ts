@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { contextFrom, traceparentOf } from '../../../lib/tracing/spans.js'
+import { contextFrom, spanContextOf, traceparentOf } from '../../../lib/tracing/spans.js'
 import { createTracing, type TracingOptions } from '../../../lib/tracing/tracing.js'
 
 const OPTIONS: TracingOptions = {
@@ -95,5 +95,40 @@ describe('tracing', () => {
   it('drops what the sampler drops', () => {
     const { tracer } = createTracing({ ...OPTIONS, spanFiles: { folder, name: 'off' }, sampler: 'always_off' })
     assert.equal(tracer.startSpan('request').isRecording(), false)
+  })
+})
+
+describe('a traceparent', () => {
+  const ID = '0af7651916cd43dd8448eb211c80319c'
+  const SPAN = 'b7ad6b7169203331'
+  it('names a parent in any version, and says whether it is sampled', () => {
+    assert.deepEqual(
+      [`00-${ID}-${SPAN}-01`, `00-${ID}-${SPAN}-02`, `01-${ID}-${SPAN}-03-later`].map((header) => {
+        const { traceId, spanId, traceFlags } = spanContextOf(header) ?? assert.fail(header)
+        return [traceId, spanId, traceFlags]
+      }),
+      [
+        [ID, SPAN, 1],
+        [ID, SPAN, 0],
+        [ID, SPAN, 1],
+      ],
+    )
+  })
+
+  it('that is none is left alone', () => {
+    const bad = [
+      '',
+      'hello',
+      `ff-${ID}-${SPAN}-01`,
+      `00-${ID}-${SPAN}-01-more`,
+      `00-${'0'.repeat(32)}-${SPAN}-01`,
+      `00-${ID}-${'0'.repeat(16)}-01`,
+      `00-${ID.toUpperCase()}-${SPAN}-01`,
+      `00-${ID}-${SPAN}`,
+    ]
+    assert.deepEqual(
+      bad.filter((header) => spanContextOf(header) !== undefined),
+      [],
+    )
   })
 })

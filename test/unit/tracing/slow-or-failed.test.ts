@@ -1,0 +1,98 @@
+import { SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { contextFrom, spanContextOf, traceparentOf } from '../../../lib/tracing/spans.js'
+import { createTracing, type SamplerName } from '../../../lib/tracing/tracing.js'
+import { attributeOf, readSpans, type FileSpan } from '../../helpers/spans.js'
+
+const SLOW_MS = 1_000
+
+describe('requests that are slow or failed', () => {
+  let folder = ''
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'banyan-slow-'))
+  })
+  afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+  const start = (sampler: SamplerName, slowMs: number | undefined = SLOW_MS) => {
+    const { tracer, shutdown } = createTracing({
+      serviceName: 'banyan',
+      instanceId: 'router-0',
+      version: '1',
+      spanFiles: { folder, name: 'spans' },
+      sampler,
+      samplerArg: 0,
+      slowMs,
+    })
+    /** A request with a step that serves `others`, too. */
+    const request = (tookMs: number, { isFailed = false, others = [] as string[], parent = '' } = {}): string => {
+      const startTime = Date.now()
+      const span = tracer.startSpan('chat demo', { kind: SpanKind.SERVER, startTime }, contextFrom(parent))
+      const traceparent = traceparentOf(span) ?? assert.fail()
+      const step = tracer.startSpan('router.step', {}, contextFrom(traceparent))
+      step.setAttribute('of', traceparent)
+      for (const other of others) step.addLink({ context: spanContextOf(other) ?? assert.fail() })
+      step.end()
+      if (isFailed) span.setStatus({ code: SpanStatusCode.ERROR })
+      span.end(startTime + tookMs)
+      return traceparent
+    }
+    const exported = async (): Promise<FileSpan[]> => {
+      await shutdown(5_000)
+      return readSpans(folder)
+    }
+    return { tracer, request, exported }
+  }
+  const namesOf = (spans: readonly FileSpan[]): string[] => spans.map(({ name }) => name).sort()
+
+  it('are exported with their steps where the sampler chose none, and no other is', async () => {
+    const { request, exported } = start('parentbased_always_off')
+    request(10)
+    const failed = request(10, { isFailed: true })
+    const slow = request(SLOW_MS)
+    const spans = await exported()
+    assert.deepEqual(namesOf(spans), ['chat demo', 'chat demo', 'router.step', 'router.step'])
+    assert.deepEqual(
+      [...new Set(spans.map(({ traceId }) => traceId))].sort(),
+      [failed, slow].map((traceparent) => traceparent.slice(3, 35)).sort(),
+    )
+  })
+
+  it('come with steps that hang under another request', async () => {
+    const { tracer, request, exported } = start('parentbased_always_off')
+    const slow = tracer.startSpan('chat demo', { kind: SpanKind.SERVER, startTime: Date.now() - 2 * SLOW_MS })
+    const first = request(10, { others: [traceparentOf(slow) ?? assert.fail()] })
+    slow.end()
+    const steps = (await exported()).filter(({ name }) => name === 'router.step')
+    assert.deepEqual(
+      steps.map((step) => attributeOf(step, 'of')),
+      [first],
+    )
+  })
+
+  it('tell processes further on that they were not chosen', () => {
+    const { request } = start('parentbased_always_off')
+    assert.match(request(10), /-00$/)
+  })
+
+  it('are exported once where the sampler chose them, as every other that it chose (K1)', async () => {
+    const { request, exported } = start('parentbased_always_on')
+    request(10)
+    request(SLOW_MS, { isFailed: true })
+    assert.deepEqual(namesOf(await exported()), ['chat demo', 'chat demo', 'router.step', 'router.step'])
+  })
+
+  it('are not looked for where nobody asked', async () => {
+    const { tracer } = createTracing({
+      serviceName: 'banyan',
+      instanceId: 'router-0',
+      version: '1',
+      spanFiles: { folder, name: 'spans' },
+      sampler: 'parentbased_always_off',
+      samplerArg: 0,
+    })
+    assert.equal(tracer.startSpan('chat demo').isRecording(), false)
+  })
+})
