@@ -181,7 +181,7 @@ describe('a trace folder', function () {
     assert.deepEqual(others, [])
     const told = live.trim().split('\n')
     assert.deepEqual(
-      told.map((line) => JSON.parse(line)),
+      told.map((line): unknown => JSON.parse(line)),
       [first, second],
     )
     assert.deepEqual(

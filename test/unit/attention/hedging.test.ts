@@ -124,9 +124,12 @@ describe('hedging', () => {
   }
 
   it('asks another replica when one is late: the same bits, and the late one is asked last from then on', async () => {
-    const context = contextFor({ replicas: () => ['a', 'b'], frozen: ['a'] })
+    const told: string[] = []
+    const note = (event: string): void => void told.push(event)
+    const context = { ...contextFor({ replicas: () => ['a', 'b'], frozen: ['a'] }), note }
     const { running, tookMs } = await timed(context)
     assert.deepEqual(await running, plain)
+    assert.deepEqual(told, ['banyan.expert.hedged', 'banyan.expert.hedge_won'])
     assert.ok(tookMs >= LATE_MS && tookMs < LATE_MS + 100, `${tookMs} ms`)
     assert.deepEqual([[...context.slow], [...context.failed], context.peers.avoided()], [['a'], [], ['a']])
     assert.deepEqual(context.peers.load, { hedges: 1, hedgesWon: 1 })

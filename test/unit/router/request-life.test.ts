@@ -1,6 +1,7 @@
 // Where a request runs: journaled before it is accepted, taken over from a router that is gone, given up where another
 // router has it (I2, J1 to J7). Two routers on one local bus; what an attention worker would do is done by hand.
 
+import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import assert from 'node:assert/strict'
 import { systemClock } from '../../../lib/actor/clock.js'
 import { createActorSystem } from '../../../lib/actor/system.js'
@@ -116,8 +117,9 @@ describe('where a request runs', function () {
     })
     const open = (bodyHash = 'body'): RequestRecord =>
       requests.open({ id: 'r', tenant: '', bodyHash, deadlineMs: undefined })
-    const begin = async (): Promise<RequestRecord> => {
+    const begin = async (traceparent?: string): Promise<RequestRecord> => {
       const record = open()
+      record.traceparent = traceparent
       await life.begin(record, REQUEST, { deadlineMs: undefined, fingerprint, door: undefined })
       return record
     }
@@ -203,14 +205,24 @@ describe('where a request runs', function () {
     const store = createMemoryStore()
     const frozen = startRouter('a', hub, store, { isDeaf: true })
     const other = startRouter('b', hub, store)
-    const first = await frozen.begin()
+    const firstTrace = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    const first = await frozen.begin(firstTrace)
     const { whole } = follow(first)
     yieldUpTo(frozen.submitted[0], 70)
     await eventually(async () => (await journaled(store))?.outputs[0]?.byteLength === 280, 'a commit point')
     yieldUpTo(frozen.submitted[0], 80) // not in the journal
 
+    const exporter = new InMemorySpanExporter()
+    const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
     const second = other.open()
+    second.span = provider.getTracer('test').startSpan('request')
     await other.life.adopt(second, { isAskedAgain: false })
+    second.span.end()
+    const [span] = exporter.getFinishedSpans()
+    assert.deepEqual(
+      [span?.events.map(({ name }) => name), span?.links.map(({ context }) => context.spanId)],
+      [['banyan.taken_over'], ['b7ad6b7169203331']],
+    )
     assert.deepEqual(other.submitted[0]?.tokens, [...REQUEST.prompt, ...tokens(0, 70)])
     const resumed = follow(second, [75])
     yieldUpTo(other.submitted[0], 150)
@@ -222,6 +234,7 @@ describe('where a request runs', function () {
     assert.deepEqual(await resumed.whole, tokens(75, MAX_TOKENS))
     await eventually(async () => (await journaled(store))?.state === 'finished', 'its end is journaled')
     assert.equal((await journaled(store))?.owner.router, 'b')
+    assert.deepEqual([frozen.recorded.length, other.recorded.length], [0, 1])
   })
 
   it('is passed on from a router that lives, and taken over in the middle when that one dies', async () => {
