@@ -58,6 +58,7 @@ function forOneCall({ config, origins }: ResolvedConfig): ResolvedConfig {
       tlsKey: undefined,
       tlsClientCa: undefined,
       readyFile: undefined,
+      metricsPort: 'off', // nobody comes to read
       cluster: origins.cluster === 'default' ? `call-${randomBytes(6).toString('hex')}` : config.cluster,
       logLevel: origins.logLevel === 'default' ? 'warn' : config.logLevel,
     },

@@ -5,11 +5,19 @@ import { systemClock, systemRandom } from '../../lib/actor/clock.js'
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import { createActorSystem } from '../../lib/actor/system.js'
-import { attentionOptions, drafterOptions, expertWorkerOptions, routerOptions } from '../../lib/config/options.js'
+import {
+  attentionOptions,
+  drafterOptions,
+  expertWorkerOptions,
+  metricsAddress,
+  routerOptions,
+} from '../../lib/config/options.js'
 import { tracingOptions } from '../../lib/config/run-service.js'
 import type { ClusterConfig } from '../../lib/config/schema.js'
 import type { Logger, RunningRouter, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
+import { startMonitor } from '../../lib/metrics/monitor.js'
+import { modelName } from '../../lib/model/model-name.js'
 import { createTracing } from '../../lib/tracing/tracing.js'
 import { createLocalTransport, type LocalHub } from '../../lib/transport/local.js'
 import type { RecordStore } from '../../lib/transport/record-store.js'
@@ -21,6 +29,7 @@ import { startDrafter } from '../../services/drafter/start.js'
 import { startExpertWorker } from '../../services/expert-worker/start.js'
 import { startRouter } from '../../services/router/start.js'
 import { startFleet, type Member } from './fleet.js'
+import { metricsPorts } from './metrics-ports.js'
 import { routerPorts } from './router-ports.js'
 import type { RunningServices } from './services.js'
 
@@ -47,8 +56,8 @@ type Running = RunningService | RunningRouter
 export function startLocal(options: LocalOptions): Promise<RunningServices> {
   const { config, hub, createLogger } = options
   const neighbours: ExpertNeighbours = new Map()
-  const connect = (role: Role, index: number) => {
-    const id = `${role}-${index}`
+  const nextPort = metricsPorts(config)
+  const connect = async (role: Role, id: string, metricsPort: ClusterConfig['metricsPort']) => {
     const transport = createLocalTransport({ hub })
     const system = createActorSystem({
       transport,
@@ -58,6 +67,15 @@ export function startLocal(options: LocalOptions): Promise<RunningServices> {
       node: id,
     })
     const { tracer, shutdown } = createTracing(tracingOptions(config, { role, id, pid: process.pid }))
+    const monitor = await startMonitor({
+      role,
+      id,
+      pid: process.pid,
+      modelName: modelName(config.model),
+      address: metricsAddress({ ...config, metricsPort }),
+      system,
+      transport,
+    })
     const deps: ServiceDeps = {
       system,
       transport,
@@ -68,8 +86,10 @@ export function startLocal(options: LocalOptions): Promise<RunningServices> {
       incarnation: randomUUID(),
       pid: process.pid,
       neighbours,
+      monitor,
     }
     const close = async (): Promise<void> => {
+      await monitor.close()
       await system.stop()
       await transport.close()
       await shutdown(TRACING_TIMEOUT_MS)
@@ -79,11 +99,12 @@ export function startLocal(options: LocalOptions): Promise<RunningServices> {
 
   let queue: Promise<unknown> = Promise.resolve() // one starts at a time: they share this process's loop
   const launch = (role: Role, index: number, sizes: () => Sizes): Member => {
+    const metricsPort = nextPort(role)
     let isUnwanted = false
     let close = (): Promise<void> => Promise.resolve()
     const starting = queue.then(async (): Promise<Running> => {
       if (isUnwanted || options.signal.aborted) throw new ClusterError('cancelled', 'start: interrupted')
-      const connected = connect(role, index)
+      const connected = await connect(role, `${role}-${index}`, metricsPort)
       close = connected.close
       const deps = { ...connected.deps, records: options.records }
       return startService(role, index, { deps, config: { ...config, ...sizes() } })

@@ -7,6 +7,7 @@ import type { Role } from '../../lib/wire/messages.js'
 import type { Sizes } from '../../lib/wire/sizes.js'
 import { divideThreads } from './divide-threads.js'
 import { startFleet, type Member } from './fleet.js'
+import { metricsPorts } from './metrics-ports.js'
 import { routerPorts } from './router-ports.js'
 import type { RunningServices } from './services.js'
 import { supervise, type Doors } from './supervise.js'
@@ -24,22 +25,28 @@ export interface ProcessesOptions {
 
 /** Starts all processes; resolves when each serves. Throws the first one's error after the others are gone. */
 export function startProcesses(options: ProcessesOptions): Promise<RunningServices> {
-  return startFleet({ ...options, launch: (role, index, sizes) => launch(options, { role, index, sizes }) })
+  const nextPort = metricsPorts(options.config)
+  return startFleet({
+    ...options,
+    launch: (role, index, sizes) => launch(options, { role, index, sizes, metricsPort: nextPort(role) }),
+  })
 }
 
 interface Place {
   readonly role: Role
   readonly index: number
   readonly sizes: () => Sizes
+  readonly metricsPort: ClusterConfig['metricsPort']
 }
 
-function launch({ config, env, logger }: ProcessesOptions, { role, index, sizes }: Place): Member {
+function launch({ config, env, logger }: ProcessesOptions, { role, index, sizes, metricsPort }: Place): Member {
   const id = `${role}-${index}`
   const environment = (doors: Doors | undefined): NodeJS.ProcessEnv => {
     const now = { ...config, ...sizes() }
     const settings = {
       ...now,
       ...threadsOf(role, now),
+      metricsPort,
       ...(role === 'router' ? routerPorts(config, index, doors) : {}),
     }
     return { ...env, ...toEnvironment(settings), BANYAN_ID: id, BANYAN_SUPERVISED: '1' }

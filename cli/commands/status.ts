@@ -25,6 +25,7 @@ const statusSchema = z.object({
       deviceClass: z.string(),
       shards: z.array(z.number()),
       load: z.record(z.string(), z.number()),
+      metrics: z.string().optional(),
     }),
   ),
   requests: z.object({ running: z.number(), waiting: z.number() }),
@@ -81,19 +82,20 @@ export async function fetchStatus({ url, apiKey, send }: Router): Promise<Status
 }
 
 export function describe({ model, fingerprint, epoch, processes, requests, placement }: Status): string {
-  const rows = processes.map(({ role, id, pid, state, deviceClass, shards, load }) => [
+  const rows = processes.map(({ role, id, pid, state, deviceClass, shards, load, metrics = '-' }) => [
     role,
     id,
     String(pid),
     state,
     deviceClass,
     shards.join(' '),
+    metrics,
     Object.entries(load)
       .map(([name, value]) => `${name} ${value}`)
       .join(', '),
   ])
   return [
     `${model} ${fingerprint}, routing table ${epoch} (${placement.copies} of ${placement.replicas} replicas), ${requests.running} running, ${requests.waiting} waiting`,
-    table([['ROLE', 'ID', 'PID', 'STATE', 'DEVICE', 'SHARDS', 'LOAD'], ...rows]),
+    table([['ROLE', 'ID', 'PID', 'STATE', 'DEVICE', 'SHARDS', 'METRICS', 'LOAD'], ...rows]),
   ].join('\n')
 }

@@ -31,6 +31,13 @@ export interface LayerCall {
   readonly calls: readonly ExpertCall[]
 }
 
+/** An expert that a layer touches, and on how many rows. */
+export interface TouchedExpert {
+  readonly expert: number
+  readonly shard: number
+  readonly count: number
+}
+
 /** An expert worker in the same process: attention calls it without a frame. */
 export interface ExpertNeighbour {
   readonly kernels: Kernels
@@ -38,7 +45,7 @@ export interface ExpertNeighbour {
   readonly compute: (call: LayerCall) => Float32Array
   /** An expert that is loaded; `undefined` otherwise. Whoever runs it counts the rows. */
   readonly expert: (layer: number, shard: number, expert: number) => PlacedExpert | undefined
-  readonly count: (calls: number, rows: number) => void
+  readonly count: (layer: number, touched: readonly TouchedExpert[]) => void
 }
 
 /** Expert workers in the same process, by address. */

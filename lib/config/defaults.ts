@@ -41,6 +41,7 @@ export function defaultsFor(machine: {
     prefillChunk: 256,
     maxRunning: 64,
     maxWaiting: 1024,
+    metricsHost: '127.0.0.1',
     journal: 'auto',
     logLevel: 'info',
     otelServiceName: 'banyan',

@@ -1,6 +1,7 @@
 // From the cluster's configuration to what each service is started with.
 
 import { ClusterError } from '../errors.js'
+import type { MetricsAddress } from '../metrics/metrics-server.js'
 import type { NatsOptions } from '../transport/nats.js'
 import type {
   AttentionOptions,
@@ -73,6 +74,10 @@ export const routerOptions = (config: ClusterConfig): RouterOptions => ({
   traceContent: config.traceContent,
   traceSlowMs: config.traceSlowMs,
 })
+
+/** Where a service answers `/metrics`, `/health` and `/ready`; undefined: nowhere beside its doors. */
+export const metricsAddress = ({ metricsHost: host, metricsPort: port }: ClusterConfig): MetricsAddress | undefined =>
+  port === undefined || port === 'off' ? undefined : { host, port }
 
 /** How a process gets on the bus: its name there, and the place where its replies arrive. */
 export const natsOptions = (config: ClusterConfig, name: string, inbox: string): NatsOptions => ({

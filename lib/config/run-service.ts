@@ -11,6 +11,8 @@ import { hostname } from 'node:os'
 import { systemClock, systemRandom } from '../actor/clock.js'
 import { createActorSystem } from '../actor/system.js'
 import { ClusterError } from '../errors.js'
+import { startMonitor } from '../metrics/monitor.js'
+import { modelName } from '../model/model-name.js'
 import { createLogger } from '../tracing/logger.js'
 import { createTracing } from '../tracing/tracing.js'
 import { DOOR_SUFFIX } from '../transport/linked-bus.js'
@@ -19,7 +21,7 @@ import type { Role } from '../wire/messages.js'
 import { subjects } from '../wire/subjects.js'
 import { openSharedJournal } from './open-journal.js'
 import { orderSchema, type ServiceReport } from './process-messages.js'
-import { natsOptions } from './options.js'
+import { metricsAddress, natsOptions } from './options.js'
 import { resolveConfig } from './resolve.js'
 import type { ClusterConfig } from './schema.js'
 import type { RunningRouter, RunningService, ServiceDeps } from './service.js'
@@ -73,7 +75,7 @@ async function startService(role: Role, host: ServiceHost, start: Start) {
       kind: 'service.started',
       ...('http' in service && { http: service.http, grpc: service.grpc }),
     } satisfies ServiceReport)
-    deps.logger.info({ role, cluster: config.cluster, pid: host.pid }, 'serving')
+    deps.logger.info({ role, cluster: config.cluster, pid: host.pid, metrics: deps.monitor?.url }, 'serving')
     return {
       leave: async (how: Farewell['how']): Promise<void> => {
         await service[how]()
@@ -127,6 +129,19 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
     node: id,
   })
   const tracing = createTracing(tracingOptions(config, { role, id, pid: host.pid }))
+  const tracing = createTracing(tracingOptions(config, id, host.pid))
+  const monitor = await startMonitor({
+    role,
+    id,
+    pid: host.pid,
+    modelName: modelName(config.model),
+    address: metricsAddress(config),
+    system,
+    transport,
+  }).catch(async (error: unknown) => {
+    await transport.close()
+    throw error
+  })
   await transport.advertise({
     name: `banyan-${role}`,
     version: VERSION,
@@ -143,8 +158,10 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
     id,
     incarnation: randomUUID(),
     pid: host.pid,
+    monitor,
   }
   const close = async (): Promise<void> => {
+    await monitor.close()
     await system.stop()
     await transport.close()
     await tracing.shutdown(TRACING_TIMEOUT_MS)

@@ -87,6 +87,8 @@ export const configSchema = z.object({
   weightCache: text.optional(),
   maxRunning: whole(1, 4096),
   maxWaiting: whole(1, 1_000_000),
+  metricsHost: text,
+  metricsPort: z.union([z.literal('off'), whole(0, 65_535)]).optional(),
   traceDir: text.optional(),
   traceContent: z.enum(['ids', 'text', 'hash']).optional(),
   traceSlowMs: whole(1, 3_600_000).optional(),

@@ -4,6 +4,7 @@ import type { RateLimit } from './api-keys.js'
 import type { ActorSystem } from '../actor/actor.js'
 import type { ExpertNeighbours } from '../compute/expert-call.js'
 import type { Kernels } from '../compute/kernels.js'
+import type { Monitor } from '../metrics/monitor.js'
 import type { WeightFormat } from '../model/spec.js'
 import type { Tracer } from '@opentelemetry/api'
 import type { RecordStore } from '../transport/record-store.js'
@@ -28,6 +29,7 @@ export interface ServiceDeps {
   readonly pid: number
   readonly neighbours?: ExpertNeighbours | undefined // of services that share a process
   readonly kernels?: Kernels | undefined // to compute with; absent: this process's own
+  readonly monitor?: Monitor | undefined // what looks at this process alone; absent: nobody does
   readonly records?: RecordStore | undefined // where accepted requests are kept; absent: in memory
 }
 

@@ -208,6 +208,18 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     value: 'N',
     env: 'BANYAN_MAX_WAITING',
   },
+  metricsHost: {
+    wants: 'an address to listen on',
+    help: 'address of the port for /metrics, /health and /ready',
+    value: 'ADDRESS',
+    env: 'BANYAN_METRICS_HOST',
+  },
+  metricsPort: {
+    wants: `${count(0, 65_535)}, or off`,
+    help: 'port for /metrics, /health and /ready, 0: any free one (serve: off; up: a free one per process but routers)',
+    value: 'PORT',
+    env: 'BANYAN_METRICS_PORT',
+  },
   ...TRACE_SETTINGS,
   journal: {
     wants: 'the path of a folder, auto or off',

@@ -1,6 +1,7 @@
 // A MoE layer whose experts are all in this process's engine: it runs in place, without a frame or a copy. Same products
 // and same sums as the way over the wire, so the same bits (I1).
 
+import type { TouchedExpert } from '../compute/expert-call.js'
 import { NEXT_GROUP, runExperts, type PlacedExpert } from '../compute/expert-layer.js'
 import type { Kernels } from '../compute/kernels.js'
 import { placeFloats, placeInts } from '../compute/room.js'
@@ -14,13 +15,6 @@ export interface ExpertOperands {
   readonly x: number // [rows, hidden]
   readonly isRounded: boolean // whether x lies as products read it, else float32
   readonly delta: number
-}
-
-/** An expert that a layer touches, and on how many rows. */
-export interface TouchedExpert {
-  readonly expert: number
-  readonly shard: number
-  readonly count: number
 }
 
 /** Finds the touched experts; undefined where not all of them are here. */

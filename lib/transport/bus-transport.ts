@@ -5,7 +5,14 @@ import type { Clock, Random } from '../actor/actor.js'
 import { randomHex } from '../actor/random-id.js'
 import { ClusterError, type ErrorDetails } from '../errors.js'
 import { createReassembler, createSplitter } from './chunks.js'
-import type { Delivery, RequestOptions, ServiceDescription, Subscription, Transport } from './transport.js'
+import type {
+  Delivery,
+  RequestOptions,
+  ServiceDescription,
+  Subscription,
+  Transport,
+  TransportUsage,
+} from './transport.js'
 
 export interface BusMessage {
   readonly subject: string
@@ -25,6 +32,8 @@ export interface Bus {
   subscribe(subject: string, handler: (message: BusMessage) => void, queue?: string): Subscription
   /** Called when a connection is lost: lost replies will not come. */
   onDisconnect(listener: (isLost: (reply: string) => boolean) => void): void
+  /** Absent: there is no connection to lose. */
+  connection?(): Pick<TransportUsage, 'isConnected' | 'reconnects'>
   /** Told how a request ended; where nobody answered, another way there may do better. */
   onSettled?(request: { readonly subject: string; readonly reply: string }, outcome: Outcome): void
   advertise(service: ServiceDescription): Promise<void>
@@ -172,6 +181,11 @@ export function createBusTransport(bus: Bus, options: BusTransportOptions): Tran
     get dropped() {
       return numDropped
     },
+    usage: () => ({
+      subscriptions: subscriptions.size,
+      pending: pending.size,
+      ...(bus.connection?.() ?? { isConnected: !isClosed, reconnects: 0 }),
+    }),
     publish: (subject, message) => send(subject, message),
     request,
     subscribe: (subject, handler, options) => {

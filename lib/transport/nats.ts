@@ -88,11 +88,15 @@ async function withLinks(nats: Bus, linkHost: string | undefined): Promise<Bus> 
 
 function createNatsBus(connection: NatsConnection, inboxPrefix: string, onRefused: NatsOptions['onRefused']): Bus {
   let isConnected = true
+  let reconnects = 0
   let onLost: (isLost: () => boolean) => void = () => undefined
   const asked = new Set<(error: ClusterError) => void>() // requests of the record stores under way
   const changed = (value: boolean): void => {
     isConnected = value
-    if (value) return
+    if (value) {
+      reconnects += 1
+      return
+    }
     onLost(() => true)
     for (const fail of asked) fail(unconfirmed('NATS: the connection was lost'))
   }
@@ -130,6 +134,7 @@ function createNatsBus(connection: NatsConnection, inboxPrefix: string, onRefuse
     onDisconnect: (listener) => {
       onLost = listener
     },
+    connection: () => ({ isConnected, reconnects }),
     advertise: async (service) => {
       const registered = await connection.services.add({
         name: service.name,

@@ -46,12 +46,21 @@ export interface RecordsOptions {
   readonly timeoutMs?: number | undefined
 }
 
+/** What a transport holds, for those who look for leaks. */
+export interface TransportUsage {
+  readonly subscriptions: number
+  readonly pending: number // requests under way
+  readonly isConnected: boolean
+  readonly reconnects: number // times that a lost connection was back
+}
+
 export interface Transport {
   readonly kind: 'local' | 'nats'
   readonly maxPayloadBytes: number
   readonly maxMessageBytes: number
   /** Messages that were lost to a bound, a broken chunk or a throwing handler. */
   readonly dropped: number
+  usage(): TransportUsage
   publish(subject: string, payload: Uint8Array): void
   request(subject: string, payload: Uint8Array, options: RequestOptions): Promise<Uint8Array>
   /** Wildcards `*` (one token) and `>` (the rest). Members of one `queue` share the messages. */

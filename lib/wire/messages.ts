@@ -194,6 +194,7 @@ export const MESSAGE_SCHEMAS = {
     shards: z.array(shard),
     capacity: z.object({ kvTokens: count, maxRows: count }),
     load: z.record(z.string(), z.number()),
+    metrics: z.string().max(512).optional(), // URL of its series, for Prometheus
     /** A router's wish, of which all routers take the latest. */
     replicas: z.object({ count: sizesSchema.shape.replicas, version: count }).optional(),
   }),

@@ -8,6 +8,7 @@
 
 import { pingAddress, pingFrom } from '../../lib/actor/ping.js'
 import type { ActorSystem } from '../../lib/actor/actor.js'
+import type { AttentionMetrics } from './metrics.js'
 import { createReplyTimes, type ReplyTimes } from './reply-times.js'
 
 const FIRST_PAUSE_MS = 250
@@ -44,7 +45,15 @@ interface Peer {
   isPinged: boolean
 }
 
-export function createExpertPeers(system: ActorSystem, { hedges: mayHedge } = { hedges: true }): ExpertPeers {
+export interface PeersOptions {
+  readonly hedges: boolean // whether late calls are asked for twice
+  readonly metrics?: Pick<AttentionMetrics, 'answered'> | undefined
+}
+
+export function createExpertPeers(
+  system: ActorSystem,
+  { hedges: mayHedge, metrics }: PeersOptions = { hedges: true },
+): ExpertPeers {
   const { clock } = system
   const peers = new Map<string, Peer>()
   let budget = HEDGE_BURST
@@ -83,6 +92,7 @@ export function createExpertPeers(system: ActorSystem, { hedges: mayHedge } = { 
     overdueMs: (worker, rows) => peerOf(worker).times.overdueMs(rows),
     missed: (worker, rows, waitedMs) => peerOf(worker).times.observe(rows, waitedMs),
     answered: (worker, rows, tookMs) => {
+      metrics?.answered(worker, rows, tookMs)
       const peer = peerOf(worker)
       if (tookMs <= peer.times.lateMs(rows)) peer.pauseMs = 0
       peer.times.observe(rows, tookMs)

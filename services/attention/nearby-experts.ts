@@ -1,8 +1,9 @@
 // The short way of a MoE layer: where every touched expert is in this process and its engine, the layer runs in place.
 
+import type { TouchedExpert } from '../../lib/compute/expert-call.js'
 import type { PlacedExpert } from '../../lib/compute/expert-layer.js'
 import type { Kernels } from '../../lib/compute/kernels.js'
-import { runInPlace, type ExpertOperands, type TouchedExpert } from '../../lib/decode/experts-in-place.js'
+import { runInPlace, type ExpertOperands } from '../../lib/decode/experts-in-place.js'
 import type { Routes } from '../../lib/decode/gate.js'
 import { liveReplica, type DispatchContext } from './dispatch-context.js'
 
@@ -23,19 +24,22 @@ function findExperts(
   touched: readonly TouchedExpert[],
 ): readonly PlacedExpert[] | undefined {
   const experts: PlacedExpert[] = []
-  const rowsOf = new Map<string, number>()
-  for (const { shard, expert: id, count } of touched) {
+  const touchedOf = new Map<string, TouchedExpert[]>()
+  for (const one of touched) {
+    const { shard, expert: id } = one
     const worker = liveReplica(context, shard)
     const neighbour = worker === undefined ? undefined : context.neighbours.get(worker)
     const expert = neighbour?.kernels === kernels ? neighbour.expert(layer, shard, id) : undefined
     if (worker === undefined || expert === undefined) return undefined
-    rowsOf.set(worker, (rowsOf.get(worker) ?? 0) + count)
+    const mine = touchedOf.get(worker)
+    if (mine === undefined) touchedOf.set(worker, [one])
+    else mine.push(one)
     experts.push(expert)
   }
   for (const { expert, count } of touched) context.counters.expertRows.note(layer, expert, count)
-  for (const [worker, rows] of rowsOf) {
+  for (const [worker, mine] of touchedOf) {
     context.used.add(worker)
-    context.neighbours.get(worker)?.count(1, rows)
+    context.neighbours.get(worker)?.count(layer, mine)
   }
   return experts
 }

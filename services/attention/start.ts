@@ -2,7 +2,7 @@
 
 import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
 import type { AttentionOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
-import { startHeartbeat } from '../../lib/actor/heartbeat.js'
+import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
 import { createLeaving } from '../../lib/actor/leaving.js'
 import { pingActor } from '../../lib/actor/ping.js'
 import { watchRouters } from '../../lib/actor/router-watch.js'
@@ -12,11 +12,11 @@ import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
 import { sharedKernels } from '../../lib/compute/kernels.js'
 import { createWeightStore } from '../../lib/compute/weight-store.js'
-import { subjects } from '../../lib/wire/subjects.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import { controlActor, passOn, stepActor } from './attention-actor.js'
 import { geometryOf, loadAttentionModel } from '../../lib/decode/attention-model.js'
 import { createExpertPeers } from './expert-peers.js'
+import { createAttentionMetrics } from './metrics.js'
 import { createStepRunner } from './step-runner.js'
 
 const DRAIN_MS = 20_000 // routers let the step under way end, then take their sequences elsewhere
@@ -37,9 +37,10 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   let state: Heartbeat['state'] = 'starting'
   const load: Record<string, number> = { steps: 0 }
   const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
-  const peers = createExpertPeers(system, { hedges: options.hedge })
+  const metrics = createAttentionMetrics(registryOf(deps, options.model))
+  const peers = createExpertPeers(system, { hedges: options.hedge, metrics })
   const pings = system.spawn(pingActor(id, system.isInHand)) // before it is heard of
-  const heartbeat = startHeartbeat(system, subjects.health(deps.cluster), () => ({
+  const heartbeat = startServiceHeartbeat(deps, () => ({
     role: 'attention',
     id,
     incarnation: deps.incarnation,
@@ -65,7 +66,10 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     peers,
     microBatches: options.microBatches,
     neighbours: deps.neighbours ?? new Map<string, never>(),
+    metrics,
   })
+  const numRouted = checkpoint.spec.layers.map(({ ffn }) => ffn.experts.length)
+  metrics.watch({ runner, numRouted, kvTokens: options.kvTokens, peers })
   const forgetOwner = (owner: string): void => passOn(system, runner.disown(owner))
   const routers = watchRouters({
     system,
@@ -76,9 +80,16 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const counted: typeof runner = {
     ...runner,
     run: async (step, stepOptions) => {
+      const startedMs = system.clock.monotonicMs()
+      let hasFailed = true
       try {
-        return await runner.run(step, stepOptions)
+        const sampled = await runner.run(step, stepOptions)
+        hasFailed = false
+        return sampled
       } finally {
+        const rows = step.entries.reduce((sum, { tokens }) => sum + (tokens.shape[0] ?? 0), 0)
+        const tookMs = system.clock.monotonicMs() - startedMs
+        metrics.step({ sequences: step.entries.length, rows, tookMs, hasFailed })
         if (step.owner !== undefined && routers.isGone(step.owner.incarnation)) forgetOwner(step.owner.incarnation)
         load.steps = (load.steps ?? 0) + 1
         load.sequences = runner.numSequences

@@ -19,9 +19,10 @@ import { geometryOf } from '../../lib/decode/attention-model.js'
 import { forward } from './decoder.js'
 import type { DispatchContext } from './dispatch-context.js'
 import type { ExpertPeers } from './expert-peers.js'
-import { createExpertRows } from './expert-rows.js'
+import { createExpertRows, type ExpertRows } from './expert-rows.js'
 import { createHeldSequences } from './held-sequences.js'
 import type { OpenLayerSpan } from './layer-spans.js'
+import type { AttentionMetrics } from './metrics.js'
 import { createStepTimes, type StepTimes } from './step-times.js'
 import { advance, createPaths, openSequence, type SequenceState } from './sequence-state.js'
 
@@ -35,6 +36,7 @@ export interface StepRunner {
   disown(owner: string): CancelledStep | undefined
   readonly numSequences: number
   readonly numTokens: number
+  readonly expertRows: ExpertRows
 }
 
 export interface StepOptions {
@@ -63,6 +65,7 @@ export interface StepRunnerOptions {
   readonly peers: ExpertPeers
   readonly neighbours: ExpertNeighbours
   readonly microBatches: number // 1 or 2
+  readonly metrics?: Pick<AttentionMetrics, 'retried'> | undefined
 }
 
 export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
@@ -136,6 +139,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       plan: model.plan,
       timeoutMs: options.timeoutMs,
       microBatches,
+      metrics: runnerOptions.metrics,
       signal: abort.signal,
       traceparent: options.traceparent,
       openLayer: options.openLayer,
@@ -185,6 +189,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
   return {
     run,
     cancel,
+    expertRows,
     disown: (owner) => {
       lastSteps.delete(owner)
       return cancel(held.ownedBy(owner))

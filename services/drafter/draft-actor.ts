@@ -14,6 +14,7 @@ import { packF32, packI32, readF32, readI32 } from '../../lib/wire/tensor.js'
 import type { HiddenRows } from './draft-model.js'
 import type { DraftSequence } from './draft-source.js'
 import type { Draft, Drafting, DraftTask } from './drafting.js'
+import type { DrafterMetrics } from './metrics.js'
 import { createRanker, type Ranker } from './ranker.js'
 import { TokenLedger, type LedgerLimits } from './token-ledger.js'
 
@@ -29,6 +30,7 @@ export interface DrafterParts {
   readonly hidden: number // width of the hidden states that are read; 0: none are
   readonly sharedNoise: boolean
   readonly limits: DraftLimits
+  readonly metrics?: Pick<DrafterMetrics, 'proposed' | 'holds'> | undefined
 }
 
 type ProposeEntry = Body<'draft.propose'>['entries'][number]
@@ -47,6 +49,7 @@ export function drafterHandlers(parts: DrafterParts): Handlers {
     sequences.delete(id)
     if (sequence !== undefined) drafting.forget(sequence)
   })
+  parts.metrics?.holds(() => ({ sequences: ledger.size, tokens: ledger.numTokens }))
   let turn = 0
 
   /** What is to be drafted for; undefined where the tokens do not fit what is held. */
@@ -87,6 +90,7 @@ export function drafterHandlers(parts: DrafterParts): Handlers {
     const trees = entries.map(({ sequence }, i) => treeEntry(sequence, tasks[i] && drafts[next++]))
     draftAhead((turn += 1))
     const computeMs = clock.monotonicMs() - started
+    parts.metrics?.proposed({ drafts, resends: trees.length - drafts.length, tookMs: computeMs })
     return { kind: 'draft.trees' as const, step, sources: [...parts.sourceNames], computeMs, entries: trees }
   }
 

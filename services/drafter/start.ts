@@ -1,17 +1,17 @@
 // Starts a drafter: opens its sources, answers proposals at its address, reports health.
 
-import { startHeartbeat } from '../../lib/actor/heartbeat.js'
 import { createLeaving } from '../../lib/actor/leaving.js'
 import { pingActor } from '../../lib/actor/ping.js'
 import { createStallDetector } from '../../lib/actor/stall.js'
 import { untilDrained } from '../../lib/actor/until.js'
 import { createKernels, sharedKernels } from '../../lib/compute/kernels.js'
 import type { DrafterOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
+import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
-import { subjects } from '../../lib/wire/subjects.js'
 import { createCalibration } from './calibration.js'
 import { drafterHandlers, type DraftLimits } from './draft-actor.js'
 import { createDrafting, type Drafting } from './drafting.js'
+import { createDrafterMetrics } from './metrics.js'
 import { openSources } from './open-sources.js'
 
 const MAILBOX_CAPACITY = 256
@@ -30,6 +30,7 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
     isAlone ? sharedKernels(threads, { machineCode }) : createKernels(threads, { company: 'shared', machineCode })
   const sources = await openSources(options, system.clock, () => deps.kernels ?? ownKernels())
   const ahead = options.ahead && !isAlone // in one process a step that is computed leaves no time
+  const metrics = createDrafterMetrics(registryOf(deps, options.model), sources.names)
   let drafting: Drafting | undefined
   const actor = system.spawn({
     address: id,
@@ -46,16 +47,18 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
         hidden: sources.hidden,
         sharedNoise: options.sharedNoise,
         limits: LIMITS,
+        metrics,
       })
     },
     onStop: () => drafting?.clear(), // nothing is drafted ahead with sources that are gone
   })
+  metrics.queues(() => actor.queued)
   const stalls = createStallDetector(system.clock, (stalledMs) =>
     deps.logger.warn({ stalledMs }, 'the process stood still'),
   )
   const pings = system.spawn(pingActor(id)) // before it is heard of
   let state: Heartbeat['state'] = 'ready'
-  const heartbeat = startHeartbeat(system, subjects.health(deps.cluster), () => ({
+  const heartbeat = startServiceHeartbeat(deps, () => ({
     role: 'drafter',
     id,
     incarnation: deps.incarnation,

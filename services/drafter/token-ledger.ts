@@ -21,7 +21,7 @@ export class TokenLedger {
   private readonly rows = new Map<string, Row>() // least recently used first
   private readonly limits: LedgerLimits
   private readonly onEvict: (sequence: string) => void
-  private numTokens = 0
+  private total = 0
 
   constructor(limits: LedgerLimits, onEvict: (sequence: string) => void) {
     this.limits = limits
@@ -30,6 +30,11 @@ export class TokenLedger {
 
   get size(): number {
     return this.rows.size
+  }
+
+  /** Of all sequences. */
+  get numTokens(): number {
+    return this.total
   }
 
   /** The tokens held, empty for an unknown sequence; a view that the next `append` may outdate. */
@@ -47,7 +52,7 @@ export class TokenLedger {
     if (length > row.tokens.length) row.tokens = grown(row.tokens, length)
     row.tokens.set(tokens, row.length)
     row.length = length
-    this.numTokens += tokens.length
+    this.total += tokens.length
     this.evict()
   }
 
@@ -55,13 +60,13 @@ export class TokenLedger {
     const row = this.rows.get(sequence)
     if (row === undefined) return
     this.rows.delete(sequence)
-    this.numTokens -= row.length
+    this.total -= row.length
     this.onEvict(sequence)
   }
 
   private evict(): void {
     for (const sequence of this.rows.keys()) {
-      const isFull = this.rows.size > this.limits.maxSequences || this.numTokens > this.limits.maxTokens
+      const isFull = this.rows.size > this.limits.maxSequences || this.total > this.limits.maxTokens
       if (!isFull || this.rows.size === 1) return
       this.drop(sequence)
     }

@@ -4,7 +4,13 @@
 //   X1  Pure: the answer is a function of the call and the weights; nothing is kept between calls.
 //   X2  Inside a shard a row's terms are added in ascending expert id; the first term is stored, not added to zero.
 
-import { floatInput, type ExpertCall, type ExpertInput, type LayerCall } from '../../lib/compute/expert-call.js'
+import {
+  floatInput,
+  type ExpertCall,
+  type ExpertInput,
+  type LayerCall,
+  type TouchedExpert,
+} from '../../lib/compute/expert-call.js'
 import { computeExperts } from '../../lib/compute/expert-layer.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { MessageOf } from '../../lib/wire/messages.js'
@@ -12,9 +18,14 @@ import { packF32, readF32, readI32, readQ16, type WireTensor } from '../../lib/w
 import type { ExpertStore } from '../../lib/decode/expert-store.js'
 
 /** Answers `expert.compute`: partials [rows of every touched shard, hidden]; shards ascending, rows ascending. */
-export function answerCompute(store: ExpertStore, message: MessageOf<'expert.compute'>): WireTensor {
+export function answerCompute(
+  store: ExpertStore,
+  message: MessageOf<'expert.compute'>,
+  onCalls: (calls: readonly ExpertCall[]) => void = () => undefined,
+): WireTensor {
   const input = readInput(store, message.hidden)
   const calls = readCalls(store, message, input.numRows)
+  onCalls(calls)
   const partials = computeLayer(store, { layer: message.layer, input, calls })
   return packF32(partials, [partials.length / store.hidden, store.hidden])
 }
@@ -28,6 +39,9 @@ export function computeLayer(store: ExpertStore, { layer, input, calls }: LayerC
   })
   return computeExperts(store.kernels, { input, hidden: store.hidden, calls: experts, sums: shardSums(calls) })
 }
+
+export const touchedBy = (calls: readonly ExpertCall[]): TouchedExpert[] =>
+  calls.map(({ shard, expert, rows }) => ({ shard, expert, count: rows.length }))
 
 /** Rows as this worker's products read them, or float32. */
 function readInput(store: ExpertStore, hidden: WireTensor): ExpertInput {

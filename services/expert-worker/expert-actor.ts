@@ -6,7 +6,8 @@ import type { ActorDefinition, Clock } from '../../lib/actor/actor.js'
 import { controlAddress, placementAddress } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
 import { inSpan } from '../../lib/tracing/spans.js'
-import { answerCompute } from './compute.js'
+import { answerCompute, touchedBy } from './compute.js'
+import type { ExpertMetrics } from './metrics.js'
 import type { ExpertStore } from '../../lib/decode/expert-store.js'
 import type { Wants } from './wants.js'
 
@@ -22,6 +23,7 @@ export interface ExpertActorOptions {
   readonly clock: Clock
   /** Counters for the heartbeat. */
   readonly load: Record<string, number>
+  readonly metrics?: ExpertMetrics | undefined
 }
 
 export function expertActors(options: ExpertActorOptions): readonly ActorDefinition[] {
@@ -30,7 +32,7 @@ export function expertActors(options: ExpertActorOptions): readonly ActorDefinit
 }
 
 function computeActor(options: ExpertActorOptions, cancelled: Set<string>): ActorDefinition {
-  const { address, store, tracer, clock, load } = options
+  const { address, store, tracer, clock, load, metrics } = options
   return {
     address,
     mailboxCapacity: 256,
@@ -46,22 +48,18 @@ function computeActor(options: ExpertActorOptions, cancelled: Set<string>): Acto
           })
           const started = clock.monotonicMs()
           if (cancelled.has(message.step)) throw new ClusterError('cancelled', `step ${message.step} was cancelled`)
-          const partials = answerCompute(store, message)
+          const partials = answerCompute(store, message, (calls) => metrics?.touched(message.layer, touchedBy(calls)))
           load.calls = (load.calls ?? 0) + 1
           load.rows = (load.rows ?? 0) + (message.hidden.shape[0] ?? 0)
-          return {
-            kind: 'expert.output',
-            step: message.step,
-            layer: message.layer,
-            partials,
-            computeMs: clock.monotonicMs() - started,
-          }
+          const computeMs = clock.monotonicMs() - started
+          metrics?.computed(computeMs)
+          return { kind: 'expert.output', step: message.step, layer: message.layer, partials, computeMs }
         }),
     }),
   }
 }
 
-function controlActor({ address, load }: ExpertActorOptions, cancelled: Set<string>): ActorDefinition {
+function controlActor({ address, load, metrics }: ExpertActorOptions, cancelled: Set<string>): ActorDefinition {
   return {
     address: controlAddress(address),
     mailboxCapacity: 1024,
@@ -69,6 +67,7 @@ function controlActor({ address, load }: ExpertActorOptions, cancelled: Set<stri
     create: () => ({
       'expert.cancel': ({ step }) => {
         cancelled.add(step)
+        metrics?.cancelled()
         load.cancelledSteps = (load.cancelledSteps ?? 0) + 1
         const oldest = cancelled.values().next().value
         if (cancelled.size > REMEMBERED_STEPS && oldest !== undefined) cancelled.delete(oldest)

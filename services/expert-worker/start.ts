@@ -1,21 +1,21 @@
 // Starts an expert worker: probe the kernels, report health, load shards as the router places them.
 
-import { startHeartbeat } from '../../lib/actor/heartbeat.js'
 import { createLeaving } from '../../lib/actor/leaving.js'
 import { pingActor } from '../../lib/actor/ping.js'
 import { watchRouters } from '../../lib/actor/router-watch.js'
 import { createStallDetector } from '../../lib/actor/stall.js'
 import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
 import type { ExpertWorkerOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
+import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
 import { sharedKernels } from '../../lib/compute/kernels.js'
 import { createWeightStore } from '../../lib/compute/weight-store.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
-import { subjects } from '../../lib/wire/subjects.js'
 import { untilUnneeded } from './drain.js'
 import { expertActors } from './expert-actor.js'
-import { computeLayer } from './compute.js'
+import { computeLayer, touchedBy } from './compute.js'
+import { createExpertMetrics } from './metrics.js'
 import { createExpertStore } from '../../lib/decode/expert-store.js'
 import { createWants } from './wants.js'
 
@@ -40,11 +40,17 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     weights: createWeightStore(weightFolder(options.model, fingerprint)),
     turn: system.clock.turn,
   })
+  const metrics = createExpertMetrics(registryOf(deps, options.model), {
+    numLayers: checkpoint.spec.layers.length,
+    numExperts: Math.max(...checkpoint.spec.layers.map(({ ffn }) => ffn.experts.length)) + 1, // and an always-active one
+    numShards: store.plan.numShards,
+  })
+  metrics.watch(() => store.shards)
   const load: Record<string, number> = { calls: 0, rows: 0, cancelledSteps: 0 }
   let state: Heartbeat['state'] = 'ready'
   const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
   const pings = system.spawn(pingActor(id, system.isInHand)) // before it is heard of
-  const heartbeat = startHeartbeat(system, subjects.health(deps.cluster), () => ({
+  const heartbeat = startServiceHeartbeat(deps, () => ({
     role: 'expert-worker',
     id,
     incarnation: deps.incarnation,
@@ -57,7 +63,16 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     load: { ...load, ...stalls.load },
   }))
   const wants = createWants(store, () => heartbeat.beat())
-  const definitions = expertActors({ address: id, store, wants, fingerprint, tracer, clock: system.clock, load })
+  const definitions = expertActors({
+    address: id,
+    store,
+    wants,
+    fingerprint,
+    tracer,
+    clock: system.clock,
+    load,
+    metrics,
+  })
   const routers = watchRouters({
     system,
     cluster: deps.cluster,
@@ -65,16 +80,20 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     onGone: (router, _, successor) => successor === undefined && wants.forget(router), // a successor says what it wants
   })
   const actors = [pings, ...definitions.map((definition) => system.spawn(definition))]
-  const count = (calls: number, rows: number): void => {
-    load.calls = (load.calls ?? 0) + calls
-    load.rows = (load.rows ?? 0) + rows
+  const count = (numRows: number): void => {
+    load.calls = (load.calls ?? 0) + 1
+    load.rows = (load.rows ?? 0) + numRows
   }
   deps.neighbours?.set(id, {
     kernels: store.kernels,
     expert: store.expert,
-    count,
+    count: (layer, touched) => {
+      count(touched.reduce((sum, one) => sum + one.count, 0))
+      metrics.touched(layer, touched)
+    },
     compute: (call) => {
-      count(1, call.input.numRows)
+      count(call.input.numRows)
+      metrics.touched(call.layer, touchedBy(call.calls))
       return computeLayer(store, call)
     },
   })

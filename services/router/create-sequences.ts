@@ -3,6 +3,7 @@
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import { createDetokenizer } from '../../lib/model/detokenizer.js'
 import { createEmitter } from './emitter.js'
+import type { ChoiceTimes } from './metrics/request-metrics.js'
 import type { RequestRecord } from './requests.js'
 import { noStats, type Ending, type Sequence } from './sequence.js'
 import { createStopChecker } from './stop-checker.js'
@@ -14,8 +15,14 @@ export interface SequenceMaker {
   readonly mayDraft: boolean
   readonly now: () => number // milliseconds, monotonic
   readonly onToken: (record: RequestRecord, numTokens: number, sinceLastMs: number, isFirst: boolean) => void
-  readonly onFinished: (record: RequestRecord, ending: Ending, tookMs: number) => void
+  readonly onFinished: (record: RequestRecord, ended: EndedChoice) => void
   readonly onFailed: (record: RequestRecord, error: unknown, tookMs: number) => void
+}
+
+export interface EndedChoice {
+  readonly ending: Ending
+  readonly times: ChoiceTimes | undefined // absent: it ended before it was run here
+  readonly tookMs: number // since the request arrived
 }
 
 /** A sequence, and why it ended already in its earlier run, if it did. */
@@ -49,7 +56,7 @@ interface Made {
 function createSequence(maker: SequenceMaker, { record, request, choice, output }: Made): MadeSequence {
   const endTokenIds = new Set(request.sampling.endTokenIds)
   const { tokenizer } = maker.checkpoint
-  const startedMs = maker.now()
+  const startedMs = record.timeline.beganMs
   const emitter = createEmitter({
     log: record.log,
     choice,
@@ -65,8 +72,9 @@ function createSequence(maker: SequenceMaker, { record, request, choice, output 
       bytes: [...(tokenizer?.tokenBytes(token) ?? [])],
     }),
     now: maker.now,
+    startedMs,
     onToken: (numTokens, sinceLastMs, isFirst) => maker.onToken(record, numTokens, sinceLastMs, isFirst),
-    onFinished: (ending) => maker.onFinished(record, ending, maker.now() - startedMs),
+    onFinished: (ending, times) => maker.onFinished(record, { ending, times, tookMs: maker.now() - startedMs }),
     onFailed: (error) => maker.onFailed(record, error, maker.now() - startedMs),
   })
   const sequence: Sequence = {
@@ -78,6 +86,7 @@ function createSequence(maker: SequenceMaker, { record, request, choice, output 
     drafts: request.drafts && maker.mayDraft,
     tenant: record.tenant,
     priority: request.priority,
+    waitsSinceMs: startedMs,
     returnsTrees: request.returnsTrees,
     traceparent: record.traceparent,
     startedMs,

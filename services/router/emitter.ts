@@ -8,6 +8,7 @@
 import type { Detokenizer } from '../../lib/model/detokenizer.js'
 import type { TokenLogprobs } from '../../lib/sampling/params.js'
 import type { ChoiceStats, GenerateEvent, StepTree, TokenLogprob } from './engine.js'
+import type { ChoiceTimes } from './metrics/request-metrics.js'
 import type { RequestLog } from './request-log.js'
 import type { BareStepTree, Ending, SequenceEmitter, SequenceStats } from './sequence.js'
 import type { StopChecker } from './stop-checker.js'
@@ -26,8 +27,9 @@ export interface EmitterOptions {
   readonly stopChecker: StopChecker | undefined
   readonly tokenText: (token: number) => { readonly text: string; readonly bytes: readonly number[] }
   readonly now: () => number // milliseconds, monotonic
+  readonly startedMs: number // when the request arrived
   readonly onToken: (numTokens: number, sinceLastMs: number, isFirst: boolean) => void
-  readonly onFinished: (ending: Ending) => void
+  readonly onFinished: (ending: Ending, times: ChoiceTimes | undefined) => void // absent: it ended before it was run here
   readonly onFailed: (error: unknown) => void
 }
 
@@ -37,11 +39,11 @@ const runningTotals = (lengths: readonly number[]): number[] => {
 }
 
 export function createEmitter(options: EmitterOptions): SequenceEmitter {
-  const { log, choice, detokenizer, stopChecker } = options
-  const startedMs = options.now()
+  const { log, choice, detokenizer, stopChecker, startedMs } = options
   let firstMs = 0
   let lastMs = startedMs
   let numTokens = 0
+  let numReplayed = 0 // of an earlier run
   let isClosed = false
 
   const textOf = (token: number): { text: string; stop: string | undefined } => {
@@ -97,7 +99,7 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
     const numBefore = numTokens
     const ending = take(tokens, logprobs, tree)
     const now = options.now()
-    options.onToken(numTokens - numBefore, now - lastMs, firstMs === 0)
+    options.onToken(numTokens - numBefore, now - lastMs, numBefore === 0)
     if (firstMs === 0) firstMs = now
     lastMs = now
     return ending
@@ -124,12 +126,19 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
     return ending
   }
 
+  const timesOf = ({ admittedMs = firstMs }: SequenceStats): ChoiceTimes => ({
+    queueMs: admittedMs - startedMs,
+    prefillMs: firstMs - admittedMs,
+    decodeMs: lastMs - firstMs,
+    numTokens: numTokens - numReplayed,
+  })
+
   const statsOf = ({ steps, drafted, accepted, ...drafts }: SequenceStats): ChoiceStats => {
     const decodeMs = lastMs - firstMs
     const decodeSteps = Math.max(1, steps)
     return {
       ttftMs: Math.max(0, firstMs - startedMs),
-      tpotMs: numTokens > 1 ? decodeMs / (numTokens - 1) : 0,
+      tpotMs: numTokens - numReplayed > 1 ? decodeMs / (numTokens - numReplayed - 1) : 0,
       tokensPerSecond: lastMs > startedMs ? (numTokens * 1000) / (lastMs - startedMs) : 0,
       steps,
       drafted,
@@ -144,7 +153,11 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
 
   return {
     push,
-    replay: (tokens) => take(tokens, []),
+    replay: (tokens) => {
+      const ending = take(tokens, [])
+      numReplayed = numTokens
+      return ending
+    },
     detach: () => {
       isClosed = true
     },
@@ -160,7 +173,7 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
         usage,
         stats: statsOf(stats),
       })
-      options.onFinished(ending)
+      options.onFinished(ending, firstMs === 0 ? undefined : timesOf(stats))
     },
     fail: (error) => {
       if (isClosed) return

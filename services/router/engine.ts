@@ -166,6 +166,7 @@ export interface ProcessStatus {
   readonly deviceClass: string
   readonly shards: readonly number[]
   readonly load: Readonly<Record<string, number>>
+  readonly metrics?: string | undefined // URL of its series
 }
 
 export interface ClusterStatus {

@@ -14,6 +14,7 @@ import type { SamplingParams } from '../../lib/sampling/params.js'
 import type { Body, StepEntry } from '../../lib/wire/messages.js'
 import { packI32, readF32 } from '../../lib/wire/tensor.js'
 import type { Membership } from './membership.js'
+import type { SequenceEvents } from './metrics/sequence-metrics.js'
 import type { PlacementManager } from './placement-manager.js'
 import { chooseReplicas } from './placement.js'
 import type { Rows } from './sequence.js'
@@ -32,6 +33,7 @@ export interface ForwardOptions {
   readonly system: ActorSystem
   readonly clock: Clock
   readonly owner: { readonly router: string; readonly incarnation: string } // this process
+  readonly events?: Pick<SequenceEvents, 'retried'> | undefined
 }
 
 type Sampled = Body<'attention.sampled'>
@@ -107,6 +109,7 @@ export async function forward(
         'banyan.reason': reason,
         ...(shard !== undefined && { 'banyan.shard': shard }),
       })
+      options.events?.retried(reason)
       // Nobody answered for this shard: its holders get no more work until they are heard of again.
       const holders = isLostExpert ? (held.table[Number(shard)] ?? []) : [] // those that were asked
       for (const holder of holders) membership.suspect(holder)

@@ -38,11 +38,13 @@ export function createHomeless(clock: Clock): Homeless {
     get sequences() {
       return [...timers.keys()]
     },
-    add: (sequence) =>
-      void timers.set(
+    add: (sequence) => {
+      sequence.waitsSinceMs ??= clock.monotonicMs()
+      timers.set(
         sequence,
         clock.after(HOMELESS_MS, () => giveUp(sequence)),
-      ),
+      )
+    },
     remove: (sequences) => sequences.forEach(remove),
     takeAll,
     stop: () => void takeAll(),

@@ -52,6 +52,8 @@ export interface Membership {
   /** Those of a role that are not dead, in whatever state, ascending id. */
   members(role: Role): readonly { readonly heartbeat: Heartbeat; readonly duty: Duty }[]
   processes(): readonly ProcessStatus[]
+  /** Times that a process was silent for so long that it became a suspect. */
+  readonly lateHeartbeats: number
   /** Called after every change of the set of live processes or their states. */
   onChange(listener: () => void): void
 }
@@ -69,6 +71,7 @@ export function createMembership(own?: Pick<Heartbeat, 'id' | 'incarnation'>): M
   const accused = new Map<string, number>() // id → until when
   const silence = createSilenceWatch(own && keyOf(own))
   const listeners: (() => void)[] = []
+  let lateHeartbeats = 0
   const changed = (): void => listeners.forEach((listener) => listener())
 
   /** Returns whether anything that listeners care for is different. */
@@ -119,6 +122,7 @@ export function createMembership(own?: Pick<Heartbeat, 'id' | 'incarnation'>): M
     }
     if (silentMs > DEAD_AFTER_MS) return update(key, { state: 'dead' })
     if (silentMs <= SUSPECT_AFTER_MS) return false
+    if (member.state !== 'suspect') lateHeartbeats += 1
     const isOut = member.isOut || (silentMs > OUT_AFTER_MS && member.isUnanswering)
     return update(key, { state: 'suspect', isOut })
   }
@@ -182,7 +186,11 @@ export function createMembership(own?: Pick<Heartbeat, 'id' | 'incarnation'>): M
         deviceClass: heartbeat.deviceClass,
         shards: heartbeat.shards,
         load: heartbeat.load,
+        ...(heartbeat.metrics !== undefined && { metrics: heartbeat.metrics }),
       })),
+    get lateHeartbeats() {
+      return lateHeartbeats
+    },
     onChange: (listener) => {
       listeners.push(listener)
     },

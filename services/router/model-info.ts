@@ -1,8 +1,8 @@
 // What a client can learn about the served model.
 
-import { basename, resolve } from 'node:path'
 import type { ModelOptions } from '../../lib/config/service.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
+import { modelName } from '../../lib/model/model-name.js'
 import type { ModelInfo } from './engine.js'
 
 /** The model's id is the name of its folder. */
@@ -10,7 +10,7 @@ export function modelInfo(checkpoint: Checkpoint, options: ModelOptions): ModelI
   const { spec } = checkpoint
   const moe = spec.layers.find((layer) => layer.ffn.gate !== undefined)?.ffn
   return {
-    id: basename(resolve(options.path)),
+    id: modelName(options.path),
     family: spec.family,
     createdUnixMs: checkpoint.createdUnixMs,
     maxPositions: spec.maxPositions,

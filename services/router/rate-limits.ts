@@ -39,9 +39,11 @@ export interface RateLimitOptions {
   /** A caller's own limits, where it has some. */
   readonly own: (caller: string) => RateLimit | undefined
   readonly now: () => number // milliseconds
+  /** A request was refused before the engine saw it. */
+  readonly onRefused?: (() => void) | undefined
 }
 
-export function createRateLimits({ common, own, now }: RateLimitOptions): RateLimits {
+export function createRateLimits({ common, own, now, onRefused }: RateLimitOptions): RateLimits {
   const requests: Buckets = new Map()
   const tokens: Buckets = new Map()
   const requestsOf = (caller: string): Limit | undefined =>
@@ -52,7 +54,13 @@ export function createRateLimits({ common, own, now }: RateLimitOptions): RateLi
   return {
     takeRequest: (caller) => {
       const limit = requestsOf(caller)
-      if (limit !== undefined) remember(requests, caller, take(requests.get(caller), limit, { count: 1, nowMs: now() }))
+      if (limit === undefined) return
+      try {
+        remember(requests, caller, take(requests.get(caller), limit, { count: 1, nowMs: now() }))
+      } catch (error) {
+        onRefused?.()
+        throw error
+      }
     },
     metered: (engine, caller) => {
       const limit = tokensOf(caller)

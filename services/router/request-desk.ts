@@ -6,7 +6,6 @@ import { randomHex } from '../../lib/actor/random-id.js'
 import type { RouterOptions, ServiceDeps } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
-import type { RouterMetrics } from '../../lib/tracing/metrics.js'
 import { traceparentOf } from '../../lib/tracing/spans.js'
 import { createMemoryStore } from '../../lib/transport/memory-store.js'
 import { createAdmission, type Applicant } from './admission.js'
@@ -22,6 +21,7 @@ import type {
   RequestState,
 } from './engine.js'
 import { createJournal, type JournalEntry } from './journal.js'
+import type { RouterMetrics } from './metrics/router-metrics.js'
 import { createOtherRouters, requestActor } from './other-routers.js'
 import { promptTokens } from './prompt.js'
 import { createRequestLife } from './request-life.js'
@@ -49,7 +49,7 @@ export interface RequestDeskOptions {
   readonly model: ModelInfo
   readonly limits: RouterOptions
   readonly workers: AttentionWorkers
-  readonly metrics: RouterMetrics
+  readonly metrics: Pick<RouterMetrics, 'requests' | 'metered'>
   readonly recorder: Recorder
   readonly spans: RequestSpans
   readonly fingerprint: () => string
@@ -59,15 +59,16 @@ export interface RequestDeskOptions {
 
 export interface RequestDesk extends Pick<InferenceEngine, 'generate' | 'resume' | 'cancel' | 'lookup'> {
   readonly actor: ActorDefinition
-  readonly requests: Pick<Requests, 'all' | 'get'>
+  readonly requests: Pick<Requests, 'all' | 'get' | 'numOpen'>
   whenIdle(timeoutMs: number): Promise<void>
   leave(): void
 }
 
 export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
-  const { deps, checkpoint, model, workers, metrics, recorder, spans } = options
+  const { deps, checkpoint, model, workers, recorder, spans } = options
+  const { requests: metrics, metered } = options.metrics
   const { clock, random } = deps.system
-  const journal = createJournal(deps.records ?? createMemoryStore())
+  const journal = createJournal(metered(deps.records ?? createMemoryStore()))
   const requests = createRequests({
     clock,
     cancelSequences: (sequences) => workers.cancel(sequences),
@@ -91,13 +92,13 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
       metrics.tokens(numTokens, sinceLastMs, isFirst)
       record.journaled?.tokens(numTokens)
     },
-    onFinished: (record, { reason }, tookMs) => {
-      metrics.requestFinished(reason, tookMs)
+    onFinished: (record, { ending, tookMs, times }) => {
+      metrics.finished(ending.reason, tookMs, times)
       requests.choiceFinished(record)
     },
     onFailed: (record, error, tookMs) => {
       const failure = ClusterError.from(error)
-      metrics.requestFinished(failure.code === 'cancelled' ? 'abort' : 'error', tookMs)
+      metrics.finished(failure.code === 'cancelled' ? 'abort' : 'error', tookMs)
       requests.fail(record, failure)
     },
   }
@@ -115,6 +116,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     requests,
     maker,
     isLeaving: () => isLeaving,
+    onTakenOver: metrics.takenOver,
     submit: (sequences) => workers.submit(sequences),
     withdraw: (sequences) => workers.cancel(sequences),
   })
@@ -143,29 +145,29 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
   }
 
   /** Throws, and counts, what is wrong with a request or why it is not let in. */
-  const admit = (input: GenerateInput, { tenant, deadlineMs }: RequestName) => {
+  const admit = (input: GenerateInput, { tenant, deadlineMs }: RequestName, charge: GenerateOptions['charge']) => {
     try {
       checkModel(input.model)
       const request = validate(input, promptTokens(checkpoint, input.prompt), modelLimits(), () => drawSeed(random))
       options.checkServing()
       const applicant: Applicant = { numSequences: request.n, tenant, priority: request.priority, deadlineMs }
       admission.check(applicant)
+      charge?.(request.prompt.length + request.n * request.maxTokens)
       return { request, applicant }
     } catch (error) {
       const { code, details } = ClusterError.from(error)
-      metrics.requestRefused(details.reason ?? code.toUpperCase())
+      metrics.refused(details.reason ?? code.toUpperCase())
       throw error
     }
   }
 
   const start = (input: GenerateInput, name: RequestName, charge: GenerateOptions['charge']): RequestRecord => {
     const arrivedMs = clock.monotonicMs()
-    const { request, applicant } = admit(input, name)
-    charge?.(request.prompt.length + request.n * request.maxTokens)
+    const { request, applicant } = admit(input, name, charge)
     const { door, session, traceparent: parent } = input
     const isChat = input.prompt.kind === 'chat'
     const record = open({ ...name, waitedMs: clock.monotonicMs() - arrivedMs }, { isChat, parent })
-    metrics.requestAccepted(request.prompt.length)
+    metrics.accepted(request.prompt.length)
     const { deadlineMs } = name
     admission.note(applicant, () => record.sequences.length > 0 || record.runsAt !== undefined || record.log.isClosed)
     void life.begin(record, request, { deadlineMs, fingerprint: options.fingerprint(), door, session })

@@ -69,6 +69,7 @@ export interface RequestLifeOptions {
   readonly requests: Requests
   readonly maker: SequenceMaker
   readonly isLeaving: () => boolean
+  readonly onTakenOver?: (() => void) | undefined
   readonly submit: (sequences: readonly Sequence[]) => void
   readonly withdraw: (sequences: readonly Sequence[]) => void
 }
@@ -147,7 +148,10 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
     const claim = { owner: nextOwner(), state: 'running', error: undefined, outputs, traceparent } as const
     const claimed = await journal.change(entry, claim)
     tellOrigin(record, entry.record)
-    if (state === 'running') options.logger.warn({ request: record.id, from: owner.router }, 'request taken over')
+    if (state === 'running') {
+      options.logger.warn({ request: record.id, from: owner.router }, 'request taken over')
+      options.onTakenOver?.()
+    }
     run(record, claimed, state === 'finished')
     return undefined
   }

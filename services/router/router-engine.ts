@@ -7,7 +7,6 @@ import { VERSION } from '../../lib/config/version.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import { fingerprintParts, systemFingerprint } from '../../lib/model/fingerprint.js'
-import type { RouterMetrics } from '../../lib/tracing/metrics.js'
 import { createConsole } from './console/console.js'
 import { describeCluster, describeModel } from './console/describe.js'
 import type { Gathering } from './console/gathering.js'
@@ -16,6 +15,7 @@ import { openCapture } from './capture/open-capture.js'
 import { describeCost } from './cost-status.js'
 import type { ClusterStatus, InferenceEngine } from './engine.js'
 import type { Membership } from './membership.js'
+import type { RouterMetrics } from './metrics/router-metrics.js'
 import { modelInfo } from './model-info.js'
 import type { PlacementManager } from './placement-manager.js'
 import { promptTokens } from './prompt.js'
@@ -86,13 +86,18 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     checkServing,
   })
 
+  const placementStatus = (): ClusterStatus['placement'] => ({
+    shards: placement.table.length,
+    replicas: placement.replicas,
+    copies: placement.copies,
+  })
   const status = (): ClusterStatus => ({
     model: model.id,
     fingerprint: fingerprint(),
     epoch: placement.epoch,
     processes: membership.processes(),
     requests: { running: workers.numRunning, waiting: workers.numWaiting },
-    placement: { shards: placement.table.length, replicas: placement.replicas, copies: placement.copies },
+    placement: placementStatus(),
     kvUsage: workers.kvUsage,
     stepCost: describeCost(options.stepCost()),
   })
@@ -105,6 +110,15 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     records: () => desk.requests.all(),
     find: (tenant, id) => desk.requests.get(tenant, id),
     tokenText: (token) => checkpoint.tokenizer?.tokenText(token) ?? `⟨${token}⟩`,
+  })
+  metrics.watch({
+    workers,
+    membership,
+    placement: placementStatus,
+    stepCost: options.stepCost,
+    numOpenRequests: () => desk.requests.numOpen,
+    prefixCache: options.limits.prefixCache,
+    nowMs: () => deps.system.clock.monotonicMs(),
   })
 
   return {
@@ -128,14 +142,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
       if (checkpoint.tokenizer === undefined) throw noTokenizer()
       return checkpoint.tokenizer.decode(tokens)
     },
-    metrics: () => {
-      const { numRunning: running, numWaiting: waiting, kvUsage } = workers
-      metrics.gauges({ running, waiting, kvUsage, parked: workers.numParked })
-      metrics.waitingByClass(workers.waiting())
-      const cost = options.stepCost()
-      if (cost !== undefined) metrics.stepCost(cost)
-      return metrics.text()
-    },
+    metrics: () => metrics.registry.text(),
     drain: async (timeoutMs) => {
       isDraining = true
       await desk.whenIdle(timeoutMs)

@@ -72,12 +72,13 @@ export interface Scheduler {
 export interface SchedulerHooks {
   readonly now?: () => number // milliseconds; without it nothing ages
   /** A waiting sequence was admitted. */
-  readonly onAdmitted?: () => void
+  readonly onAdmitted?: (sequence: Sequence) => void
+  readonly onPreempted?: () => void
 }
 
 /** `pace` sizes prefill chunks below the limits. */
 export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED, hooks: SchedulerHooks = {}): Scheduler {
-  const { now = () => 0, onAdmitted } = hooks
+  const { now = () => 0, onAdmitted, onPreempted } = hooks
   const queue = createWaitingQueue()
   let running: Sequence[] = []
   let parked: Sequence[] = []
@@ -117,6 +118,7 @@ export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED, h
     requeue(sequence)
     sequence.watch?.note('banyan.preempted')
     preemptions += 1
+    onPreempted?.()
   }
 
   /** Of the lowest class the youngest. */
@@ -166,7 +168,8 @@ export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED, h
       const canEverFit = blocksFor(needed) <= blocks.whole
       if (!isPaused && canEverFit && !room.start(next, needed)) return
       queue.take(next)
-      onAdmitted?.()
+      next.stats.admittedMs ??= now()
+      onAdmitted?.(next)
       if (isPaused) parked.push(next)
       else if (canEverFit) running.push(next)
       else next.emitter.fail(tooLarge(needed, blocks.whole)) // it came from a larger worker; nothing behind it may wait

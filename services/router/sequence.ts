@@ -31,6 +31,7 @@ export interface Sequence {
   readonly watch?: SequenceWatch | undefined
   readonly emitter: SequenceEmitter
   priority: Priority // rises with long waiting
+  waitsSinceMs?: number | undefined // while it waits for room
   tokens: number[]
   base: number
   epoch: number // of the next step
@@ -59,6 +60,7 @@ export interface SequenceStats {
   offered: number // nodes that it proposed
   draftMs: number // waited for it
   priceSum: number // over these steps
+  admittedMs: number | undefined // when it first left the queue
 }
 
 export const noStats = (): SequenceStats => ({
@@ -69,6 +71,7 @@ export const noStats = (): SequenceStats => ({
   offered: 0,
   draftMs: 0,
   priceSum: 0,
+  admittedMs: undefined,
 })
 
 /** A step's tree as the step loop knows it: without texts. */

@@ -43,6 +43,7 @@ export interface StepDraft {
 export interface NodeReport {
   readonly sources: readonly string[]
   readonly depth: number
+  readonly value: number // estimated probability that the path to it is accepted
   readonly isAccepted: boolean
 }
 
@@ -139,6 +140,7 @@ export function reportNodes(step: DraftedStep, accepted: AcceptedNodes): NodeRep
     return Array.from(draft.nodes, (origin, node) => ({
       sources: draft.proposal.sources[origin] ?? [],
       depth: nodeDepths[node]!,
+      value: draft.proposal.values[origin] ?? 0,
       isAccepted: path.has(node),
     })).slice(1)
   })

@@ -1,14 +1,14 @@
 // Starts a router: watch the cluster, place shards, open the doors.
 
-import { startHeartbeat } from '../../lib/actor/heartbeat.js'
 import { pingActor } from '../../lib/actor/ping.js'
 import { createStallDetector, type StallDetector } from '../../lib/actor/stall.js'
 import type { RouterOptions, RunningRouter, ServiceDeps } from '../../lib/config/service.js'
+import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
 import { ClusterError } from '../../lib/errors.js'
+import { reachable } from '../../lib/metrics/metrics-server.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import { shardPlan } from '../../lib/model/expert-shards.js'
 import { modelFingerprint } from '../../lib/model/fingerprint.js'
-import { createRouterMetrics } from '../../lib/tracing/metrics.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import { subjects } from '../../lib/wire/subjects.js'
 import { readI32 } from '../../lib/wire/tensor.js'
@@ -21,7 +21,7 @@ import { costKey, createCostStore } from './cost-store.js'
 import type { CostModel } from './cost-model.js'
 import { expertShapeOf } from './expert-spread.js'
 import { createMembership } from './membership.js'
-import { modelInfo } from './model-info.js'
+import { createRouterMetrics, type RouterMetrics } from './metrics/router-metrics.js'
 import { createPlacementManager } from './placement-manager.js'
 import { chooseReplicas } from './placement.js'
 import { startProbes } from './probes.js'
@@ -39,8 +39,11 @@ const DRAIN_MS = 25_000
 /** A router without doors: all that it is to the cluster, and the engine that doors open onto. */
 export interface RouterCore {
   readonly engine: RouterEngine
+  readonly metrics: RouterMetrics
   /** Tells the cluster at once. */
   setState(state: Heartbeat['state']): void
+  /** Its HTTP door's URL, for those who read its series there. */
+  setDoor(url: string): void
   stop(): Promise<void>
 }
 
@@ -52,11 +55,17 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
   const { clock } = system
   const tls = options.tls && openTls(options.tls, { clock, logger })
   const { limitsOf: own } = createApiKeys(options.apiKeys)
-  const rates = createRateLimits({ common: options.rateLimit ?? {}, own, now: () => clock.monotonicMs() })
+  const rates = createRateLimits({
+    common: options.rateLimit ?? {},
+    own,
+    now: () => clock.monotonicMs(),
+    onRefused: () => core.metrics.requests.refused('RATE_LIMITED'),
+  })
   const doors = { engine, host: options.host, apiKeys: options.apiKeys, logger, rates, tls }
   const http = await startHttpServer({ ...doors, port: options.httpPort })
   const grpc = await startGrpcServer({ ...doors, port: options.grpcPort })
   const stopHealth = every(clock, HEALTH_EVERY_MS, () => grpc.setServing(engine.isReady()))
+  core.setDoor(reachable(http.url))
   core.setState('ready')
 
   let leaving: Promise<void> | undefined
@@ -123,7 +132,8 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     maxPositions: checkpoint.spec.maxPositions,
     scopeOf: scopes[options.draftSharing],
   })
-  const metrics = createRouterMetrics(modelInfo(checkpoint, options.model).id)
+  const { prefixCache } = options
+  const metrics = createRouterMetrics(registryOf(deps, options.model), { clock: system.clock, prefixCache })
   const costs = createCostStore({
     file: options.costModelFile,
     writer: deps.incarnation,
@@ -149,10 +159,8 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     accepts: deviceClass.accepts,
     owner: { router: id, incarnation: deps.incarnation },
     newStepId,
-    onStep: (report) => {
-      metrics.step(report)
-      metrics.speculated(report)
-    },
+    onStep: metrics.step,
+    events: metrics.sequences,
   })
   const engine = createRouterEngine({
     deps,
@@ -178,10 +186,13 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
   const pings = system.spawn(pingActor(id)) // before it is heard of
   const stopProbes = startProbes(system, membership, id)
   let state: Heartbeat['state'] = 'starting'
-  const heartbeat = startHeartbeat(system, subjects.health(cluster), () => ({
+  let door: string | undefined
+  const about = () => ({
     ...describe(deps, engine, { state, fingerprint, stalls }),
     replicas: scaling.replicas,
-  }))
+    ...(door !== undefined && { metrics: `${door}/metrics` }),
+  })
+  const heartbeat = startServiceHeartbeat(deps, about, engine.isReady)
   const actor = system.spawn({
     address: id,
     mailboxCapacity: 256,
@@ -225,7 +236,9 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
 
   return {
     engine,
+    metrics,
     setState,
+    setDoor: (url) => void (door = url),
     stop: async () => {
       const recorded = engine.stop()
       costs.close()

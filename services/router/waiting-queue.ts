@@ -65,6 +65,7 @@ export function createWaitingQueue(): WaitingQueue {
     has: (sequence) => members.has(sequence),
     add: (sequence, nowMs) => {
       members.add(sequence)
+      sequence.waitsSinceMs ??= nowMs
       const entry = { sequence, sinceMs: nowMs }
       if (numOutput(sequence) > 0) classes[sequence.priority].front.push(entry)
       else classes[sequence.priority].add(entry)
@@ -72,6 +73,7 @@ export function createWaitingQueue(): WaitingQueue {
     putBack: (sequences, nowMs) => {
       for (const sequence of [...sequences].reverse()) {
         members.add(sequence)
+        sequence.waitsSinceMs ??= nowMs
         classes[sequence.priority].front.unshift({ sequence, sinceMs: nowMs })
       }
     },
@@ -86,6 +88,7 @@ export function createWaitingQueue(): WaitingQueue {
     },
     take: (head) => {
       members.delete(head)
+      head.waitsSinceMs = undefined
       classes[head.priority].take(head)
     },
     served: ({ priority, tenant }, numTokens) => classes[priority].charge(tenant, OUTPUT_WEIGHT * numTokens),

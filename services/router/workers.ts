@@ -12,6 +12,7 @@ import { createDrainRate } from './drain-rate.js'
 import { createHomeless } from './homeless.js'
 import { BLOCK_TOKENS } from './kv-blocks.js'
 import type { Membership } from './membership.js'
+import type { SequenceEvents } from './metrics/sequence-metrics.js'
 import { createPace } from './pace.js'
 import type { PlacementManager } from './placement-manager.js'
 import type { Proposer } from './proposer.js'
@@ -43,8 +44,9 @@ export interface AttentionWorkers extends Backlog {
   readonly numRunning: number
   readonly numWaiting: number // those without a worker and parked ones included
   readonly numParked: number
+  waiting(): readonly Sequence[]
   readonly kvUsage: number // 0 … 1
-  readonly preemptions: number
+  readonly kvBlocks: { readonly used: number; readonly kept: number; readonly capacity: number }
   /**
    * KV capacity of the smallest worker, in tokens; 0 while there is none. Not this router's share of it: what a request
    * may ask for does not depend on how many routers there are.
@@ -74,6 +76,7 @@ export interface WorkersOptions {
   readonly onStep: (report: StepReport) => void
   readonly watch?: StepWatch | undefined
   readonly wantsLayerTimes?: (() => boolean) | undefined
+  readonly events?: SequenceEvents | undefined
 }
 
 export function createAttentionWorkers(options: WorkersOptions): AttentionWorkers {
@@ -104,7 +107,11 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
     }
     const scheduler = createScheduler(schedulerLimits, createPace(cost, limits.stepTargetMs), {
       now: () => system.clock.monotonicMs(),
-      onAdmitted: () => drainRate.admitted(numWaiting(), system.clock.monotonicMs()),
+      onAdmitted: ({ tokens, base, emitter }) => {
+        drainRate.admitted(numWaiting(), system.clock.monotonicMs())
+        if (!emitter.isPaused) options.events?.admitted(tokens.length, base)
+      },
+      onPreempted: () => options.events?.preempted(),
     })
     const loop = createStepLoop({
       ...options,
@@ -149,6 +156,7 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
     if (held.length > 0) system.tell(controlAddress(id), 'sequence.cancel', { sequences: held })
     const open = sequences.filter((sequence) => !sequence.emitter.isClosed)
     for (const { watch } of open) watch?.note('banyan.moved', { 'banyan.worker': id, 'banyan.reason': why })
+    options.events?.moved(open.length, why)
     submit(open)
   }
 
@@ -241,8 +249,12 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
       const capacity = sum(({ scheduler }) => scheduler.blocks.capacity)
       return capacity === 0 ? 0 : Math.min(1, sum(({ scheduler }) => scheduler.blocks.used) / capacity)
     },
-    get preemptions() {
-      return sum(({ scheduler }) => scheduler.preemptions)
+    get kvBlocks() {
+      return {
+        used: sum(({ scheduler }) => scheduler.blocks.used),
+        kept: sum(({ scheduler }) => scheduler.blocks.kept),
+        capacity: sum(({ scheduler }) => scheduler.blocks.capacity),
+      }
     },
     get kvTokens() {
       const capacities = [...workers.values()].map(({ scheduler }) => scheduler.blocks.whole * BLOCK_TOKENS)

@@ -5,6 +5,7 @@ import type { Clock } from '../../../lib/actor/actor.js'
 
 export interface Timeline {
   readonly arrivalUnixMs: number
+  readonly beganMs: number // when it arrived at this router, on the monotonic clock
   nowMs(): number
   /** It had arrived before, at another router: what happened here happened later by as much. */
   arrivedAt(unixMs: number): void
@@ -36,6 +37,7 @@ export function createTimeline(clock: Clock, waitedMs = 0): Timeline {
     get arrivalUnixMs() {
       return round(beganUnixMs - earlierMs)
     },
+    beganMs,
     nowMs: () => sinceArrival(hereMs()),
     arrivedAt: (unixMs) => {
       earlierMs = Math.max(0, beganUnixMs - unixMs)

@@ -1,0 +1,29 @@
+// What a service tells of itself: its series, and its heartbeats. Whoever looks at its process alone is told the same.
+
+import { startHeartbeat, type HeartbeatTimer } from '../actor/heartbeat.js'
+import { createMetricsRegistry, type MetricsRegistry } from '../metrics/registry.js'
+import { modelName } from '../model/model-name.js'
+import type { Body } from '../wire/messages.js'
+import { subjects } from '../wire/subjects.js'
+import type { ModelOptions, ServiceDeps } from './service.js'
+
+/** Where a service's series go. */
+export const registryOf = ({ monitor }: ServiceDeps, model: ModelOptions): MetricsRegistry =>
+  monitor?.registry ?? createMetricsRegistry(modelName(model.path))
+
+/** `isServing` narrows what `ready` means, where a service needs others to serve. */
+export function startServiceHeartbeat(
+  { system, cluster, monitor }: ServiceDeps,
+  describe: () => Body<'worker.heartbeat'>,
+  isServing: () => boolean = () => true,
+): HeartbeatTimer {
+  monitor?.watch(() => {
+    const heartbeat = describe()
+    return { isReady: heartbeat.state === 'ready' && isServing(), heartbeat }
+  })
+  const metrics = monitor?.url
+  return startHeartbeat(system, subjects.health(cluster), () => ({
+    ...describe(),
+    ...(metrics !== undefined && { metrics }),
+  }))
+}

@@ -1,0 +1,6 @@
+// What a served model is called where nobody names it otherwise.
+
+import { basename, resolve } from 'node:path'
+
+/** The name of its folder. */
+export const modelName = (path: string): string => basename(resolve(path))
