@@ -25,7 +25,7 @@ import type { RouterMetrics } from './metrics/router-metrics.js'
 import { createOtherRouters, requestActor } from './other-routers.js'
 import { promptTokens } from './prompt.js'
 import { createRequestLife } from './request-life.js'
-import { createRequestLog } from './request-log.js'
+import { createRequestLog, firstNews } from './request-log.js'
 import {
   createRequests,
   hashBody,
@@ -116,7 +116,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     requests,
     maker,
     isLeaving: () => isLeaving,
-    onTakenOver: metrics.takenOver,
+    onTakenOver: () => metrics.takenOver(),
     submit: (sequences) => workers.submit(sequences),
     withdraw: (sequences) => workers.cancel(sequences),
   })
@@ -168,9 +168,8 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     const isChat = input.prompt.kind === 'chat'
     const record = open({ ...name, waitedMs: clock.monotonicMs() - arrivedMs }, { isChat, parent })
     metrics.accepted(request.prompt.length)
-    const { deadlineMs } = name
     admission.note(applicant, () => record.sequences.length > 0 || record.runsAt !== undefined || record.log.isClosed)
-    void life.begin(record, request, { deadlineMs, fingerprint: options.fingerprint(), door, session })
+    void life.begin(record, request, { deadlineMs: name.deadlineMs, fingerprint: options.fingerprint(), door, session })
     return record
   }
 
@@ -258,19 +257,10 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     // Its router is gone: it goes on here; one that its client left is only looked at.
     const record = await locate(tenant, id)
     const release = entry.record.state === 'left' ? record.log.hold() : undefined
-    await settled(record)
+    await firstNews(record.log, clock, LOOKUP_MS)
     const state = requestState(record)
     release?.()
     return state
-  }
-
-  /** Waits, for a moment, until something is known of a request that was just found elsewhere. */
-  const settled = async ({ log }: RequestRecord): Promise<void> => {
-    if (log.events.length > 0 || log.isClosed) return
-    const patience = new AbortController()
-    const stopWaiting = clock.after(LOOKUP_MS, () => patience.abort())
-    await log.changed(patience.signal)
-    stopWaiting()
   }
 
   return {

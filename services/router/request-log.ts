@@ -7,6 +7,7 @@
 //   L1  What is kept is bounded by the request's own token limit; what nobody has read yet by PAUSE_BYTES and a step more:
 //       above that the log is paused, and its sequences get no more tokens until half of it is read.
 
+import type { Clock } from '../../lib/actor/actor.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { GenerateEvent, HeldTokens } from './engine.js'
 
@@ -233,6 +234,15 @@ function compact(events: readonly GenerateEvent[]): GenerateEvent[] {
   )
   const accepted = events.filter((event) => event.kind === 'accepted')
   return [...accepted, ...whole, ...events.filter((event) => event.kind === 'finished')]
+}
+
+/** Waits until something is known of a request that was just found elsewhere, at most so long. */
+export async function firstNews(log: RequestLog, clock: Clock, timeoutMs: number): Promise<void> {
+  if (log.events.length > 0 || log.isClosed) return
+  const patience = new AbortController()
+  const stopWaiting = clock.after(timeoutMs, () => patience.abort())
+  await log.changed(patience.signal)
+  stopWaiting()
 }
 
 /** Chunks of one choice, in order, as one. */

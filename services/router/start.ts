@@ -4,33 +4,29 @@ import { pingActor } from '../../lib/actor/ping.js'
 import { createStallDetector, type StallDetector } from '../../lib/actor/stall.js'
 import type { RouterOptions, RunningRouter, ServiceDeps } from '../../lib/config/service.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
-import { ClusterError } from '../../lib/errors.js'
 import { reachable } from '../../lib/metrics/metrics-server.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import { shardPlan } from '../../lib/model/expert-shards.js'
 import { modelFingerprint } from '../../lib/model/fingerprint.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import { subjects } from '../../lib/wire/subjects.js'
-import { readI32 } from '../../lib/wire/tensor.js'
 import { createApiKeys } from './api-keys.js'
 import { startGrpcServer } from './grpc-server.js'
 import { startHttpServer } from './http/http-server.js'
 import { createGathering } from './console/gathering.js'
-import { promptLogits } from './logits.js'
 import { costKey, createCostStore } from './cost-store.js'
 import type { CostModel } from './cost-model.js'
 import { expertShapeOf } from './expert-spread.js'
 import { createMembership } from './membership.js'
 import { createRouterMetrics, type RouterMetrics } from './metrics/router-metrics.js'
 import { createPlacementManager } from './placement-manager.js'
-import { chooseReplicas } from './placement.js'
 import { startProbes } from './probes.js'
 import { createProposer } from './proposer.js'
 import { createRateLimits } from './rate-limits.js'
 import { createRouterEngine, type RouterEngine } from './router-engine.js'
+import { routerActor } from './router-actor.js'
 import { createScaling } from './scaling.js'
 import { openTls } from './tls-source.js'
-import { checkPrompt } from './validate.js'
 import { createAttentionWorkers } from './workers.js'
 
 const HEALTH_EVERY_MS = 250
@@ -192,41 +188,10 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     replicas: scaling.replicas,
     ...(door !== undefined && { metrics: `${door}/metrics` }),
   })
-  const heartbeat = startServiceHeartbeat(deps, about, engine.isReady)
-  const actor = system.spawn({
-    address: id,
-    mailboxCapacity: 256,
-    systemKinds: new Set(['cluster.status']),
-    create: () => ({
-      'cluster.status': () => ({
-        kind: 'cluster.state',
-        json: JSON.stringify({ ...engine.status(), ready: engine.isReady() }),
-      }),
-      'router.logits': async ({ tokens }) => {
-        const worker = workers.anyWorker()
-        if (worker === undefined || !engine.isReady())
-          throw new ClusterError('unavailable', 'the cluster is still starting')
-        const prompt = [...readI32(tokens, 'tokens')]
-        const { vocabSize, maxPositions } = checkpoint.spec
-        checkPrompt(prompt, {
-          vocabSize,
-          maxPositions: maxPositions + 1,
-          kvTokens: 0,
-          eosTokenIds: [],
-          defaults: checkpoint.defaults,
-        })
-        const { table, epoch: tableEpoch, release } = placement.hold()
-        const replicas = chooseReplicas(table, (candidate) => membership.isLive(candidate))
-        const chunk = options.prefillChunk
-        const logits = await promptLogits(
-          { system, worker, tableEpoch, replicas, vocabSize, chunk, newStepId },
-          prompt,
-        ).finally(release)
-        return { kind: 'logits.page', logits }
-      },
-    }),
-  })
-
+  const heartbeat = startServiceHeartbeat(deps, about, () => engine.isReady())
+  const actor = system.spawn(
+    routerActor({ id, system, checkpoint, engine, workers, membership, placement, newStepId, options }),
+  )
   const requestActor = system.spawn(engine.requestActor)
 
   const setState = (next: Heartbeat['state']): void => {

@@ -16,9 +16,9 @@ export interface RouterMetrics {
   readonly sequences: SequenceEvents
   readonly step: (step: StepReport) => void
   /** The store, its use counted. */
-  metered(store: RecordStore): RecordStore
+  metered(this: void, store: RecordStore): RecordStore
   /** From now on scrapes read what the router holds. */
-  watch(sources: ClusterSources): void
+  watch(this: void, sources: ClusterSources): void
 }
 
 export interface RouterMetricsOptions {

@@ -39,7 +39,7 @@ function start(options: Partial<EmitterOptions> & { stops?: readonly string[] } 
     stopChecker: stops.length > 0 ? createStopChecker(stops, includeStop) : undefined,
     tokenText: (token) => ({ text: `<${token}>`, bytes: [token] }),
     now: () => (nowMs += 10),
-    startedMs: 110,
+    startedMs: 100,
     onToken: () => undefined,
     onFinished: (ending) => void ended.push(ending),
     onFailed: (error) => void ended.push(String(error)),
