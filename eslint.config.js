@@ -2,7 +2,7 @@ import js from '@eslint/js'
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', 'kernels/**', 'node_modules/**', 'eslint.config.js'] },
+  { ignores: ['**/dist/**', 'kernels/**', 'deploy/**/*.mjs', 'node_modules/**', 'eslint.config.js'] },
   js.configs.recommended,
   ...tseslint.configs.recommendedTypeChecked,
   {

@@ -129,7 +129,6 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
     node: id,
   })
   const tracing = createTracing(tracingOptions(config, { role, id, pid: host.pid }))
-  const tracing = createTracing(tracingOptions(config, id, host.pid))
   const monitor = await startMonitor({
     role,
     id,

@@ -68,6 +68,7 @@ function addResources(registry: MetricsRegistry): void {
   const cpu = registry.counter('process_cpu_seconds_total', 'Processor time, user and system.')
   const started = registry.gauge('process_start_time_seconds', 'When the process began, Unix time.')
   const files = registry.gauge('process_open_fds', 'Open file descriptors; 0 where the system does not tell.')
+  started.set(Date.now() / MS_PER_SECOND - process.uptime()) // once: a time that moved would be a restart
   const active = registry.gauge('nodejs_active_resources', 'What keeps the event loop alive: sockets, timers, …', {
     type: ['Timeout', 'TCPSocketWrap', 'TCPServerWrap'],
   })
@@ -78,7 +79,6 @@ function addResources(registry: MetricsRegistry): void {
     external.set(memory.external)
     const { user, system } = process.cpuUsage()
     setTotal(cpu, (user + system) / 1e6)
-    started.set(Date.now() / MS_PER_SECOND - process.uptime())
     files.set(countOpenFiles())
     const counts = new Map<string, number>(['Timeout', 'TCPSocketWrap', 'TCPServerWrap'].map((type) => [type, 0]))
     for (const type of process.getActiveResourcesInfo()) counts.set(type, (counts.get(type) ?? 0) + 1)

@@ -6,6 +6,7 @@ import type { WorkerTimes } from './forward.js'
 import { reportNodes, type DraftedStep, type NodeReport } from './speculation.js'
 
 export interface StepReport {
+  readonly trees: number // sequences with drafted nodes
   readonly drafted: number
   readonly accepted: number
   readonly nodes: readonly NodeReport[]
@@ -41,6 +42,7 @@ export function describeStep(step: DraftedStep, accepted: AcceptedNodes, outcome
     emitted,
     durationMs,
     times: timesOf(outcome, step.waitedMs),
+    trees: step.drafts.size,
     sequences: step.rows.length,
     rows: step.shape.rows,
     drafted: nodes.length,

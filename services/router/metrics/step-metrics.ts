@@ -49,7 +49,7 @@ function addParts(registry: MetricsRegistry) {
 }
 
 function addDrafts(registry: MetricsRegistry) {
-  const drafts = registry.counter('vllm:spec_decode_num_drafts_total', 'Steps that verified drafted trees.')
+  const drafts = registry.counter('vllm:spec_decode_num_drafts_total', 'Drafted trees verified, one a sequence and step.')
   const draftTokens = registry.counter('vllm:spec_decode_num_draft_tokens_total', 'Drafted nodes verified.')
   const accepted = registry.counter('vllm:spec_decode_num_accepted_tokens_total', 'Drafted nodes accepted.')
   const perPosition = registry.counter(
@@ -79,7 +79,7 @@ function addDrafts(registry: MetricsRegistry) {
     offered.inc(step.offered)
     seconds.observe(step.draftMs / MS_PER_SECOND)
     price.set(step.price)
-    if (step.drafted > 0) drafts.inc()
+    drafts.inc(step.trees)
     draftTokens.inc(step.drafted)
     accepted.inc(step.accepted)
     for (const node of step.nodes) {

@@ -85,6 +85,14 @@ describe('a service’s own port', () => {
     for (const { labels } of samples) assert.equal(labels.model_name, 'demo')
   })
 
+  it('says the same start of the process at every scrape', async () => {
+    const startOf = async () =>
+      readSamples(await (await fetch(`${base}/metrics`)).text()).find(
+        ({ name }) => name === 'process_start_time_seconds',
+      )
+    assert.deepEqual(await startOf(), await startOf())
+  })
+
   it('reads only, and only what there is', async () => {
     const posted = await fetch(`${base}/metrics`, { method: 'POST', body: 'x' })
     assert.deepEqual([posted.status, posted.headers.get('allow')], [405, 'GET, HEAD'])

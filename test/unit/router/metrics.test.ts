@@ -41,6 +41,7 @@ const nothing: ClusterSources = {
 }
 
 const step: StepReport = {
+  trees: 1,
   drafted: 2,
   accepted: 1,
   nodes: [
