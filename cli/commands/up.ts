@@ -75,6 +75,7 @@ export function greeting(
   return [
     `banyan ${VERSION} serves ${model} (${config.weights}) as cluster ${cluster.name}: ${counts}`,
     ...cluster.routers.flatMap((router) => [`  http  ${router.http}`, `  grpc  ${router.grpc}`]),
+    `  console  ${http}/console`,
     cluster.nats === null
       ? `  local transport, one process: ${cluster.transportReason}`
       : `  nats  ${cluster.nats} (${cluster.transportReason})`,

@@ -27,6 +27,9 @@ function significant(value: number): string {
   return value.toFixed(size >= 10 ? 1 : 2)
 }
 
+/** 1 step, 2 steps. */
+export const plural = (count: number, one: string): string => `${formatCount(count)} ${one}${count === 1 ? '' : 's'}`
+
 /** A token's text with what cannot be seen made visible, cut to `length` characters. */
 export function visibleToken(text: string, length: number): string {
   const visible = text.replaceAll('\n', '⏎').replaceAll('\t', '⇥').replaceAll(' ', '·')

@@ -34,7 +34,7 @@ export function createTopologyView(tooltip: Tooltip): TopologyView {
       const width = svg.clientWidth / scale
       if (next.cluster === undefined || width === 0) return
       const topology = layoutTopology(next.cluster.processes, width, next.hello?.router ?? '')
-      setAttributes(svg, { viewBox: `0 0 ${width} ${topology.height}`, height: topology.height * scale })
+      setAttributes(svg, { viewBox: `-1 0 ${width + 2} ${topology.height}`, height: topology.height * scale })
       const flow = next.points.findLast((point) => point.flow !== null)?.flow ?? undefined
       keepChildren(edges, edgeElements, topology.edges, {
         keyOf: ({ key }) => key,

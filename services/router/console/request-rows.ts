@@ -8,6 +8,7 @@ import type { Sequence } from '../sequence.js'
 const MAX_OPEN = 128
 const MAX_ENDED = 48
 const TAIL_CHARACTERS = 96
+const TAIL_EVENTS = 200 // looked at for them: tokens may be without text
 
 export interface RowContext {
   readonly nowMs: () => number // Unix
@@ -57,11 +58,11 @@ export function changesOf({ rows, hidden, others }: RequestRows, known: Map<stri
 function describe(record: RequestRecord, { nowMs, ttftMs }: RowContext): RequestRow {
   const { log, sequences } = record
   const [first] = sequences
-  const accepted = log.events.find((event) => event.kind === 'accepted')
-  const ends = log.events.filter((event) => event.kind === 'finished')
+  const [accepted] = log.events // the first event
+  const ends = log.isClosed ? log.events.filter((event) => event.kind === 'finished') : [] // few events by then
   const outputTokens = log.held.reduce((sum, count) => sum + (count ?? 0), 0)
-  const startedMs = accepted?.createdUnixMs ?? nowMs()
-  const promptTokens = accepted?.promptTokens ?? 0
+  const startedMs = accepted?.kind === 'accepted' ? accepted.createdUnixMs : nowMs()
+  const promptTokens = accepted?.kind === 'accepted' ? accepted.promptTokens : 0
   return {
     id: record.id,
     phase: phaseOf(record, outputTokens),
@@ -90,9 +91,9 @@ function phaseOf({ outcome, runsAt, log, sequences }: RequestRecord, outputToken
 /** The end of the first choice's text. */
 function tailOf(events: readonly GenerateEvent[]): string {
   let tail = ''
-  for (let i = events.length - 1; i >= 0 && tail.length < TAIL_CHARACTERS; i--) {
-    const event = events[i]
-    if (event?.kind === 'chunk' && event.choice === 0) tail = event.text + tail
+  for (const event of events.slice(-TAIL_EVENTS).reverse()) {
+    if (tail.length >= TAIL_CHARACTERS) break
+    if (event.kind === 'chunk' && event.choice === 0) tail = event.text + tail
   }
   return tail
     .slice(-TAIL_CHARACTERS)

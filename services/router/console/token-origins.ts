@@ -4,7 +4,7 @@
 import type { ConsoleTree, TokenOrigin } from '../../../lib/console/frame.js'
 import type { BareStepTree } from '../sequence.js'
 
-const KEEP_TREES = 8
+const KEEP_TREES = 12
 
 /** A tree without texts, numbered so that a reader knows which it has. */
 export interface KeptTree extends Omit<ConsoleTree, 'nodes' | 'bonus'>, Pick<BareStepTree, 'nodes'> {

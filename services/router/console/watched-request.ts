@@ -9,7 +9,7 @@ import type { KeptTree, TokenOrigins } from './token-origins.js'
 
 const MAX_TOKENS = 1_024 // of a choice in one frame; the rest goes with the next ones
 const MAX_CHOICES = 8
-const MAX_TREES = 4 // of a sequence in one frame; older ones are passed over
+const MAX_TREES = 8 // of a sequence in one frame; older ones are passed over
 
 export interface WatchedOptions {
   readonly id: string
