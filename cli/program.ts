@@ -6,6 +6,7 @@ import { SETTINGS } from '../lib/config/settings.js'
 import { addClusterFlags, collect, type Flags } from './cluster-flags.js'
 import { unimplemented } from './commands/unimplemented.js'
 import { parseReal, parseUint64, parseWhole } from './parse.js'
+import { addTrace } from './trace/add-trace.js'
 import { usageError } from './report-error.js'
 
 const EXAMPLES = `
@@ -58,6 +59,7 @@ export function createProgram(onExit: (code: number) => void): Command {
   addResults(program, runs)
   addScale(program, runs)
   addExport(program, runs)
+  addTrace(program, runs)
   addUnimplemented(program, runs)
   for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
     command.exitOverride().configureOutput({ outputError: () => undefined }) // reported once, by `main.ts`
@@ -172,7 +174,7 @@ function addExport(program: Command, runs: Wire): void {
 }
 
 function addUnimplemented(program: Command, runs: Wire): void {
-  for (const name of ['replay', 'trace', 'deploy']) {
+  for (const name of ['replay', 'deploy']) {
     program
       .command(name)
       .description('not in this version')

@@ -1,6 +1,7 @@
 // How a command fails: one line that names the code and the cause, a hint where there is one, and an exit code.
 
 import { ClusterError, type ErrorCode } from '../lib/errors.js'
+import { TraceError } from '../replay/src/trace-error.js'
 
 const HINTS: Partial<Record<ErrorCode, string>> = {
   unavailable: 'is the cluster up? `banyan status` and `banyan doctor` tell more',
@@ -14,7 +15,7 @@ export function reportError(
   thrown: unknown,
   options: { readonly write: (text: string) => void; readonly isDebug: boolean },
 ): number {
-  const error = ClusterError.from(thrown)
+  const error = fromAny(thrown)
   const message = error.message.replace(/\s*\n\s*/g, ' ')
   options.write(`banyan: ${error.code}: ${message}\n`)
   const hint = error.details.hint ?? HINTS[error.code]
@@ -23,6 +24,12 @@ export function reportError(
   if (error.code === 'cancelled') return 130
   return isUsage(error) ? 2 : 1
 }
+
+/** The library of traces has an error of its own, with the same codes. */
+const fromAny = (thrown: unknown): ClusterError =>
+  thrown instanceof TraceError
+    ? new ClusterError(thrown.code, thrown.message, { cause: thrown })
+    : ClusterError.from(thrown)
 
 function stackOf(error: ClusterError): string {
   const { cause } = error

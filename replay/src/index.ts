@@ -15,3 +15,10 @@ export {
   type VocabularyOptions,
 } from './synthesize.js'
 export { TraceError, type TraceErrorCode } from './trace-error.js'
+export { convertTrace, TARGETS, type Converted } from './convert-trace.js'
+export { analyzeTrace, type Analysis } from './analyze/analyze-trace.js'
+export { analysisHtml } from './analyze/analysis-html.js'
+export { analysisText } from './analyze/analysis-text.js'
+export { findRequest, type FoundRequest } from './show/find-request.js'
+export { waterfallOf, type Waterfall, type WaterfallRow } from './show/waterfall.js'
+export { drawWaterfall, type DrawnLine, type PieceStyle } from './show/draw-waterfall.js'

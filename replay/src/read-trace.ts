@@ -88,8 +88,13 @@ async function chooseFiles(path: string, options: ReadOptions): Promise<Chosen> 
   return { format: first, files: known.get(first) ?? [] }
 }
 
-const noTraces = (path: string, refusals: readonly string[]): string =>
-  [`${path}: want a folder with traces, found ${refusals.length} files and no trace among them`, ...refusals].join('\n')
+const MAX_REFUSALS = 3 // told of a folder
+
+function noTraces(path: string, refusals: readonly string[]): string {
+  const more = refusals.length > MAX_REFUSALS ? ['…'] : []
+  const found = `${path}: want a folder with traces, found ${refusals.length} files and no trace among them`
+  return [found, ...refusals.slice(0, MAX_REFUSALS), ...more].join('; ')
+}
 
 const noRequests = (
   path: string,
@@ -109,9 +114,9 @@ async function recognise(file: string, { maxItemChars }: ReadOptions): Promise<T
   for (const format of FORMATS) {
     const reason = format.recognise(sample)
     if (reason === undefined) return format
-    reasons.push(`  ${format.name}: ${reason}`)
+    reasons.push(`${format.name} (${reason})`)
   }
-  return [`${file}: want a trace of a known format; tried`, ...reasons].join('\n')
+  return `${file}: want a trace of a known format; tried ${reasons.join(', ')}`
 }
 
 function valueOf(text: string): unknown {

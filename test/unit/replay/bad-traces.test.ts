@@ -101,7 +101,7 @@ describe('a broken trace', () => {
       'sharegpt',
       'vllm-custom',
     ])
-      await fails(file, new RegExp(`\n  ${name}: \\S.*`))
+      await fails(file, new RegExp(`tried .*${name} \\([^)]+`))
   })
 
   it('an empty file, a blank one, a header alone, nothing at all', async () => {
@@ -109,7 +109,7 @@ describe('a broken trace', () => {
     await fails(write('blank.jsonl', '\n \n'), /blank\.jsonl: want a trace, found an empty file/)
     await fails(
       write('header.csv', 'TIMESTAMP,ContextTokens,GeneratedTokens\n'),
-      /azure-2023: it has no row after its header/,
+      /azure-2023 \(it has no row after its header\)/,
     )
     await fails(join(folder, 'nowhere'), /nowhere: want a trace file or a folder of them, found nothing there/)
     await fails(
