@@ -63,7 +63,8 @@ async function capture({ urls, out, content, limit, seconds, flags }: CaptureOpt
   const startMs = performance.now()
 
   const captureFrom = async (url: string, files: RecordFiles): Promise<void> => {
-    for await (const { line, record } of readFeed({ url, apiKey, send, content, signal })) {
+    const onOpen = (): void => notify(`${url}: recording`)
+    for await (const { line, record } of readFeed({ url, apiKey, send, content, signal, onOpen })) {
       if (counts.requests >= limit) return
       counts.requests++
       counts.contents.add(record.content)

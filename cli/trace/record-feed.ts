@@ -14,6 +14,7 @@ export interface FeedSource {
   readonly send: Fetch
   readonly content: RecordContent
   readonly signal: AbortSignal
+  readonly onOpen?: () => void // from now on no request is missed
 }
 
 export interface FedRecord {
@@ -22,9 +23,11 @@ export interface FedRecord {
 }
 
 /** Ends when the router closes its feed or the signal aborts; a feed that breaks off throws `unavailable`. */
-export async function* readFeed({ url, apiKey, send, content, signal }: FeedSource): AsyncGenerator<FedRecord> {
-  const response = await connect({ url, apiKey, send, content, signal })
+export async function* readFeed({ onOpen, ...source }: FeedSource): AsyncGenerator<FedRecord> {
+  const { url, signal } = source
+  const response = await connect(source)
   if (response === undefined) return
+  onOpen?.()
   let rest = ''
   try {
     for await (const text of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {

@@ -41,7 +41,7 @@ async function toChrome(path: string, options: ReadOptions): Promise<Converted> 
     for (const span of batch.spans) spans.push(span)
     for (const record of batch.records) records.push(record)
   }
-  const base = { to: 'chrome', numSpans: spans.length, losses: ['everything but times, lengths and names'] }
+  const base = { to: 'chrome', numSpans: spans.length, losses: ['contents, parameters and hashes'] }
   if (spans.length + records.length > 0) {
     const from = records.length > 0 ? 'banyan' : 'otlp'
     const lines = writeChrome({ spans, records })

@@ -4,7 +4,7 @@
 import { RECORD_SCHEMA, requestRecordSchema, type RequestRecord } from '../../../lib/traffic/request-record.js'
 import type { RecordedAnswer, TracePrompt } from '../trace.js'
 import { parseRow, rowWith, shown, type Row } from './fields.js'
-import { BadItem, type TraceFormat } from './format.js'
+import { BadItem, type RawRequest, type Reader, type TraceFormat } from './format.js'
 import { samplingOf } from './sampling.js'
 
 const inside = (value: unknown, key: string): unknown =>
@@ -26,12 +26,19 @@ function promptOf({ prompt }: RequestRecord): TracePrompt {
   return { kind: 'blocks', numTokens: prompt.numTokens, blockTokens: prompt.blockTokens, blocks: prompt.blockHashes }
 }
 
-function answerOf({ fingerprint, choices, outcome, traceId }: RequestRecord): RecordedAnswer | undefined {
+function answerOf({
+  fingerprint,
+  fingerprintParts,
+  choices,
+  outcome,
+  traceId,
+}: RequestRecord): RecordedAnswer | undefined {
   if (fingerprint === '') return undefined
   const ids = choices.flatMap((choice) => (choice.ids === undefined ? [] : [choice.ids]))
   const texts = choices.flatMap((choice) => (choice.text === undefined ? [] : [choice.text]))
   return {
     fingerprint,
+    ...(fingerprintParts !== undefined && { fingerprintParts }),
     finishReasons: choices.flatMap(({ finishReason }) => finishReason ?? []),
     numTokens: choices.map(({ numTokens }) => numTokens),
     tokenHashes: choices.map(({ hash }) => hash),
@@ -39,6 +46,43 @@ function answerOf({ fingerprint, choices, outcome, traceId }: RequestRecord): Re
     ...(texts.length === choices.length && { texts }),
     isWhole: outcome === 'finished',
     ...(traceId !== undefined && { traceId }),
+  }
+}
+
+/** Where a request was left and came back it has several records: the one that ended last stands. */
+function createReader(): Reader {
+  const last = new Map<string, { readonly endMs: number; readonly request: RawRequest }>()
+  let numEarlier = 0
+  return {
+    tornNotice: 'the last line is torn (its writer was killed) and was left out',
+    read: (item) => {
+      const record = parseRecord(parseRow(item))
+      const [request, endMs] = [toRequest(record), record.arrivalUnixMs + record.endMs]
+      const known = last.get(record.id)
+      if (known !== undefined) numEarlier++
+      if (known === undefined || endMs >= known.endMs) last.set(record.id, { endMs, request })
+      return []
+    },
+    finish: () => ({
+      requests: [...last.values()].map(({ request }) => request),
+      notices: numEarlier === 0 ? [] : [`${numEarlier} records of requests that were left and came back were left out`],
+    }),
+  }
+}
+
+function toRequest(record: RequestRecord): RawRequest {
+  const recorded = answerOf(record)
+  const lengths = record.choices.map(({ numTokens }) => numTokens)
+  return {
+    id: record.id,
+    timeMs: record.arrivalUnixMs,
+    prompt: promptOf(record),
+    ...(lengths.length > 0 && { outputTokens: Math.max(...lengths) }),
+    durationMs: record.endMs,
+    sampling: samplingOf(record.params),
+    ...(record.session !== undefined && { session: record.session }),
+    ...(record.model !== '' && { model: record.model }),
+    ...(recorded !== undefined && { recorded }),
   }
 }
 
@@ -51,26 +95,5 @@ export const banyan: TraceFormat = {
     if (typeof row === 'string') return row
     return row.schema === RECORD_SCHEMA ? undefined : `its schema is not ${RECORD_SCHEMA}`
   },
-  createReader: () => ({
-    tornNotice: 'the last line is torn (its writer was killed) and was left out',
-    read: (item) => {
-      const record = parseRecord(parseRow(item))
-      const recorded = answerOf(record)
-      return [
-        {
-          id: record.id,
-          timeMs: record.arrivalUnixMs,
-          prompt: promptOf(record),
-          ...(record.choices.length > 0 && {
-            outputTokens: Math.max(...record.choices.map(({ numTokens }) => numTokens)),
-          }),
-          durationMs: record.endMs,
-          sampling: samplingOf(record.params),
-          ...(record.session !== undefined && { session: record.session }),
-          ...(record.model !== '' && { model: record.model }),
-          ...(recorded !== undefined && { recorded }),
-        },
-      ]
-    },
-  }),
+  createReader,
 }

@@ -2,7 +2,7 @@
 
 import type { RecordedAnswer } from '../trace.js'
 import type { AttributeValue, Span } from '../spans/span.js'
-import { isRow, parseJson } from './fields.js'
+import { isRow, parseJson, type Row } from './fields.js'
 import { BadItem } from './format.js'
 
 const FINGERPRINT_ATTRIBUTE = 'banyan.fingerprint'
@@ -17,9 +17,10 @@ export function recordedOf({ attributes }: Span): RecordedAnswer | undefined {
   if (!isRow(value)) throw new BadItem(`${ANSWER_ATTRIBUTE}: want an object`)
   const numbers = (list: unknown): number[] => (Array.isArray(list) ? list.map(Number) : [])
   const words = (list: unknown): string[] => (Array.isArray(list) ? list.map(String) : [])
-  const { tokenIds, tokenHashes, texts, traceId } = value
+  const { tokenIds, tokenHashes, texts, traceId, fingerprintParts } = value
   return {
     fingerprint,
+    ...(isRow(fingerprintParts) && { fingerprintParts: partsOf(fingerprintParts) }),
     finishReasons: words(value.finishReasons),
     numTokens: numbers(value.numTokens),
     ...(Array.isArray(tokenIds) && { tokenIds: tokenIds.map(numbers) }),
@@ -29,6 +30,9 @@ export function recordedOf({ attributes }: Span): RecordedAnswer | undefined {
     ...(typeof traceId === 'string' && { traceId }),
   }
 }
+
+const partsOf = (row: Row): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(row).map(([name, part]) => [name, String(part)]))
 
 /** The attributes that `recordedOf` reads. */
 export const answerAttributes = ({

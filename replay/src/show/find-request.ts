@@ -28,7 +28,8 @@ export async function findRequest(path: string, wanted: string): Promise<FoundRe
   let record: RequestRecord | undefined
   let root: Span | undefined
   for await (const batch of scanFiles(path)) {
-    record = batch.records.find((candidate) => candidate.id === id) ?? record
+    for (const candidate of batch.records.filter((each) => each.id === id))
+      if (record === undefined || endOf(candidate) >= endOf(record)) record = candidate
     root ??= batch.spans.find((span) => idOf(span) === id)
   }
   const traceId = root?.traceId ?? record?.traceId
@@ -36,6 +37,9 @@ export async function findRequest(path: string, wanted: string): Promise<FoundRe
   const top = root ?? spans.find(({ parentSpanId }) => parentSpanId === undefined)
   return { id, ...(record !== undefined && { record }), ...(top !== undefined && { root: top }), spans }
 }
+
+/** A request that was left and came back has several records: the one that ended last stands. */
+const endOf = ({ arrivalUnixMs, endMs }: RequestRecord): number => arrivalUnixMs + endMs
 
 /** In the order of arrival. */
 async function readCandidates(path: string): Promise<readonly Candidate[]> {

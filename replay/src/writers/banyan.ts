@@ -33,6 +33,7 @@ function toRecord(request: TraceRequest, startUnixMs: number): RequestRecord {
     endMs: durationMs ?? 0,
     model: model ?? '',
     fingerprint: recorded?.fingerprint ?? '',
+    ...(recorded?.fingerprintParts !== undefined && { fingerprintParts: { ...recorded.fingerprintParts } }),
     router: '',
     ...(recorded?.traceId !== undefined && { traceId: recorded.traceId }),
     ...(session !== undefined && { session }),
