@@ -49,7 +49,10 @@ function addParts(registry: MetricsRegistry) {
 }
 
 function addDrafts(registry: MetricsRegistry) {
-  const drafts = registry.counter('vllm:spec_decode_num_drafts_total', 'Drafted trees verified, one a sequence and step.')
+  const drafts = registry.counter(
+    'vllm:spec_decode_num_drafts_total',
+    'Drafted trees verified, one a sequence and step.',
+  )
   const draftTokens = registry.counter('vllm:spec_decode_num_draft_tokens_total', 'Drafted nodes verified.')
   const accepted = registry.counter('vllm:spec_decode_num_accepted_tokens_total', 'Drafted nodes accepted.')
   const perPosition = registry.counter(
