@@ -23,6 +23,7 @@ import { createExpertRows, type ExpertRows } from './expert-rows.js'
 import { createHeldSequences } from './held-sequences.js'
 import type { OpenLayerSpan } from './layer-spans.js'
 import type { AttentionMetrics } from './metrics.js'
+import { createStepOrder } from './step-order.js'
 import { createStepTimes, type StepTimes } from './step-times.js'
 import { advance, createPaths, openSequence, type SequenceState } from './sequence-state.js'
 
@@ -74,19 +75,8 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
   const expertRows = createExpertRows(model.plan, model.layers.length)
   const pool = { kernels: model.kernels, geometry: { numLayers: model.layers.length, ...geometryOf(model.spec) } }
   const limits = { vocabSize: model.spec.vocabSize, maxPositions: model.spec.maxPositions }
+  const stepOrder = createStepOrder()
   let running: RunningStep | undefined
-
-  const lastSteps = new Map<string, number>() // by incarnation of a router
-
-  /** A frame that was long under way must not undo what came after it: a router's steps rise, and tries repeat theirs. */
-  const refuseStale = ({ step, owner }: MessageOf<'attention.step'>): void => {
-    if (owner === undefined) return
-    const number = Number(step.slice(step.lastIndexOf('.') + 1))
-    const last = lastSteps.get(owner.incarnation) ?? 0
-    if (number < last)
-      throw new ClusterError('failed_precondition', `step ${step}: came after step ${last} of its router`)
-    if (number > last) lastSteps.set(owner.incarnation, number)
-  }
 
   const open = (sequence: string, start: NonNullable<StepEntry['start']>): SequenceState => {
     held.forget(sequence) // a start that is tried again begins anew
@@ -113,7 +103,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
   }
 
   const run: StepRunner['run'] = async (step, options) => {
-    refuseStale(step)
+    stepOrder.check(step)
     const times = createStepTimes(system.clock, model.layers.length)
     for (const sequence of step.release) held.forget(sequence)
     const results: Result[] = []
@@ -191,7 +181,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
     cancel,
     expertRows,
     disown: (owner) => {
-      lastSteps.delete(owner)
+      stepOrder.forget(owner)
       return cancel(held.ownedBy(owner))
     },
     get numSequences() {
