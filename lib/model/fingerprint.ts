@@ -20,7 +20,7 @@ export const weightFolder = (
 export const KV_FORMAT = 'f32'
 
 /** What a fingerprint stands for, by name: where two differ, these say in what. */
-export interface FingerprintParts {
+export type FingerprintParts = {
   readonly checkpoint: string
   readonly weights: string
   readonly kv: string

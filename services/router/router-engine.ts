@@ -6,7 +6,7 @@ import type { RouterOptions, ServiceDeps } from '../../lib/config/service.js'
 import { VERSION } from '../../lib/config/version.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
-import { fingerprintParts, systemFingerprint } from '../../lib/model/fingerprint.js'
+import { fingerprintParts, systemFingerprint, type FingerprintParts } from '../../lib/model/fingerprint.js'
 import { createConsole } from './console/console.js'
 import { describeCluster, describeModel } from './console/describe.js'
 import type { Gathering } from './console/gathering.js'
@@ -73,7 +73,9 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     }
   }
 
-  const capture = openCapture(deps, options.limits, checkpoint, model)
+  const parts = (): FingerprintParts =>
+    fingerprintParts(checkpoint, options.limits.model.weights, options.deviceClass(), options.limits.acceptance)
+  const capture = openCapture(deps, options.limits, { checkpoint, model, fingerprint, fingerprintParts: parts })
   const desk = createRequestDesk({
     ...capture,
     deps,
@@ -125,8 +127,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     version: VERSION,
     model,
     fingerprint,
-    fingerprintParts: () =>
-      fingerprintParts(checkpoint, options.limits.model.weights, options.deviceClass(), options.limits.acceptance),
+    fingerprintParts: parts,
     generate: desk.generate,
     resume: desk.resume,
     cancel: desk.cancel,

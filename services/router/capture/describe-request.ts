@@ -17,6 +17,8 @@ export interface Served {
   readonly router: string
   readonly model: string
   readonly eosTokenIds: readonly number[]
+  /** What a fingerprint is made of, where it is this router's own. */
+  readonly partsOf: (fingerprint: string) => TrafficRecord['fingerprintParts']
   readonly slowMs?: number | undefined // spans of requests that fail or take as long are kept
   readonly tokenizer: Pick<NonNullable<Checkpoint['tokenizer']>, 'decode'> | undefined
 }
@@ -31,6 +33,7 @@ export function describeRequest(
   const { prompt } = request
   const finished = log.events.filter((event) => event.kind === 'finished')
   const traceId = traceIdOf(record, served.slowMs)
+  const fingerprintParts = served.partsOf(fingerprint)
   return {
     schema: RECORD_SCHEMA,
     id: record.id,
@@ -38,6 +41,7 @@ export function describeRequest(
     endMs: timeline.nowMs(),
     model: served.model,
     fingerprint,
+    ...(fingerprintParts !== undefined && { fingerprintParts }),
     router: served.router,
     ...(traceId !== undefined && { traceId }),
     ...(session !== undefined && { session }),

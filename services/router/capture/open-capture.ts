@@ -3,7 +3,9 @@
 import type { RouterOptions, ServiceDeps } from '../../../lib/config/service.js'
 import type { Checkpoint } from '../../../lib/model/checkpoint.js'
 import { createLineFile } from '../../../lib/tracing/line-file.js'
+import type { FingerprintParts } from '../../../lib/model/fingerprint.js'
 import type { ModelInfo } from '../engine.js'
+import { snakeCase } from '../snake-case.js'
 import { createRecorder, type Recorder } from './recorder.js'
 import { createRequestSpans, type RequestSpans } from './request-span.js'
 
@@ -12,12 +14,15 @@ export interface Capture {
   readonly spans: RequestSpans
 }
 
-export function openCapture(
-  deps: ServiceDeps,
-  options: RouterOptions,
-  checkpoint: Checkpoint,
-  model: ModelInfo,
-): Capture {
+export interface CapturedModel {
+  readonly checkpoint: Checkpoint
+  readonly model: ModelInfo
+  readonly fingerprint: () => string
+  readonly fingerprintParts: () => FingerprintParts
+}
+
+export function openCapture(deps: ServiceDeps, options: RouterOptions, captured: CapturedModel): Capture {
+  const { checkpoint, model, fingerprint } = captured
   const { system, tracer, logger, id, pid } = deps
   const { traceDir: folder, traceContent, traceSlowMs: slowMs } = options
   const onDropped = (why: string): void => logger.warn({ folder, why }, 'records of requests are dropped')
@@ -32,6 +37,7 @@ export function openCapture(
       eosTokenIds: model.eosTokenIds,
       tokenizer,
       slowMs,
+      partsOf: (name) => (name === fingerprint() ? snakeCase(captured.fingerprintParts()) : undefined),
     }),
     spans: createRequestSpans({
       tracer,

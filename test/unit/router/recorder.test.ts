@@ -49,7 +49,8 @@ describe('createRecorder', () => {
       close: () => Promise.resolve(),
       numDropped: 0,
     }
-    const served = { router: 'router-0', model: 'demo', eosTokenIds: [EOS], tokenizer: checkpoint.tokenizer }
+    const partsOf = (fingerprint: string) => (fingerprint === 'bny-0' ? { weights: 'int8' } : undefined)
+    const served = { router: 'router-0', model: 'demo', eosTokenIds: [EOS], tokenizer: checkpoint.tokenizer, partsOf }
     const recorder = createRecorder({ clock, file, content, ...served })
     const requests = createRequests({
       clock,
@@ -107,6 +108,7 @@ describe('createRecorder', () => {
       endMs: 17.5,
       model: 'demo',
       fingerprint: 'bny-0',
+      fingerprintParts: { weights: 'int8' },
       router: 'router-0',
       content: 'ids',
       prompt: { numTokens: 600, cachedTokens: 128, blockTokens: 512, blockHashes: hashBlocks(prompt), ids: prompt },

@@ -77,6 +77,7 @@ describe('where a request runs', function () {
       model: 'demo',
       eosTokenIds: [],
       tokenizer: undefined,
+      partsOf: () => undefined,
     })
     const requests = createRequests({
       clock: systemClock,
