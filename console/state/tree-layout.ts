@@ -2,7 +2,6 @@
 // and its last child.
 
 export interface TreeLayout {
-  readonly columns: number
   readonly rows: number
   /** Of each node, in units of a cell. */
   readonly places: readonly { readonly column: number; readonly row: number }[]
@@ -29,7 +28,6 @@ export function layoutTree(parents: readonly number[]): TreeLayout {
   }
   if (parents.length > 0) place(0)
   return {
-    columns: Math.max(0, ...columns) + (parents.length > 0 ? 1 : 0),
     rows: nextRow,
     places: parents.map((_, node) => ({ column: columns[node] ?? 0, row: rows[node] ?? 0 })),
   }

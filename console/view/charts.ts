@@ -89,7 +89,11 @@ export function createCharts(theme: Theme): Charts {
       if (points === shown) return
       shown = points
       const times = points.map(({ timeMs }) => timeMs / 1_000)
-      CHARTS.forEach(({ lines }, i) => plots[i]?.setData([times, ...lines.map(({ value }) => points.map(value))]))
+      CHARTS.forEach(({ lines }, i) => {
+        const plot = plots[i]
+        plot?.setData([times, ...lines.map(({ value }) => points.map(value))])
+        if (typeof plot?.cursor.idx !== 'number') plot?.setLegend({ idx: points.length - 1 }) // nobody points at one
+      })
     },
   }
 }

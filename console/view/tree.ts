@@ -3,14 +3,14 @@
 
 import type { ConsoleTree } from '../../lib/console/frame.js'
 import { originClass } from '../state/colours.js'
-import { formatMs, visibleToken } from '../state/format.js'
+import { formatMs, plural, visibleToken } from '../state/format.js'
 import type { WatchedState } from '../state/page-state.js'
-import { layoutTree } from '../state/tree-layout.js'
+import { layoutTree, type TreeLayout } from '../state/tree-layout.js'
 import { find, makeSvg, pageScale, setAttributes, setText } from './dom.js'
 import { explain, type Tooltip } from './tooltip.js'
 
-const CELL = { width: 104, height: 30 }
-const NODE = { width: 82, height: 22, characters: 10 }
+const NODE = { height: 22, least: 22, character: 7, margin: 12, maxCharacters: 10 } // as wide as its column's texts
+const GAP = { x: 20, y: 8 }
 const BAR = { width: 9, gap: 2, height: 44 }
 
 export interface TreeView {
@@ -66,7 +66,7 @@ function describe(tree: ConsoleTree, isPinned: boolean): string {
   const { step, nodes, accepted, proposed, price, stepMs, predictedMs, plainMs, draftMs } = tree
   if (nodes.length === 1) return `Step ${step}: no drafts. ${formatMs(stepMs)}.`
   const gained = `${accepted.length - 1} accepted + bonus`
-  const size = `${nodes.length - 1} nodes of ${proposed} offered`
+  const size = `${plural(nodes.length - 1, 'node')} of ${proposed} offered`
   const times = `${formatMs(stepMs)} (predicted ${formatMs(predictedMs)}, without drafts ${formatMs(plainMs)}), waited ${formatMs(draftMs)}`
   return `Step ${step}${isPinned ? ' (pinned)' : ''}: ${size}, ${gained} · least value that paid ${price.toFixed(3)} · ${times}`
 }
@@ -108,33 +108,58 @@ function drawTree(svg: SVGSVGElement, tree: ConsoleTree | undefined): void {
     return
   }
   const { nodes, accepted, bonus } = tree
-  const last = accepted.at(-1) ?? 0
-  const parents = [...nodes.map(({ parent }) => parent), ...(bonus === '' ? [] : [last])] // the bonus as a node of its own
-  const { columns, rows, places } = layoutTree(parents)
+  const end = accepted.at(-1) ?? 0
+  const parents = [...nodes.map(({ parent }) => parent), ...(bonus === '' ? [] : [end])] // the bonus as a node of its own
+  const { rows, places } = layoutTree(parents)
+  const texts = parents.map((_, node) => visibleToken(nodes[node]?.text ?? bonus, NODE.maxCharacters))
+  const columns = layColumns(texts, places)
   const path = new Set([...accepted, nodes.length])
-  const at = (node: number): readonly [number, number] => {
+  const at = (node: number): Box => {
     const { column = 0, row = 0 } = places[node] ?? {}
-    return [column * CELL.width + 2, row * CELL.height + 4]
+    const { x, width } = columns[column] ?? { x: 0, width: 0 }
+    return { x, y: row * (NODE.height + GAP.y) + 4, width }
   }
   const ways = parents.flatMap((parent, node) => {
     if (node === 0) return []
-    const [[x1, y1], [x2, y2]] = [at(parent), at(node)]
-    const [from, mid] = [x1 + NODE.width, (x1 + NODE.width + x2) / 2]
-    const [fromY, toY] = [y1 + NODE.height / 2, y2 + NODE.height / 2]
-    const d = `M${from} ${fromY}C${mid} ${fromY} ${mid} ${toY} ${x2} ${toY}`
+    const [from, to] = [at(parent), at(node)]
+    const start = from.x + from.width
+    const middle = (start + to.x) / 2
+    const [y1, y2] = [from.y + NODE.height / 2, to.y + NODE.height / 2]
+    const d = `M${start} ${y1}C${middle} ${y1} ${middle} ${y2} ${to.x} ${y2}`
     return [makeSvg('path', { d, class: path.has(node) ? 'tree-way is-accepted' : 'tree-way' })]
   })
-  const boxes = parents.map((_, node) => drawNode(tree, node, at(node), path.has(node)))
-  const [width, height] = [columns * CELL.width, Math.max(4, rows) * CELL.height + 8]
-  setAttributes(svg, { viewBox: `0 0 ${width} ${height}`, width: width * pageScale(), height: height * pageScale() })
+  const boxes = texts.map((text, node) => drawNode(tree, node, { ...at(node), text, isAccepted: path.has(node) }))
+  const last = columns.at(-1) ?? { x: 0, width: 0 }
+  const [width, height] = [last.x + last.width + 2, Math.max(4, rows) * (NODE.height + GAP.y) + 8]
+  const scale = pageScale()
+  setAttributes(svg, { viewBox: `0 0 ${width} ${height}`, width: width * scale, height: height * scale })
   svg.replaceChildren(...ways, ...boxes)
 }
 
+interface Box {
+  readonly x: number
+  readonly y: number
+  readonly width: number
+}
+
+/** Each column as wide as its longest text. */
+function layColumns(texts: readonly string[], places: TreeLayout['places']): Pick<Box, 'x' | 'width'>[] {
+  const lengths: number[] = []
+  places.forEach(({ column }, node) => {
+    lengths[column] = Math.max(lengths[column] ?? 0, [...(texts[node] ?? '')].length)
+  })
+  let x = 2
+  return lengths.map((length) => {
+    const width = Math.max(NODE.least, length * NODE.character + NODE.margin)
+    x += width + GAP.x
+    return { x: x - width - GAP.x, width }
+  })
+}
+
 function drawNode(
-  { nodes, bonus }: ConsoleTree,
+  { nodes }: ConsoleTree,
   index: number,
-  [x, y]: readonly [number, number],
-  isAccepted: boolean,
+  { x, y, width, text, isAccepted }: Box & { readonly text: string; readonly isAccepted: boolean },
 ): SVGElement {
   const node = nodes[index]
   const origin = node === undefined ? 'bonus' : index === 0 ? 'root' : originClass(node.sources.join('+'))
@@ -145,9 +170,9 @@ function drawNode(
   })
   const value = node === undefined || index === 0 ? 0 : Math.max(0, Math.min(1, node.value))
   group.append(
-    makeSvg('rect', { class: 'node-box', width: NODE.width, height: NODE.height, rx: 5 }),
-    makeSvg('rect', { class: 'node-value', x: 2, y: NODE.height - 4, width: value * (NODE.width - 4), height: 2.5 }),
-    makeSvg('text', { x: 6, y: 14.5 }, visibleToken(node?.text ?? bonus, NODE.characters)),
+    makeSvg('rect', { class: 'node-box', width, height: NODE.height, rx: 5 }),
+    makeSvg('rect', { class: 'node-value', x: 2, y: NODE.height - 4, width: value * (width - 4), height: 2.5 }),
+    makeSvg('text', { x: 6, y: 14.5 }, text),
   )
   return group
 }

@@ -2,7 +2,7 @@
 // second is told in this detail; the newest is shown until another one is chosen.
 
 import type { ConsoleStep, StepFlow } from '../../lib/console/frame.js'
-import { formatMs } from '../state/format.js'
+import { formatMs, plural } from '../state/format.js'
 import type { PageState } from '../state/page-state.js'
 import { find, make, makeSvg, pageScale, setAttributes, setText, type Attributes } from './dom.js'
 import { explain, type Tooltip } from './tooltip.js'
@@ -82,7 +82,8 @@ function describe({ number, worker, timeMs, flow }: ConsoleStep): string {
   const { sequences, rows, drafted, accepted, emitted } = flow
   const drafts = drafted > 0 ? `, ${accepted} of ${drafted} drafts accepted` : ''
   const when = new Date(timeMs).toLocaleTimeString()
-  return `Step ${number} on ${worker}, ${when}: ${sequences} sequences, ${rows} rows${drafts}, ${emitted} tokens in ${formatMs(flow.durationMs)}`
+  const size = `${plural(sequences, 'sequence')}, ${plural(rows, 'row')}${drafts}, ${plural(emitted, 'token')}`
+  return `Step ${number} on ${worker}, ${when}: ${size} in ${formatMs(flow.durationMs)}`
 }
 
 function drawStep(svg: SVGSVGElement, { flow, layers }: ConsoleStep): void {

@@ -19,7 +19,6 @@ describe('layoutTree', () => {
   //     3
   it('puts depth to the right, leaves below each other, and a parent halfway between its children', () => {
     assert.deepEqual(layoutTree([-1, 0, 0, 1]), {
-      columns: 3,
       rows: 2,
       places: [
         { column: 0, row: 0.5 },
@@ -33,14 +32,14 @@ describe('layoutTree', () => {
   it('gives every node of any tree a place of its own, inside the picture', () => {
     fc.assert(
       fc.property(parentsOf, (parents) => {
-        const { columns, rows, places } = layoutTree(parents)
+        const { rows, places } = layoutTree(parents)
         assert.equal(new Set(places.map(({ column, row }) => `${column} ${row}`)).size, parents.length)
-        assert.ok(places.every(({ column, row }) => column < columns && row <= rows - 1))
+        assert.ok(places.every(({ column, row }) => column < parents.length && row <= rows - 1))
       }),
     )
   })
 
-  it('of no nodes is empty', () => assert.deepEqual(layoutTree([]), { columns: 0, rows: 0, places: [] }))
+  it('of no nodes is empty', () => assert.deepEqual(layoutTree([]), { rows: 0, places: [] }))
 })
 
 const process = (role: string, index: number, state: ConsoleProcess['state'] = 'ready'): ConsoleProcess => ({
