@@ -94,14 +94,14 @@ async function askOrFailOver(
         'banyan.worker': worker,
         'banyan.reason': failure.details.reason ?? '',
       })
-      context.metrics?.retried('lost')
+      context.peers.retried('lost')
       if (tries > 1) await pause(context.system.clock, RETRY_MS)
       return askOrFailOver(context, layer, worker, work, tries + 1)
     }
     context.note?.('banyan.expert.failed_over', { 'banyan.worker': worker, 'error.type': failure.code })
     context.failed.add(worker)
     context.peers.avoid(worker)
-    context.metrics?.retried('failed')
+    context.peers.retried('failed')
     await askExperts(context, layer, work)
   }
 }

@@ -6,7 +6,6 @@ import type { ShardPlan } from '../../lib/model/expert-shards.js'
 import type { ExpertPeers } from './expert-peers.js'
 import type { ExpertRows } from './expert-rows.js'
 import type { LayerSpan, OpenLayerSpan } from './layer-spans.js'
-import type { AttentionMetrics } from './metrics.js'
 
 export interface DispatchContext {
   readonly system: ActorSystem
@@ -24,7 +23,6 @@ export interface DispatchContext {
   readonly failed: Set<string> // workers that did not answer in this step: not asked again
   readonly slow: Set<string> // workers that others are asked before
   readonly used: Set<string> // workers that were asked in this step
-  readonly metrics?: Pick<AttentionMetrics, 'retried'> | undefined
   readonly counters: {
     distinctExperts: number // (layer, expert) pairs touched in this step
     readonly expertRows: ExpertRows // of all steps

@@ -33,6 +33,8 @@ export interface ExpertPeers {
   /** Whether the budget allows a second question; takes it from there. */
   takeHedge(): boolean
   hedgeWon(): void
+  /** A call is made again: it was lost on the way, or its worker has failed. */
+  retried(why: 'lost' | 'failed'): void
   /** What the heartbeat says of it. */
   readonly load: { readonly hedges: number; readonly hedgesWon: number }
 }
@@ -47,7 +49,7 @@ interface Peer {
 
 export interface PeersOptions {
   readonly hedges: boolean // whether late calls are asked for twice
-  readonly metrics?: Pick<AttentionMetrics, 'answered'> | undefined
+  readonly metrics?: Pick<AttentionMetrics, 'answered' | 'retried'> | undefined
 }
 
 export function createExpertPeers(
@@ -123,6 +125,7 @@ export function createExpertPeers(
     hedgeWon: () => {
       hedgesWon += 1
     },
+    retried: (why) => metrics?.retried(why),
     get load() {
       return { hedges, hedgesWon }
     },

@@ -41,9 +41,9 @@ export function createAttentionMetrics(registry: MetricsRegistry): AttentionMetr
     answered: calls.answered,
     retried: (why) => calls.retries.inc({ why }),
     watch: (sources) => {
-      addHeld(registry, sources)
       imbalance = createImbalance(sources.numRouted, () => sources.runner.expertRows.totals())
       addImbalance(registry, imbalance)
+      addHeld(registry, sources)
     },
   }
 }

@@ -66,7 +66,6 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     peers,
     microBatches: options.microBatches,
     neighbours: deps.neighbours ?? new Map<string, never>(),
-    metrics,
   })
   const numRouted = checkpoint.spec.layers.map(({ ffn }) => ffn.experts.length)
   metrics.watch({ runner, numRouted, kvTokens: options.kvTokens, peers })

@@ -18,7 +18,6 @@ import type { ExpertPeers } from './expert-peers.js'
 import { createExpertRows, type ExpertRows } from './expert-rows.js'
 import { createHeldSequences } from './held-sequences.js'
 import type { OpenLayerSpan } from './layer-spans.js'
-import type { AttentionMetrics } from './metrics.js'
 import { sampleAll, type Ready, type StepResult } from './sample-step.js'
 import { createStepOrder } from './step-order.js'
 import { createStepTimes } from './step-times.js'
@@ -61,7 +60,6 @@ export interface StepRunnerOptions {
   readonly peers: ExpertPeers
   readonly neighbours: ExpertNeighbours
   readonly microBatches: number // 1 or 2
-  readonly metrics?: Pick<AttentionMetrics, 'retried'> | undefined
 }
 
 export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
@@ -124,7 +122,6 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       plan: model.plan,
       timeoutMs: options.timeoutMs,
       microBatches,
-      metrics: runnerOptions.metrics,
       signal: abort.signal,
       traceparent: options.traceparent,
       openLayer: options.openLayer,
