@@ -1,0 +1,97 @@
+// What an endpoint tells of itself before and after a run. Every question is optional: what is no Banyan answers few of
+// them, and a silent one is not waited for.
+
+import { z } from 'zod'
+import { baseOf } from './clients/openai.js'
+import { readText, type HttpCaller } from './clients/http-call.js'
+import type { ReplayClock } from './clock.js'
+
+export interface ServerInfo {
+  readonly model: string | undefined // the first it serves
+  readonly version: string | undefined
+  readonly fingerprint: string | undefined
+  readonly fingerprintParts: Readonly<Record<string, string>>
+  readonly maxModelLen: number | undefined // tokens of prompt and answer
+  readonly vocabSize: number | undefined
+  readonly metrics: string | undefined // Prometheus text
+}
+
+export interface AskOptions {
+  readonly http: HttpCaller
+  readonly clock: ReplayClock
+  readonly url: string
+  readonly timeoutMs?: number
+}
+
+const MAX_BYTES = 16 * 1024 * 1024
+const DEFAULT_TIMEOUT_MS = 5_000
+
+const modelsSchema = z.object({
+  data: z
+    .array(z.object({ id: z.string(), max_model_len: z.number().nullish(), vocab_size: z.number().nullish() }))
+    .min(1),
+})
+const versionSchema = z.object({
+  version: z.string().optional(),
+  fingerprint: z.string().optional(),
+  fingerprint_parts: z.record(z.string(), z.string()).optional(),
+})
+
+export async function askServer(options: AskOptions): Promise<ServerInfo> {
+  const [models, version, metrics] = await Promise.all([
+    ask(options, '/v1/models'),
+    ask(options, '/version'),
+    ask(options, '/metrics'),
+  ])
+  const first = modelsSchema.safeParse(parsed(models)).data?.data[0]
+  const told = versionSchema.safeParse(parsed(version)).data
+  return {
+    model: first?.id,
+    version: told?.version,
+    fingerprint: told?.fingerprint,
+    fingerprintParts: told?.fingerprint_parts ?? {},
+    maxModelLen: first?.max_model_len ?? undefined,
+    vocabSize: first?.vocab_size ?? undefined,
+    metrics: metrics?.startsWith('#') === true ? metrics : undefined,
+  }
+}
+
+/** The ids of a text in the served tokenizer; undefined where the endpoint does not tell them. */
+export async function tokenize(options: AskOptions, text: string): Promise<readonly number[] | undefined> {
+  const body = JSON.stringify({ prompt: text, add_special_tokens: false })
+  const told = z.object({ tokens: z.array(z.number()) }).safeParse(parsed(await ask(options, '/tokenize', body)))
+  return told.data?.tokens
+}
+
+/** The text of ids as the endpoint writes them; undefined where it does not. */
+export async function detokenize(options: AskOptions, tokens: readonly number[]): Promise<string | undefined> {
+  const body = JSON.stringify({ tokens })
+  const told = z.object({ prompt: z.string() }).safeParse(parsed(await ask(options, '/detokenize', body)))
+  return told.data?.prompt
+}
+
+/** The body of a 200; undefined for anything else, in time. */
+async function ask(options: AskOptions, path: string, body?: string): Promise<string | undefined> {
+  const { http, clock, url, timeoutMs = DEFAULT_TIMEOUT_MS } = options
+  const deadline = new AbortController()
+  const cancelTimer = clock.after(timeoutMs, () => deadline.abort())
+  try {
+    const method = body === undefined ? 'GET' : 'POST'
+    const { signal } = deadline
+    const reply = await http.send({ method, url: `${baseOf(url)}${path}`, signal, ...(body !== undefined && { body }) })
+    const text = await readText(reply, MAX_BYTES)
+    return reply.status === 200 ? text : undefined
+  } catch {
+    return undefined // it does not tell; the run itself shows whether it serves
+  } finally {
+    cancelTimer()
+  }
+}
+
+function parsed(text: string | undefined): unknown {
+  try {
+    return text === undefined ? undefined : JSON.parse(text)
+  } catch {
+    return undefined // no JSON: it has no such page
+  }
+}

@@ -1,0 +1,98 @@
+// Figures of many requests. Percentiles interpolate linearly between the two nearest values, as NumPy and AIPerf do.
+
+import type { Random } from './random.js'
+
+export const PERCENTILES = [1, 5, 10, 25, 50, 75, 90, 95, 99] as const
+
+export interface Distribution {
+  readonly avg: number
+  readonly min: number
+  readonly max: number
+  readonly p1: number
+  readonly p5: number
+  readonly p10: number
+  readonly p25: number
+  readonly p50: number
+  readonly p75: number
+  readonly p90: number
+  readonly p95: number
+  readonly p99: number
+  readonly std: number // of a sample; 0 of one value
+  readonly count: number
+  readonly sum: number
+}
+
+export const ascending = (values: readonly number[]): number[] => [...values].sort((a, b) => a - b)
+
+/** Of values in ascending order; NaN of none. */
+export function percentile(sorted: ArrayLike<number>, percent: number): number {
+  const place = ((sorted.length - 1) * percent) / 100
+  const below = sorted[Math.floor(place)] ?? NaN
+  const above = sorted[Math.ceil(place)] ?? NaN
+  return below + (above - below) * (place - Math.floor(place))
+}
+
+export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
+
+/** Undefined of no values. */
+export function distribution(values: readonly number[]): Distribution | undefined {
+  if (values.length === 0) return undefined
+  const sorted = ascending(values)
+  const avg = mean(values)
+  const squares = values.reduce((sum, value) => sum + (value - avg) ** 2, 0)
+  const at = (percent: number): number => percentile(sorted, percent)
+  return {
+    avg,
+    min: at(0),
+    max: at(100),
+    p1: at(1),
+    p5: at(5),
+    p10: at(10),
+    p25: at(25),
+    p50: at(50),
+    p75: at(75),
+    p90: at(90),
+    p95: at(95),
+    p99: at(99),
+    std: values.length < 2 ? 0 : Math.sqrt(squares / (values.length - 1)),
+    count: values.length,
+    sum: avg * values.length,
+  }
+}
+
+export interface Interval {
+  readonly low: number
+  readonly high: number
+}
+
+export interface Centre {
+  readonly mean: number
+  readonly p50: number
+  readonly p99: number
+}
+
+/** Mean, median and p99 of `rounds` samples drawn with replacement. */
+export function resample(values: readonly number[], rounds: number, random: Random): Centre[] {
+  const sorted = Float64Array.from(ascending(values))
+  const counts = new Uint32Array(sorted.length)
+  const drawn = new Float64Array(sorted.length)
+  return Array.from({ length: rounds }, () => {
+    counts.fill(0)
+    for (let i = 0; i < sorted.length; i++) counts[Math.floor(random() * sorted.length)]! += 1
+    let filled = 0
+    let sum = 0
+    for (let i = 0; i < sorted.length; i++) {
+      const value = sorted[i]!
+      for (let k = counts[i]!; k > 0; k--) drawn[filled++] = value
+      sum += value * counts[i]!
+    }
+    return { mean: sum / sorted.length, p50: percentile(drawn, 50), p99: percentile(drawn, 99) }
+  })
+}
+
+/** Where the middle `confidence` of the values lie. */
+export function middle(values: readonly number[], confidence = 0.95): Interval {
+  const sorted = ascending(values)
+  const outside = ((1 - confidence) / 2) * 100
+  return { low: percentile(sorted, outside), high: percentile(sorted, 100 - outside) }
+}

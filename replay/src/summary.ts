@@ -1,0 +1,249 @@
+// The figures of a run under AIPerf's names (its export schema 1.1), and some of our own where it has none.
+//
+// Invariants
+//   U1  Latencies and lengths are of answers that came whole; what failed is counted by kind, never averaged in.
+//   U2  A metric that nothing was measured of is absent, never 0.
+
+import type { Answer } from './measure.js'
+import { meets, type Goals } from './goodput.js'
+import { forcedTokens, type ReplayOptions, type ReplayRun } from './replay.js'
+import { measureAnswer, type RequestMetrics } from './request-metrics.js'
+import { distribution, percentile, ascending, type Distribution } from './statistics.js'
+
+/** One metric: of many observations a distribution, of one figure only `avg`. */
+export interface Figure extends Partial<Omit<Distribution, 'avg'>> {
+  readonly unit: string
+  readonly avg: number
+}
+
+export interface FailureCount {
+  readonly kind: string
+  readonly code: number | undefined
+  readonly message: string // of the first
+  readonly count: number
+}
+
+export interface MeasuredAnswer {
+  readonly answer: Answer
+  readonly metrics: RequestMetrics
+}
+
+export interface Summary {
+  readonly figures: Readonly<Record<string, Figure>> // by AIPerf's tag
+  readonly failures: readonly FailureCount[]
+  readonly startUnixMs: number
+  readonly endUnixMs: number
+  readonly wasCancelled: boolean
+  readonly numPlanned: number
+  readonly lateness: Lateness | undefined // undefined in a closed loop: it has no schedule
+  readonly goals: Goals | undefined
+  readonly notes: readonly string[]
+}
+
+export interface Lateness {
+  readonly p50: number
+  readonly p90: number
+  readonly p99: number
+  readonly max: number
+}
+
+export interface SummaryOptions extends Pick<ReplayOptions, 'endsByItself'> {
+  readonly goals?: Goals | undefined
+}
+
+export function measureRun({ answers }: ReplayRun): MeasuredAnswer[] {
+  return answers
+    .filter(({ failure }) => failure === undefined)
+    .map((answer) => ({ answer, metrics: measureAnswer(answer) }))
+}
+
+export function summarise(run: ReplayRun, options: SummaryOptions = {}): Summary {
+  const good = measureRun(run)
+  const sent = run.answers.filter(({ failure }) => failure?.kind !== 'in_flight_limit')
+  const figures: Record<string, Figure> = {}
+  const put = (tag: string, figure: Figure | undefined): void => {
+    if (figure !== undefined && Number.isFinite(figure.avg)) figures[tag] = figure
+  }
+  for (const [tag, figure] of recordFigures(good)) put(tag, figure)
+  const lateness = run.plan.pace.kind === 'concurrency' ? undefined : latenessOf(sent)
+  for (const [tag, figure] of countFigures(run, good)) put(tag, figure)
+  for (const [tag, figure] of rateFigures(run, good, sent)) put(tag, figure)
+  if (options.goals !== undefined)
+    for (const [tag, figure] of goodputFigures(good, options.goals, sent)) put(tag, figure)
+  const numShort = good.filter((one) => isShort(one, options)).length
+  put('osl_mismatch_count', one('requests', numShort))
+  if (lateness !== undefined) {
+    put('schedule_lag', of('ms', lags(sent)))
+    for (const name of ['p50', 'p90', 'p99'] as const) put(`replay_sched_lag_${name}`, one('ms', lateness[name]))
+  }
+  return {
+    figures,
+    failures: countFailures(run.answers),
+    startUnixMs: run.startUnixMs,
+    endUnixMs: run.startUnixMs + run.durationMs,
+    wasCancelled: run.wasCancelled,
+    numPlanned: run.plan.requests.length,
+    lateness,
+    goals: options.goals,
+    notes: notesOf(good, numShort),
+  }
+}
+
+const of = (unit: string, values: readonly number[]): Figure | undefined => {
+  const found = distribution(values)
+  return found && { unit, ...found }
+}
+
+const one = (unit: string, avg: number): Figure => ({ unit, avg })
+
+const some = <T>(values: readonly (T | undefined)[]): T[] => values.filter((value): value is T => value !== undefined)
+
+type Figures = readonly (readonly [string, Figure | undefined])[]
+
+function recordFigures(good: readonly MeasuredAnswer[]): Figures {
+  const all = good.map(({ metrics }) => metrics)
+  const tpot = some(all.map(({ tpotMs }) => tpotMs))
+  return [
+    ['time_to_first_token', of('ms', some(all.map(({ ttftMs }) => ttftMs)))],
+    ['time_to_second_token', of('ms', some(all.map(({ ttstMs }) => ttstMs)))],
+    ['inter_token_latency', of('ms', tpot)],
+    [
+      'inter_chunk_latency',
+      of(
+        'ms',
+        all.flatMap(({ itlMs }) => [...itlMs]),
+      ),
+    ],
+    [
+      'request_latency',
+      of(
+        'ms',
+        all.map(({ e2eMs }) => e2eMs),
+      ),
+    ],
+    ['time_to_first_token_from_send', of('ms', some(all.map(({ ttftFromSendMs }) => ttftFromSendMs)))],
+    [
+      'request_latency_from_send',
+      of(
+        'ms',
+        all.map(({ e2eFromSendMs }) => e2eFromSendMs),
+      ),
+    ],
+    [
+      'output_token_throughput_per_user',
+      of(
+        'tokens/sec/user',
+        tpot.filter((ms) => ms > 0).map((ms) => 1000 / ms),
+      ),
+    ],
+    [
+      'output_sequence_length',
+      of(
+        'tokens',
+        all.map(({ outputTokens }) => outputTokens),
+      ),
+    ],
+    [
+      'output_token_count',
+      of(
+        'tokens',
+        all.map(({ outputTokens }) => outputTokens),
+      ),
+    ],
+    ['input_sequence_length', of('tokens', some(all.map(({ inputTokens }) => inputTokens)))],
+    [
+      'tokens_per_chunk',
+      of(
+        'tokens',
+        all.flatMap(({ tokensPerChunk }) => [...tokensPerChunk]),
+      ),
+    ],
+  ]
+}
+
+function countFigures({ answers }: ReplayRun, good: readonly MeasuredAnswer[]): Figures {
+  const numOf = (kind: string): number => answers.filter(({ failure }) => failure?.kind === kind).length
+  const numCancelled = numOf('cancelled')
+  return [
+    ['request_count', one('requests', good.length)],
+    ['error_request_count', one('requests', answers.length - good.length - numCancelled)],
+    ['cancelled_request_count', one('requests', numCancelled)],
+    ['in_flight_limit_count', one('requests', numOf('in_flight_limit'))],
+    ['total_osl', one('tokens', total(good.map(({ metrics }) => metrics.outputTokens)))],
+    ['total_isl', one('tokens', total(good.map(({ metrics }) => metrics.inputTokens ?? 0)))],
+  ]
+}
+
+function rateFigures({ plan }: ReplayRun, good: readonly MeasuredAnswer[], sent: readonly Answer[]): Figures {
+  const seconds = durationOf(sent) / 1000
+  const output = total(good.map(({ metrics }) => metrics.outputTokens))
+  const input = total(good.map(({ metrics }) => metrics.inputTokens ?? 0))
+  const sends = sent.map(({ dispatch }) => dispatch.sentMs)
+  const spanMs = greatest(sends) - smallest(sends)
+  const { requestedRate } = plan
+  return [
+    ['benchmark_duration', one('sec', seconds)],
+    ['request_throughput', one('requests/sec', good.length / seconds)],
+    ['output_token_throughput', one('tokens/sec', output / seconds)],
+    ['total_token_throughput', one('tokens/sec', (input + output) / seconds)],
+    ['requested_request_rate', requestedRate === undefined ? undefined : one('requests/sec', requestedRate)],
+    ['achieved_request_rate', one('requests/sec', ((sent.length - 1) * 1000) / spanMs)],
+  ]
+}
+
+function goodputFigures(good: readonly MeasuredAnswer[], goals: Goals, sent: readonly Answer[]): Figures {
+  const seconds = durationOf(sent) / 1000
+  const met = good.filter(({ metrics }) => meets(goals, metrics))
+  const tokens = total(met.map(({ metrics }) => metrics.outputTokens))
+  return [
+    ['goodput', one('requests/sec', met.length / seconds)],
+    ['good_request_count', one('requests', met.length)],
+    ['good_request_fraction', one('ratio', met.length / sent.length)],
+    ['good_output_token_throughput', one('tokens/sec', tokens / seconds)],
+  ]
+}
+
+/** From the first send to the last end. */
+const durationOf = (sent: readonly Answer[]): number =>
+  greatest(sent.map(({ endMs }) => endMs)) - smallest(sent.map(({ dispatch }) => dispatch.sentMs))
+
+// A spread of many thousand values would not fit on the stack.
+const greatest = (values: readonly number[]): number => values.reduce((most, value) => Math.max(most, value), -Infinity)
+const smallest = (values: readonly number[]): number =>
+  values.reduce((least, value) => Math.min(least, value), Infinity)
+const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0)
+
+const lags = (sent: readonly Answer[]): number[] => sent.map(({ dispatch }) => dispatch.sentMs - dispatch.scheduledMs)
+
+function latenessOf(sent: readonly Answer[]): Lateness | undefined {
+  if (sent.length === 0) return undefined
+  const sorted = ascending(lags(sent))
+  const at = (percent: number): number => percentile(sorted, percent)
+  return { p50: at(50), p90: at(90), p99: at(99), max: at(100) }
+}
+
+function isShort({ answer, metrics }: MeasuredAnswer, options: SummaryOptions): boolean {
+  const wanted = forcedTokens(answer.dispatch.planned.request, options)
+  return wanted !== undefined && metrics.choiceTokens.some((numTokens) => numTokens !== wanted)
+}
+
+export function countFailures(answers: readonly Answer[]): FailureCount[] {
+  const counts = new Map<string, FailureCount>()
+  for (const { failure } of answers) {
+    if (failure === undefined) continue
+    const { kind, code, message } = failure
+    const before = counts.get(kind)
+    counts.set(kind, before === undefined ? { kind, code, message, count: 1 } : { ...before, count: before.count + 1 })
+  }
+  return [...counts.values()].sort((a, b) => b.count - a.count)
+}
+
+function notesOf(good: readonly MeasuredAnswer[], numShort: number): string[] {
+  const numEstimated = good.filter(({ metrics }) => metrics.isEstimated).length
+  return [
+    ...(numShort > 0 ? [`${numShort} answers are not as long as recorded: the endpoint ended them by itself`] : []),
+    ...(numEstimated > 0
+      ? [`${numEstimated} answers without token ids or usage: each chunk is counted as one token`]
+      : []),
+  ]
+}

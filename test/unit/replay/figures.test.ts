@@ -1,0 +1,298 @@
+// The figures of a report against values computed by hand, AIPerf's names and forms, goodput, and two runs compared.
+
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import {
+  compareRuns,
+  distribution,
+  openReportFolder,
+  parseGoals,
+  parseMetrics,
+  percentile,
+  profileLines,
+  RequestFailure,
+  reportHtml,
+  reportText,
+  serverFigures,
+  summarise,
+  summaryCsv,
+  summaryJson,
+  type Answer,
+  type ReplayRun,
+} from '../../../replay/src/index.js'
+import { createRandom } from '../../helpers/random.js'
+
+/** Chunks at these times with so many tokens each, due at 100 ms and sent 2 ms late. */
+function answerOf(index: number, chunks: readonly (readonly [number, number])[], failure?: RequestFailure): Answer {
+  const tokenIds = chunks.flatMap(([, count]) => Array.from({ length: count }, () => 1))
+  return {
+    dispatch: {
+      planned: {
+        index,
+        request: {
+          id: `r${index}`,
+          arrivalMs: 0,
+          prompt: { kind: 'tokens', tokens: [1] },
+          sampling: {},
+          outputTokens: 6,
+        },
+        atMs: 100,
+        sessionNum: index,
+        turnIndex: 0,
+      },
+      scheduledMs: 100,
+      sentMs: 102,
+    },
+    id: `replay-${index}`,
+    ackMs: 110,
+    endMs: 205,
+    choices: [
+      {
+        text: '',
+        tokenIds,
+        chunks: chunks.map(([atMs, numTokens]) => ({ atMs, numTokens })),
+        finishReason: 'length',
+        stats: undefined,
+      },
+    ],
+    promptTokens: 10,
+    cachedTokens: 0,
+    completionTokens: tokenIds.length,
+    fingerprint: 'toy',
+    failure,
+  }
+}
+
+const runOf = (answers: readonly Answer[]): ReplayRun => ({
+  plan: {
+    pace: { kind: 'recorded', speedup: 1 },
+    requests: answers.map(({ dispatch }) => dispatch.planned),
+    requestedRate: 2,
+  },
+  answers,
+  startUnixMs: 1_700_000_000_000,
+  durationMs: 205,
+  wasCancelled: false,
+})
+
+const speculated = answerOf(0, [
+  [140, 1],
+  [160, 3],
+  [200, 2],
+])
+const plain = answerOf(1, [
+  [130, 1],
+  [150, 1],
+  [170, 1],
+])
+const refused = answerOf(2, [], new RequestFailure('http_503', 'busy', { code: 503 }))
+
+describe('the figures of a replay', () => {
+  it('percentiles interpolate as NumPy does, and the deviation is that of a sample', () => {
+    const found = distribution([4, 1, 3, 2])
+    assert.deepEqual([found?.p25, found?.p50, found?.p90, found?.avg, found?.sum], [1.75, 2.5, 3.7, 2.5, 10])
+    assert.ok(Math.abs((found?.std ?? 0) - Math.sqrt(5 / 3)) < 1e-12)
+    assert.equal(percentile([7], 99), 7)
+    assert.equal(distribution([]), undefined)
+  })
+
+  it('TTFT, TTST, ITL, TPOT and e2e by their definitions; what failed is counted, not averaged in', () => {
+    const { figures, failures } = summarise(runOf([speculated, plain, refused]), {
+      goals: parseGoals('ttft:35, tpot:25'),
+    })
+    const avg = (tag: string) => figures[tag]?.avg
+    assert.equal(avg('time_to_first_token'), (40 + 30) / 2)
+    assert.equal(avg('time_to_first_token_from_send'), (38 + 28) / 2)
+    assert.equal(avg('time_to_second_token'), 20)
+    assert.equal(avg('inter_chunk_latency'), (20 + 40 + 20 + 20) / 4)
+    assert.equal(avg('inter_token_latency'), (60 / 5 + 40 / 2) / 2)
+    assert.equal(avg('request_latency'), (100 + 70) / 2)
+    assert.equal(avg('output_sequence_length'), 4.5)
+    assert.equal(avg('tokens_per_chunk'), 1.5)
+    assert.equal(avg('request_count'), 2)
+    assert.equal(avg('error_request_count'), 1)
+    assert.equal(avg('osl_mismatch_count'), 1) // 3 tokens where 6 were recorded
+    assert.equal(avg('benchmark_duration'), 0.103)
+    assert.equal(avg('output_token_throughput'), 9 / 0.103)
+    assert.equal(avg('goodput'), 1 / 0.103) // only the second met both
+    assert.equal(avg('good_request_fraction'), 1 / 3)
+    assert.equal(avg('replay_sched_lag_p99'), 2)
+    assert.deepEqual(failures, [{ kind: 'http_503', code: 503, message: 'busy', count: 1 }])
+  })
+
+  it('where ids are not told, the usage counts, else the chunks, and that is said', () => {
+    const [choice] = speculated.choices
+    assert.ok(choice)
+    const chunks = choice.chunks.map(({ atMs }) => ({ atMs, numTokens: undefined }))
+    const untold = { ...speculated, choices: [{ ...choice, tokenIds: undefined, chunks }] }
+    assert.equal(summarise(runOf([untold])).figures.output_sequence_length?.avg, 6)
+    const estimated = summarise(runOf([{ ...untold, completionTokens: undefined }]))
+    assert.equal(estimated.figures.output_sequence_length?.avg, 3)
+    assert.match(estimated.notes.join('; '), /each chunk is counted as one token/)
+  })
+
+  it('goals are read under both names, and refused with what was wanted', () => {
+    assert.deepEqual(parseGoals('ttft:500 tpot:50'), { ttft: 500, tpot: 50 })
+    assert.deepEqual(parseGoals('time_to_first_token:1,request_latency:2 itl:3'), { ttft: 1, e2e: 2, itl: 3 })
+    for (const bad of ['', 'ttft', 'ttft:', 'ttft:0', 'ttft:x', 'speed:3'])
+      assert.throws(() => parseGoals(bad), /want (NAME:MILLISECONDS|at least one goal)/, bad)
+  })
+
+  it('writes AIPerf’s files: a line per request, the summary as JSON and CSV', () => {
+    const run = runOf([speculated, plain, refused])
+    const lines = profileLines(run).map((line) => JSON.parse(line) as Record<string, never>)
+    assert.equal(lines.length, 3)
+    assert.deepEqual(Object.keys(lines[0] ?? {}), ['metadata', 'metrics', 'error'])
+    const [first, , third] = lines
+    assert.deepEqual(first?.metadata, {
+      session_num: 0,
+      x_request_id: 'replay-0',
+      x_correlation_id: 'replay-0',
+      conversation_id: 'r0',
+      turn_index: 0,
+      request_start_ns: 1_700_000_000_102_000_000,
+      request_ack_ns: 1_700_000_000_110_000_000,
+      request_end_ns: 1_700_000_000_205_000_000,
+      worker_id: 'replay',
+      record_processor_id: 'replay',
+      benchmark_phase: 'profiling',
+      was_cancelled: false,
+      cancellation_time_ns: null,
+      trace_request_id: 'r0',
+      scheduled_start_ns: 1_700_000_000_100_000_000,
+    })
+    assert.deepEqual(first?.metrics?.['time_to_first_token'], { value: 40, unit: 'ms' })
+    assert.deepEqual(first?.metrics?.['inter_chunk_latency'], { value: [20, 40], unit: 'ms' })
+    assert.deepEqual(third?.error, { code: 503, type: 'http_503', message: 'busy' })
+
+    const json = summaryJson(summarise(run)) as Record<string, Record<string, unknown>>
+    for (const tag of [
+      'time_to_first_token',
+      'time_to_second_token',
+      'inter_token_latency',
+      'request_latency',
+      'output_sequence_length',
+      'input_sequence_length',
+    ]) {
+      assert.deepEqual(
+        Object.keys(json[tag] ?? {}).sort(),
+        [
+          'avg',
+          'count',
+          'max',
+          'min',
+          'p1',
+          'p10',
+          'p25',
+          'p5',
+          'p50',
+          'p75',
+          'p90',
+          'p95',
+          'p99',
+          'std',
+          'sum',
+          'unit',
+        ],
+        tag,
+      )
+    }
+    for (const tag of [
+      'request_throughput',
+      'output_token_throughput',
+      'request_count',
+      'error_request_count',
+      'benchmark_duration',
+    ])
+      assert.deepEqual(Object.keys(json[tag] ?? {}).sort(), ['avg', 'unit'], tag)
+    assert.deepEqual(json.error_summary, [
+      { error_details: { code: 503, type: 'http_503', message: 'busy' }, count: 1 },
+    ])
+
+    const csv = summaryCsv(summarise(run))
+    assert.match(csv, /^Metric,avg,min,max,p1,p5,p10,p25,p50,p75,p90,p95,p99,std\nTime to First Token \(ms\),35,30,40,/)
+    assert.match(csv, /\n\nMetric,Value\nRequest Count,2\nError Request Count,1\n/)
+  })
+
+  it('prints the table with its definitions, and a page that needs nothing from anywhere', () => {
+    const run = runOf([speculated, plain, refused])
+    const summary = summarise(run)
+    assert.match(reportText(summary), /TTFT \(ms\) +35.*\n[^]*http_503 +1 {2}busy\n[^]*TPOT +time per output token/)
+    const html = reportHtml(run, summary, {
+      title: 'A <b>trace</b>',
+      subtitle: [],
+      server: serverFigures(
+        ['# before\nbanyan:expert_rows_total{layer="0",expert="1"} 3'],
+        [
+          '# after\nbanyan:expert_rows_total{layer="0",expert="1"} 10\nbanyan:expert_rows_total{layer="1",expert="0"} 4',
+        ],
+      ),
+    })
+    assert.ok(html.includes('A &lt;b&gt;trace&lt;/b&gt;') && html.includes('layer 0, expert 1: 7'))
+    assert.doesNotMatch(html, /https?:|src=|@import|url\(/)
+  })
+
+  it('reads what grew on a server between two scrapes', () => {
+    const before = 'vllm:spec_decode_num_drafts_total{model_name="a\\"b"} 5\n'
+    const after = `# HELP x y\nvllm:spec_decode_num_drafts_total{model_name="a\\"b"} 15
+vllm:spec_decode_num_draft_tokens_total 40
+vllm:spec_decode_num_accepted_tokens_total 20`
+    assert.deepEqual(parseMetrics(before)[0]?.labels, { model_name: 'a"b' })
+    const found = serverFigures([before], [after])?.acceptance
+    assert.deepEqual([found?.drafts, found?.rate, found?.length], [10, 0.5, 3])
+  })
+})
+
+describe('two replays compared', () => {
+  const root = mkdtempSync(join(tmpdir(), 'banyan-compare-'))
+  after(() => rmSync(root, { recursive: true, force: true }))
+
+  /** A report's lines with latencies around a mean. */
+  function reportWith(name: string, meanMs: number, { numFailed = 0, seed = 1 } = {}): string {
+    const random = createRandom(seed)
+    const folder = join(root, name)
+    const lines = Array.from({ length: 200 }, (_, i) => {
+      const value = meanMs * (0.8 + 0.4 * random())
+      return JSON.stringify({
+        metadata: {},
+        metrics: i < numFailed ? {} : { request_latency: { value, unit: 'ms' } },
+        error: i < numFailed ? { code: 503, type: 'http_503', message: 'busy' } : null,
+      })
+    })
+    mkdirSync(folder)
+    writeFileSync(join(folder, 'profile_export.jsonl'), `${lines.join('\n')}\n`)
+    return folder
+  }
+
+  it('calls a regression only where the whole interval is beyond the bound', async () => {
+    const base = reportWith('base', 100)
+    const again = reportWith('again', 101, { seed: 2 })
+    const slower = reportWith('slower', 120, { seed: 3 })
+    const failing = reportWith('failing', 100, { numFailed: 40, seed: 4 })
+    assert.equal((await compareRuns(base, again, { bound: 0.05 })).hasRegression, false)
+    const worse = await compareRuns(base, slower, { bound: 0.05 })
+    assert.equal(worse.hasRegression, true)
+    assert.deepEqual(worse, await compareRuns(base, slower, { bound: 0.05 }))
+    const figure = worse.figures.find(({ metric, statistic }) => metric === 'request_latency' && statistic === 'mean')
+    assert.ok(
+      figure && figure.low < 1.2 && figure.high > 1.2 && figure.high - figure.low < 0.08,
+      JSON.stringify(figure),
+    )
+    assert.equal((await compareRuns(base, slower, { bound: 0.3 })).hasRegression, false)
+    assert.equal((await compareRuns(slower, base, { bound: 0.05 })).hasRegression, false)
+    const failed = (await compareRuns(base, failing, { bound: 0.05 })).figures.at(-1)
+    assert.deepEqual([failed?.metric, failed?.change, failed?.verdict], ['failed_requests', 0.2, 'regression'])
+  })
+
+  it('refuses folders that are no reports, and names the line', async () => {
+    const base = reportWith('base-2', 100)
+    await assert.rejects(compareRuns(base, join(root, 'nothing'), { bound: 0.05 }), /want the folder of a report/)
+    const broken = join(root, 'broken')
+    mkdirSync(broken)
+    writeFileSync(join(broken, 'profile_export.jsonl'), '{"metadata": {}, "metrics": {}, "error": null}\n{"metri')
+    await assert.rejects(compareRuns(base, broken, { bound: 0.05 }), /profile_export\.jsonl:2: want a request/)
+    await assert.rejects(openReportFolder(root.replace(/$/, '/broken/profile_export.jsonl')), /want a folder/)
+  })
+})
