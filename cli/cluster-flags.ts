@@ -18,9 +18,10 @@ export const collect = (value: string, before: readonly string[] | undefined): r
   value,
 ]
 
-/** Adds every setting that has a flag, `--config` and `--print-config`. */
-export function addClusterFlags(command: Command): Command {
+/** Adds every setting that has a flag, `--config` and `--print-config`; not those that mean something else there. */
+export function addClusterFlags(command: Command, without: readonly string[] = []): Command {
   for (const name of SETTING_NAMES) {
+    if (without.includes(name)) continue
     const { value, help, isRepeatable = false } = SETTINGS[name]
     if (value === undefined) continue
     const form = `--${kebab(name)} <${value}>`

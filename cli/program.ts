@@ -4,6 +4,7 @@ import { Argument, Command, type CommanderError } from 'commander'
 import { VERSION } from '../lib/config/version.js'
 import { SETTINGS } from '../lib/config/settings.js'
 import { addClusterFlags, collect, type Flags } from './cluster-flags.js'
+import { addReplay } from './replay/add-replay.js'
 import { unimplemented } from './commands/unimplemented.js'
 import { parseReal, parseUint64, parseWhole } from './parse.js'
 import { addTrace } from './trace/add-trace.js'
@@ -48,6 +49,7 @@ export function createProgram(onExit: (code: number) => void): Command {
     .version(VERSION, '--version')
     .addHelpText('after', environmentHelp)
     .showHelpAfterError(false)
+    .enablePositionalOptions() // a command's flags are its own, also where its own command has one of that name
   // Commander passes the arguments, then the options, then the command itself.
   const runs =
     (run: Run) =>
@@ -59,6 +61,7 @@ export function createProgram(onExit: (code: number) => void): Command {
   addResults(program, runs)
   addScale(program, runs)
   addExport(program, runs)
+  addReplay(program, runs)
   addTrace(program, runs)
   addUnimplemented(program, runs)
   for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
@@ -174,7 +177,7 @@ function addExport(program: Command, runs: Wire): void {
 }
 
 function addUnimplemented(program: Command, runs: Wire): void {
-  for (const name of ['replay', 'deploy']) {
+  for (const name of ['deploy']) {
     program
       .command(name)
       .description('not in this version')

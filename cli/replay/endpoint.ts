@@ -1,0 +1,103 @@
+// The endpoint of a replay: what it is, how it is asked, and what it tells of itself before and after.
+
+import {
+  askServer,
+  createGrpcClient,
+  createHttpCaller,
+  createOpenAiClient,
+  detokenize,
+  systemClock,
+  tokenize,
+  type ReplayClient,
+  type ServerInfo,
+  type Tokenizer,
+} from '../../replay/src/index.js'
+import { BanyanClient, BanyanError } from '../../sdk/src/index.js'
+import { ClusterError, isErrorCode } from '../../lib/errors.js'
+import type { ClientTls } from '../client-tls.js'
+import { notify } from '../terminal.js'
+
+export interface EndpointInfo extends Omit<ServerInfo, 'metrics'> {
+  readonly metrics: readonly string[] // a scrape per process that is asked
+}
+
+export interface Endpoint {
+  readonly name: string
+  readonly client: ReplayClient
+  readonly tokenizer: Tokenizer | undefined // where there is an HTTP door to ask
+  info(): Promise<EndpointInfo>
+  close(): void
+}
+
+export interface EndpointOptions {
+  readonly apiKey: string | undefined
+  readonly tls: ClientTls | undefined
+  readonly model: string | undefined
+  readonly connectTimeoutMs: number
+}
+
+/** Any OpenAI-compatible endpoint. */
+export function openHttpEndpoint(url: string, { apiKey, tls, model, connectTimeoutMs }: EndpointOptions): Endpoint {
+  const http = createHttpCaller({ clock: systemClock, apiKey, tls, connectTimeoutMs })
+  const ask = { http, clock: systemClock, url }
+  return {
+    name: url,
+    client: createOpenAiClient({ url, http, model, notice: notify }),
+    tokenizer: {
+      tokenize: async (text) => (await tokenize(ask, text)) ?? missing(url, '/tokenize'),
+      detokenize: async (tokens) => (await detokenize(ask, tokens)) ?? missing(url, '/detokenize'),
+    },
+    info: async () => {
+      const { metrics, ...info } = await askServer(ask)
+      return { ...info, metrics: metrics === undefined ? [] : [metrics] }
+    },
+    close: () => http.close(),
+  }
+}
+
+function missing(url: string, path: string): never {
+  throw new ClusterError('unimplemented', `${url}: want an answer of ${path}, found none`)
+}
+
+/** A Banyan cluster's gRPC door. */
+export function openGrpcEndpoint(address: string, { apiKey, tls }: EndpointOptions): Endpoint {
+  const files = tls && {
+    ...(tls.ca && { rootCertificate: tls.ca }),
+    ...(tls.cert && { certificate: tls.cert }),
+    ...(tls.key && { privateKey: tls.key }),
+  }
+  const options = { address, apiKey, tls: files }
+  const client = createGrpcClient(options)
+  const asking = new BanyanClient({ ...options, maxAttempts: 1 })
+  return {
+    name: `grpc://${address}`,
+    client,
+    tokenizer: undefined,
+    info: async () => {
+      try {
+        const [model, server] = await Promise.all([asking.modelInfo(CALL), asking.serverInfo(CALL)])
+        const { version, fingerprint, fingerprintParts } = server
+        return {
+          model: model.id,
+          version,
+          fingerprint,
+          fingerprintParts,
+          maxModelLen: model.maxPositions,
+          vocabSize: model.vocabSize,
+          metrics: [],
+        }
+      } catch (error) {
+        if (!(error instanceof BanyanError)) throw error
+        throw new ClusterError(isErrorCode(error.code) ? error.code : 'internal', `${address}: ${error.message}`, {
+          cause: error,
+        })
+      }
+    },
+    close: () => {
+      client.close()
+      asking.close()
+    },
+  }
+}
+
+const CALL = { deadlineMs: 10_000 }

@@ -1,0 +1,142 @@
+// `banyan replay` as a user runs it: exit codes, files, an interruption, a check against a cluster that lives for the
+// call, and two runs compared.
+
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { runCli, startCli, upCli } from '../helpers/cli.js'
+import { answerFast, startEndpoint, type TestEndpoint } from '../helpers/completion-endpoints.js'
+import { eventually } from '../helpers/eventually.js'
+
+type Json = Readonly<Record<string, Readonly<Record<string, unknown>>>>
+
+describe('banyan replay', function () {
+  this.timeout(90_000)
+  const root = mkdtempSync(join(tmpdir(), 'banyan-replay-cli-'))
+  const trace = join(root, 'trace.jsonl')
+  let endpoint: TestEndpoint
+
+  before(async () => {
+    endpoint = await startEndpoint(answerFast)
+    const lines = Array.from({ length: 60 }, (_, i) => ({
+      timestamp: i * 20,
+      input_length: 600 + (i % 5),
+      output_length: 3 + (i % 4),
+      hash_ids: [1, 2 + (i % 2)],
+    }))
+    writeFileSync(trace, lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
+  })
+  after(async () => {
+    await endpoint.close()
+    rmSync(root, { recursive: true, force: true })
+  })
+
+  const to = (...words: string[]): string[] => ['replay', trace, '--url', endpoint.url, ...words]
+  const jsonOf = (text: string): Json => JSON.parse(text) as Json // the documented form
+
+  it('prints one JSON value, and writes exactly one file of each kind', async () => {
+    const out = join(root, 'out')
+    const { code, stdout, stderr } = await runCli(
+      to('--speedup', '4', '--goodput', 'ttft:500 tpot:50', '--out', out, '--json'),
+    )
+    assert.equal(code, 0, stderr)
+    const summary = jsonOf(stdout)
+    assert.deepEqual(
+      [summary.request_count?.avg, summary.output_sequence_length?.max, summary.goodput?.unit],
+      [60, 6, 'requests/sec'],
+    )
+    assert.deepEqual(readdirSync(out).sort(), [
+      'profile_export.jsonl',
+      'profile_export_aiperf.csv',
+      'profile_export_aiperf.json',
+      'report.html',
+    ])
+    assert.equal(readFileSync(join(out, 'profile_export.jsonl'), 'utf8').trim().split('\n').length, 60)
+    assert.deepEqual(jsonOf(readFileSync(join(out, 'profile_export_aiperf.json'), 'utf8')), summary)
+
+    const table = await runCli(to('--concurrency', '8', '--limit', '20', '--out', join(root, 'out-b')))
+    assert.equal(table.code, 0, table.stderr)
+    assert.match(
+      table.stdout,
+      /TTFT \(ms\) +[\d.]+[^]*requests answered +20 {2}requests[^]*TPOT +time per output token/,
+    )
+
+    const same = await runCli(['replay', 'compare', out, out, '--bound', '5%', '--json'])
+    assert.deepEqual([same.code, jsonOf(same.stdout).hasRegression], [0, false])
+    assert.equal((await runCli(['replay', 'compare', out, root])).code, 2)
+  })
+
+  it('an interruption ends it with 130 and a report of what was done', async () => {
+    const out = join(root, 'interrupted')
+    const running = startCli(to('--rate', '5', '--arrival', 'constant', '--out', out, '--json'))
+    const already = endpoint.asked.length
+    await eventually(() => endpoint.asked.length > already + 3, 'some requests were sent')
+    running.child.kill('SIGINT')
+    const { code, stdout, stderr } = await running.outcome
+    assert.equal(code, 130, stderr)
+    const summary = jsonOf(stdout)
+    const count = Number(summary.request_count?.avg)
+    assert.ok(count >= 3 && count < 60 && (summary.was_cancelled as unknown) === true, stdout)
+    assert.equal(readdirSync(out).length, 4)
+  })
+
+  it('fails with 1 where the schedule was not kept or nobody answered, with 2 where the words make no sense', async () => {
+    const late = await runCli(to('--rate', '2000', '--max-lateness', '0.001'))
+    assert.equal(late.code, 1)
+    assert.match(late.stderr, /lateness: want a p99 of at most 0\.001 ms/)
+    const nobody = await runCli(['replay', trace, '--url', 'http://127.0.0.1:1', '--limit', '3', '--speedup', '100'])
+    assert.equal(nobody.code, 1)
+    assert.match(nobody.stdout, /connect_refused +3/)
+    for (const words of [to('--check'), to('--out', trace)]) {
+      const { code, stderr } = await runCli(words)
+      assert.equal(code, 2, `${words.join(' ')}: ${stderr}`)
+      assert.match(stderr, /want/)
+    }
+  })
+
+  it('what `up --trace-dir` recorded is proven to be the same on a cluster that lives for the call', async () => {
+    const folder = join(root, 'recorded')
+    const up = await upCli(['--trace-dir', folder, '--experts', '2'])
+    try {
+      for (const prompt of ['export interface ', 'import { ']) {
+        const body = JSON.stringify({ prompt, max_tokens: 12, temperature: 0.8 })
+        const headers = { 'content-type': 'application/json' }
+        const answer = await fetch(`${up.ready.http}/v1/completions`, { method: 'POST', headers, body })
+        assert.equal(answer.status, 200, await answer.text())
+      }
+    } finally {
+      await up.end()
+    }
+    const checked = await runCli([
+      'replay',
+      folder,
+      '--check',
+      '--transport',
+      'local',
+      '--draft',
+      'off',
+      '--experts',
+      '1',
+      '--json',
+    ])
+    assert.equal(checked.code, 0, checked.stderr)
+    const { check, request_count: count } = jsonOf(checked.stdout)
+    assert.deepEqual([count?.avg, check?.mode, check?.differing, check?.isProven], [2, 'exact', 0, true])
+
+    const [file = ''] = readdirSync(folder).filter((name) => name.startsWith('requests-'))
+    const lines = readFileSync(join(folder, file), 'utf8').trim().split('\n')
+    const record = JSON.parse(lines[0] ?? '') as { id: string; choices: { ids: number[] }[] } // as documented
+    const [choice] = record.choices
+    assert.ok(choice)
+    choice.ids = choice.ids.map((id, i) => (i === 4 ? id + 1 : id))
+    writeFileSync(join(folder, file), `${[JSON.stringify(record), ...lines.slice(1)].join('\n')}\n`)
+    const differs = await runCli(['replay', folder, '--check', '--transport', 'local'])
+    assert.equal(differs.code, 1)
+    assert.match(
+      differs.stdout,
+      new RegExp(`first difference: request ${record.id}.*choice 0, token 4: recorded ${choice.ids[4]}`),
+    )
+    assert.match(differs.stdout, / {2}recorded: ".*"\n {2}replayed: ".*"\n {2}spans of that step:/)
+  })
+})
