@@ -27,6 +27,7 @@ const modelObject = (model: ModelInfo): Record<string, unknown> => ({
   created: Math.floor(model.createdUnixMs / 1000),
   owned_by: 'banyan',
   max_model_len: model.maxPositions,
+  vocab_size: model.vocabSize,
 })
 
 function answerModel({ engine, params, response }: Exchange): void {
