@@ -17,15 +17,11 @@ import { ClusterError, isErrorCode } from '../../lib/errors.js'
 import type { ClientTls } from '../client-tls.js'
 import { notify } from '../terminal.js'
 
-export interface EndpointInfo extends Omit<ServerInfo, 'metrics'> {
-  readonly metrics: readonly string[] // a scrape per process that is asked
-}
-
 export interface Endpoint {
   readonly name: string
   readonly client: ReplayClient
   readonly tokenizer: Tokenizer | undefined // where there is an HTTP door to ask
-  info(): Promise<EndpointInfo>
+  info(): Promise<ServerInfo>
   close(): void
 }
 
@@ -47,10 +43,7 @@ export function openHttpEndpoint(url: string, { apiKey, tls, model, connectTimeo
       tokenize: async (text) => (await tokenize(ask, text)) ?? missing(url, '/tokenize'),
       detokenize: async (tokens) => (await detokenize(ask, tokens)) ?? missing(url, '/detokenize'),
     },
-    info: async () => {
-      const { metrics, ...info } = await askServer(ask)
-      return { ...info, metrics: metrics === undefined ? [] : [metrics] }
-    },
+    info: () => askServer(ask),
     close: () => http.close(),
   }
 }
@@ -84,7 +77,7 @@ export function openGrpcEndpoint(address: string, { apiKey, tls }: EndpointOptio
           fingerprintParts,
           maxModelLen: model.maxPositions,
           vocabSize: model.vocabSize,
-          metrics: [],
+          metrics: new Map(),
         }
       } catch (error) {
         if (!(error instanceof BanyanError)) throw error

@@ -24,6 +24,7 @@ import {
   type ReplayRun,
   type ScheduleOptions,
   type ServerFigures,
+  type ServerInfo,
   type Summary,
   type TimeLimits,
   type Trace,
@@ -32,7 +33,7 @@ import {
 import { VERSION } from '../../lib/config/version.js'
 import { notify, print, printJson } from '../terminal.js'
 import { describeCheck, describeDifference } from './check-text.js'
-import type { Endpoint, EndpointInfo } from './endpoint.js'
+import type { Endpoint } from './endpoint.js'
 import { createProgressLine } from './progress-line.js'
 import type { AllFlags } from './replay-flags.js'
 import { spansOfDifference } from './step-spans.js'
@@ -78,7 +79,7 @@ export async function runReplay(endpoint: Endpoint, job: ReplayJob, signal: Abor
   return problems.length > 0 ? 1 : 0
 }
 
-async function run(endpoint: Endpoint, before: EndpointInfo, job: ReplayJob, signal: AbortSignal): Promise<Finished> {
+async function run(endpoint: Endpoint, before: ServerInfo, job: ReplayJob, signal: AbortSignal): Promise<Finished> {
   const { flags, goals, limits } = job
   const requests = await withOutputLengths(job.trace.requests, endpoint.tokenizer)
   const plan = planReplay({ ...job.trace, requests }, job.schedule)
@@ -113,13 +114,13 @@ async function run(endpoint: Endpoint, before: EndpointInfo, job: ReplayJob, sig
   return {
     run: result,
     summary: summarise(result, { goals, endsByItself }),
-    server: serverFigures(before.metrics, after?.metrics ?? []),
+    server: serverFigures(before.metrics, after?.metrics ?? new Map()),
     check: flags.check === true ? checkRun(result.answers, job.trace, served) : undefined,
   }
 }
 
 /** What `--model` says of an endpoint that runs already, else what it serves, else what the trace says. */
-function modelOf({ flags, trace }: ReplayJob, { model }: EndpointInfo): string | undefined {
+function modelOf({ flags, trace }: ReplayJob, { model }: ServerInfo): string | undefined {
   const isGiven = flags.url !== undefined || flags.grpc !== undefined
   if (isGiven && typeof flags.model === 'string') return flags.model
   return model ?? trace.requests.find((request) => request.model !== undefined)?.model
@@ -165,7 +166,7 @@ interface About extends ReplayJob {
   readonly problems: readonly string[]
 }
 
-function aboutRun({ server, check }: Finished, info: EndpointInfo, about: About): Record<string, unknown> {
+function aboutRun({ server, check }: Finished, info: ServerInfo, about: About): Record<string, unknown> {
   const { trace, schedule, endpoint, problems, path, maxLatenessMs } = about
   const { acceptance, expertRows = [] } = server ?? {}
   return {
@@ -194,7 +195,7 @@ function aboutRun({ server, check }: Finished, info: EndpointInfo, about: About)
 
 function html(
   { run: result, summary, server, check }: Finished,
-  info: EndpointInfo,
+  info: ServerInfo,
   { path, trace, endpoint, checkLines, problems }: About & { readonly checkLines: readonly string[] },
 ): string {
   const lines = [...problems, ...(check === undefined ? [] : checkLines)]

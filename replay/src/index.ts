@@ -40,7 +40,7 @@ export {
   type ScheduleOptions,
 } from './schedule.js'
 export { serverFigures, type Acceptance, type ServerFigures } from './server-figures.js'
-export { askServer, detokenize, tokenize, type AskOptions, type ServerInfo } from './server-info.js'
+export { askServer, detokenize, tokenize, type AskOptions, type Scrapes, type ServerInfo } from './server-info.js'
 export { stepSpans, type StepSpan, type TokenPlace } from './spans/step-spans.js'
 export { sliceTrace, type Slice } from './slice-trace.js'
 export { distribution, percentile, type Distribution } from './statistics.js'

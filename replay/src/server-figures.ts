@@ -1,6 +1,7 @@
 // What grew on the server during a run: drafts and their acceptance, load of experts, its own latency histograms.
 
-import { bucketsOf, growth, parseMetrics, sumOf, type Sample } from './prometheus-text.js'
+import { growth, parseMetrics, sumOf, type Sample } from './prometheus-text.js'
+import type { Scrapes } from './server-info.js'
 
 export interface Acceptance {
   readonly drafts: number // trees or drafts verified
@@ -15,15 +16,15 @@ export interface Acceptance {
 
 export interface ServerFigures {
   readonly acceptance: Acceptance | undefined
-  /** Rows per expert, by layer where the server tells layers. */
+  /** Rows per expert, by layer where the server tells layers ('' where it does not). */
   readonly expertRows: readonly { readonly layer: string; readonly expert: number; readonly rows: number }[]
   readonly samples: readonly Sample[] // all that grew
 }
 
-/** Scrapes of one or more processes, before and after. */
-export function serverFigures(before: readonly string[], after: readonly string[]): ServerFigures | undefined {
-  if (after.length === 0) return undefined
-  const samples = after.flatMap((text, i) => growth(parseMetrics(before[i] ?? ''), parseMetrics(text)))
+/** A process that was not there before began at 0. */
+export function serverFigures(before: Scrapes, after: Scrapes): ServerFigures | undefined {
+  if (after.size === 0) return undefined
+  const samples = [...after].flatMap(([url, text]) => growth(parseMetrics(before.get(url) ?? ''), parseMetrics(text)))
   return { acceptance: acceptanceOf(samples), expertRows: expertRowsOf(samples), samples }
 }
 
@@ -73,6 +74,3 @@ function expertRowsOf(samples: readonly Sample[]): ServerFigures['expertRows'] {
   }
   return [...rows.values()].sort((a, b) => Number(a.layer) - Number(b.layer) || a.expert - b.expert)
 }
-
-/** The server's own histogram of the run. */
-export const histogramOf = ({ samples }: ServerFigures, name: string) => bucketsOf(samples, name)

@@ -6,6 +6,9 @@ import { baseOf } from './clients/openai.js'
 import { readText, type HttpCaller } from './clients/http-call.js'
 import type { ReplayClock } from './clock.js'
 
+/** Prometheus text of the endpoint, and of a Banyan cluster's expert workers, by URL. */
+export type Scrapes = ReadonlyMap<string, string>
+
 export interface ServerInfo {
   readonly model: string | undefined // the first it serves
   readonly version: string | undefined
@@ -13,7 +16,7 @@ export interface ServerInfo {
   readonly fingerprintParts: Readonly<Record<string, string>>
   readonly maxModelLen: number | undefined // tokens of prompt and answer
   readonly vocabSize: number | undefined
-  readonly metrics: string | undefined // Prometheus text
+  readonly metrics: Scrapes
 }
 
 export interface AskOptions {
@@ -31,6 +34,9 @@ const modelsSchema = z.object({
     .array(z.object({ id: z.string(), max_model_len: z.number().nullish(), vocab_size: z.number().nullish() }))
     .min(1),
 })
+const clusterSchema = z.object({
+  processes: z.array(z.object({ role: z.string(), metrics: z.string().nullish() })),
+})
 const versionSchema = z.object({
   version: z.string().optional(),
   fingerprint: z.string().optional(),
@@ -38,11 +44,12 @@ const versionSchema = z.object({
 })
 
 export async function askServer(options: AskOptions): Promise<ServerInfo> {
-  const [models, version, metrics] = await Promise.all([
-    ask(options, '/v1/models'),
-    ask(options, '/version'),
-    ask(options, '/metrics'),
-  ])
+  const base = baseOf(options.url)
+  const [models, version, cluster] = await Promise.all(
+    ['/v1/models', '/version', '/cluster'].map((path) => ask(options, `${base}${path}`)),
+  )
+  const processes = clusterSchema.safeParse(parsed(cluster)).data?.processes ?? []
+  const workers = processes.flatMap(({ role, metrics }) => (role === 'expert-worker' ? (metrics ?? []) : []))
   const first = modelsSchema.safeParse(parsed(models)).data?.data[0]
   const told = versionSchema.safeParse(parsed(version)).data
   return {
@@ -52,33 +59,42 @@ export async function askServer(options: AskOptions): Promise<ServerInfo> {
     fingerprintParts: told?.fingerprint_parts ?? {},
     maxModelLen: first?.max_model_len ?? undefined,
     vocabSize: first?.vocab_size ?? undefined,
-    metrics: metrics?.startsWith('#') === true ? metrics : undefined,
+    metrics: await scrape(options, [`${base}/metrics`, ...workers]),
   }
+}
+
+async function scrape(options: AskOptions, urls: readonly string[]): Promise<Scrapes> {
+  const texts = await Promise.all(urls.map(async (url) => [url, await ask(options, url)] as const))
+  return new Map(texts.flatMap(([url, text]) => (text?.startsWith('#') === true ? [[url, text] as const] : [])))
 }
 
 /** The ids of a text in the served tokenizer; undefined where the endpoint does not tell them. */
 export async function tokenize(options: AskOptions, text: string): Promise<readonly number[] | undefined> {
   const body = JSON.stringify({ prompt: text, add_special_tokens: false })
-  const told = z.object({ tokens: z.array(z.number()) }).safeParse(parsed(await ask(options, '/tokenize', body)))
+  const told = z
+    .object({ tokens: z.array(z.number()) })
+    .safeParse(parsed(await ask(options, `${baseOf(options.url)}/tokenize`, body)))
   return told.data?.tokens
 }
 
 /** The text of ids as the endpoint writes them; undefined where it does not. */
 export async function detokenize(options: AskOptions, tokens: readonly number[]): Promise<string | undefined> {
   const body = JSON.stringify({ tokens })
-  const told = z.object({ prompt: z.string() }).safeParse(parsed(await ask(options, '/detokenize', body)))
+  const told = z
+    .object({ prompt: z.string() })
+    .safeParse(parsed(await ask(options, `${baseOf(options.url)}/detokenize`, body)))
   return told.data?.prompt
 }
 
 /** The body of a 200; undefined for anything else, in time. */
-async function ask(options: AskOptions, path: string, body?: string): Promise<string | undefined> {
-  const { http, clock, url, timeoutMs = DEFAULT_TIMEOUT_MS } = options
+async function ask(options: AskOptions, url: string, body?: string): Promise<string | undefined> {
+  const { http, clock, timeoutMs = DEFAULT_TIMEOUT_MS } = options
   const deadline = new AbortController()
   const cancelTimer = clock.after(timeoutMs, () => deadline.abort())
   try {
     const method = body === undefined ? 'GET' : 'POST'
     const { signal } = deadline
-    const reply = await http.send({ method, url: `${baseOf(url)}${path}`, signal, ...(body !== undefined && { body }) })
+    const reply = await http.send({ method, url, signal, ...(body !== undefined && { body }) })
     const text = await readText(reply, MAX_BYTES)
     return reply.status === 200 ? text : undefined
   } catch {

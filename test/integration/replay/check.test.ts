@@ -88,7 +88,7 @@ async function replayTo(
     const run = await replay(plan, { client, clock: systemClock, endsByItself: () => true, ...more })
     const served = { fingerprint: before.fingerprint, parts: before.fingerprintParts }
     const after = await askServer(ask)
-    const server = serverFigures([before.metrics ?? ''], [after.metrics ?? ''])
+    const server = serverFigures(before.metrics, after.metrics)
     return { run, check: checkRun(run.answers, trace, served), server }
   } finally {
     client.close()

@@ -77,6 +77,8 @@ const runOf = (answers: readonly Answer[]): ReplayRun => ({
   wasCancelled: false,
 })
 
+const scrape = (text: string) => new Map([['http://server/metrics', text]])
+
 const speculated = answerOf(0, [
   [140, 1],
   [160, 3],
@@ -224,10 +226,10 @@ describe('the figures of a replay', () => {
       title: 'A <b>trace</b>',
       subtitle: [],
       server: serverFigures(
-        ['# before\nbanyan:expert_rows_total{layer="0",expert="1"} 3'],
-        [
+        scrape('# before\nbanyan:expert_rows_total{layer="0",expert="1"} 3'),
+        scrape(
           '# after\nbanyan:expert_rows_total{layer="0",expert="1"} 10\nbanyan:expert_rows_total{layer="1",expert="0"} 4',
-        ],
+        ),
       ),
     })
     assert.ok(html.includes('A &lt;b&gt;trace&lt;/b&gt;') && html.includes('layer 0, expert 1: 7'))
@@ -240,7 +242,7 @@ describe('the figures of a replay', () => {
 vllm:spec_decode_num_draft_tokens_total 40
 vllm:spec_decode_num_accepted_tokens_total 20`
     assert.deepEqual(parseMetrics(before)[0]?.labels, { model_name: 'a"b' })
-    const found = serverFigures([before], [after])?.acceptance
+    const found = serverFigures(scrape(before), scrape(after))?.acceptance
     assert.deepEqual([found?.drafts, found?.rate, found?.length], [10, 0.5, 3])
   })
 })
