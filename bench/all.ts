@@ -12,6 +12,7 @@ const BENCHES: Readonly<Record<string, { readonly script: string; readonly quick
   prefix: { script: './prefix.js', quick: ['--quick'] },
   speculation: { script: './speculation/main.js', quick: ['--quick'] },
   ablations: { script: './ablations/main.js', quick: ['--quick'] },
+  replay: { script: './replay/main.js', quick: ['--requests', '200', '--cross', '40'] },
   'cost-model': { script: './cost-model.js', quick: [] },
 }
 

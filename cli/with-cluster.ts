@@ -38,8 +38,10 @@ export async function withCluster<T>(
   resolved: ResolvedConfig,
   signal: AbortSignal,
   use: (cluster: RunningCluster) => Promise<T>,
+  changes: Partial<ClusterConfig> = {},
 ): Promise<T> {
-  const cluster = await startShown(forOneCall(resolved), signal)
+  const { config, origins } = forOneCall(resolved)
+  const cluster = await startShown({ config: { ...config, ...changes }, origins }, signal)
   try {
     return await use(cluster)
   } finally {

@@ -36,8 +36,12 @@ export async function replay(path: string, flags: AllFlags): Promise<number> {
   if (resolved === undefined) return run(openEndpoint(flags), false)
   const [firstKey] = resolved.config.apiKey
   const apiKey = firstKey === undefined ? undefined : parseApiKey(firstKey).key
-  return withCluster(resolved, interruption.signal, ({ routers: [{ http }], nats }) =>
-    run(openHttpEndpoint(http, { ...endpointOptions(flags), apiKey, tls: undefined, model: undefined }), nats === null),
+  const options = { ...endpointOptions(flags), apiKey, tls: undefined, model: undefined }
+  return withCluster(
+    resolved,
+    interruption.signal,
+    ({ routers: [{ http }], nats }) => run(openHttpEndpoint(http, options), nats === null),
+    { metricsPort: resolved.config.metricsPort }, // the report reads the expert workers' series
   )
 }
 
