@@ -22,7 +22,7 @@ import { withCluster } from '../with-cluster.js'
 import { apiKeyOf } from './status.js'
 
 const DEFAULT_CONNECT_MS = 10_000
-const DEFAULT_MAX_LATENESS_MS = 100
+const DEFAULT_MAX_LATENESS_MS = 500 // where AIPerf too calls a replay degraded
 
 export async function replay(path: string, flags: AllFlags): Promise<number> {
   if (flags.url !== undefined && flags.grpc !== undefined) throw usageError('want one of --url and --grpc, found both')

@@ -74,7 +74,7 @@ function addSchedule(command: Command): void {
     )
     .option(
       '--max-lateness <MS>',
-      'p99 of how late requests may be sent before the run fails (default: 100)',
+      'p99 of how late requests may be sent before the run fails (default: 500)',
       parseReal('--max-lateness'),
     )
 }

@@ -13,7 +13,7 @@ import {
   type Tokenizer,
 } from '../../replay/src/index.js'
 import { BanyanClient, BanyanError } from '../../sdk/src/index.js'
-import { ClusterError, isErrorCode } from '../../lib/errors.js'
+import { ClusterError } from '../../lib/errors.js'
 import type { ClientTls } from '../client-tls.js'
 import { notify } from '../terminal.js'
 
@@ -67,23 +67,15 @@ export function openGrpcEndpoint(address: string, { apiKey, tls }: EndpointOptio
     client,
     tokenizer: undefined,
     info: async () => {
-      try {
-        const [model, server] = await Promise.all([asking.modelInfo(CALL), asking.serverInfo(CALL)])
-        const { version, fingerprint, fingerprintParts } = server
-        return {
-          model: model.id,
-          version,
-          fingerprint,
-          fingerprintParts,
-          maxModelLen: model.maxPositions,
-          vocabSize: model.vocabSize,
-          metrics: new Map(),
-        }
-      } catch (error) {
-        if (!(error instanceof BanyanError)) throw error
-        throw new ClusterError(isErrorCode(error.code) ? error.code : 'internal', `${address}: ${error.message}`, {
-          cause: error,
-        })
+      const [model, server] = await Promise.all([told(asking.modelInfo(CALL)), told(asking.serverInfo(CALL))])
+      return {
+        model: model?.id,
+        version: server?.version,
+        fingerprint: server?.fingerprint,
+        fingerprintParts: server?.fingerprintParts ?? {},
+        maxModelLen: model?.maxPositions,
+        vocabSize: model?.vocabSize,
+        metrics: new Map(),
       }
     },
     close: () => {
@@ -94,3 +86,10 @@ export function openGrpcEndpoint(address: string, { apiKey, tls }: EndpointOptio
 }
 
 const CALL = { deadlineMs: 10_000 }
+
+/** Undefined where the door does not answer: the run itself counts that. */
+const told = <T>(answer: Promise<T>): Promise<T | undefined> =>
+  answer.catch((error: unknown) => {
+    if (error instanceof BanyanError) return undefined
+    throw error
+  })
