@@ -16,8 +16,16 @@ export interface UpProcess {
   stop(): Promise<void>
 }
 
+interface UpOptions {
+  readonly timeoutMs?: number | undefined
+  readonly env?: Readonly<Record<string, string>> | undefined // beside this process's own
+}
+
 /** Starts `banyan up` with free ports and waits for its ready file. */
-export async function startUp(flags: readonly string[], timeoutMs = 60_000): Promise<UpProcess> {
+export async function startUp(
+  flags: readonly string[],
+  { timeoutMs = 60_000, env = {} }: UpOptions = {},
+): Promise<UpProcess> {
   const folder = mkdtempSync(join(tmpdir(), 'banyan-up-'))
   const readyFile = join(folder, 'ready.json')
   const main = join(packageRoot(), 'dist', 'cli', 'main.js')
@@ -25,6 +33,7 @@ export async function startUp(flags: readonly string[], timeoutMs = 60_000): Pro
     process.execPath,
     [main, 'up', '--http', '0', '--grpc', '0', '--ready-file', readyFile, ...flags],
     {
+      env: { ...process.env, ...env },
       stdio: ['ignore', 'ignore', 'inherit'],
     },
   )

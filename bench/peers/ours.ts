@@ -24,7 +24,7 @@ export interface Ours extends Contender {
 export async function startOurs({ model, weights, threads, flags = [] }: OurOptions): Promise<Ours> {
   const common = ['--transport', 'local', '--draft', 'off', '--max-running', '64']
   const sizes = ['--model', model, '--weights', weights, '--threads', `${threads}`]
-  const up = await startUp([...common, ...sizes, ...flags], START_TIMEOUT_MS) // the last of a kind counts
+  const up = await startUp([...common, ...sizes, ...flags], { timeoutMs: START_TIMEOUT_MS }) // the last of a kind counts
   const client = new BanyanClient({ address: up.grpc })
   const decode = async (prompts: readonly (readonly number[])[], numTokens: number): Promise<Timeline> => {
     const started = performance.now()
