@@ -1,9 +1,9 @@
 // The cluster's flags on a command, and the configuration that they, the environment and a file make.
 
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
-import { tlsFiles } from '../lib/config/options.js'
+import { tlsFiles, tracesExperts } from '../lib/config/options.js'
 import { describeConfig, printConfig } from '../lib/config/print.js'
 import { resolveConfig, type ResolvedConfig } from '../lib/config/resolve.js'
 import { kebab, SETTING_NAMES, SETTINGS } from '../lib/config/settings.js'
@@ -22,10 +22,11 @@ export const collect = (value: string, before: readonly string[] | undefined): r
 export function addClusterFlags(command: Command, without: readonly string[] = []): Command {
   for (const name of SETTING_NAMES) {
     if (without.includes(name)) continue
-    const { value, help, isRepeatable = false } = SETTINGS[name]
+    const { value, help, isRepeatable = false, isSwitch = false } = SETTINGS[name]
     if (value === undefined) continue
     const form = `--${kebab(name)} <${value}>`
     if (isRepeatable) command.option<readonly string[]>(form, help, (item, before) => collect(item, before))
+    else if (isSwitch) command.addOption(new Option(`--${kebab(name)} [${value}]`, help).preset('on'))
     else command.option(form, help)
   }
   return command
@@ -47,6 +48,7 @@ export function loadConfig({ config: file, ...flags }: Flags): ResolvedConfig {
     file: typeof file === 'string' ? file : undefined,
     machine,
   })
+  tracesExperts(resolved.config)
   tlsFiles(resolved.config) // half of a pair is a mistake that no service needs to find
   return { ...resolved, config: { ...resolved.config, model: resolve(resolved.config.model) } }
 }

@@ -42,6 +42,7 @@ export function defaultsFor(machine: {
     maxRunning: 64,
     maxWaiting: 1024,
     metricsHost: '127.0.0.1',
+    traceExperts: 'off',
     journal: 'auto',
     logLevel: 'info',
     otelServiceName: 'banyan',

@@ -73,6 +73,7 @@ export const routerOptions = (config: ClusterConfig): RouterOptions => ({
   traceDir: config.traceDir,
   traceContent: config.traceContent,
   traceSlowMs: config.traceSlowMs,
+  traceExperts: tracesExperts(config),
 })
 
 /** Where a service answers `/metrics`, `/health` and `/ready`; undefined: nowhere beside its doors. */
@@ -87,6 +88,16 @@ export const natsOptions = (config: ClusterConfig, name: string, inbox: string):
   credsFile: config.natsCreds,
   tls: { ca: config.natsTlsCa, cert: config.natsTlsCert, key: config.natsTlsKey },
 })
+
+/** Throws `invalid_argument` where there is no folder for them, or nothing may be told of tokens but hashes. */
+export function tracesExperts({ traceExperts, traceDir, traceContent }: ClusterConfig): boolean {
+  if (traceExperts === 'off') return false
+  if (traceDir !== undefined && traceContent !== 'hash') return true
+  const found = traceDir === undefined ? 'none' : '--trace-content hash, which experts would tell more than'
+  throw new ClusterError('invalid_argument', `--trace-experts: want --trace-dir with ids or text, found ${found}`, {
+    details: { reason: 'BAD_CONFIG' },
+  })
+}
 
 /** Throws `invalid_argument` where one file is given and another is missing. */
 export function tlsFiles({ tlsCert: cert, tlsKey: key, tlsClientCa: clientCa }: ClusterConfig): TlsFiles | undefined {

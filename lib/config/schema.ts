@@ -92,6 +92,7 @@ export const configSchema = z.object({
   traceDir: text.optional(),
   traceContent: z.enum(['ids', 'text', 'hash']).optional(),
   traceSlowMs: whole(1, 3_600_000).optional(),
+  traceExperts: z.enum(['on', 'off']),
   journal: text,
   readyFile: text.optional(),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),

@@ -96,6 +96,7 @@ export interface RouterOptions {
   readonly maxWaiting: number // sequences, all workers
   readonly traceDir?: string | undefined // where ended requests are recorded
   readonly traceSlowMs?: number | undefined // spans of requests that fail or take as long are kept
+  readonly traceExperts?: boolean | undefined // the experts of every token go into files beside the records
   readonly traceContent?: 'ids' | 'text' | 'hash' | undefined // what records and spans may say of texts, where somebody said so
 }
 

@@ -11,6 +11,7 @@ export interface Setting {
   readonly env: string
   readonly isSecret?: boolean
   readonly isRepeatable?: boolean
+  readonly isSwitch?: boolean // the flag alone means on
 }
 
 /** Form and help of every setting; a setting without an entry does not compile. */

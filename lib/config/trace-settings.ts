@@ -23,6 +23,13 @@ export const TRACE_SETTINGS = {
     value: 'N',
     env: 'BANYAN_TRACE_SLOW_MS',
   },
+  traceExperts: {
+    wants: 'on or off',
+    help: 'write the experts of every token to DIR/experts/*.npy; needs --trace-dir',
+    value: 'on|off',
+    isSwitch: true,
+    env: 'BANYAN_TRACE_EXPERTS',
+  },
   otelEndpoint: {
     wants: 'an http(s) URL',
     help: 'OpenTelemetry collector; tracing is off without',

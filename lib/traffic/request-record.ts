@@ -47,6 +47,7 @@ const choice = z.object({
   steps: count,
   drafted: count,
   accepted: count,
+  routedExperts: z.string().optional(), // file with the experts of its tokens, from the record's folder
 })
 
 export const requestRecordSchema = z.object({
@@ -92,9 +93,10 @@ export function limitContent(record: RequestRecord, content: RecordContent): Req
     content: level,
     prompt: { ...prompt, ...(withIds && ids !== undefined && { ids }) },
     params: { ...params, ...(withIds && stop !== undefined && { stop }) },
-    choices: record.choices.map(({ text: _, ids: own, ...choice }) => ({
+    choices: record.choices.map(({ text: _, ids: own, routedExperts, ...choice }) => ({
       ...choice,
       ...(withIds && own !== undefined && { ids: own }),
+      ...(withIds && routedExperts !== undefined && { routedExperts }),
     })),
   }
 }

@@ -75,6 +75,7 @@ export const MESSAGE_SCHEMAS = {
     withLogits: z.boolean(), // return the logits of every row (for comparing with a reference)
     wantsLayerTimes: z.boolean().optional(),
     wantsExpertRows: z.boolean().optional(),
+    wantsRoutes: z.boolean().optional(),
   }),
   'attention.sampled': z.object({
     step: id,
@@ -86,6 +87,7 @@ export const MESSAGE_SCHEMAS = {
         logprobs: z.array(logprobs), // empty, or one per node on that walk, in its order
         hidden: tensor.optional(), // f32 [numHidden, hidden] after the final norm, where the step asked for it
         typical: tensor.optional(), // i32 [nodes]: 1 where typical acceptance takes the node after its parent
+        routes: tensor.optional(), // i32 [nodes, layers, top-k]: experts by gate, ascending; -1 where there is no gate
         error: z.object({ code: z.string(), message: z.string() }).optional(), // this sequence only, e.g. an epoch gap
       }),
     ),

@@ -27,6 +27,7 @@ export async function forward(
   let turnedMs = 0
   const rows = rowsOf(model, states)
   const batches = splitRows(rows, context.microBatches).map((part, i) => layOut(model, model.rooms[i]!, part))
+  const firstRows = batches.map((_, i) => batches.slice(0, i).reduce((sum, batch) => sum + batch.rows, 0))
   const experts = batches.map(() => Promise.resolve())
   const { clock } = context.system
   let turned = clock.monotonicMs()
@@ -34,7 +35,7 @@ export async function forward(
     for (const index of model.layers.keys()) {
       for (const [i, batch] of batches.entries()) {
         await experts[i]
-        experts[i] = runLayer({ model, index, batch, context, times })
+        experts[i] = runLayer({ model, index, batch, firstRow: firstRows[i]!, context, times })
         experts[i].catch(() => undefined) // awaited in its turn
       }
       if (clock.monotonicMs() - turned > MAX_BUSY_MS) {
@@ -56,16 +57,18 @@ interface LayerRun {
   readonly model: AttentionModel
   readonly index: number
   readonly batch: AttentionBatch
+  readonly firstRow: number // of the batch, in the step
   readonly context: DispatchContext
   readonly times: StepTimes
 }
 
 /** Attention of a layer at once, its experts by the time the promise is kept. */
-async function runLayer({ model, index, batch, context, times }: LayerRun): Promise<void> {
+async function runLayer({ model, index, batch, firstRow, context, times }: LayerRun): Promise<void> {
   const span = context.openLayer?.(index)
   const startMs = times.nowMs()
   const { operands, routes } = runAttention(model, index, batch)
   times.attention(index, startMs)
+  context.routes?.note(index, firstRow, routes)
   const askedMs = times.nowMs()
   let expertComputeMs = 0
   try {

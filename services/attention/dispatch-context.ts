@@ -6,6 +6,7 @@ import type { ShardPlan } from '../../lib/model/expert-shards.js'
 import type { ExpertPeers } from './expert-peers.js'
 import type { ExpertRows } from './expert-rows.js'
 import type { LayerSpan, OpenLayerSpan } from './layer-spans.js'
+import type { StepRoutes } from './step-routes.js'
 
 export interface DispatchContext {
   readonly system: ActorSystem
@@ -20,6 +21,7 @@ export interface DispatchContext {
   readonly traceparent?: string | undefined
   readonly openLayer?: OpenLayerSpan | undefined
   readonly note?: LayerSpan['note'] | undefined // on the layer's span, where there is one
+  readonly routes?: StepRoutes | undefined // where they were asked for
   readonly failed: Set<string> // workers that did not answer in this step: not asked again
   readonly slow: Set<string> // workers that others are asked before
   readonly used: Set<string> // workers that were asked in this step

@@ -9,6 +9,7 @@ import { packF32, packI32 } from '../../lib/wire/tensor.js'
 import { forward } from './decoder.js'
 import type { DispatchContext } from './dispatch-context.js'
 import { createPaths, type SequenceState } from './sequence-state.js'
+import type { StepRoutes } from './step-routes.js'
 import type { StepTimes } from './step-times.js'
 
 export type StepResult = Body<'attention.sampled'>['entries'][number]
@@ -31,6 +32,7 @@ export async function sampleAll(
   const last = await forward(model, states, context, times)
   for (const state of states) state.isTailComputed = true
   returnHidden(model, ready, last)
+  if (context.routes !== undefined) returnRoutes(ready, context.routes)
   const rows = sampledRows(states, withLogits)
   if (rows.length === 0) return undefined
   const logits = model.head.run(last, rows)
@@ -59,6 +61,16 @@ function returnHidden({ head, spec: { hidden } }: AttentionModel, ready: readonl
   for (const { result, count } of wanting) {
     result.hidden = packF32(normed.subarray(row * hidden, (row + count) * hidden), [count, hidden])
     row += count
+  }
+}
+
+/** The experts of every row, entry by entry. */
+function returnRoutes(ready: readonly Ready[], routes: StepRoutes): void {
+  let first = 0
+  for (const { state, result } of ready) {
+    const { length } = state.tail.tokens
+    result.routes = routes.rows(first, length)
+    first += length
   }
 }
 

@@ -20,6 +20,7 @@ import { createHeldSequences } from './held-sequences.js'
 import type { OpenLayerSpan } from './layer-spans.js'
 import { sampleAll, type Ready, type StepResult } from './sample-step.js'
 import { createStepOrder } from './step-order.js'
+import { createStepRoutes } from './step-routes.js'
 import { createStepTimes } from './step-times.js'
 import { advance, openSequence, type SequenceState } from './sequence-state.js'
 
@@ -113,6 +114,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
     }
     const abort = linkedSignal([options.signal])
     setMaxListeners(0, abort.signal) // one for every expert worker that is asked
+    const numRows = ready.reduce((sum, { state }) => sum + state.tail.tokens.length, 0)
     const context: DispatchContext = {
       system,
       neighbours,
@@ -125,6 +127,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       signal: abort.signal,
       traceparent: options.traceparent,
       openLayer: options.openLayer,
+      routes: step.wantsRoutes === true ? createStepRoutes(model.spec, numRows) : undefined,
       failed: new Set(),
       slow: new Set(peers.beginStep(step.replicas)),
       used: new Set(),

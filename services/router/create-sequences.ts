@@ -6,6 +6,7 @@ import { createEmitter } from './emitter.js'
 import type { ChoiceTimes } from './metrics/request-metrics.js'
 import type { RequestRecord } from './requests.js'
 import { noStats, type Ending, type Sequence } from './sequence.js'
+import type { RoutedExperts } from './routed-experts.js'
 import { createStopChecker } from './stop-checker.js'
 import type { ValidRequest } from './validate.js'
 
@@ -14,6 +15,7 @@ export interface SequenceMaker {
   readonly idPrefix: string // of this incarnation of the router
   readonly mayDraft: boolean
   readonly now: () => number // milliseconds, monotonic
+  readonly keepRoutes?: (() => RoutedExperts) | undefined // for files beside the records
   readonly onToken: (record: RequestRecord, numTokens: number, sinceLastMs: number, isFirst: boolean) => void
   readonly onFinished: (record: RequestRecord, ended: EndedChoice) => void
   readonly onFailed: (record: RequestRecord, error: unknown, tookMs: number) => void
@@ -94,6 +96,7 @@ function createSequence(maker: SequenceMaker, { record, request, choice, output 
       scheduled: record.timeline.scheduled,
       note: (event, attributes) => void record.span?.addEvent(event, attributes),
     },
+    routes: maker.keepRoutes?.(),
     emitter,
     tokens: [...request.prompt, ...output],
     base: 0,

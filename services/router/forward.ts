@@ -47,6 +47,7 @@ export interface Forward {
   readonly traceparent: string | undefined
   readonly wantsLayerTimes: boolean
   readonly wantsExpertRows: boolean
+  readonly wantsRoutes: boolean
   readonly span: Span // of the step
   readonly isGivenUp: () => boolean // the sequences have ended or run elsewhere meanwhile: no further try
 }
@@ -69,13 +70,18 @@ export interface ForwardResult {
 /** Sends the step and waits for the samples; lost experts and a lost broker are waited for, within a bound. */
 export async function forward(
   options: ForwardOptions,
-  { id, rows, released, predictedMs, traceparent, wantsLayerTimes, wantsExpertRows, isGivenUp, span }: Forward,
+  { id, rows, released, predictedMs, traceparent, isGivenUp, span, ...wanted }: Forward,
 ): Promise<ForwardResult> {
   const { placement, membership, system, clock, owner } = options
   const giveUpMs = clock.monotonicMs() + RECOVERY_MS
   const overdueMs = predictedMs > 0 ? Math.max(LEAST_OVERDUE_MS, OVERDUE_TIMES * predictedMs) : FIRST_OVERDUE_MS
   const entries = rows.map(stepEntry)
-  const asks = { ...(wantsLayerTimes && { wantsLayerTimes }), ...(wantsExpertRows && { wantsExpertRows }) }
+  const { wantsLayerTimes, wantsExpertRows, wantsRoutes } = wanted
+  const asks = {
+    ...(wantsLayerTimes && { wantsLayerTimes }),
+    ...(wantsExpertRows && { wantsExpertRows }),
+    ...(wantsRoutes && { wantsRoutes }),
+  }
   for (;;) {
     const held = placement.hold()
     const startedMs = clock.monotonicMs()

@@ -88,6 +88,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     idPrefix: `${deps.id}.${deps.incarnation}`,
     mayDraft: options.limits.draft.length > 0,
     now: () => clock.monotonicMs(),
+    keepRoutes: recorder.keepRoutes,
     onToken: (record, numTokens, sinceLastMs, isFirst) => {
       metrics.tokens(numTokens, sinceLastMs, isFirst)
       record.journaled?.tokens(numTokens)

@@ -217,7 +217,10 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
   const giveUp = (record: RequestRecord): void => {
     if (record.log.isClosed) return
     const { sequences } = record
-    for (const { emitter } of sequences) emitter.detach()
+    for (const { emitter, routes } of sequences) {
+      emitter.detach()
+      routes?.drop()
+    }
     record.sequences = []
     record.journaled = undefined
     options.withdraw(sequences)

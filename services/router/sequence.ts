@@ -8,6 +8,7 @@ import type { Attributes } from '@opentelemetry/api'
 import type { Priority, StepNode, StepTree } from './engine.js'
 import type { HiddenBacklog } from './hidden-backlog.js'
 import type { Prefix } from './prefix-cache.js'
+import type { RoutedExperts } from './routed-experts.js'
 import type { TypicalThresholds } from '../../lib/sampling/typical.js'
 import type { SamplingParams } from '../../lib/sampling/params.js'
 import type { TokenTree } from '../../lib/speculative/token-tree.js'
@@ -29,6 +30,7 @@ export interface Sequence {
   readonly traceparent: string | undefined // of its request's span
   readonly startedMs: number // monotonic
   readonly watch?: SequenceWatch | undefined
+  readonly routes?: RoutedExperts | undefined // where they go with its request's record
   readonly emitter: SequenceEmitter
   priority: Priority // rises with long waiting
   waitsSinceMs?: number | undefined // while it waits for room

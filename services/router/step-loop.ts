@@ -62,6 +62,7 @@ interface Verified {
   readonly tokens: readonly number[]
   readonly logprobs: EntryResult['logprobs']
   readonly hidden: EntryResult['hidden']
+  readonly routes: EntryResult['routes']
 }
 
 export function createStepLoop(options: StepLoopOptions): StepLoop {
@@ -94,7 +95,8 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
         isStopped || (rows.length > 0 && rows.every(({ sequence }) => sequence.emitter.isClosed))
       const wantsExpertRows = watch?.isOpen === true && rows.length > 0 && watch.takeDetail(options.worker)
       const wantsLayerTimes = wantsExpertRows || (options.wantsLayerTimes?.() ?? false)
-      const asks = { wantsLayerTimes, wantsExpertRows }
+      const wantsRoutes = rows.some(({ sequence }) => sequence.routes?.isWanted)
+      const asks = { wantsLayerTimes, wantsExpertRows, wantsRoutes }
       const about = { id, rows, released: stale, predictedMs, traceparent, ...asks, isGivenUp, span }
       const sampled = await forward(options, about)
       stale = []
@@ -175,9 +177,10 @@ function verifyEntry({ scheduler }: StepLoopOptions, rows: Rows, result: EntryRe
     return []
   }
   const samples = readI32(result.tokens, 'samples')
+  const { hidden, routes } = result
   if (!isDecoding(sequence)) {
     const acceptedNodes = Array.from(tree.tokens, (_, node) => node)
-    return [{ rows, acceptedNodes, tokens: [...samples], logprobs: result.logprobs, hidden: result.hidden }]
+    return [{ rows, acceptedNodes, tokens: [...samples], logprobs: result.logprobs, hidden, routes }]
   }
   const isEnd = (token: number): boolean => sequence.limits.endTokenIds.has(token)
   const { acceptedNodes, tokens } =
@@ -185,7 +188,7 @@ function verifyEntry({ scheduler }: StepLoopOptions, rows: Rows, result: EntryRe
       ? verify(tree, samples, isEnd)
       : verifyTypical(tree, samples, readI32(result.typical, 'typical'), isEnd)
   const logprobs = result.logprobs.slice(0, acceptedNodes.length) // of the sampled path, which this one begins
-  return [{ rows, acceptedNodes, tokens, logprobs, hidden: result.hidden }]
+  return [{ rows, acceptedNodes, tokens, logprobs, hidden, routes }]
 }
 
 /**
@@ -208,7 +211,7 @@ function refused(scheduler: Scheduler, sequence: Sequence, error: NonNullable<En
 }
 
 /** The accepted path is committed on the worker by the next step's frame; here it is only noted. */
-function commit(scheduler: Scheduler, { rows: { sequence, tree }, acceptedNodes, hidden }: Verified): void {
+function commit(scheduler: Scheduler, { rows: { sequence, tree }, acceptedNodes, hidden, routes }: Verified): void {
   // Rows that are certainly part of the sequence: a prefill's all, of a tree its root. Their KV can be shared from now on.
   scheduler.note(sequence, sequence.base + (isDecoding(sequence) ? 1 : tree.tokens.length))
   if (hidden !== undefined) {
@@ -216,6 +219,7 @@ function commit(scheduler: Scheduler, { rows: { sequence, tree }, acceptedNodes,
     const nodes = acceptedNodes.slice(numLeftOut).map((node) => node - numLeftOut)
     sequence.hidden = keepHidden(sequence.hidden, hidden, nodes, sequence.base + numLeftOut)
   }
+  sequence.routes?.keep(routes, acceptedNodes, sequence.base)
   sequence.base += acceptedNodes.length
   sequence.accepted = acceptedNodes
   sequence.epoch += 1

@@ -11,6 +11,7 @@ import {
 } from '../../../lib/traffic/request-record.js'
 import type { ClusterError } from '../../../lib/errors.js'
 import type { AcceptedRequest, RequestRecord } from '../requests.js'
+import { expertFileName } from './expert-files.js'
 import type { ValidRequest } from '../validate.js'
 
 export interface Served {
@@ -68,7 +69,8 @@ function traceIdOf({ span, outcome, timeline }: RequestRecord, slowMs: number | 
   return isChosen || outcome === 'failed' || timeline.nowMs() >= (slowMs ?? 0) ? traceId : undefined
 }
 
-function describeChoice({ log, timeline, sequences }: RequestRecord, choice: number): TrafficRecord['choices'][number] {
+function describeChoice(record: RequestRecord, choice: number): TrafficRecord['choices'][number] {
+  const { log, timeline, sequences } = record
   const chunks = log.events.filter((event) => event.kind === 'chunk').filter((event) => event.choice === choice)
   const finished = log.events.find((event) => event.kind === 'finished' && event.choice === choice)
   const ids = chunks.flatMap(({ tokenIds }) => tokenIds)
@@ -83,6 +85,7 @@ function describeChoice({ log, timeline, sequences }: RequestRecord, choice: num
     steps,
     drafted,
     accepted,
+    ...(sequences[choice]?.routes?.isEmpty === false && { routedExperts: expertFileName(record, choice) }),
   }
 }
 

@@ -2,10 +2,13 @@
 
 import type { RouterOptions, ServiceDeps } from '../../../lib/config/service.js'
 import type { Checkpoint } from '../../../lib/model/checkpoint.js'
+import type { ModelSpec } from '../../../lib/model/spec.js'
+import { topKOf } from '../../../lib/model/top-k.js'
 import { createLineFile } from '../../../lib/tracing/line-file.js'
 import type { FingerprintParts } from '../../../lib/model/fingerprint.js'
 import type { ModelInfo } from '../engine.js'
 import { snakeCase } from '../snake-case.js'
+import { createExpertFiles, type ExpertFiles } from './expert-files.js'
 import { createRecorder, type Recorder } from './recorder.js'
 import { createRequestSpans, type RequestSpans } from './request-span.js'
 
@@ -30,6 +33,7 @@ export function openCapture(deps: ServiceDeps, options: RouterOptions, captured:
   return {
     recorder: createRecorder({
       clock: system.clock,
+      experts: openExpertFiles(deps, options, checkpoint.spec),
       file: folder === undefined ? undefined : createLineFile({ folder, name: `requests-${id}-${pid}`, onDropped }),
       content: traceContent,
       router: id,
@@ -45,4 +49,14 @@ export function openCapture(deps: ServiceDeps, options: RouterOptions, captured:
       textOf: traceContent === 'text' && tokenizer !== undefined ? (tokens) => tokenizer.decode(tokens) : undefined,
     }),
   }
+}
+
+/** A model without gates has nothing to tell. */
+function openExpertFiles(
+  { id, pid, logger }: ServiceDeps,
+  { traceDir: folder, traceExperts }: RouterOptions,
+  spec: ModelSpec,
+): ExpertFiles | undefined {
+  if (folder === undefined || traceExperts !== true || topKOf(spec) === 0) return undefined
+  return createExpertFiles({ folder, writer: `${id}-${pid}`, spec, logger })
 }

@@ -16,7 +16,9 @@ import {
 } from '../../../lib/traffic/request-record.js'
 import { requestKey } from '../journal.js'
 import { isLeft, type RequestRecord } from '../requests.js'
+import type { SequenceMaker } from '../create-sequences.js'
 import { describeRequest, type Served } from './describe-request.js'
+import type { ExpertFile, ExpertFiles } from './expert-files.js'
 import { createRecordFeed, type FeedOptions } from './record-feed.js'
 
 const LEFT_MS = 2_000
@@ -25,10 +27,13 @@ const CLOSE_MS = 2_000
 export interface RecorderOptions extends Served {
   readonly clock: Clock
   readonly file: LineFile | undefined
+  readonly experts?: ExpertFiles | undefined // of what the records' tokens went to
   readonly content: RecordContent | undefined // as it was asked for; undefined: ids in the file, hashes on the feed
 }
 
 export interface Recorder {
+  /** Where a sequence's experts are kept until its request ends. */
+  readonly keepRoutes: SequenceMaker['keepRoutes']
   /** A request of this name is here again: if it was only left, it has not ended. */
   began(record: Pick<RequestRecord, 'tenant' | 'id'>): void
   /** It ended here, if it ran here. */
@@ -43,22 +48,26 @@ interface Pending {
   readonly cancel: () => void
   readonly tenant: string
   readonly record: TrafficRecord
+  readonly files: readonly ExpertFile[]
 }
 
-export function createRecorder({ clock, file, content, ...served }: RecorderOptions): Recorder {
+export function createRecorder({ clock, file, experts, content, ...served }: RecorderOptions): Recorder {
   const feed = createRecordFeed()
   const left = new Map<string, Pending>() // by key
 
-  const write = (tenant: string, record: TrafficRecord): void => {
+  const write = ({ tenant, record, files }: Omit<Pending, 'cancel'>): void => {
     file?.add(JSON.stringify(limitContent(record, content ?? 'ids')))
     feed.publish(tenant, record)
+    for (const one of files) experts?.add(one)
   }
 
-  const writeLeft = (key: string, { cancel, tenant, record }: Pending): void => {
-    cancel()
+  const writeLeft = (key: string, pending: Pending): void => {
+    pending.cancel()
     left.delete(key)
-    write(tenant, record)
+    write(pending)
   }
+
+  const flush = async (): Promise<void> => void (await Promise.all([file?.close(), experts?.flush()]))
 
   const close = async (): Promise<void> => {
     for (const [key, pending] of [...left]) writeLeft(key, pending)
@@ -66,7 +75,7 @@ export function createRecorder({ clock, file, content, ...served }: RecorderOpti
     if (file === undefined) return
     await new Promise<void>((resolve) => {
       const cancel = clock.after(CLOSE_MS, resolve)
-      void file.close().finally(() => {
+      void flush().finally(() => {
         cancel()
         resolve()
       })
@@ -75,22 +84,41 @@ export function createRecorder({ clock, file, content, ...served }: RecorderOpti
   let closing: Promise<void> | undefined
 
   return {
+    keepRoutes: experts?.open,
     began: ({ tenant, id }) => {
       const key = requestKey(tenant, id)
-      left.get(key)?.cancel()
+      const pending = left.get(key)
+      pending?.cancel()
+      for (const { routes } of pending?.files ?? []) routes.drop()
       left.delete(key)
     },
     ended: (record) => {
       const { accepted, tenant, id } = record
-      if (accepted === undefined || (file === undefined && feed.numListeners === 0)) return
+      if (accepted === undefined || (file === undefined && feed.numListeners === 0)) return forget(record)
       const described = describeRequest(record, accepted, served)
-      if (!isLeft(record)) return write(tenant, described)
+      const ended = { tenant, record: described, files: filesOf(record, described) }
+      if (!isLeft(record)) return write(ended)
       const key = requestKey(tenant, id)
       const cancel = clock.after(LEFT_MS, () => writeLeft(key, pending))
-      const pending: Pending = { cancel, tenant, record: described }
+      const pending: Pending = { ...ended, cancel }
       left.set(key, pending)
     },
     listen: (options) => feed.listen({ ...options, content: lesserContent(options.content, content ?? 'hash') }),
     close: () => (closing ??= close()),
   }
+}
+
+/** The files that a record names; what else its sequences keep is dropped. */
+function filesOf({ sequences }: RequestRecord, { prompt, choices }: TrafficRecord): ExpertFile[] {
+  return sequences.flatMap(({ routes, choice }) => {
+    const { routedExperts: name, numTokens = 0 } = choices[choice] ?? {}
+    if (routes === undefined) return []
+    if (name !== undefined) return [{ name, routes, numTokens: prompt.numTokens + numTokens - 1 }] // the last never ran
+    routes.drop()
+    return []
+  })
+}
+
+function forget({ sequences }: RequestRecord): void {
+  for (const { routes } of sequences) routes?.drop()
 }
