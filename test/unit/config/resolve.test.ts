@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { toEnvironment } from '../../../lib/config/environment.js'
+import { tracesExperts } from '../../../lib/config/options.js'
 import { printConfig } from '../../../lib/config/print.js'
 import { resolveConfig, type ConfigSources } from '../../../lib/config/resolve.js'
 import { SETTING_NAMES } from '../../../lib/config/settings.js'
@@ -33,6 +34,14 @@ describe('resolveConfig', () => {
     folder = mkdtempSync(join(tmpdir(), 'banyan-config-'))
   })
   after(() => rmSync(folder, { recursive: true, force: true }))
+
+  it('lets experts be recorded where records go, and where they may tell as much', () => {
+    const at = (flags: Readonly<Record<string, unknown>>) => tracesExperts(resolveWith({ flags }).config)
+    const on = { traceExperts: 'on', traceDir: '/traces' }
+    assert.deepEqual([at({}), at(on), at({ ...on, traceContent: 'text' })], [false, true, true])
+    const refused = [{ traceExperts: 'on' }, { ...on, traceContent: 'hash' }]
+    for (const flags of refused) assert.equal(failureOf(() => at(flags)).details.reason, 'BAD_CONFIG')
+  })
 
   it('needs nothing but the machine', () => {
     const { config, origins } = resolveWith({})
