@@ -7,19 +7,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   askServer,
-  bucketAt,
-  bucketsOf,
   checkRun,
   createGrpcClient,
   createHttpCaller,
   createOpenAiClient,
-  measureRun,
-  percentile,
   planReplay,
   readTrace,
   replay,
   requireCheckable,
-  serverFigures,
   systemClock,
   type Pace,
   type ReplayOptions,
@@ -87,9 +82,7 @@ async function replayTo(
     const plan = planReplay(trace, { pace: more.pace ?? { kind: 'concurrency', limit: STREAMS } })
     const run = await replay(plan, { client, clock: systemClock, endsByItself: () => true, ...more })
     const served = { fingerprint: before.fingerprint, parts: before.fingerprintParts }
-    const after = await askServer(ask)
-    const server = serverFigures(before.metrics, after.metrics)
-    return { run, check: checkRun(run.answers, trace, served), server }
+    return { check: checkRun(run.answers, trace, served) }
   } finally {
     client.close()
     http.close()
@@ -130,9 +123,9 @@ describe('replay with a check', function () {
       () => 0,
     )
 
-  it('local, one expert worker, no trees: no answer differs, at either door; and the server agrees about times', async () => {
+  it('local, one expert worker, no trees: no answer differs, at either door', async () => {
     requireCheckable(trace.requests)
-    const { check, server, run } = await replayTo(plain, trace)
+    const { check } = await replayTo(plain, trace)
     assert.deepEqual(
       [check.mode, check.differing, check.failed, check.compared, check.isProven],
       ['exact', 0, 0, JOBS.length + 1, true],
@@ -140,19 +133,6 @@ describe('replay with a check', function () {
     )
     const half = { ...trace, requests: trace.requests.filter((_, i) => i % 3 === 0) }
     assert.equal((await replayTo(plain, half, { door: 'grpc' })).check.isProven, true)
-
-    const measured = measureRun(run).map(({ metrics }) => metrics.ttftFromSendMs ?? 0)
-    const buckets = bucketsOf(server?.samples ?? [], 'vllm:time_to_first_token_seconds')
-    const seconds =
-      percentile(
-        measured.sort((a, b) => a - b),
-        50,
-      ) / 1000
-    const ours = buckets.findIndex(({ le }) => seconds <= le)
-    assert.ok(
-      Math.abs(ours - (bucketAt(buckets, 0.5) ?? NaN)) <= 1,
-      `median TTFT ${seconds} s, server ${JSON.stringify(buckets)}`,
-    )
   })
 
   it('an expert worker dies during the replay, and nothing changes', async () => {

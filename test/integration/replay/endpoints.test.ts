@@ -24,7 +24,7 @@ import {
 } from '../../helpers/completion-endpoints.js'
 import type { ServerResponse } from 'node:http'
 
-const LIMITS = { firstByteMs: 400, chunkMs: 400, requestMs: 5000 }
+const IMPATIENT = { firstByteMs: 1500, chunkMs: 1500, requestMs: 5000 } // where nothing comes, and nothing is to be waited for
 
 const traceOf = (requests: readonly Partial<TraceRequest>[]): Trace => ({
   format: 'toy',
@@ -49,7 +49,7 @@ async function replayTo(url: string, trace: Trace, more: Partial<ReplayOptions> 
   const client = createOpenAiClient({ url, http, model: 'toy', notice: (line) => notices.push(line) })
   const plan = planReplay(trace, { pace: { kind: 'recorded', speedup: 1 } })
   try {
-    const run = await replay(plan, { client, clock: systemClock, limits: LIMITS, ...more })
+    const run = await replay(plan, { client, clock: systemClock, ...more })
     return { run, summary: summarise(run), notices }
   } finally {
     client.close()
@@ -106,7 +106,9 @@ describe('replay against an endpoint', function () {
   it('counts every misbehaviour by its kind, and ends', async () => {
     const endpoint = await start(answerBadly)
     const bad = MISBEHAVIOURS.map((_, i) => ({ sampling: { seed: BigInt(i) } }))
-    const { summary } = await replayTo(endpoint.url, traceOf([...bad, { sampling: { seed: 99n } }]))
+    const { summary } = await replayTo(endpoint.url, traceOf([...bad, { sampling: { seed: 99n } }]), {
+      limits: IMPATIENT,
+    })
     const wanted = new Map<string, number>()
     for (const { kind } of MISBEHAVIOURS) wanted.set(kind, (wanted.get(kind) ?? 0) + 1)
     assert.deepEqual(
