@@ -62,7 +62,7 @@ describe('banyan', function () {
       ['no prompt', ['generate'], 2, /exactly one of PROMPT/],
       ['a prompt twice', ['generate', 'a', '--tokens', '1'], 2, /exactly one of PROMPT/],
       ['a device that is not built', ['up', '--device', 'webgpu'], 1, /^banyan: unimplemented: device webgpu/],
-      ['a command that is not built', ['replay', 'trace.jsonl', '--speedup', '2'], 1, /^banyan: unimplemented: replay/],
+      ['a command that is not built', ['deploy', 'plan', 'm'], 1, /^banyan: unimplemented: deploy/],
       [
         'no cluster',
         ['status', '--url', 'http://127.0.0.1:9', '--json'],
