@@ -13,12 +13,14 @@ import { demoModel, goldenModel } from '../helpers/paths.js'
 import { startTestCluster, type ClusterShape } from '../helpers/test-cluster.js'
 
 const PROMPT = Array.from({ length: 70 }, (_, i) => 3 + ((i * 7) % 60))
+const TIGHT_KV = 160 // both choices begin, one has to wait for the other's end
 const SHARED_ROWS = 64 // at least, of a prompt that was there before
 
 interface Captured {
   readonly records: readonly RequestRecord[]
   readonly files: ReadonlyMap<string, NpyArray>
   readonly drafted: number
+  readonly preempted: number
 }
 
 describe('files of routed experts', function () {
@@ -30,10 +32,13 @@ describe('files of routed experts', function () {
     try {
       const cluster = await startTestCluster({ traceDir: folder, traceExperts: true, ...shape })
       const client = new BanyanClient({ address: cluster.router.grpc })
+      let preempted = 0
       const sampling = { maxTokens: 24, temperature: 0.7, seed: 11n, ignoreEos: true }
       try {
         await client.complete({ requestId: 'two/../..', tokens: PROMPT, n: 2, sampling })
         await client.complete({ requestId: 'again', tokens: PROMPT, sampling })
+        const metrics = await (await fetch(`${cluster.router.http}/metrics`)).text()
+        preempted = Number(/^vllm:num_preemptions_total\S* (\d+)$/m.exec(metrics)?.[1] ?? Number.NaN)
       } finally {
         client.close()
         await cluster.stop()
@@ -49,7 +54,7 @@ describe('files of routed experts', function () {
       for (const name of names.filter(Boolean)) assert.equal(statSync(join(folder, name)).mode & 0o777, 0o600)
       const files = new Map(names.filter(Boolean).map((name) => [name, readNpy(readFileSync(join(folder, name)))]))
       const drafted = records.flatMap(({ choices }) => choices).reduce((sum, choice) => sum + choice.drafted, 0)
-      return { records, files, drafted }
+      return { records, files, drafted, preempted }
     } finally {
       rmSync(folder, { recursive: true, force: true })
     }
@@ -62,7 +67,7 @@ describe('files of routed experts', function () {
     const gates = spec.layers.map(({ ffn }) => ({ topK: ffn.gate?.topK ?? 0, numExperts: ffn.experts.length }))
     const topK = Math.max(...gates.map((gate) => gate.topK))
 
-    it(`are the same with trees and without, in one batch or two, with 1 or 2 expert workers: ${spec.family}`, async () => {
+    it(`are the same with trees and without, preempted or not, in one batch or two, with 1 or 2 expert workers: ${spec.family}`, async () => {
       const plain = { model, draft: [], drafters: 0, prefixCache: false }
       const alone = await capture({ ...plain, experts: 1 })
       assert.equal(alone.files.size, 3)
@@ -80,14 +85,16 @@ describe('files of routed experts', function () {
           })
         }
       }
-      const others = [
+      const others: (ClusterShape & { readonly draft: readonly string[] })[] = [
         { ...plain, experts: 2, microBatches: 2, neighbours: false, prefillChunk: 32 },
+        { ...plain, experts: 2, kvTokens: TIGHT_KV },
         { model, experts: 2, prefixCache: false, draft: ['prompt-lookup'], draftPrice: 0 },
       ]
       for (const shape of others) {
         const other = await capture(shape)
         assert.deepEqual(other.files, alone.files)
         if (shape.draft.length > 0) assert.ok(other.drafted > 0, 'there were trees')
+        if (shape.kvTokens !== undefined) assert.ok(other.preempted > 0, 'a choice was computed again')
       }
       const shared = await capture({ ...plain, experts: 2, prefixCache: true })
       const again = shared.records.find(({ id }) => id === 'again')
