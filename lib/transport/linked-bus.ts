@@ -61,17 +61,20 @@ export async function createLinkedBus(bus: Bus, host: string): Promise<Bus> {
 
   const open = (door: LinkDoor): Promise<Link> => {
     const name = `${door.host}:${door.port} ${door.key}`
-    const opening =
-      opened.get(name) ??
-      openLink(door, {
-        onMessage: deliver,
-        onClose: (link) => {
-          opened.delete(name)
-          forget(link)
-        },
-      })
+    const known = opened.get(name)
+    if (known !== undefined) return known
+    const ended = (): void => {
+      if (opened.get(name) === opening) opened.delete(name) // else given up before, and another stands in its place
+    }
+    const opening = openLink(door, {
+      onMessage: deliver,
+      onClose: (link) => {
+        ended()
+        forget(link)
+      },
+    })
     opened.set(name, opening)
-    opening.catch(() => opened.delete(name))
+    opening.catch(ended)
     return opening
   }
 

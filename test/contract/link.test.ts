@@ -134,6 +134,36 @@ describe('direct links', function () {
     }
   })
 
+  it('stay known when one that was given up ends after they took its place: none is left open (L4)', async () => {
+    const numSockets = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
+    let isFrozen = false
+    let isSlow = false
+    let answerSlow = (): void => undefined
+    bob.subscribe('moody', ({ reply }) => isFrozen || reply?.(text('yes')))
+    bob.subscribe('slow', ({ reply }) => {
+      answerSlow = () => reply?.(text('at last'))
+      if (!isSlow) answerSlow()
+    })
+    await bob.flush()
+    const unlinked = numSockets()
+    const warm = async (): Promise<void> => {
+      for (const name of ['moody', 'slow']) await alice.request(name, text(''), { timeoutMs: 2000 })
+    }
+    await eventually(async () => (await warm(), numSockets() === unlinked + 2), 'a link stands', 5_000)
+    await untilLinked()
+    isSlow = true
+    const slow = alice.request('slow', text(''), { timeoutMs: 20_000 })
+    isFrozen = true
+    await assert.rejects(alice.request('moody', text(''), { timeoutMs: 30 }), /no reply/)
+    isFrozen = false
+    await eventually(async () => (await ask('more'), numSockets() === unlinked + 4), 'a second one beside it', 5_000)
+    answerSlow()
+    assert.equal(read(await slow), 'at last')
+    await eventually(() => numSockets() === unlinked + 2, 'the first one ends', 5_000)
+    await alice.close()
+    await eventually(() => numSockets() === unlinked - 1, 'none stands, nor the way to the server', 5_000)
+  })
+
   it('keep a process reachable when somebody knocks without wanting an answer', async () => {
     const client = await connectClient({ servers: nats.url })
     client.publish('box.link', text('x'))
