@@ -96,13 +96,22 @@ export async function startFleet(options: FleetOptions): Promise<RunningServices
     slots[name].delete(index)
   }
 
+  /** In the background; who does not leave keeps its index (F2). */
+  const sendAway = (name: ProcessSize, index: number, how: 'drain' | 'stop', whenGone: () => void): void => {
+    vacate(name, index, how).then(whenGone, (error: unknown) => tell(name, index, error, 'a service did not leave'))
+  }
+
+  const tell = (name: ProcessSize, index: number, error: unknown, what: string): void => {
+    logger.error({ service: `${ROLE_OF[name]}-${index}`, error: ClusterError.from(error).message }, what)
+  }
+
   /** Starts what is missing and sends away what is too many; again when one of these is gone (F2). */
   const reconcile = (): void => {
     if (isLeaving) return
     for (const name of PROCESS_SIZES) {
       for (let index = 0; index < sizes[name]; index++) if (!slots[name].has(index)) add(name, index)
       for (const [index, slot] of slots[name]) {
-        if (index >= sizes[name] && slot.leaving === undefined) void vacate(name, index, 'drain').then(reconcile)
+        if (index >= sizes[name] && slot.leaving === undefined) sendAway(name, index, 'drain', reconcile)
       }
     }
   }
@@ -111,12 +120,8 @@ export async function startFleet(options: FleetOptions): Promise<RunningServices
     const slot = fill(name, index)
     slot.member.started.catch((error: unknown) => {
       if (isLeaving || slot.leaving !== undefined) return
-      const { message } = ClusterError.from(error)
-      logger.error(
-        { service: `${ROLE_OF[name]}-${index}`, error: message },
-        'a service that was asked for did not start',
-      )
-      void vacate(name, index, 'stop').then(() => addLater(name, index, retryMs))
+      tell(name, index, error, 'a service that was asked for did not start')
+      sendAway(name, index, 'stop', () => addLater(name, index, retryMs))
     })
   }
 

@@ -56,7 +56,7 @@ type Running = RunningService | RunningRouter
 export function startLocal(options: LocalOptions): Promise<RunningServices> {
   const { config, hub, createLogger } = options
   const neighbours: ExpertNeighbours = new Map()
-  const nextPort = metricsPorts(config)
+  const portOf = metricsPorts(config)
   const connect = async (role: Role, id: string, metricsPort: ClusterConfig['metricsPort']) => {
     const transport = createLocalTransport({ hub })
     const system = createActorSystem({
@@ -67,6 +67,11 @@ export function startLocal(options: LocalOptions): Promise<RunningServices> {
       node: id,
     })
     const { tracer, shutdown } = createTracing(tracingOptions(config, { role, id, pid: process.pid }))
+    const disconnect = async (): Promise<void> => {
+      await system.stop()
+      await transport.close()
+      await shutdown(TRACING_TIMEOUT_MS)
+    }
     const monitor = await startMonitor({
       role,
       id,
@@ -75,6 +80,9 @@ export function startLocal(options: LocalOptions): Promise<RunningServices> {
       address: metricsAddress({ ...config, metricsPort }),
       system,
       transport,
+    }).catch(async (error: unknown) => {
+      await disconnect() // nobody else knows of it yet
+      throw error
     })
     const deps: ServiceDeps = {
       system,
@@ -90,16 +98,14 @@ export function startLocal(options: LocalOptions): Promise<RunningServices> {
     }
     const close = async (): Promise<void> => {
       await monitor.close()
-      await system.stop()
-      await transport.close()
-      await shutdown(TRACING_TIMEOUT_MS)
+      await disconnect()
     }
     return { deps, close }
   }
 
   let queue: Promise<unknown> = Promise.resolve() // one starts at a time: they share this process's loop
   const launch = (role: Role, index: number, sizes: () => Sizes): Member => {
-    const metricsPort = nextPort(role)
+    const metricsPort = portOf(role, index)
     let isUnwanted = false
     let close = (): Promise<void> => Promise.resolve()
     const starting = queue.then(async (): Promise<Running> => {

@@ -25,10 +25,10 @@ export interface ProcessesOptions {
 
 /** Starts all processes; resolves when each serves. Throws the first one's error after the others are gone. */
 export function startProcesses(options: ProcessesOptions): Promise<RunningServices> {
-  const nextPort = metricsPorts(options.config)
+  const metricsPort = metricsPorts(options.config)
   return startFleet({
     ...options,
-    launch: (role, index, sizes) => launch(options, { role, index, sizes, metricsPort: nextPort(role) }),
+    launch: (role, index, sizes) => launch(options, { role, index, sizes, metricsPort: metricsPort(role, index) }),
   })
 }
 

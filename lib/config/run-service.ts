@@ -129,6 +129,11 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
     node: id,
   })
   const tracing = createTracing(tracingOptions(config, { role, id, pid: host.pid }))
+  const disconnect = async (): Promise<void> => {
+    await system.stop()
+    await transport.close()
+    await tracing.shutdown(TRACING_TIMEOUT_MS)
+  }
   const monitor = await startMonitor({
     role,
     id,
@@ -138,7 +143,7 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
     system,
     transport,
   }).catch(async (error: unknown) => {
-    await transport.close()
+    await within(STOP_TIMEOUT_MS, disconnect())
     throw error
   })
   await transport.advertise({
@@ -161,9 +166,7 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
   }
   const close = async (): Promise<void> => {
     await monitor.close()
-    await system.stop()
-    await transport.close()
-    await tracing.shutdown(TRACING_TIMEOUT_MS)
+    await disconnect()
   }
   return { deps, close }
 }

@@ -40,6 +40,30 @@ describe('startFleet', () => {
     assert.deepEqual([...running], [])
   })
 
+  it('goes on where a service does not leave, says so, and does not give its index to another (F2)', async () => {
+    const lines: string[] = []
+    const logger = createLogger({ level: 'error', id: 'test', isPretty: false, write: (line) => void lines.push(line) })
+    const launched: string[] = []
+    let isStuck = true
+    const launch = (role: Role, index: number): Member => {
+      launched.push(`${role}-${index}`)
+      const isBad = role === 'expert-worker' && index === 2
+      return {
+        started: isBad ? Promise.reject(new Error('no room')) : Promise.resolve(undefined),
+        leave: () => (isBad && isStuck ? Promise.reject(new Error('stuck')) : Promise.resolve()),
+      }
+    }
+    const { signal } = new AbortController()
+    const fleet = await startFleet({ config, logger, launch, onStarted: () => undefined, signal })
+    fleet.scale({ experts: 3 })
+    await eventually(() => lines.some((line) => line.includes('did not leave') && line.includes('stuck')), 'it is said')
+    fleet.scale({ attention: 3 })
+    await eventually(() => launched.includes('attention-2'), 'the fleet goes on')
+    assert.equal(launched.filter((name) => name === 'expert-worker-2').length, 1)
+    isStuck = false
+    await fleet.leave('stop')
+  })
+
   it('does not try what is no longer asked for, nor anything after it was told to leave', async () => {
     const { fleet, launched } = await fleetOf((_, index) => (index < 2 ? 'starts' : 'fails'))
     fleet.scale({ experts: 3 })
