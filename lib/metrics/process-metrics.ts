@@ -41,7 +41,7 @@ export function addProcessMetrics(registry: MetricsRegistry, options: ProcessMet
     ready.set(state?.isReady === true && options.transport.usage().isConnected ? 1 : 0)
   })
   addLoopDelay(registry, options)
-  addResources(registry)
+  addResources(registry, id)
   addMessages(registry, options)
 }
 
@@ -61,14 +61,14 @@ function addLoopDelay(registry: MetricsRegistry, { loopDelay, health }: ProcessM
   })
 }
 
-function addResources(registry: MetricsRegistry): void {
+function addResources(registry: MetricsRegistry, id: string): void {
   const resident = registry.gauge('process_resident_memory_bytes', 'Resident memory.')
   const heap = registry.gauge('nodejs_heap_size_used_bytes', 'JavaScript heap in use.')
   const external = registry.gauge('nodejs_external_memory_bytes', 'Memory outside of the heap that objects hold.')
   const cpu = registry.counter('process_cpu_seconds_total', 'Processor time, user and system.')
-  const started = registry.gauge('process_start_time_seconds', 'When the process began, Unix time.')
+  const started = registry.gauge('process_start_time_seconds', 'When the process began, Unix time.', { id: [id] })
   const files = registry.gauge('process_open_fds', 'Open file descriptors; 0 where the system does not tell.')
-  started.set(Date.now() / MS_PER_SECOND - process.uptime()) // once: a time that moved would be a restart
+  started.set({ id }, Date.now() / MS_PER_SECOND - process.uptime()) // once: a time that moved would be a restart
   const active = registry.gauge('nodejs_active_resources', 'What keeps the event loop alive: sockets, timers, …', {
     type: ['Timeout', 'TCPSocketWrap', 'TCPServerWrap'],
   })
