@@ -49,7 +49,7 @@ interface Peer {
 
 export interface PeersOptions {
   readonly hedges: boolean // whether late calls are asked for twice
-  readonly metrics?: Pick<AttentionMetrics, 'answered' | 'retried'> | undefined
+  readonly metrics?: Pick<AttentionMetrics, 'answered' | 'forgotten' | 'retried'> | undefined
 }
 
 export function createExpertPeers(
@@ -82,6 +82,11 @@ export function createExpertPeers(
     }
   }
 
+  const forget = (worker: string): void => {
+    peers.delete(worker)
+    metrics?.forgotten(worker)
+  }
+
   const avoided = (): readonly string[] => {
     const nowMs = clock.monotonicMs()
     return [...peers]
@@ -110,7 +115,7 @@ export function createExpertPeers(
     beginStep: (replicas) => {
       const holders = new Set(replicas.flat())
       for (const [worker, peer] of peers) {
-        if (!holders.has(worker)) peers.delete(worker)
+        if (!holders.has(worker)) forget(worker)
         else if (peer.isSilent && !peer.isPinged) void ping(worker, peer)
       }
       return avoided()

@@ -14,6 +14,8 @@ export interface AttentionMetrics {
   }): void
   /** An expert worker answered. */
   answered(worker: string, rows: number, tookMs: number): void
+  /** It holds nothing any more: its series end. */
+  forgotten(worker: string): void
   /** The same rows are asked for again: lost on the way, or the worker is not there any more. */
   retried(why: 'lost' | 'failed'): void
   watch(sources: AttentionSources): void
@@ -39,6 +41,7 @@ export function createAttentionMetrics(registry: MetricsRegistry): AttentionMetr
       imbalance?.stepDone()
     },
     answered: calls.answered,
+    forgotten: calls.forgotten,
     retried: (why) => calls.retries.inc({ why }),
     watch: (sources) => {
       imbalance = createImbalance(sources.numRouted, () => sources.runner.expertRows.totals())
@@ -68,7 +71,11 @@ function addSteps(registry: MetricsRegistry): AttentionMetrics['step'] {
 }
 
 function addCalls(registry: MetricsRegistry) {
-  const calls = registry.counter('banyan:expert_calls_total', 'Answers of expert workers, by worker.', { worker: [] })
+  const calls = registry.counter(
+    'banyan:expert_calls_total',
+    'Answers of expert workers, by worker; of those that hold experts now.',
+    { worker: [] },
+  )
   const rows = registry.counter(
     'banyan:expert_call_rows_total',
     'Rows of these calls, one for every expert that a row goes to.',
@@ -92,6 +99,10 @@ function addCalls(registry: MetricsRegistry) {
       calls.inc({ worker })
       rows.inc({ worker }, numRows)
       seconds.observe(tookMs / MS_PER_SECOND)
+    },
+    forgotten: (worker: string): void => {
+      calls.remove({ worker })
+      rows.remove({ worker })
     },
   }
 }

@@ -6,8 +6,11 @@ import type { ActorSystem } from '../../../lib/actor/actor.js'
 import { createManualClock, type ManualClock } from '../../../lib/actor/clock.js'
 import { pingActor } from '../../../lib/actor/ping.js'
 import { createActorSystem } from '../../../lib/actor/system.js'
+import { createMetricsRegistry } from '../../../lib/metrics/registry.js'
 import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
+import { createAttentionMetrics } from '../../../services/attention/metrics.js'
 import { createExpertPeers, type ExpertPeers } from '../../../services/attention/expert-peers.js'
+import { readSamples } from '../../helpers/samples.js'
 
 describe('createExpertPeers', () => {
   let clock: ManualClock
@@ -36,6 +39,17 @@ describe('createExpertPeers', () => {
     assert.deepEqual(await step(), ['a'])
     system.spawn(pingActor('a'))
     assert.deepEqual(await step(), [])
+  })
+
+  it('ends the series of a worker that holds nothing any more', async () => {
+    const registry = createMetricsRegistry('m')
+    const counted = createExpertPeers(system, { hedges: true, metrics: createAttentionMetrics(registry) })
+    const workers = async (): Promise<string[]> =>
+      readSamples(await registry.text()).flatMap(({ labels: { worker } }) => worker ?? [])
+    for (const worker of ['a', 'b']) counted.answered(worker, 2, 5)
+    assert.deepEqual(await workers(), ['a', 'b', 'a', 'b'])
+    counted.beginStep([['b']])
+    assert.deepEqual(await workers(), ['b', 'b'])
   })
 
   it('an answer is a sign of life, too', () => {
