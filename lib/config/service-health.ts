@@ -13,13 +13,13 @@ export const registryOf = ({ monitor }: ServiceDeps, model: ModelOptions): Metri
 
 /** `isServing` narrows what `ready` means, where a service needs others to serve. */
 export function startServiceHeartbeat(
-  { system, cluster, monitor }: ServiceDeps,
+  { system, transport, cluster, monitor }: ServiceDeps,
   describe: () => Body<'worker.heartbeat'>,
   isServing: () => boolean = () => true,
 ): HeartbeatTimer {
   monitor?.watch(() => {
     const heartbeat = describe()
-    return { isReady: heartbeat.state === 'ready' && isServing(), heartbeat }
+    return { isReady: heartbeat.state === 'ready' && transport.usage().isConnected && isServing(), heartbeat }
   })
   const metrics = monitor?.url
   return startHeartbeat(system, subjects.health(cluster), () => ({

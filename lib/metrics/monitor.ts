@@ -14,7 +14,7 @@ const PROMETHEUS_TEXT = 'text/plain; version=0.0.4; charset=utf-8'
 
 /** What a service says of itself now. */
 export interface Health {
-  readonly isReady: boolean
+  readonly isReady: boolean // it can serve, and is on the bus
   readonly heartbeat: Body<'worker.heartbeat'>
 }
 
@@ -47,7 +47,7 @@ export async function startMonitor(options: MonitorOptions): Promise<Monitor> {
   const ready = (): Answer => {
     const { isConnected } = transport.usage()
     const known = read?.()
-    const isReady = known?.isReady === true && isConnected
+    const isReady = known?.isReady === true
     const { state = 'starting', incarnation, deviceClass, fingerprint, shards } = known?.heartbeat ?? {}
     const about = { role, id, pid, state, isConnected, incarnation, deviceClass, fingerprint, shards }
     return json({ ready: isReady, ...about }, isReady ? 200 : 503)

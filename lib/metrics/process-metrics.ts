@@ -38,7 +38,7 @@ export function addProcessMetrics(registry: MetricsRegistry, options: ProcessMet
     info.reset()
     const { deviceClass: device_class = 'none', fingerprint = '-' } = state?.heartbeat ?? {}
     info.set({ role, id, version, node_version: process.version, device_class, fingerprint }, 1)
-    ready.set(state?.isReady === true && options.transport.usage().isConnected ? 1 : 0)
+    ready.set(state?.isReady === true ? 1 : 0)
   })
   addLoopDelay(registry, options)
   addResources(registry, id)

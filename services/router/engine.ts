@@ -236,6 +236,7 @@ export interface InferenceEngine {
   status(): ClusterStatus
   /** Asks for other sizes of the cluster; returns those that hold from now on, and does not wait for them. */
   scale(wanted: WantedSizes): Promise<WantedSizes>
+  /** What `/ready`, gRPC health and the router's own port say: the cluster can serve, and this router is on the bus. */
   isReady(): boolean
   tokenize(text: string): readonly number[] // throws failed_precondition without a tokenizer
   detokenize(tokens: readonly number[]): string

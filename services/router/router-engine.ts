@@ -60,7 +60,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     const wanted = hasBeenReady ? 1 : options.limits.numAttention
     const isServing = placement.isComplete() && workers.count >= wanted
     hasBeenReady ||= isServing
-    return isServing && !isDraining
+    return isServing && !isDraining && deps.transport.usage().isConnected
   }
 
   const checkServing = (): void => {

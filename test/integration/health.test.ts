@@ -1,4 +1,5 @@
-// gRPC health follows the cluster: it serves when the workers are there, and no more from the moment that it drains.
+// gRPC health follows the cluster: it serves when the workers are there and the router is on the
+// bus, and no more from the moment that it drains. `/ready` says the same.
 
 import assert from 'node:assert/strict'
 import * as grpc from '@grpc/grpc-js'
@@ -48,26 +49,32 @@ describe('gRPC health', () => {
 
   it('is watched from before the workers come until the router drains', async () => {
     const model = { path: demoModel, weights: 'int8' } as const
+    const deps = connect('router-0')
+    let isConnected = true
+    const transport = { ...deps.transport, usage: () => ({ ...deps.transport.usage(), isConnected }) }
     const router = started(
-      await startRouter(connect('router-0'), {
-        model,
-        host: '127.0.0.1',
-        httpPort: 0,
-        grpcPort: 0,
-        apiKeys: ['key'], // health asks for none
-        numAttention: 1,
-        numExperts: 1,
-        replicas: 1,
-        draft: [],
-        draftSharing: 'off',
-        acceptance: 'exact',
-        maxTreeNodes: 1,
-        tokenBudget: 512,
-        prefillChunk: 256,
-        prefixCache: false,
-        maxRunning: 8,
-        maxWaiting: 8,
-      }),
+      await startRouter(
+        { ...deps, transport },
+        {
+          model,
+          host: '127.0.0.1',
+          httpPort: 0,
+          grpcPort: 0,
+          apiKeys: ['key'], // health asks for none
+          numAttention: 1,
+          numExperts: 1,
+          replicas: 1,
+          draft: [],
+          draftSharing: 'off',
+          acceptance: 'exact',
+          maxTreeNodes: 1,
+          tokenBudget: 512,
+          prefillChunk: 256,
+          prefixCache: false,
+          maxRunning: 8,
+          maxWaiting: 8,
+        },
+      ),
     )
     const seen: (number | undefined)[] = []
     const client = new grpc.Client(router.grpc, grpc.credentials.createInsecure())
@@ -84,9 +91,18 @@ describe('gRPC health', () => {
     await eventually(() => seen.length > 1, 'it serves')
     assert.deepEqual(seen, [NOT_SERVING, SERVING])
 
+    const ready = async (): Promise<number> => (await fetch(`${router.http}/ready`)).status
+    assert.equal(await ready(), 200)
+    isConnected = false
+    assert.equal(await ready(), 503, 'off the bus')
+    await eventually(() => seen.length > 2, 'gRPC says so, too')
+    isConnected = true
+    await eventually(() => seen.length > 3, 'it serves again')
+    assert.equal(await ready(), 200)
+
     await router.drain()
-    await eventually(() => seen.length > 2, 'it serves no more')
-    assert.deepEqual(seen, [NOT_SERVING, SERVING, NOT_SERVING])
+    await eventually(() => seen.length > 4, 'it serves no more')
+    assert.deepEqual(seen, [NOT_SERVING, SERVING, NOT_SERVING, SERVING, NOT_SERVING])
     client.close()
   })
 })
