@@ -7,6 +7,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
+import { hostForUrl } from '../config/host-for-url.js'
 import { ClusterError } from '../errors.js'
 
 const MAX_CONNECTIONS = 16
@@ -60,8 +61,9 @@ export async function startMetricsServer({ host, port }: MetricsAddress, pages: 
     )
     server.listen(port, host, () => resolve((server.address() as AddressInfo).port)) // of a TCP server that listens
   })
+  server.on('error', () => undefined) // one connection could not be taken: who scrapes comes again
   return {
-    url: reachable(`http://${host.includes(':') ? `[${host}]` : host}:${taken}`),
+    url: reachable(`http://${hostForUrl(host)}:${taken}`),
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve())

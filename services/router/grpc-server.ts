@@ -5,6 +5,7 @@ import { loadSync } from '@grpc/proto-loader'
 import { ReflectionService } from '@grpc/reflection'
 import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check'
 import { once } from 'node:events'
+import { hostForUrl } from '../../lib/config/host-for-url.js'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
 import { createApiKeys, type ApiKeys } from './api-keys.js'
@@ -92,7 +93,7 @@ export async function startGrpcServer(options: DoorOptions): Promise<GrpcServer>
   new ReflectionService(withCompleteDescriptors(definition)).addToServer(server)
   const port = await bind(server, options)
   return {
-    address: `${options.host}:${port}`,
+    address: `${hostForUrl(options.host)}:${port}`,
     setServing: health.setServing,
     stop: (graceMs) => stopServer(server, graceMs),
   }
@@ -116,7 +117,7 @@ function createHealth(isReady: boolean) {
 
 function bind(server: grpc.Server, { host, port, tls }: DoorOptions): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(`${host}:${port}`, credentials(tls), (error, bound) => {
+    server.bindAsync(`${hostForUrl(host)}:${port}`, credentials(tls), (error, bound) => {
       if (error === null) resolve(bound)
       else reject(new ClusterError('unavailable', `gRPC port ${port} on ${host}: ${error.message}`, { cause: error }))
     })

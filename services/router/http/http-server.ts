@@ -3,6 +3,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer, type Server as HttpsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { hostForUrl } from '../../../lib/config/host-for-url.js'
 import type { Logger } from '../../../lib/config/service.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { createApiKeys, type ApiKeys } from '../api-keys.js'
@@ -62,8 +63,9 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     })
   })
   const port = await listen(server, options)
+  server.on('error', () => undefined) // one connection could not be taken: its client is told by its own end
   return {
-    url: `${tls === undefined ? 'http' : 'https'}://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`,
+    url: `${tls === undefined ? 'http' : 'https'}://${hostForUrl(options.host)}:${port}`,
     stop: (graceMs) => {
       stopWatching?.()
       return stop(server, graceMs)

@@ -8,6 +8,7 @@ import { GrpcReflection } from 'grpc-js-reflection-client'
 import { join } from 'node:path'
 import protobuf from 'protobufjs'
 import { ClusterError, type ErrorCode } from '../../../lib/errors.js'
+import { hasIpv6 } from '../../helpers/ipv6.js'
 import { startGrpcServer, type GrpcServer } from '../../../services/router/grpc-server.js'
 import { eventually } from '../../helpers/eventually.js'
 import { repositoryRoot } from '../../helpers/paths.js'
@@ -217,6 +218,18 @@ describe('the gRPC door’s protocol', () => {
     }
     it('of an unknown service is NOT_FOUND', () =>
       assert.rejects(check('other'), (error: grpc.ServiceError) => error.code === grpc.status.NOT_FOUND))
+  })
+
+  it('at an IPv6 address has it in brackets', async function () {
+    if (!hasIpv6()) this.skip()
+    const other = await startGrpcServer({ engine, host: '::1', port: 0, apiKeys: [], logger: silent })
+    assert.match(other.address, /^\[::1\]:\d+$/)
+    const client = new grpc.Client(other.address, grpc.credentials.createInsecure())
+    await new Promise<void>((resolve, reject) =>
+      client.waitForReady(Date.now() + 2000, (error) => (error === undefined ? resolve() : reject(error))),
+    )
+    client.close()
+    await other.stop(0)
   })
 
   it('with keys: asks for one on every method of its own, not for health and reflection', async () => {

@@ -8,6 +8,8 @@ import { createActorSystem } from '../../../lib/actor/system.js'
 import { startMonitor, type Health, type Monitor } from '../../../lib/metrics/monitor.js'
 import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
 import type { Body } from '../../../lib/wire/messages.js'
+import { eventually } from '../../helpers/eventually.js'
+import { hasIpv6 } from '../../helpers/ipv6.js'
 import { readSamples } from '../../helpers/samples.js'
 
 describe('a service’s own port', () => {
@@ -123,6 +125,30 @@ describe('a service’s own port', () => {
     await fetch(`${base}/health`) // kept alive
     await monitor.close()
     await assert.rejects(fetch(`${base}/health`))
+  })
+
+  it('has an IPv6 address in brackets in its URL', async function () {
+    if (!hasIpv6()) this.skip()
+    const quiet = await startMonitor({ ...about, address: { host: '::1', port: 0 } })
+    assert.match(quiet.url ?? '', /^http:\/\/\[::1\]:\d+\/metrics$/)
+    assert.equal((await fetch(quiet.url ?? '')).status, 200)
+    await quiet.close()
+  })
+
+  it('remembers a late event loop for two windows, also where nobody looks', async () => {
+    const clock = createManualClock()
+    const delay = watchLoopDelay(clock)
+    const stall = (): boolean => {
+      for (const end = performance.now() + 100; performance.now() < end;);
+      return true
+    }
+    await eventually(() => delay.quantile(1) > 0.05 || (stall(), false), 'a stall is seen')
+    clock.advance(15_000)
+    assert.ok(delay.quantile(1) > 0.05, 'the window before')
+    clock.advance(15_000)
+    assert.ok(delay.quantile(1) < 0.05, 'forgotten')
+    delay.stop()
+    assert.equal(clock.numTimers, 0)
   })
 
   it('opens no port where none is asked for', async () => {
