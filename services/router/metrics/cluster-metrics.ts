@@ -38,10 +38,17 @@ function addQueue(registry: MetricsRegistry, { workers, numOpenRequests, nowMs }
     'banyan:parked_sequences',
     'Waiting sequences that are paused because their reader is slow.',
   )
-  const byClass = registry.gauge('banyan:waiting_sequences', 'Sequences that wait, by class of priority.', {
-    priority: PRIORITIES,
-  })
-  const oldest = registry.gauge('banyan:oldest_waiting_seconds', 'How long who has waited longest waits for room.')
+  const byClass = registry.gauge(
+    'banyan:waiting_sequences',
+    'Sequences that wait for room, by class of priority; without those that are parked.',
+    {
+      priority: PRIORITIES,
+    },
+  )
+  const oldest = registry.gauge(
+    'banyan:oldest_waiting_seconds',
+    'How long who has waited longest waits for room; without those that are parked.',
+  )
   const open = registry.gauge(
     'banyan:open_requests',
     'Requests that have not ended, those that run elsewhere included.',
@@ -51,7 +58,7 @@ function addQueue(registry: MetricsRegistry, { workers, numOpenRequests, nowMs }
     waiting.set(workers.numWaiting)
     parked.set(workers.numParked)
     open.set(numOpenRequests())
-    const sequences = workers.waiting()
+    const sequences = workers.waiting().filter(({ emitter }) => !emitter.isPaused) // parked: nothing is short for them
     for (const priority of PRIORITIES)
       byClass.set({ priority }, sequences.filter((sequence) => sequence.priority === priority).length)
     const now = nowMs()

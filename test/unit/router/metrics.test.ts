@@ -172,10 +172,12 @@ describe('createRouterMetrics', () => {
 
   it('tells of the queue as it is at the scrape', async () => {
     const { watch, valueOf } = start()
+    const emitter = { isPaused: false }
     const waiting = [
-      { priority: 'low', waitsSinceMs: 1000 },
-      { priority: 'low', waitsSinceMs: 4000 },
-      { priority: 'high', waitsSinceMs: undefined }, // parked
+      { priority: 'low', waitsSinceMs: 1000, emitter },
+      { priority: 'low', waitsSinceMs: 4000, emitter },
+      { priority: 'high', waitsSinceMs: undefined, emitter: { isPaused: true } }, // parked
+      { priority: 'normal', waitsSinceMs: 0, emitter: { isPaused: true } }, // preempted, and its reader is slow
     ] as unknown as ReturnType<ClusterSources['workers']['waiting']> // what is read of a sequence
     watch({ ...nothing, workers: { ...nothing.workers, waiting: () => waiting }, nowMs: () => 5000 })
     assert.equal(await valueOf('banyan:waiting_sequences', { priority: 'low' }), 2)
