@@ -1,6 +1,7 @@
 // How late this process's event loop is: what a timer waits beyond its time, over the last 15 to 30 seconds.
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { Clock } from '../actor/actor.js'
 
 const RESOLUTION_MS = 20
 const WINDOW_MS = 15_000
@@ -12,32 +13,30 @@ export interface LoopDelay {
   stop(): void
 }
 
-/** `now` in milliseconds, monotonic. Nothing runs but a timer inside Node. */
-export function watchLoopDelay(now: () => number): LoopDelay {
+/** Nothing runs but a timer inside Node, and one at the end of a window. */
+export function watchLoopDelay(clock: Pick<Clock, 'after'>): LoopDelay {
   const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
   histogram.enable()
   const shares = [0.5, 0.99, 1]
   let before = new Map<number, number>() // of the window that ended last
-  let windowEndsMs = now() + WINDOW_MS
 
   const current = (share: number): number => {
     if (histogram.count === 0) return 0
     const ns = share === 1 ? histogram.max : histogram.percentile(share * 100)
     return Math.max(0, ns / NS_PER_SECOND - RESOLUTION_MS / 1000) // Node records the whole interval
   }
-  /** Looked at only when somebody asks: a window lasts at least its time, longer where nobody does. */
   const turn = (): void => {
-    if (now() < windowEndsMs) return
     before = new Map(shares.map((share) => [share, current(share)]))
     histogram.reset()
-    windowEndsMs = now() + WINDOW_MS
+    cancel = clock.after(WINDOW_MS, turn)
   }
+  let cancel = clock.after(WINDOW_MS, turn)
 
   return {
-    quantile: (share) => {
-      turn()
-      return Math.max(current(share), before.get(share) ?? 0)
+    quantile: (share) => Math.max(current(share), before.get(share) ?? 0),
+    stop: () => {
+      cancel()
+      histogram.disable()
     },
-    stop: () => void histogram.disable(),
   }
 }

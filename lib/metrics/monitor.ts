@@ -41,7 +41,7 @@ export async function startMonitor(options: MonitorOptions): Promise<Monitor> {
   const { role, id, pid, system, transport, address } = options
   let read: (() => Health) | undefined
   const registry = createMetricsRegistry(options.modelName)
-  const loopDelay = watchLoopDelay(() => system.clock.monotonicMs())
+  const loopDelay = watchLoopDelay(system.clock)
   addProcessMetrics(registry, { role, id, version: VERSION, system, transport, loopDelay, health: () => read?.() })
 
   const ready = (): Answer => {

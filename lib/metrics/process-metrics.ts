@@ -48,7 +48,7 @@ export function addProcessMetrics(registry: MetricsRegistry, options: ProcessMet
 function addLoopDelay(registry: MetricsRegistry, { loopDelay, health }: ProcessMetricsOptions): void {
   const delay = registry.gauge(
     'banyan:event_loop_delay_seconds',
-    'How late timers were over the last 15 s or more; a worker computes on its event loop. Quantile 1 is the longest.',
+    'How late timers were over the last 15 to 30 s; a worker computes on its event loop. Quantile 1 is the longest.',
     { quantile: QUANTILES },
   )
   const stalls = registry.counter('banyan:stalls_total', 'Times that the process stood still for 250 ms or more.')
