@@ -38,6 +38,7 @@ import {
   type RequestRecord,
   type Requests,
 } from './requests.js'
+import { createUnstartedCount } from './metrics/unstarted.js'
 import { validate, type ModelLimits } from './validate.js'
 import type { AttentionWorkers } from './workers.js'
 
@@ -69,6 +70,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
   const { requests: metrics, metered } = options.metrics
   const { clock, random } = deps.system
   const journal = createJournal(metered(deps.records ?? createMemoryStore()))
+  const unstarted = createUnstartedCount(metrics, clock)
   const requests = createRequests({
     clock,
     cancelSequences: (sequences) => workers.cancel(sequences),
@@ -78,6 +80,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     },
     onResume: () => workers.kick(),
     onEnded: (record) => {
+      unstarted.ended(record)
       recorder.ended(record)
       spans.end(record)
     },
@@ -169,6 +172,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     const isChat = input.prompt.kind === 'chat'
     const record = open({ ...name, waitedMs: clock.monotonicMs() - arrivedMs }, { isChat, parent })
     metrics.accepted(request.prompt.length)
+    unstarted.accepted(record)
     admission.note(applicant, () => record.sequences.length > 0 || record.runsAt !== undefined || record.log.isClosed)
     void life.begin(record, request, { deadlineMs: name.deadlineMs, fingerprint: options.fingerprint(), door, session })
     return record

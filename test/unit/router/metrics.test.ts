@@ -7,6 +7,8 @@ import type { RecordStore } from '../../../lib/transport/record-store.js'
 import type { CostSummary } from '../../../services/router/cost-model.js'
 import type { ClusterSources } from '../../../services/router/metrics/cluster-metrics.js'
 import { createRouterMetrics } from '../../../services/router/metrics/router-metrics.js'
+import { createUnstartedCount } from '../../../services/router/metrics/unstarted.js'
+import { createRequests, type RequestRecord } from '../../../services/router/requests.js'
 import type { StepReport } from '../../../services/router/step-report.js'
 import { readSamples } from '../../helpers/samples.js'
 
@@ -133,6 +135,32 @@ describe('createRouterMetrics', () => {
     assert.equal(await valueOf('vllm:request_success_total', { finished_reason: 'abort' }), 1)
     assert.equal(await valueOf('vllm:e2e_request_latency_seconds_count'), 1)
     assert.equal(await valueOf('vllm:request_decode_time_seconds_count'), 0)
+  })
+
+  it('counts choices that end before they have a sequence, once, and not those that another router ran', async () => {
+    const { requests, clock, valueOf } = start()
+    const unstarted = createUnstartedCount(requests, clock)
+    const records = createRequests({
+      clock,
+      cancelSequences: () => undefined,
+      onForgotten: () => undefined,
+      onEnded: unstarted.ended,
+      onResume: () => undefined,
+    })
+    const end = (id: string, code: 'unavailable' | 'cancelled', change: Partial<RequestRecord> = {}): void => {
+      const record = records.open({ id, tenant: '', bodyHash: id, deadlineMs: undefined })
+      if (id !== 'resumed') unstarted.accepted(record)
+      Object.assign(record, { numChoices: 2 }, change)
+      clock.advance(500)
+      for (let i = 0; i < 2; i++) records.fail(record, new ClusterError(code, 'journal: no answer'))
+    }
+    end('a', 'unavailable')
+    end('b', 'cancelled')
+    end('elsewhere', 'unavailable', { runsAt: { router: 'r', incarnation: 'i', run: 1 } })
+    end('resumed', 'unavailable')
+    assert.equal(await valueOf('vllm:request_success_total', { finished_reason: 'error' }), 2)
+    assert.equal(await valueOf('vllm:request_success_total', { finished_reason: 'abort' }), 2)
+    assert.equal(await valueOf('vllm:e2e_request_latency_seconds_sum'), 2)
   })
 
   it('shares a step’s time out so that the parts add up to it', async () => {
