@@ -95,11 +95,11 @@ export const MESSAGE_SCHEMAS = {
     slow: z.array(id).optional(), // expert workers that were late or silent and are asked last for now
     expertCalls: count,
     distinctExperts: count.optional(), // (layer, expert) pairs that the step touched, for the router's cost model
-    computeMs: ms, // of the step on this worker; below what of it went where
-    attentionMs: ms, // embedding, attention, gates
+    computeMs: ms, // of the step on this worker; below what of it went where, as far as the worker tells
+    attentionMs: ms.optional(), // embedding, attention, gates
     expertWaitMs: ms, // from a layer's dispatch until its sums were there, unless attention worked meanwhile
-    expertComputeMs: ms, // of that: the slowest worker's compute in each layer
-    headMs: ms, // LM head and sampling
+    expertComputeMs: ms.optional(), // of that: the slowest worker's compute in each layer
+    headMs: ms.optional(), // LM head and sampling
     expertRows: tensor.optional(), // i32 [layers, experts]: rows of each since the worker started, modulo 2^32
     layerTimes: tensor.optional(), // f32 [layers, 4]: start since the step's, attention, expert wait, expert compute
   }),

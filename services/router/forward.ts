@@ -53,7 +53,10 @@ export interface Forward {
 }
 
 /** Where the worker's time went, in milliseconds. */
-export interface WorkerTimes extends Pick<Sampled, 'attentionMs' | 'expertComputeMs' | 'headMs'> {
+export interface WorkerTimes {
+  readonly attentionMs: number
+  readonly expertComputeMs: number
+  readonly headMs: number
   readonly expertHopMs: number // waited for experts while none of a layer computed: frames, transport, queues
   readonly computeMs: number
   readonly layers: Float32Array | undefined // [layers, 4] of `layerTimes`, where they were asked for
@@ -128,7 +131,15 @@ export async function forward(
   }
 }
 
-const timesOf = ({ computeMs, attentionMs, expertWaitMs, expertComputeMs, headMs, layerTimes }: Sampled) => ({
+/** A worker of before these were told has none of them: its time is the rest, and the hop. */
+const timesOf = ({
+  computeMs,
+  attentionMs = 0,
+  expertWaitMs,
+  expertComputeMs = 0,
+  headMs = 0,
+  layerTimes,
+}: Sampled): WorkerTimes => ({
   computeMs,
   attentionMs,
   expertComputeMs,

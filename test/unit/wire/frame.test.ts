@@ -49,6 +49,12 @@ describe('frames', () => {
     assert.equal(new DataView(data.buffer, data.byteOffset, data.byteLength).getFloat32(4, true), -2)
   })
 
+  it('of a version are read as its first processes sent them: later fields are optional', () => {
+    const body = { step: 's1', entries: [], expertCalls: 4, computeMs: 3.5, expertWaitMs: 2 }
+    const { message } = decodeFrame(encodeFrame({ envelope, message: { kind: 'attention.sampled', ...body } }))
+    assert.deepEqual(message, { kind: 'attention.sampled', ...body })
+  })
+
   // The protocol's bytes: a change here is a change of the protocol and takes a new version.
   it('have the bytes that the protocol page shows', () => {
     const bytes = encodeFrame({
