@@ -1,9 +1,16 @@
 import { SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import {
+  AlwaysOffSampler,
+  BasicTracerProvider,
+  type ReadableSpan,
+  type SpanProcessor,
+} from '@opentelemetry/sdk-trace-base'
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { contextFrom, spanContextOf, traceparentOf } from '../../../lib/tracing/spans.js'
+import { keepSlowOrFailed, recordingAll } from '../../../lib/tracing/slow-or-failed.js'
 import { createTracing, type SamplerName } from '../../../lib/tracing/tracing.js'
 import { attributeOf, readSpans, type FileSpan } from '../../helpers/spans.js'
 
@@ -70,6 +77,42 @@ describe('requests that are slow or failed', () => {
       steps.map((step) => attributeOf(step, 'of')),
       [first],
     )
+  })
+
+  it('come with the step that ends after them; that of a request that ended well is dropped (K3)', async () => {
+    const { tracer, exported } = start('parentbased_always_off')
+    for (const tookMs of [10, SLOW_MS]) {
+      const startTime = Date.now()
+      const request = tracer.startSpan('chat demo', { kind: SpanKind.SERVER, startTime })
+      const step = tracer.startSpan('router.step', {}, contextFrom(traceparentOf(request)))
+      request.end(startTime + tookMs)
+      step.end()
+    }
+    assert.deepEqual(namesOf(await exported()), ['chat demo', 'router.step'])
+  })
+
+  it('have their latest steps, within a bound of number and size (K2)', async () => {
+    const ended: ReadableSpan[] = []
+    const next = { onEnd: (span: ReadableSpan) => void ended.push(span) } as SpanProcessor
+    const provider = new BasicTracerProvider({
+      sampler: recordingAll(new AlwaysOffSampler()),
+      spanProcessors: [keepSlowOrFailed(SLOW_MS, [next])],
+    })
+    const tracer = provider.getTracer('test')
+    const kept = (count: number, text: string): number => {
+      const request = tracer.startSpan('chat demo', { kind: SpanKind.SERVER })
+      for (let i = 0; i < count; i++) {
+        const step = tracer.startSpan('router.step', {}, contextFrom(traceparentOf(request)))
+        step.addEvent('banyan.tree', { text })
+        step.end()
+      }
+      request.setStatus({ code: SpanStatusCode.ERROR })
+      request.end()
+      return ended.splice(0).length - 1
+    }
+    assert.equal(kept(5_000, ''), 4_096)
+    assert.equal(kept(64, 'x'.repeat(2 ** 20)), 15) // of 2 MiB and a little each
+    assert.equal(kept(3, ''), 3)
   })
 
   it('tell processes further on that they were not chosen', () => {
