@@ -4,22 +4,27 @@
 //
 // Invariants
 //   L1  A file holds whole lines; only one that a crash or a full disk cut may end in a torn one, and nothing is ever
-//       appended to that: a process begins a file of its own, and after a failed write the next one.
+//       appended to that: a process begins a file of its own, and after a failed write goes on where the last whole line
+//       ended, or in the next one. No file is left that holds none.
 //   L2  At most MAX_QUEUED_BYTES wait. `add` never waits and never throws.
+//   L3  After a failed write the disk is left alone, for FIRST_PAUSE_MS and then for twice as long each time.
 
-import { mkdir, open, type FileHandle } from 'node:fs/promises'
+import { mkdir, open, unlink, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 
 const FILE_MODE = 0o600
 export const MAX_FILE_BYTES = 64 * 2 ** 20
 const MAX_QUEUED_BYTES = 32 * 2 ** 20
 const MAX_FILES_TRIED = 1_000_000
+const FIRST_PAUSE_MS = 1_000
+const LONGEST_PAUSE_MS = 30_000
 
 export interface LineFileOptions {
   readonly folder: string // made at the first line
   readonly name: string // of the files, before `-N.jsonl`
   readonly maxFileBytes?: number | undefined
   readonly maxQueuedBytes?: number | undefined
+  readonly nowMs?: (() => number) | undefined // monotonic
   /** Lines were dropped, for the first time or after a good write. */
   readonly onDropped?: ((why: string) => void) | undefined
 }
@@ -35,16 +40,20 @@ export interface LineFile {
 }
 
 interface OpenFile {
+  readonly path: string
   readonly handle: FileHandle
   size: number
 }
 
 export function createLineFile(options: LineFileOptions): LineFile {
   const { folder, name, maxFileBytes = MAX_FILE_BYTES, maxQueuedBytes = MAX_QUEUED_BYTES } = options
+  const { nowMs = () => performance.now() } = options
   let queue: Buffer[] = []
   let queuedBytes = 0
   let numDropped = 0
   let isTold = false // that lines are dropped
+  let pauseMs = 0 // after the last write, which failed
+  let pausedUntilMs = -Infinity
   let number = 0 // of the last file
   let file: OpenFile | undefined
   let writing: Promise<void> | undefined
@@ -60,7 +69,8 @@ export function createLineFile(options: LineFileOptions): LineFile {
     await mkdir(folder, { recursive: true })
     for (let tried = 0; ; tried++) {
       try {
-        return { handle: await open(join(folder, `${name}-${(number += 1)}.jsonl`), 'ax', FILE_MODE), size: 0 }
+        const path = join(folder, `${name}-${(number += 1)}.jsonl`)
+        return { path, handle: await open(path, 'ax', FILE_MODE), size: 0 }
       } catch (error) {
         if (!isTaken(error) || tried === MAX_FILES_TRIED) throw error
       }
@@ -71,6 +81,16 @@ export function createLineFile(options: LineFileOptions): LineFile {
     const closing = file
     file = undefined
     await closing?.handle.close().catch(() => undefined) // what it held is written, or was counted
+    if (closing?.size === 0) await unlink(closing.path).catch(() => undefined)
+  }
+
+  /** Takes back the half of a line that a failed write may have left. */
+  const mend = async (): Promise<void> => {
+    try {
+      await file?.handle.truncate(file.size)
+    } catch {
+      await closeFile()
+    }
   }
 
   /** The first lines of the queue that go into one file together. */
@@ -99,9 +119,15 @@ export function createLineFile(options: LineFileOptions): LineFile {
       try {
         await writeBatch(batch)
         isTold = false
+        pauseMs = 0
       } catch (error) {
-        drop(batch.length, error instanceof Error ? error.message : String(error))
-        await closeFile() // it may end in a torn line
+        const why = error instanceof Error ? error.message : String(error)
+        drop(batch.length + queue.length, why)
+        queue = []
+        queuedBytes = 0
+        pauseMs = Math.min(LONGEST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, 2 * pauseMs))
+        pausedUntilMs = nowMs() + pauseMs
+        await mend()
       }
     }
   }
@@ -118,6 +144,10 @@ export function createLineFile(options: LineFileOptions): LineFile {
 
   return {
     add: (line) => {
+      if (nowMs() < pausedUntilMs) {
+        drop(1, 'the last write failed')
+        return false
+      }
       const bytes = Buffer.from(`${line}\n`)
       if (queuedBytes + bytes.length > maxQueuedBytes) {
         drop(1, 'the disk is slower than what is to be written')

@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { open, type FileHandle } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLineFile } from '../../../lib/tracing/line-file.js'
+
+/** For a disk that fails, which no test has at hand. */
+async function fileHandleClass(path: string): Promise<{ prototype: FileHandle }> {
+  const handle = await open(path, 'w')
+  await handle.close()
+  rmSync(path)
+  return { prototype: Object.getPrototypeOf(handle) as FileHandle }
+}
 
 describe('createLineFile', () => {
   let folder = ''
@@ -54,17 +63,51 @@ describe('createLineFile', () => {
     const blocked = join(folder, 'blocked')
     writeFileSync(blocked, 'a file where the folder should be')
     const told: string[] = []
-    const file = createLineFile({ folder: blocked, name: 'a', onDropped: (why) => void told.push(why) })
+    let nowMs = 0
+    const onDropped = (why: string): void => void told.push(why)
+    const file = createLineFile({ folder: blocked, name: 'a', onDropped, nowMs: () => nowMs })
     file.add('lost')
     await file.flush()
-    file.add('lost too')
+    nowMs = 1_000
+    assert.ok(file.add('lost too'))
     await file.flush()
     assert.deepEqual([file.numDropped, told.length], [2, 1])
     rmSync(blocked)
     mkdirSync(blocked)
+    nowMs = 2_999
+    assert.ok(!file.add('lost in the pause, which is twice as long now (L3)'))
+    nowMs = 3_000
     file.add('kept')
     await file.close()
     assert.equal(readFileSync(join(blocked, 'a-1.jsonl'), 'utf8'), 'kept\n')
+  })
+
+  it('takes back a half line, and leaves no file without lines (L1)', async () => {
+    let nowMs = 0
+    const file = createLineFile({ folder, name: 'a', maxFileBytes: 20, nowMs: () => nowMs })
+    const { prototype } = await fileHandleClass(join(folder, 'b'))
+    const appendFile = Object.getOwnPropertyDescriptor(prototype, 'appendFile')?.value as FileHandle['appendFile']
+    const failing: FileHandle['appendFile'] = async function (this: FileHandle, bytes) {
+      await appendFile.call(this, Buffer.from(bytes as Uint8Array).subarray(0, 3))
+      throw new Error('disk full')
+    }
+    const add = async (line: string, isFull: boolean): Promise<void> => {
+      prototype.appendFile = isFull ? failing : appendFile
+      assert.ok(file.add(line))
+      await file.flush()
+      nowMs += 60_000
+    }
+    try {
+      await add('lost', true)
+      await add('first', false)
+      await add('lost', true)
+      await add('second', false)
+      await add('lost, for a file of its own', true)
+    } finally {
+      prototype.appendFile = appendFile
+    }
+    await file.close()
+    assert.deepEqual([contents(), file.numDropped], [{ 'a-1.jsonl': 'first\nsecond\n' }, 3])
   })
 
   it('drops what the queue has no room for (L2)', async () => {
