@@ -66,12 +66,13 @@ interface LayerRun {
 async function runLayer({ model, index, batch, firstRow, context, times }: LayerRun): Promise<void> {
   const span = context.openLayer?.(index)
   const startMs = times.nowMs()
-  const { operands, routes } = runAttention(model, index, batch)
-  times.attention(index, startMs)
-  context.routes?.note(index, firstRow, routes)
-  const askedMs = times.nowMs()
+  let askedMs = startMs
   let expertComputeMs = 0
   try {
+    const { operands, routes } = runAttention(model, index, batch)
+    times.attention(index, startMs)
+    context.routes?.note(index, firstRow, routes)
+    askedMs = times.nowMs()
     const inLayer = span === undefined ? context : { ...context, traceparent: span.traceparent, note: span.note }
     expertComputeMs = await dispatch(inLayer, index, operands, routes)
     times.experts(index, askedMs, expertComputeMs)
