@@ -74,7 +74,13 @@ export const requestRecordSchema = z.object({
   params,
   choices: z.array(choice),
   outcome: z.enum(['finished', 'cancelled', 'failed']),
-  error: z.object({ code: z.string(), message: z.string() }).optional(),
+  error: z
+    .object({
+      code: z.string(),
+      message: z.string(),
+      reason: z.string().optional(), // as the API's errors have it, such as CLIENT_LEFT
+    })
+    .optional(),
 })
 
 export type RequestRecord = z.infer<typeof requestRecordSchema>
@@ -105,6 +111,8 @@ const LEVELS: readonly RecordContent[] = ['hash', 'ids', 'text'] // each has wha
 
 export const lesserContent = (a: RecordContent, b: RecordContent): RecordContent =>
   LEVELS.indexOf(a) < LEVELS.indexOf(b) ? a : b
+
+export const greaterContent = (a: RecordContent, b: RecordContent): RecordContent => (lesserContent(a, b) === a ? b : a)
 
 const HASH_DIGITS = 16
 

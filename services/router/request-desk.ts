@@ -102,7 +102,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     },
     onFailed: (record, error, tookMs) => {
       const failure = ClusterError.from(error)
-      metrics.finished(failure.code === 'cancelled' ? 'abort' : 'error', tookMs)
+      metrics.finished(outcomeOf(failure) === 'cancelled' ? 'abort' : 'error', tookMs)
       requests.fail(record, failure)
     },
   }
@@ -121,6 +121,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     maker,
     isLeaving: () => isLeaving,
     onTakenOver: () => metrics.takenOver(),
+    onRun: (record) => recorder.began(record),
     submit: (sequences) => workers.submit(sequences),
     withdraw: (sequences) => workers.cancel(sequences),
   })
@@ -142,7 +143,6 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
 
   const open = (name: RequestName, about: { isChat: boolean; parent?: string | undefined }): RequestRecord => {
     const record = requests.open(name)
-    recorder.began(record)
     record.span = spans.start({ id: name.id, ...about })
     record.traceparent = traceparentOf(record.span)
     return record

@@ -70,6 +70,7 @@ export interface RequestLifeOptions {
   readonly maker: SequenceMaker
   readonly isLeaving: () => boolean
   readonly onTakenOver?: (() => void) | undefined
+  readonly onRun?: ((record: RequestRecord) => void) | undefined // it is this router's, and begins to run
   readonly submit: (sequences: readonly Sequence[]) => void
   readonly withdraw: (sequences: readonly Sequence[]) => void
 }
@@ -192,6 +193,7 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
     const request = readRequest(entry.record)
     const { fingerprint, session } = entry.record
     if (!hasEnded) record.accepted = { request, fingerprint, session } // else its end was told
+    options.onRun?.(record)
     record.serial = entry.record.owner.run
     record.numChoices = record.numOpen = request.n
     record.log.append(accepted(entry.record, request, options.model))

@@ -235,8 +235,9 @@ export const meansLeft = (error: ClusterError | undefined): boolean => LEFT_REAS
 export const isDetached = ({ log, journaled }: RequestRecord): boolean =>
   journaled === undefined && log.error?.isRetryable === true
 
-export const outcomeOf = ({ code }: ClusterError): 'cancelled' | 'failed' =>
-  code === 'cancelled' ? 'cancelled' : 'failed'
+/** What was handed over did not fail: it goes on elsewhere. */
+export const outcomeOf = (error: ClusterError): 'cancelled' | 'failed' =>
+  error.code === 'cancelled' || meansLeft(error) ? 'cancelled' : 'failed'
 
 /** How the journal tells a request's end. */
 export function endingOf(error: ClusterError): Pick<JournalRecord, 'state' | 'error'> {

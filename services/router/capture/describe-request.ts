@@ -11,6 +11,7 @@ import {
 } from '../../../lib/traffic/request-record.js'
 import type { ClusterError } from '../../../lib/errors.js'
 import type { AcceptedRequest, RequestRecord } from '../requests.js'
+import type { GenerateEvent } from '../engine.js'
 import { expertFileName } from './expert-files.js'
 import type { ValidRequest } from '../validate.js'
 
@@ -24,15 +25,15 @@ export interface Served {
   readonly tokenizer: Pick<NonNullable<Checkpoint['tokenizer']>, 'decode'> | undefined
 }
 
-/** Everything there is to tell, text included where there is a tokenizer; `limitContent` takes away what may not go out. */
+/** Everything there is to tell, text where it is wanted; `limitContent` takes away what may not go out. */
 export function describeRequest(
   record: RequestRecord,
   { request, fingerprint, session }: AcceptedRequest,
-  served: Served,
+  { withText, ...served }: Served & { readonly withText: boolean },
 ): TrafficRecord {
   const { timeline, log, sequences } = record
   const { prompt } = request
-  const finished = log.events.filter((event) => event.kind === 'finished')
+  const outputs = outputsOf(log.events, request.n, withText)
   const traceId = traceIdOf(record, served.slowMs)
   const fingerprintParts = served.partsOf(fingerprint)
   return {
@@ -46,17 +47,18 @@ export function describeRequest(
     router: served.router,
     ...(traceId !== undefined && { traceId }),
     ...(session !== undefined && { session }),
-    content: 'text',
+    content: withText ? 'text' : 'ids',
     prompt: {
       numTokens: prompt.length,
-      cachedTokens: finished[0]?.usage.cachedTokens ?? sequences[0]?.cachedTokens ?? 0,
+      cachedTokens:
+        outputs.find(({ finished }) => finished)?.finished?.usage.cachedTokens ?? sequences[0]?.cachedTokens ?? 0,
       blockTokens: BLOCK_TOKENS,
       blockHashes: hashBlocks(prompt),
       ids: [...prompt],
-      ...(served.tokenizer && { text: served.tokenizer.decode(prompt) }),
+      ...(withText && served.tokenizer && { text: served.tokenizer.decode(prompt) }),
     },
     params: paramsOf(request, served.eosTokenIds),
-    choices: Array.from({ length: request.n }, (_, choice) => describeChoice(record, choice)),
+    choices: outputs.map((output, choice) => describeChoice(record, choice, output)),
     ...outcomeOf(record, log.error),
   }
 }
@@ -69,18 +71,43 @@ function traceIdOf({ span, outcome, timeline }: RequestRecord, slowMs: number | 
   return isChosen || outcome === 'failed' || timeline.nowMs() >= (slowMs ?? 0) ? traceId : undefined
 }
 
-function describeChoice(record: RequestRecord, choice: number): TrafficRecord['choices'][number] {
-  const { log, timeline, sequences } = record
-  const chunks = log.events.filter((event) => event.kind === 'chunk').filter((event) => event.choice === choice)
-  const finished = log.events.find((event) => event.kind === 'finished' && event.choice === choice)
-  const ids = chunks.flatMap(({ tokenIds }) => tokenIds)
+interface Output {
+  readonly ids: number[]
+  text: string | undefined
+  finished: Extract<GenerateEvent, { kind: 'finished' }> | undefined
+}
+
+/** Per choice, in one pass: a long answer is as many events. */
+function outputsOf(events: readonly GenerateEvent[], numChoices: number, withText: boolean): Output[] {
+  const outputs = Array.from({ length: numChoices }, (): Output => ({
+    ids: [],
+    text: withText ? '' : undefined,
+    finished: undefined,
+  }))
+  for (const event of events) {
+    const output = event.kind === 'accepted' ? undefined : outputs[event.choice]
+    if (output === undefined) continue
+    if (event.kind === 'finished') output.finished = event
+    if (event.kind !== 'chunk') continue
+    for (const token of event.tokenIds) output.ids.push(token)
+    if (output.text !== undefined) output.text += event.text
+  }
+  return outputs
+}
+
+function describeChoice(
+  record: RequestRecord,
+  choice: number,
+  { ids, text, finished }: Output,
+): TrafficRecord['choices'][number] {
+  const { timeline, sequences } = record
   const { steps = 0, drafted = 0, accepted = 0 } = sequences[choice]?.stats ?? {}
   return {
     numTokens: ids.length,
     hash: hashTokens(ids),
     ids,
-    text: chunks.map(({ text }) => text).join(''),
-    ...(finished?.kind === 'finished' && { finishReason: finished.reason }),
+    ...(text !== undefined && { text }),
+    ...(finished !== undefined && { finishReason: finished.reason }),
     chunks: (timeline.chunks[choice] ?? []).map(([ms, count]): [number, number] => [ms, count]),
     steps,
     drafted,
@@ -112,6 +139,7 @@ function outcomeOf(
   { outcome }: RequestRecord,
   error: ClusterError | undefined,
 ): Pick<TrafficRecord, 'outcome' | 'error'> {
-  const told = error && { error: { code: error.code, message: error.message } }
+  const reason = error?.details.reason
+  const told = error && { error: { code: error.code, message: error.message, ...(reason !== undefined && { reason }) } }
   return { outcome: outcome === 'running' ? 'failed' : outcome, ...told }
 }

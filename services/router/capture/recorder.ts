@@ -2,7 +2,7 @@
 //
 // Invariants
 //   C1  Exactly one record per end of a run: by the router that owned it, whoever read its events. A client that left may
-//       come back to the same request: it is given LEFT_MS before its leaving is an end.
+//       come back to the same request: if that runs again within LEFT_MS, its leaving was no end.
 //   C2  What `content` does not allow leaves this process in no form but hashes.
 //   C3  A disk or a listener that is slow, full or gone costs records, counted, and never a token.
 
@@ -34,7 +34,7 @@ export interface RecorderOptions extends Served {
 export interface Recorder {
   /** Where a sequence's experts are kept until its request ends. */
   readonly keepRoutes: SequenceMaker['keepRoutes']
-  /** A request of this name is here again: if it was only left, it has not ended. */
+  /** A request of this name runs again: if it was only left, it has not ended. */
   began(record: Pick<RequestRecord, 'tenant' | 'id'>): void
   /** It ended here, if it ran here. */
   ended(record: RequestRecord): void
@@ -88,17 +88,20 @@ export function createRecorder({ clock, file, experts, content, ...served }: Rec
     began: ({ tenant, id }) => {
       const key = requestKey(tenant, id)
       const pending = left.get(key)
-      pending?.cancel()
-      for (const { routes } of pending?.files ?? []) routes.drop()
+      if (pending === undefined) return
+      pending.cancel()
       left.delete(key)
+      for (const { routes } of pending.files) routes.drop()
     },
     ended: (record) => {
       const { accepted, tenant, id } = record
-      if (accepted === undefined || (file === undefined && feed.numListeners === 0)) return forget(record)
-      const described = describeRequest(record, accepted, served)
+      const wanted = [file && (content ?? 'ids'), feed.contentFor(tenant)]
+      const key = requestKey(tenant, id)
+      const isLeftAgain = isLeft(record) && left.has(key) // before it ran again
+      if (accepted === undefined || isLeftAgain || wanted.every((one) => one === undefined)) return forget(record)
+      const described = describeRequest(record, accepted, { ...served, withText: wanted.includes('text') })
       const ended = { tenant, record: described, files: filesOf(record, described) }
       if (!isLeft(record)) return write(ended)
-      const key = requestKey(tenant, id)
       const cancel = clock.after(LEFT_MS, () => writeLeft(key, pending))
       const pending: Pending = { ...ended, cancel }
       left.set(key, pending)

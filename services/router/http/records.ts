@@ -12,10 +12,12 @@ export async function answerRecords({ engine, response, signal, tenant, url }: E
   const asked = url.searchParams.get('content') ?? 'text'
   const content = LEVELS.find((level) => level === asked)
   if (content === undefined) throw refuse('content', `want ids, text or hash, got ${asked}`)
+  const onLost = (error: ClusterError): void => void response.destroy(error) // it may never drain
+  const records = engine.records({ tenant, content, signal, onLost })
   response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-cache' })
   response.flushHeaders()
   try {
-    for await (const record of engine.records({ tenant, content, signal })) {
+    for await (const record of records) {
       if (!response.write(`${JSON.stringify(record)}\n`)) await once(response, 'drain', { signal })
     }
     response.end()

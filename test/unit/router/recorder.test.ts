@@ -10,6 +10,7 @@ import {
   type RecordContent,
   type RequestRecord as TrafficRecord,
 } from '../../../lib/traffic/request-record.js'
+import type { Served } from '../../../services/router/capture/describe-request.js'
 import { createRecorder } from '../../../services/router/capture/recorder.js'
 import { createSequences } from '../../../services/router/create-sequences.js'
 import { createRequests, type RequestRecord } from '../../../services/router/requests.js'
@@ -40,7 +41,9 @@ describe('createRecorder', () => {
   const checkpoint = openCheckpoint(demoModel)
   after(() => checkpoint.close())
 
-  const start = (content?: RecordContent) => {
+  const left = new ClusterError('cancelled', 'the client left', { details: { reason: 'CLIENT_LEFT' } })
+
+  const start = (content?: RecordContent, tokenizer: Served['tokenizer'] = checkpoint.tokenizer) => {
     const clock = createManualClock(1_000)
     const lines: string[] = []
     const file = {
@@ -50,7 +53,7 @@ describe('createRecorder', () => {
       numDropped: 0,
     }
     const partsOf = (fingerprint: string) => (fingerprint === 'bny-0' ? { weights: 'int8' } : undefined)
-    const served = { router: 'router-0', model: 'demo', eosTokenIds: [EOS], tokenizer: checkpoint.tokenizer, partsOf }
+    const served = { router: 'router-0', model: 'demo', eosTokenIds: [EOS], tokenizer, partsOf }
     const recorder = createRecorder({ clock, file, content, ...served })
     const requests = createRequests({
       clock,
@@ -200,7 +203,6 @@ describe('createRecorder', () => {
 
   it('records a request whose client left once, also where it comes back (C1)', async () => {
     const { clock, requests, recorder, open, emit, records } = start()
-    const left = new ClusterError('cancelled', 'the client left', { details: { reason: 'CLIENT_LEFT' } })
     requests.fail(open(), left)
     clock.advance(1_000)
     assert.deepEqual(records(), [])
@@ -220,6 +222,31 @@ describe('createRecorder', () => {
       records().map(({ outcome }) => outcome),
       ['finished', 'cancelled', 'cancelled'],
     )
+  })
+
+  it('tells what a leaving router handed over from what failed', async () => {
+    const { requests, recorder, open, records } = start()
+    const leaving = new ClusterError('unavailable', 'leaving', { details: { reason: 'ROUTER_LEAVING' } })
+    requests.fail(open(), leaving)
+    await recorder.close()
+    const [written] = records()
+    const error = { code: 'unavailable', message: 'leaving', reason: 'ROUTER_LEAVING' }
+    assert.deepEqual([written?.outcome, written?.error], ['cancelled', error])
+  })
+
+  it('makes no text where nobody may have it', () => {
+    let numDecoded = 0
+    const tokenizer = {
+      decode: (tokens: readonly number[]) => {
+        numDecoded += 1
+        return tokens.join(' ')
+      },
+    }
+    for (const content of ['hash', 'ids', 'text'] as const) {
+      const { requests, open } = start(content, tokenizer)
+      requests.fail(open(), new ClusterError('internal', 'broken'))
+    }
+    assert.equal(numDecoded, 1)
   })
 
   it('has texts only where they were asked for, ids unless they were not wanted (C2)', () => {
@@ -260,11 +287,10 @@ describe('createRecorder', () => {
     const { requests, recorder, open } = start()
     const heard = recorder.listen({ tenant: '', content: 'hash', signal: new AbortController().signal })
     const first = heard.next()
-    for (let i = 0; i < 1_100; i++) requests.fail(open(), new ClusterError('internal', 'broken'))
+    const fail = (): void => requests.fail(open(), new ClusterError('internal', 'broken'))
+    fail()
     assert.equal((await first).done, false)
-    const readAll = async (): Promise<void> => {
-      while ((await heard.next()).done !== true);
-    }
-    await assert.rejects(readAll(), (error) => error instanceof ClusterError && error.code === 'resource_exhausted')
+    for (let i = 0; i < 1_100; i++) fail()
+    await assert.rejects(heard.next(), (error) => error instanceof ClusterError && error.code === 'resource_exhausted')
   })
 })

@@ -107,6 +107,7 @@ describe('where a request runs', function () {
         onFailed: (record, error) => requests.fail(record, ClusterError.from(error)),
       },
       isLeaving: () => false,
+      onRun: (record) => recorder.began(record),
       submit: (sequences) => void submitted.push(...sequences),
       withdraw: (sequences) => void withdrawn.push(...sequences),
     })
@@ -124,7 +125,7 @@ describe('where a request runs', function () {
       await life.begin(record, REQUEST, { deadlineMs: undefined, fingerprint, door: undefined })
       return record
     }
-    return { life, requests, submitted, withdrawn, recorded, open, begin }
+    return { life, requests, recorder, submitted, withdrawn, recorded, open, begin }
   }
 
   /** A step's tokens for a sequence, up to a number of output tokens in all. */
@@ -372,6 +373,26 @@ describe('where a request runs', function () {
     const record = b.open()
     await b.life.adopt(record, { isAskedAgain: false })
     assert.equal(record.log.error?.details.reason, 'FINGERPRINT_CHANGED')
+  })
+
+  it('whose client comes back and leaves again before it runs is recorded as it was left (C1)', async () => {
+    const store = createMemoryStore()
+    const { life, requests, recorder, submitted, recorded, open, begin } = startRouter('a', createLocalHub(), store)
+    const left = new ClusterError('cancelled', 'left', { details: { reason: 'CLIENT_LEFT' } })
+    const first = await begin()
+    yieldUpTo(submitted[0], 5)
+    requests.fail(first, left)
+    await eventually(async () => (await journaled(store))?.state === 'left', 'it may come back')
+    requests.find({ id: 'r', tenant: '' }, 'body')
+    const again = open()
+    const adopted = life.adopt(again, { isAskedAgain: false })
+    requests.fail(again, left)
+    await adopted
+    await recorder.close()
+    assert.deepEqual(
+      recorded.map(({ choices }) => choices[0]?.ids),
+      [tokens(0, 5)],
+    )
   })
 
   it('whose client left while it was journaled does not run', async () => {
