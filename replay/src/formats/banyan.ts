@@ -49,22 +49,53 @@ function answerOf({
   }
 }
 
-/** Where a request was left and came back it has several records: the one that ended last stands. */
+const LEFT_REASONS: ReadonlySet<string | undefined> = new Set(['CLIENT_LEFT', 'ROUTER_LEAVING'])
+
+interface Standing {
+  isLeft: boolean
+  endMs: number
+  request: RawRequest
+}
+
+/** Ids are a tenant's own, and a record does not tell whose it is; who comes back asks the same. */
+const nameOf = ({ id, prompt }: RequestRecord): string =>
+  JSON.stringify([id, prompt.numTokens, prompt.blockHashes[prompt.blockHashes.length - 1]])
+
+/** The second of an id gets a suffix, and so on. */
+function withOwnIds(requests: readonly RawRequest[]): RawRequest[] {
+  const seen = new Map<string | undefined, number>()
+  return requests.map((request) => {
+    const count = (seen.get(request.id) ?? 0) + 1
+    seen.set(request.id, count)
+    return count === 1 ? request : { ...request, id: `${request.id}#${count}` }
+  })
+}
+
+/** A request that was left and came back has several records: the one that ended last stands. */
 function createReader(): Reader {
-  const last = new Map<string, { readonly endMs: number; readonly request: RawRequest }>()
+  const all: Standing[] = []
+  const last = new Map<string, Standing>()
   let numEarlier = 0
   return {
     tornNotice: 'the last line is torn (its writer was killed) and was left out',
     read: (item) => {
       const record = parseRecord(parseRow(item))
-      const [request, endMs] = [toRequest(record), record.arrivalUnixMs + record.endMs]
-      const known = last.get(record.id)
-      if (known !== undefined) numEarlier++
-      if (known === undefined || endMs >= known.endMs) last.set(record.id, { endMs, request })
+      const name = nameOf(record)
+      const known = last.get(name)
+      const isLeft = record.outcome === 'cancelled' && LEFT_REASONS.has(record.error?.reason)
+      const one = { isLeft, endMs: record.arrivalUnixMs + record.endMs, request: toRequest(record) }
+      const [earlier, later] = known === undefined || one.endMs >= known.endMs ? [known, one] : [one, known]
+      if (known !== undefined && earlier?.isLeft === true) {
+        numEarlier++
+        Object.assign(known, later)
+      } else {
+        all.push(one)
+        last.set(name, one)
+      }
       return []
     },
     finish: () => ({
-      requests: [...last.values()].map(({ request }) => request),
+      requests: withOwnIds(all.map(({ request }) => request)),
       notices: numEarlier === 0 ? [] : [`${numEarlier} records of requests that were left and came back were left out`],
     }),
   }

@@ -1,7 +1,8 @@
 // Every format of traces, read from samples that were made by its published schema (`test/fixtures/traces/`).
 
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { gunzipSync } from 'node:zlib'
 import { join } from 'node:path'
 import { readTrace } from '../../../replay/src/read-trace.js'
@@ -280,5 +281,34 @@ describe('reading a trace', () => {
     assert.equal(trace.requests[5]?.recorded?.isWhole, false)
     assert.equal(trace.requests[9]?.recorded?.isWhole, false)
     assert.equal(trace.requests[7]?.recorded?.numTokens.length, 2)
+  })
+
+  it('lets a record stand for the one before it only where that was left; ids are a tenant’s own', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'banyan-ids-'))
+    const [row] = rowsOf('banyan/requests-router-0-000001.jsonl')
+    const left = { outcome: 'cancelled', error: { code: 'cancelled', message: 'left', reason: 'CLIENT_LEFT' } }
+    const cancelled = { outcome: 'cancelled', error: { code: 'cancelled', message: 'cancelled' } }
+    const rows = [
+      { id: 'a', endMs: 5, outcome: 'finished' }, // the lines of several routers are in no order
+      { id: 'a', endMs: 1, ...left },
+      { id: 'b', endMs: 1, ...left },
+      { id: 'b', endMs: 2, ...left },
+      { id: 'b', endMs: 9, outcome: 'finished' },
+      { id: 'c', endMs: 1, ...cancelled },
+      { id: 'c', endMs: 2, outcome: 'finished' },
+    ]
+    writeFileSync(join(folder, 'r.jsonl'), rows.map((own) => `${JSON.stringify({ ...row, ...own })}\n`).join(''))
+    const { requests, notices } = await readTrace(folder)
+    rmSync(folder, { recursive: true })
+    assert.deepEqual(
+      requests.map(({ id, durationMs }) => [id, durationMs]),
+      [
+        ['a', 5],
+        ['b', 9],
+        ['c', 1],
+        ['c#2', 2],
+      ],
+    )
+    assert.deepEqual(notices, ['3 records of requests that were left and came back were left out'])
   })
 })
