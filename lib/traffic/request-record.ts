@@ -44,6 +44,7 @@ const choice = z.object({
   finishReason: z.string().optional(), // absent where the request ended before the choice did
   /** [ms after arrival, tokens]: tokens that became readable at once, in order. */
   chunks: z.array(z.tuple([ms, z.int().min(1)])),
+  replayedTokens: z.int().min(1).optional(), // of an earlier run, before it was taken over or resumed: in no chunk
   steps: count,
   drafted: count,
   accepted: count,

@@ -16,7 +16,12 @@ export interface SequenceMaker {
   readonly mayDraft: boolean
   readonly now: () => number // milliseconds, monotonic
   readonly keepRoutes?: (() => RoutedExperts) | undefined // for files beside the records
-  readonly onToken: (record: RequestRecord, numTokens: number, sinceLastMs: number, isFirst: boolean) => void
+  readonly onToken: (
+    record: RequestRecord,
+    numTokens: number,
+    sinceLastMs: number | undefined,
+    isFirst: boolean,
+  ) => void
   readonly onFinished: (record: RequestRecord, ended: EndedChoice) => void
   readonly onFailed: (record: RequestRecord, error: unknown, tookMs: number) => void
 }
@@ -109,5 +114,8 @@ function createSequence(maker: SequenceMaker, { record, request, choice, output 
     hidden: undefined,
     stats: noStats(),
   }
-  return { sequence, ending: output.length === 0 ? undefined : emitter.replay(output) }
+  return {
+    sequence,
+    ending: output.length === 0 ? undefined : record.timeline.givesAgain(() => emitter.replay(output)),
+  }
 }

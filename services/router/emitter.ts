@@ -28,7 +28,8 @@ export interface EmitterOptions {
   readonly tokenText: (token: number) => { readonly text: string; readonly bytes: readonly number[] }
   readonly now: () => number // milliseconds, monotonic
   readonly startedMs: number // when the request arrived
-  readonly onToken: (numTokens: number, sinceLastMs: number, isFirst: boolean) => void
+  /** `sinceLastMs`: absent where the token before is of an earlier run. */
+  readonly onToken: (numTokens: number, sinceLastMs: number | undefined, isFirst: boolean) => void
   readonly onFinished: (ending: Ending, times: ChoiceTimes | undefined) => void // absent: it ended before it was run here
   readonly onFailed: (error: unknown) => void
 }
@@ -99,7 +100,8 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
     const numBefore = numTokens
     const ending = take(tokens, logprobs, tree)
     const now = options.now()
-    options.onToken(numTokens - numBefore, now - lastMs, numBefore === 0)
+    const isGoingOn = numReplayed > 0 && numBefore === numReplayed
+    options.onToken(numTokens - numBefore, isGoingOn ? undefined : now - lastMs, numBefore === 0)
     if (firstMs === 0) firstMs = now
     lastMs = now
     return ending
@@ -139,7 +141,7 @@ export function createEmitter(options: EmitterOptions): SequenceEmitter {
     return {
       ttftMs: Math.max(0, firstMs - startedMs),
       tpotMs: numTokens - numReplayed > 1 ? decodeMs / (numTokens - numReplayed - 1) : 0,
-      tokensPerSecond: lastMs > startedMs ? (numTokens * 1000) / (lastMs - startedMs) : 0,
+      tokensPerSecond: lastMs > startedMs ? ((numTokens - numReplayed) * 1000) / (lastMs - startedMs) : 0,
       steps,
       drafted,
       accepted,

@@ -37,8 +37,10 @@ export async function stepSpans(path: string, place: TokenPlace): Promise<StepSp
 
 /** When a token became readable, since 1970. */
 function readableAt({ arrivalUnixMs, choices }: RequestRecord, { choice, offset }: TokenPlace): number | undefined {
-  let numTokens = 0
-  for (const [atMs, count] of choices[choice]?.chunks ?? []) {
+  const { chunks, replayedTokens = 0 } = choices[choice] ?? { chunks: [] }
+  if (offset < replayedTokens) return undefined // of a run whose times are not in this record
+  let numTokens = replayedTokens
+  for (const [atMs, count] of chunks) {
     numTokens += count
     if (numTokens > offset) return arrivalUnixMs + atMs
   }

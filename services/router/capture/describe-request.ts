@@ -101,6 +101,7 @@ function describeChoice(
   { ids, text, finished }: Output,
 ): TrafficRecord['choices'][number] {
   const { timeline, sequences } = record
+  const replayedTokens = timeline.numUntimed[choice]
   const { steps = 0, drafted = 0, accepted = 0 } = sequences[choice]?.stats ?? {}
   return {
     numTokens: ids.length,
@@ -109,6 +110,7 @@ function describeChoice(
     ...(text !== undefined && { text }),
     ...(finished !== undefined && { finishReason: finished.reason }),
     chunks: (timeline.chunks[choice] ?? []).map(([ms, count]): [number, number] => [ms, count]),
+    ...(replayedTokens !== undefined && { replayedTokens }),
     steps,
     drafted,
     accepted,

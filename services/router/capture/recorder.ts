@@ -35,7 +35,7 @@ export interface Recorder {
   /** Where a sequence's experts are kept until its request ends. */
   readonly keepRoutes: SequenceMaker['keepRoutes']
   /** A request of this name runs again: if it was only left, it has not ended. */
-  began(record: Pick<RequestRecord, 'tenant' | 'id'>): void
+  began(record: Pick<RequestRecord, 'tenant' | 'id' | 'timeline'>): void
   /** It ended here, if it ran here. */
   ended(record: RequestRecord): void
   /** The records from now on, with no more in them than was allowed at the start. */
@@ -85,13 +85,15 @@ export function createRecorder({ clock, file, experts, content, ...served }: Rec
 
   return {
     keepRoutes: experts?.open,
-    began: ({ tenant, id }) => {
+    began: ({ tenant, id, timeline }) => {
       const key = requestKey(tenant, id)
       const pending = left.get(key)
       if (pending === undefined) return
       pending.cancel()
       left.delete(key)
       for (const { routes } of pending.files) routes.drop()
+      const { arrivalUnixMs, choices } = pending.record
+      timeline.goesOn({ arrivalUnixMs, chunks: choices.map(({ chunks }) => chunks) })
     },
     ended: (record) => {
       const { accepted, tenant, id } = record

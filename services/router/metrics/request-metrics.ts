@@ -28,8 +28,8 @@ export interface ChoiceTimes {
 export interface RequestMetrics {
   accepted(promptTokens: number): void
   refused(reason: string): void
-  /** Tokens that one choice received at once. */
-  tokens(numTokens: number, sinceLastMs: number, isFirst: boolean): void
+  /** Tokens that one choice received at once; `sinceLastMs`: absent where nobody waited for them from the last one on. */
+  tokens(numTokens: number, sinceLastMs: number | undefined, isFirst: boolean): void
   finished(reason: FinishedReason, tookMs: number, times?: ChoiceTimes): void
   takenOver(): void
 }
@@ -55,6 +55,7 @@ export function addRequestMetrics(registry: MetricsRegistry): RequestMetrics {
     refused: (reason) => refused.inc({ reason }),
     tokens: (numTokens, sinceLastMs, isFirst) => {
       tokens.generated.inc(numTokens)
+      if (sinceLastMs === undefined) return
       ;(isFirst ? times.firstToken : times.betweenChunks).observe(sinceLastMs / MS_PER_SECOND)
     },
     finished: (reason, tookMs, ended) => {

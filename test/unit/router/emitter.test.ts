@@ -56,6 +56,18 @@ function start(options: Partial<EmitterOptions> & { stops?: readonly string[] } 
 const stats = { ...noStats(), steps: 3, drafted: 4, accepted: 2 }
 
 describe('emitter', () => {
+  it('tells no gap between a token of an earlier run and the first here', () => {
+    const told: unknown[] = []
+    const { emitter } = start({ onToken: (...news) => void told.push(news) })
+    emitter.replay([1, 2])
+    emitter.push([3], [])
+    emitter.push([4, 5], [])
+    assert.deepEqual(told, [
+      [1, undefined, false],
+      [2, 10, false],
+    ])
+  })
+
   it('puts every token into one chunk, with its place in the choice (O1)', () => {
     const { emitter, chunks } = start()
     for (const tokens of [[1], [2, 3, 4], [5]]) assert.equal(emitter.push(tokens, []), undefined)

@@ -62,7 +62,7 @@ describe('createRecorder', () => {
       onResume: () => undefined,
       onEnded: (record) => recorder.ended(record),
     })
-    const open = (request = REQUEST, tenant = ''): RequestRecord => {
+    const open = (request = REQUEST, tenant = '', outputs: number[][] = []): RequestRecord => {
       const record = requests.open({ id: 'r', tenant, bodyHash: 'body', deadlineMs: undefined, waitedMs: 5 })
       recorder.began(record)
       record.accepted = { request, fingerprint: 'bny-0', session: undefined }
@@ -79,6 +79,7 @@ describe('createRecorder', () => {
         },
         record,
         request,
+        outputs,
       ).map(({ sequence }) => sequence)
       return record
     }
@@ -222,6 +223,40 @@ describe('createRecorder', () => {
       records().map(({ outcome }) => outcome),
       ['finished', 'cancelled', 'cancelled'],
     )
+  })
+
+  it('keeps the times of the tokens that were there when the client left (C1)', () => {
+    const { clock, requests, open, emit, records } = start()
+    const first = open({ ...REQUEST, n: 1 })
+    clock.advance(10)
+    emit(first, 0, [20, 21])
+    requests.fail(first, left)
+    clock.advance(500)
+    const again = open({ ...REQUEST, n: 1 }, '', [[20, 21]])
+    again.timeline.arrivedAt(995)
+    emit(again, 0, [22, 23])
+    const [choice] = records()[0]?.choices ?? []
+    assert.deepEqual(
+      [choice?.numTokens, choice?.chunks, choice?.replayedTokens],
+      [
+        4,
+        [
+          [15, 2],
+          [515, 2],
+        ],
+        undefined,
+      ],
+    )
+    assert.equal(again.timeline.firstTokenMs, 15)
+  })
+
+  it('has no times of tokens whose times are not known here', () => {
+    const { open, emit, records } = start()
+    const record = open({ ...REQUEST, n: 1 }, '', [[20, 21]])
+    emit(record, 0, [22, 23])
+    const [choice] = records()[0]?.choices ?? []
+    assert.deepEqual([choice?.numTokens, choice?.chunks, choice?.replayedTokens], [4, [[5, 2]], 2])
+    assert.equal(record.timeline.firstTokenMs, undefined)
   })
 
   it('tells what a leaving router handed over from what failed', async () => {
