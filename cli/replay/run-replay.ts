@@ -126,7 +126,7 @@ function modelOf({ flags, trace }: ReplayJob, { model }: ServerInfo): string | u
   return model ?? trace.requests.find((request) => request.model !== undefined)?.model
 }
 
-function problemsOf({ summary, check }: Finished, { maxLatenessMs }: ReplayJob): string[] {
+function problemsOf({ run: { notes = [] }, summary, check }: Finished, { maxLatenessMs }: ReplayJob): string[] {
   const { figures, lateness, wasCancelled } = summary
   const givenUp = figures.in_flight_limit_count?.avg ?? 0
   const isLate = lateness !== undefined && maxLatenessMs !== undefined && lateness.p99 > maxLatenessMs
@@ -147,6 +147,7 @@ function problemsOf({ summary, check }: Finished, { maxLatenessMs }: ReplayJob):
     ...(isUnproven
       ? [`check: not every answer is the recorded one: ${check.differing} differ, ${check.failed} got none`]
       : []),
+    ...(check === undefined ? [] : notes.map((note) => `check: not every request was sent as recorded: ${note}`)),
   ]
 }
 

@@ -2,7 +2,7 @@
 
 export { createGrpcClient, type GrpcOptions } from './clients/grpc.js'
 export { createHttpCaller, type HttpCaller, type HttpOptions } from './clients/http-call.js'
-export { createOpenAiClient, type OpenAiClient, type OpenAiOptions } from './clients/openai.js'
+export { createOpenAiClient, type OpenAiOptions } from './clients/openai.js'
 export type { AnswerEvent, AnswerStats, Call, PreparedCall, ReplayClient } from './clients/client.js'
 export {
   checkRun,

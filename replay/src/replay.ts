@@ -43,6 +43,7 @@ export interface ReplayRun {
   readonly startUnixMs: number
   readonly durationMs: number
   readonly wasCancelled: boolean
+  readonly notes?: readonly string[] // what was not sent as the trace has it
 }
 
 /** Never rejects for what an endpoint does: that is in the answers. */
@@ -104,6 +105,7 @@ export async function replay(plan: Plan, options: ReplayOptions): Promise<Replay
     startUnixMs,
     durationMs: clock.monotonicMs() - startMs,
     wasCancelled: signal.aborted && (answers.length < plan.requests.length || answers.some(isCancelled)),
+    notes: options.client.notes?.() ?? [],
   }
 }
 

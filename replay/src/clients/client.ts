@@ -36,5 +36,7 @@ export type PreparedCall = (signal: AbortSignal) => AsyncIterable<AnswerEvent>
 
 export interface ReplayClient {
   prepare(call: Call): PreparedCall
+  /** What requests were not sent as the trace has them, because the endpoint does not take it. */
+  notes?(): readonly string[]
   close(): void
 }

@@ -1,5 +1,6 @@
 // The body of a completion, as OpenAI-compatible servers take it; and which of its fields a server has refused.
 
+import { z } from 'zod'
 import { RequestFailure } from '../errors.js'
 import type { TraceSampling } from '../trace.js'
 import type { Call } from './client.js'
@@ -65,6 +66,12 @@ function promptFields(prompt: Prompt): Record<string, unknown> {
   }
 }
 
+/** The extensions that a call has, without those that are not to be sent. */
+export function extensionsOf({ sampling }: Call, refused: ReadonlySet<Extension>): Extension[] {
+  const values = extensionFields(sampling)
+  return EXTENSIONS.filter((field) => values[field] !== undefined && !refused.has(field))
+}
+
 /** Absent fields are left out, so that the endpoint's defaults hold. */
 export function requestBody(call: Call, prompt: Prompt, refused: ReadonlySet<Extension>): string {
   const extensions = extensionFields(call.sampling)
@@ -78,33 +85,66 @@ export function requestBody(call: Call, prompt: Prompt, refused: ReadonlySet<Ext
   })
 }
 
+/** Statuses by which a server refuses the form of a request. */
+export const REFUSALS: ReadonlySet<number> = new Set([400, 404, 405, 422])
+
+const isInvalid = (status: number): boolean => status === 400 || status === 422
+
 const REFUSES_FIELDS =
   /unknown|unrecogni[sz]ed|unexpected|extra (inputs|fields)|extra_forbidden|additional propert|not permitted|not allowed|unsupported|not supported/i
 
-/** The extensions that a refusal (400 or 422) is about: those it names, or all where it names none. */
-export function refusedFields(status: number, text: string): readonly Extension[] {
-  if ((status !== 400 && status !== 422) || !REFUSES_FIELDS.test(text)) return []
-  const named = EXTENSIONS.filter((field) => new RegExp(`\\b${field}\\b`).test(text))
-  return named.length > 0 ? named : EXTENSIONS
+/** Of the fields sent those that a refusal is about: those it names, or all where it names none. */
+export function refusedFields(status: number, text: string, sent: readonly Extension[]): readonly Extension[] {
+  const words = wordsOf(text)
+  if (!isInvalid(status) || !REFUSES_FIELDS.test(words)) return []
+  const named = EXTENSIONS.filter((field) => new RegExp(`\\b${field}\\b`).test(words))
+  return named.length > 0 ? named.filter((field) => sent.includes(field)) : sent
 }
 
-const REFUSES_IDS = /prompt|string|token.?ids?|type/i
+const REFUSES_IDS =
+  /\b(prompt|input)s?\b.*\b(string|str)\b|\b(arrays?|lists?|sequence|token[ _]?ids?)\b.*(\bstring\b|\bstr\b|support|allow|accept|permit)/is
+const IS_TOO_LONG = /too (long|large|many)|context.length|exceed|maximum|at most/i
 
-export const refusesIds = (status: number, text: string): boolean =>
-  (status === 400 || status === 422) && REFUSES_IDS.test(text)
+/** Whether a refusal is about ids as a prompt. */
+export function refusesIds(status: number, text: string): boolean {
+  const words = wordsOf(text)
+  return isInvalid(status) && REFUSES_IDS.test(words) && !IS_TOO_LONG.test(words)
+}
 
 /** An endpoint's refusal as one request's failure. */
 export function httpFailure(status: number, text: string): RequestFailure {
-  const message = errorMessage(text) ?? text.replace(/\s+/g, ' ').trim().slice(0, 200)
+  const message = parsedError(text)?.message ?? text.replace(/\s+/g, ' ').trim()
   return new RequestFailure(`http_${status}`, `the endpoint answered ${status}: ${message}`, { code: status })
 }
 
-function errorMessage(text: string): string | undefined {
+/** What a refusal says, and of which parameter: its kind and code are no words about the request. */
+function wordsOf(text: string): string {
+  const error = parsedError(text)
+  return error === undefined ? text : `${error.param} ${error.message}`
+}
+
+interface ToldError {
+  readonly message: string
+  readonly param: string
+}
+
+const place = z.array(z.union([z.string(), z.number()])).default([])
+const told = z.object({ message: z.string(), param: z.string().nullish() })
+const errorSchema = z.union([
+  z.object({ error: z.union([z.string().transform((message) => ({ message, param: null })), told]) }),
+  told.transform((error) => ({ error })), // vLLM's older form
+  z
+    .object({ detail: z.array(z.object({ msg: z.string(), loc: place })).min(1) }) // FastAPI's
+    .transform(({ detail }) => ({
+      error: { message: detail.map(({ msg, loc }) => `${loc.join('.')}: ${msg}`).join('; '), param: null },
+    })),
+  z.object({ detail: z.string() }).transform(({ detail }) => ({ error: { message: detail, param: null } })),
+])
+
+function parsedError(text: string): ToldError | undefined {
   try {
-    const body = JSON.parse(text) as { error?: { message?: unknown } | string } | null // looked at with care
-    const error = body?.error
-    if (typeof error === 'string') return error
-    return typeof error?.message === 'string' ? error.message : undefined
+    const found = errorSchema.safeParse(JSON.parse(text)).data?.error
+    return found && { message: found.message, param: found.param ?? '' }
   } catch {
     return undefined // not JSON: the text itself has to do
   }

@@ -139,13 +139,43 @@ describe('replay against an endpoint', function () {
     })
     const { summary, notices } = await replayTo(endpoint.url, repeated(20))
     assert.equal(summary.figures.request_count?.avg, 20)
-    assert.equal(summary.notes.length, 1, 'tokens are counted by chunks, and that is said')
-    assert.deepEqual(notices.map((line) => line.replace(/.* refuses (.*): .*/, '$1')).sort(), [
-      'ignore_eos',
-      'min_tokens',
-      'return_token_ids',
-      'stream_options',
-    ])
+    const told = `${endpoint.url} refuses return_token_ids, ignore_eos, min_tokens, stream_options: sending without`
+    assert.deepEqual([notices, summary.notes[0], summary.notes.length], [[told], told, 2]) // and tokens are counted by chunks
+  })
+
+  it('one refused request changes nothing for the others', async () => {
+    const refusals = [
+      { message: 'prompt: context length of 100 tokens exceeded', type: 'invalid_request_error' },
+      { message: 'want other parameters', type: 'invalid_request_error', code: 'invalid_type' },
+      { message: 'this combination is not allowed' },
+      { message: 'min_tokens not supported beside this grammar' },
+      { message: 'prompt: want a string' },
+    ]
+    for (const isFirst of [true, false]) {
+      const endpoint = await start((asked, response) => {
+        const error = refusals[Number(asked.body.seed)]
+        if (error === undefined) return answerFast(asked, response)
+        response.writeHead(400, { 'content-type': 'application/json' }).end(JSON.stringify({ error }))
+      })
+      const bad = refusals.map((_, i) => ({ sampling: { seed: BigInt(i) } }))
+      const good = Array.from({ length: 4 }, () => ({}))
+      const rows = isFirst ? [...bad, ...good] : [...good, ...bad]
+      const trace = traceOf(rows.map((row, i) => ({ ...row, arrivalMs: i * 30 })))
+      const { summary, notices } = await replayTo(endpoint.url, trace)
+      assert.deepEqual([summary.figures.request_count?.avg, notices, summary.notes], [good.length, [], []])
+      const { body } = endpoint.asked.findLast((asked) => asked.body.seed === undefined) ?? {}
+      assert.deepEqual([body?.prompt, body?.min_tokens, body?.ignore_eos], [[1, 2, 3], 5, true])
+    }
+  })
+
+  it('one path that is not there does not turn the run to chat', async () => {
+    const endpoint = await start((asked, response) =>
+      asked.body.seed === 0 ? void response.writeHead(404).end('{"detail": "Not Found"}') : answerFast(asked, response),
+    )
+    const trace = traceOf([{}, { sampling: { seed: 0n }, arrivalMs: 50 }, { arrivalMs: 100 }])
+    const { summary, notices } = await replayTo(endpoint.url, trace)
+    assert.deepEqual([summary.figures.request_count?.avg, summary.failures[0]?.kind, notices], [2, 'http_404', []])
+    assert.ok(endpoint.asked.every(({ path }) => path === '/v1/completions'))
   })
 
   it('sends text where ids are not taken, and chat where there are no completions', async () => {
