@@ -6,9 +6,10 @@ import type { CheckReport, Difference } from '../../replay/src/index.js'
 const AROUND = 12 // tokens shown before and after the first that differs
 
 export function describeCheck(report: CheckReport): string[] {
-  const { mode, compared, equal, differing, failed, notCompared } = report
+  const { mode, compared, equal, differing, failed, untold, notCompared } = report
   const rest = [
     ...(failed > 0 ? [`${failed} got no answer`] : []),
+    ...(untold > 0 ? [`${untold} came without token ids`] : []),
     ...(notCompared > 0 ? [`${notCompared} not compared`] : []),
   ]
   const counts = [`${compared} compared, ${differing} differing`, ...rest].join(', ')

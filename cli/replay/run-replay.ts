@@ -126,12 +126,12 @@ function modelOf({ flags, trace }: ReplayJob, { model }: ServerInfo): string | u
   return model ?? trace.requests.find((request) => request.model !== undefined)?.model
 }
 
-function problemsOf({ run: { notes = [] }, summary, check }: Finished, { maxLatenessMs }: ReplayJob): string[] {
+function problemsOf({ run: { refusals = [] }, summary, check }: Finished, { maxLatenessMs }: ReplayJob): string[] {
   const { figures, lateness, wasCancelled } = summary
   const givenUp = figures.in_flight_limit_count?.avg ?? 0
   const isLate = lateness !== undefined && maxLatenessMs !== undefined && lateness.p99 > maxLatenessMs
   const isUnproven =
-    check?.mode === 'exact' && !check.isProven && !(wasCancelled && check.differing + check.failed === 0)
+    check?.mode === 'exact' && !check.isProven && !(wasCancelled && check.differing + check.failed + check.untold === 0)
   return [
     ...(isLate
       ? [
@@ -145,9 +145,13 @@ function problemsOf({ run: { notes = [] }, summary, check }: Finished, { maxLate
       : []),
     ...(figures.request_count?.avg === 0 && !wasCancelled ? ['no request got a whole answer'] : []),
     ...(isUnproven
-      ? [`check: not every answer is the recorded one: ${check.differing} differ, ${check.failed} got none`]
+      ? [
+          `check: not every answer is the recorded one: ${check.differing} differ, ${check.failed} got none, ${check.untold} came without token ids`,
+        ]
       : []),
-    ...(check === undefined ? [] : notes.map((note) => `check: not every request was sent as recorded: ${note}`)),
+    ...(check === undefined
+      ? []
+      : refusals.map((refusal) => `check: not every request was sent as recorded: ${refusal}`)),
   ]
 }
 

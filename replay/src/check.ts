@@ -2,7 +2,7 @@
 //
 // Invariants
 //   B1  Against an equal fingerprint every recorded id must have come again: one that did not is a difference, and an
-//       answer that did not come at all is no proof.
+//       answer that did not come at all, or without its ids, is no proof.
 //   B2  Of a recording that broke off, its ids are the beginning of the replayed answer.
 //   B3  Against another fingerprint nothing is proven and nothing fails: what differs in it and how far answers agree is
 //       reported.
@@ -22,7 +22,7 @@ export interface Difference {
   readonly replayed: readonly number[]
 }
 
-export type Comparison = 'equal' | 'differs' | 'failed' | 'not_comparable'
+export type Comparison = 'equal' | 'differs' | 'failed' | 'untold' | 'not_comparable'
 
 export interface ComparedAnswer {
   readonly answer: Answer
@@ -39,6 +39,7 @@ export interface CheckReport {
   readonly equal: number
   readonly differing: number
   readonly failed: number // no answer came
+  readonly untold: number // the endpoint did not tell its answer's ids
   readonly notCompared: number // nothing was recorded to compare with, or the run was interrupted before
   readonly equalShare: number
   readonly meanCommonPrefix: { readonly tokens: number; readonly share: number }
@@ -87,7 +88,7 @@ export function compareAnswer(answer: Answer, served: string | undefined): Compa
     return { answer, result: 'not_comparable', isSameFingerprint }
   if (answer.failure !== undefined) return { answer, result: 'failed', isSameFingerprint }
   if (answer.choices.some(({ tokenIds, chunks }) => tokenIds === undefined && chunks.length > 0))
-    return { answer, result: 'not_comparable', isSameFingerprint }
+    return { answer, result: 'untold', isSameFingerprint }
   return { answer, isSameFingerprint, ...compareIds(request.id, recorded, answer) }
 }
 
@@ -113,7 +114,18 @@ function compareIds(
     const difference = { requestId, replayedAs: answer.id, choice, offset: common, recorded: wanted, replayed: ids }
     return { result: 'differs', difference, ...(common !== undefined && { commonPrefix: { tokens, of } }) }
   }
-  return { result: 'equal', commonPrefix: { tokens, of } }
+  const choice = recorded.numTokens.length
+  const more = answer.choices[choice]
+  if (more === undefined) return { result: 'equal', commonPrefix: { tokens, of } }
+  const difference = {
+    requestId,
+    replayedAs: answer.id,
+    choice,
+    offset: 0,
+    recorded: [],
+    replayed: more.tokenIds ?? [],
+  }
+  return { result: 'differs', difference, commonPrefix: { tokens, of } }
 }
 
 function commonPrefix(a: readonly number[], b: readonly number[]): number {
@@ -139,14 +151,16 @@ export function checkRun(
   const prefixes = compared.flatMap(({ commonPrefix: prefix }) => prefix ?? [])
   const differing = all.filter((one) => one.result === 'differs' && (one.isSameFingerprint || !isExact))
   const failed = numOf('failed')
+  const untold = numOf('untold')
   const recorded = requests.flatMap(({ recorded: answer }) => answer ?? [])
   return {
     mode: isExact ? 'exact' : 'divergence',
-    isProven: isExact && differing.length === 0 && failed === 0 && compared.length > 0,
+    isProven: isExact && differing.length === 0 && failed === 0 && untold === 0 && compared.length > 0,
     compared: compared.length,
     equal: numOf('equal'),
     differing: differing.length,
     failed,
+    untold,
     notCompared: numOf('not_comparable'),
     equalShare: compared.length === 0 ? 0 : numOf('equal') / compared.length,
     meanCommonPrefix: {

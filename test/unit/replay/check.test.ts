@@ -1,0 +1,75 @@
+// What a check calls proven: every recorded answer again, and nothing that it could not see.
+
+import assert from 'node:assert/strict'
+import { checkRun, RequestFailure, systemClock, type Answer, type TraceRequest } from '../../../replay/src/index.js'
+
+const IDS = [7, 8, 9]
+
+const request = (id: string): TraceRequest => ({
+  id,
+  arrivalMs: 0,
+  prompt: { kind: 'tokens', tokens: [1] },
+  sampling: {},
+  recorded: { fingerprint: 'toy', isWhole: true, finishReasons: ['length'], numTokens: [3], tokenIds: [IDS] },
+})
+
+const answer = (
+  index: number,
+  choices: readonly (readonly number[] | undefined)[],
+  failure?: RequestFailure,
+): Answer => ({
+  dispatch: {
+    planned: { index, request: request(`r${index}`), atMs: 0, sessionNum: 0, turnIndex: 0 },
+    scheduledMs: 0,
+    sentMs: 0,
+  },
+  id: `replay-${index}`,
+  ackMs: 1,
+  endMs: 2,
+  choices: choices.map((ids) => ({
+    text: 'abc',
+    tokenIds: ids && [...ids],
+    chunks: [{ atMs: 1, numTokens: ids?.length }],
+    finishReason: 'length',
+    stats: undefined,
+  })),
+  promptTokens: undefined,
+  cachedTokens: undefined,
+  completionTokens: undefined,
+  fingerprint: 'toy',
+  failure,
+})
+
+function check(...answers: readonly Answer[]) {
+  const requests = answers.map(({ dispatch }) => dispatch.planned.request)
+  return checkRun(answers, { requests }, { fingerprint: 'toy', parts: {} })
+}
+
+describe('what a check proves', () => {
+  it('that all answers are equal', () => assert.equal(check(answer(0, [IDS]), answer(1, [IDS])).isProven, true))
+
+  it('nothing where an answer came without its ids', () => {
+    const { isProven, compared, untold, notCompared } = check(answer(0, [IDS]), answer(1, [undefined]))
+    assert.deepEqual([isProven, compared, untold, notCompared], [false, 1, 1, 0])
+  })
+
+  it('nothing where an answer has a choice more than was recorded', () => {
+    const { isProven, differences } = check(answer(0, [IDS, IDS]))
+    assert.deepEqual([isProven, differences[0]?.choice, differences[0]?.replayed], [false, 1, IDS])
+  })
+
+  it('nothing where an answer did not come', () => {
+    const { isProven, failed } = check(answer(0, [IDS]), answer(1, [], new RequestFailure('http_503', 'busy')))
+    assert.deepEqual([isProven, failed], [false, 1])
+  })
+})
+
+describe("the replayer's clock", () => {
+  it('waits longer than one timer of the platform can', async () => {
+    let fired = 0
+    const cancels = [2 ** 31, 3e9, Number.MAX_SAFE_INTEGER].map((ms) => systemClock.after(ms, () => (fired += 1)))
+    await new Promise<void>((resolve) => void systemClock.after(20, resolve)) // an overflown timer fires after 1 ms
+    for (const cancel of cancels) cancel()
+    assert.equal(fired, 0)
+  })
+})
