@@ -95,9 +95,19 @@ function paceOf({ speedup, rate, arrival, burstiness, concurrency, seed = 0n }: 
   }
 }
 
-export function limitsOf({ firstByteTimeoutMs, chunkTimeoutMs, timeoutMs }: ReplayFlags): Partial<TimeLimits> {
-  for (const [flag, value] of Object.entries({ firstByteTimeoutMs, chunkTimeoutMs, timeoutMs }))
-    if (value === 0) throw usageError(`${flag}: want milliseconds above 0, found 0`)
+const MAX_TIMEOUT_MS = 366 * 24 * 3600 * 1000
+
+export function limitsOf(flags: ReplayFlags): Partial<TimeLimits> {
+  const { connectTimeoutMs, firstByteTimeoutMs, chunkTimeoutMs, timeoutMs } = flags
+  const given = {
+    '--connect-timeout-ms': connectTimeoutMs,
+    '--first-byte-timeout-ms': firstByteTimeoutMs,
+    '--chunk-timeout-ms': chunkTimeoutMs,
+    '--timeout-ms': timeoutMs,
+  }
+  for (const [flag, value = 1] of Object.entries(given))
+    if (value < 1 || value > MAX_TIMEOUT_MS)
+      throw usageError(`${flag}: want milliseconds from 1 to ${MAX_TIMEOUT_MS}, found ${value}`)
   return {
     ...(firstByteTimeoutMs !== undefined && { firstByteMs: firstByteTimeoutMs }),
     ...(chunkTimeoutMs !== undefined && { chunkMs: chunkTimeoutMs }),

@@ -11,11 +11,18 @@ export interface ReplayClock {
   newId(): string // that nobody else draws
 }
 
+const MAX_TIMER_MS = 2 ** 31 - 1 // a longer one would fire at once
+
 export const systemClock: ReplayClock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
   after: (delayMs, run) => {
-    const timer = setTimeout(run, delayMs)
+    let timer: NodeJS.Timeout
+    const arm = (leftMs: number): void => {
+      const isLast = leftMs <= MAX_TIMER_MS
+      timer = setTimeout(isLast ? run : () => arm(leftMs - MAX_TIMER_MS), isLast ? leftMs : MAX_TIMER_MS)
+    }
+    arm(delayMs)
     return () => clearTimeout(timer)
   },
   newId: () => randomUUID(),

@@ -15,6 +15,7 @@ export type FailureKind =
   | 'bad_json'
   | 'bad_chunk' // JSON, but nothing of a completion
   | 'bad_stream' // no event in it
+  | 'empty_answer' // an end mark alone: no output, and no reason why
   | 'server_error' // told inside the stream
   | 'in_flight_limit' // never sent
   | 'no_prompt' // the trace does not tell it in a form that the endpoint takes

@@ -43,7 +43,8 @@ export interface ReplayRun {
   readonly startUnixMs: number
   readonly durationMs: number
   readonly wasCancelled: boolean
-  readonly notes?: readonly string[] // what was not sent as the trace has it
+  readonly refusals?: readonly string[] // what was not sent as the trace has it, because the endpoint does not take it
+  readonly notes?: readonly string[] // what else a report has to say of how it was sent
 }
 
 /** Never rejects for what an endpoint does: that is in the answers. */
@@ -105,7 +106,8 @@ export async function replay(plan: Plan, options: ReplayOptions): Promise<Replay
     startUnixMs,
     durationMs: clock.monotonicMs() - startMs,
     wasCancelled: signal.aborted && (answers.length < plan.requests.length || answers.some(isCancelled)),
-    notes: options.client.notes?.() ?? [],
+    refusals: options.client.refusals?.() ?? [],
+    notes: notesOf(plan, options),
   }
 }
 
@@ -145,11 +147,14 @@ async function* fail(failure: RequestFailure): AsyncGenerator<never> {
   throw failure
 }
 
+const MIN_TOKENS = 1 // that can be asked for; an endpoint that is told no bound writes as long as it likes
+
 /** As many tokens as were recorded, whatever the model would say. */
 function forceLength({ sampling, outputTokens }: TraceRequest): TraceSampling {
-  if (outputTokens === undefined || outputTokens === 0) return sampling
+  if (outputTokens === undefined) return sampling
+  const numTokens = Math.max(MIN_TOKENS, outputTokens)
   const ends = { stop: [], stopTokenIds: [], ignoreEos: true }
-  return { ...sampling, ...ends, maxTokens: outputTokens, minTokens: outputTokens }
+  return { ...sampling, ...ends, maxTokens: numTokens, minTokens: numTokens }
 }
 
 /** The parameters that were in force. Of an answer that broke off no more is asked for than there was. */
@@ -160,8 +165,20 @@ function asRecorded({ sampling, recorded }: TraceRequest): TraceSampling {
 }
 
 /** How many tokens the first choice was made to have; undefined where the answer ended by itself. */
-export const forcedTokens = (request: TraceRequest, { endsByItself }: Pick<ReplayOptions, 'endsByItself'>) =>
-  endsByItself?.(request) === true || !request.outputTokens ? undefined : request.outputTokens
+export const forcedTokens = (
+  request: TraceRequest,
+  { endsByItself }: Pick<ReplayOptions, 'endsByItself'>,
+): number | undefined =>
+  endsByItself?.(request) === true || request.outputTokens === undefined
+    ? undefined
+    : Math.max(MIN_TOKENS, request.outputTokens)
+
+function notesOf({ requests }: Plan, options: ReplayOptions): string[] {
+  const numEmpty = requests.filter(
+    ({ request }) => request.outputTokens === 0 && forcedTokens(request, options) !== undefined,
+  ).length
+  return numEmpty > 0 ? [`${numEmpty} requests have no output in the trace: one token is asked for`] : []
+}
 
 function givenUp(id: string, dispatch: Dispatch): Answer {
   return {

@@ -85,7 +85,7 @@ export function summarise(run: ReplayRun, options: SummaryOptions = {}): Summary
     numPlanned: run.plan.requests.length,
     lateness,
     goals: options.goals,
-    notes: [...(run.notes ?? []), ...notesOf(good, numShort)],
+    notes: [...(run.refusals ?? []), ...(run.notes ?? []), ...notesOf(good, numShort)],
   }
 }
 

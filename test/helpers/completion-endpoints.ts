@@ -94,6 +94,7 @@ export const MISBEHAVIOURS: readonly { readonly kind: string; readonly answer: A
   { kind: 'bad_json', answer: (_, response) => (openStream(response), void response.end('data: {"choices": [\n\n')) },
   { kind: 'bad_chunk', answer: (_, response) => (openStream(response), void response.end(chunk({ hello: 'world' }))) },
   { kind: 'bad_stream', answer: (_, response) => (openStream(response), void response.end('I am a teapot')) },
+  { kind: 'empty_answer', answer: (_, response) => (openStream(response), void response.end('data: [DONE]\n\n')) },
   {
     kind: 'wrong_content_type',
     answer: (_, response) => void response.writeHead(200, { 'content-type': 'text/html' }).end('<p>hello</p>'),

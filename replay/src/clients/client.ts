@@ -37,6 +37,6 @@ export type PreparedCall = (signal: AbortSignal) => AsyncIterable<AnswerEvent>
 export interface ReplayClient {
   prepare(call: Call): PreparedCall
   /** What requests were not sent as the trace has them, because the endpoint does not take it. */
-  notes?(): readonly string[]
+  refusals?(): readonly string[]
   close(): void
 }

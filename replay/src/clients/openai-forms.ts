@@ -29,14 +29,14 @@ export interface Forms {
   after(form: Form, sent: Sent, refusal: Refusal): Form | undefined
   answered(form: Form, sent: Sent): void
   /** What requests are not sent as they were meant. */
-  notes(): readonly string[]
+  refusals(): readonly string[]
 }
 
 export function createForms(base: string, notice: (line: string) => void): Forms {
   let current: Form = { refused: new Set(), takesIds: true, hasCompletions: true }
   const proven = { fields: new Set<Extension>(), ids: false, completions: false }
 
-  const notes = ({ refused, takesIds, hasCompletions }: Form): string[] => [
+  const linesOf = ({ refused, takesIds, hasCompletions }: Form): string[] => [
     ...(refused.size > 0 ? [`${base} refuses ${[...refused].join(', ')}: sending without`] : []),
     ...(hasCompletions ? [] : [`${base} has no /v1/completions: sending chat`]),
     ...(takesIds ? [] : [`${base} takes no token ids: sending text`]),
@@ -71,7 +71,7 @@ export function createForms(base: string, notice: (line: string) => void): Forms
         takesIds: form.takesIds || proven.ids || !current.takesIds,
         hasCompletions: form.hasCompletions || proven.completions || !current.hasCompletions,
       }
-      const lines = notes(news)
+      const lines = linesOf(news)
       if (lines.length === 0) return
       current = {
         refused: union(current.refused, news.refused),
@@ -80,7 +80,7 @@ export function createForms(base: string, notice: (line: string) => void): Forms
       }
       for (const line of lines) notice(line)
     },
-    notes: () => notes(current),
+    refusals: () => linesOf(current),
   }
 }
 

@@ -3,7 +3,8 @@
 // Invariants
 //   O1  What a server refuses of our extensions, or of token ids as a prompt, it is not sent again once it has answered
 //       without (F1, F2); the person is told once, and the report says what was left out.
-//   O2  A stream is whole when it said so: `[DONE]`, or every choice's reason to end. Anything else is a failure.
+//   O2  A stream is whole when it said so: `[DONE]`, or every choice's reason to end. Anything else is a failure,
+//       and so is an end mark alone.
 
 import { RequestFailure } from '../errors.js'
 import type { AnswerEvent, Call, PreparedCall, ReplayClient } from './client.js'
@@ -78,7 +79,7 @@ export function createOpenAiClient(options: OpenAiOptions): ReplayClient {
       const ready = isTaken(prompt, form) ? { form, body: requestBody(named(call), prompt, form.refused) } : undefined
       return (signal) => answer(() => send(call, ready, signal), call)
     },
-    notes: () => forms.notes(),
+    refusals: () => forms.refusals(),
     close: () => http.close(),
   }
 }
@@ -101,10 +102,14 @@ async function* answer(send: () => Promise<HttpReply>, { sampling }: Call): Asyn
     if (contentType !== '' && !contentType.startsWith('text/event-stream'))
       throw new RequestFailure('wrong_content_type', `want text/event-stream, found ${contentType}`)
     const finished = new Set<number>()
+    let isEmpty = true
     for await (const data of readEvents(reply.body)) {
       isWhole = data === END
+      if (isWhole && isEmpty)
+        throw new RequestFailure('empty_answer', 'want output or a reason to end before the end mark, found neither')
       if (isWhole) return
       for (const event of toEvents(data)) {
+        if (event.type === 'output' || event.type === 'finished') isEmpty = false
         if (event.type === 'finished') finished.add(event.choice)
         yield event
       }

@@ -143,6 +143,14 @@ describe('replay against an endpoint', function () {
     assert.deepEqual([notices, summary.notes[0], summary.notes.length], [[told], told, 2]) // and tokens are counted by chunks
   })
 
+  it('asks for one token where none was recorded, not for as many as the endpoint likes', async () => {
+    const endpoint = await start(answerFast)
+    const { summary } = await replayTo(endpoint.url, traceOf([{ outputTokens: 0 }, {}]))
+    assert.deepEqual(endpoint.asked.map(({ body }) => body.max_tokens).sort(), [1, 5])
+    assert.deepEqual(summary.notes, ['1 requests have no output in the trace: one token is asked for'])
+    assert.equal(summary.figures.osl_mismatch_count?.avg, 0)
+  })
+
   it('one refused request changes nothing for the others', async () => {
     const refusals = [
       { message: 'prompt: context length of 100 tokens exceeded', type: 'invalid_request_error' },

@@ -44,6 +44,8 @@ describe('the flags of replay', () => {
     assert.throws(() => goalsOf({ goodput: 'fast' }), usage)
     assert.throws(() => promptForm({ prompts: 'pictures' }), usage)
     assert.throws(() => limitsOf({ timeoutMs: 0 }), usage)
+    assert.throws(() => limitsOf({ connectTimeoutMs: 0 }), usage)
+    assert.throws(() => limitsOf({ chunkTimeoutMs: 1e14 }), usage)
     assert.deepEqual(limitsOf({ chunkTimeoutMs: 5 }), { chunkMs: 5 })
   })
 
