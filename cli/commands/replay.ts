@@ -2,14 +2,7 @@
 // as an exit code.
 
 import { parseApiKey } from '../../lib/config/api-keys.js'
-import {
-  openReportFolder,
-  planReplay,
-  readTrace,
-  requireCheckable,
-  sliceTrace,
-  type Trace,
-} from '../../replay/src/index.js'
+import { openReportFolder, planReplay, readTrace, requireCheckable, sliceTrace } from '../../replay/src/index.js'
 import { clientTls } from '../client-tls.js'
 import { loadConfig, printsConfig } from '../cluster-flags.js'
 import { watchSignals, type Interruption } from '../interruption.js'
@@ -17,7 +10,7 @@ import { openGrpcEndpoint, openHttpEndpoint, type Endpoint, type EndpointOptions
 import { asUsage, goalsOf, limitsOf, promptForm, scheduleOf, type AllFlags } from '../replay/replay-flags.js'
 import { runReplay, type ReplayJob } from '../replay/run-replay.js'
 import { usageError } from '../report-error.js'
-import { notify } from '../terminal.js'
+import { readOptions, tellLeftOut } from '../trace/reading.js'
 import { withCluster } from '../with-cluster.js'
 import { apiKeyOf } from './status.js'
 
@@ -33,10 +26,10 @@ export async function replay(path: string, flags: AllFlags): Promise<number> {
   const interruption = watchSignals(process, () => Date.now())
   const run = (endpoint: Endpoint, sharesProcess: boolean): Promise<number> =>
     runThrough(endpoint, { ...job, maxLatenessMs: latenessBound(flags, sharesProcess) }, interruption)
-  if (resolved === undefined) return run(openEndpoint(flags), false)
+  if (resolved === undefined) return run(openEndpoint(flags, interruption.signal), false)
   const [firstKey] = resolved.config.apiKey
   const apiKey = firstKey === undefined ? undefined : parseApiKey(firstKey).key
-  const options = { ...endpointOptions(flags), apiKey, tls: undefined, model: undefined }
+  const options = { ...endpointOptions(flags, interruption.signal), apiKey, tls: undefined, model: undefined }
   return withCluster(
     resolved,
     interruption.signal,
@@ -50,11 +43,8 @@ async function prepare(path: string, flags: AllFlags): Promise<Omit<ReplayJob, '
   const schedule = scheduleOf(flags)
   const settings = { goals: goalsOf(flags), limits: limitsOf(flags), promptForm: promptForm(flags) }
   if (flags.maxInFlight === 0) throw usageError('--max-in-flight: want at least 1, found 0')
-  const trace = await readTrace(path, {
-    skipBad: flags.skipBad === true,
-    ...(flags.blockTokens !== undefined && { blockTokens: flags.blockTokens }),
-  })
-  tellOf(trace)
+  const trace = await readTrace(path, readOptions(flags))
+  tellLeftOut(trace)
   asUsage(() => planReplay(trace, schedule))
   if (flags.check === true) asUsage(() => requireCheckable(sliceTrace(trace, schedule).requests))
   if (flags.out !== undefined)
@@ -66,25 +56,20 @@ function raise(error: unknown): never {
   throw error
 }
 
-function tellOf({ notices = [], skipped }: Trace): void {
-  for (const notice of notices) notify(notice)
-  for (const { file, line, problem } of skipped.slice(0, 5)) notify(`left out ${file}:${line}: ${problem}`)
-  if (skipped.length > 5) notify(`left out ${skipped.length} broken lines in all`)
-}
-
-const endpointOptions = (flags: AllFlags): EndpointOptions => ({
+const endpointOptions = (flags: AllFlags, signal: AbortSignal): EndpointOptions => ({
+  signal,
   apiKey: apiKeyOf(flags),
   tls: clientTls(flags),
   model: typeof flags.model === 'string' ? flags.model : undefined,
   connectTimeoutMs: flags.connectTimeoutMs ?? DEFAULT_CONNECT_MS,
 })
 
-function openEndpoint(flags: AllFlags): Endpoint {
+function openEndpoint(flags: AllFlags, signal: AbortSignal): Endpoint {
   const { url, grpc } = flags
-  if (grpc !== undefined) return openGrpcEndpoint(grpc, endpointOptions(flags))
+  if (grpc !== undefined) return openGrpcEndpoint(grpc, endpointOptions(flags, signal))
   if (url === undefined || !/^https?:\/\//.test(url))
     throw usageError(`--url: want http://… or https://…, found ${JSON.stringify(url)}`)
-  return openHttpEndpoint(url, endpointOptions(flags))
+  return openHttpEndpoint(url, endpointOptions(flags, signal))
 }
 
 /** A cluster in this very process takes its time from the generator, and a check is about tokens: told, not judged. */

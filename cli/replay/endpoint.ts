@@ -30,17 +30,20 @@ export interface EndpointOptions {
   readonly tls: ClientTls | undefined
   readonly model: string | undefined
   readonly connectTimeoutMs: number
+  readonly signal?: AbortSignal // interrupts what is asked before the run
 }
 
 /** Any OpenAI-compatible endpoint. */
-export function openHttpEndpoint(url: string, { apiKey, tls, model, connectTimeoutMs }: EndpointOptions): Endpoint {
+export function openHttpEndpoint(url: string, options: EndpointOptions): Endpoint {
+  const { apiKey, tls, model, connectTimeoutMs, signal } = options
   const http = createHttpCaller({ clock: systemClock, apiKey, tls, connectTimeoutMs })
   const ask = { http, clock: systemClock, url }
+  const askTokens = { ...ask, ...(signal && { stop: signal }) }
   return {
     name: url,
     client: createOpenAiClient({ url, http, model, notice: notify }),
     tokenizer: {
-      tokenize: async (text) => (await tokenize(ask, text)) ?? missing(url, '/tokenize'),
+      tokenize: async (text) => (await tokenize(askTokens, text)) ?? missing(url, '/tokenize'),
       detokenize: async (tokens) => (await detokenize(ask, tokens)) ?? missing(url, '/detokenize'),
     },
     info: () => askServer(ask),

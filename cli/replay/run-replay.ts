@@ -81,18 +81,21 @@ export async function runReplay(endpoint: Endpoint, job: ReplayJob, signal: Abor
 
 async function run(endpoint: Endpoint, before: ServerInfo, job: ReplayJob, signal: AbortSignal): Promise<Finished> {
   const { flags, goals, limits } = job
-  const requests = await withOutputLengths(job.trace.requests, endpoint.tokenizer)
-  const plan = planReplay({ ...job.trace, requests }, job.schedule)
-  const { promptOf, notices } = await createPrompts(
-    plan.requests.map(({ request }) => request),
-    {
-      seed: flags.seed ?? 0n,
-      vocabSize: before.vocabSize,
-      maxTokens: before.maxModelLen,
-      tokenizer: endpoint.tokenizer,
-      form: job.promptForm,
-    },
-  )
+  const planned = planReplay(job.trace, job.schedule)
+  const chosen = planned.requests.map(({ request }) => request)
+  const requests = await withOutputLengths(chosen, endpoint.tokenizer, signal)
+  const plan = {
+    ...planned,
+    requests: planned.requests.map((one, i) => ({ ...one, request: requests[i] ?? one.request })),
+  }
+  const { promptOf, notices } = await createPrompts(requests, {
+    seed: flags.seed ?? 0n,
+    vocabSize: before.vocabSize,
+    maxTokens: before.maxModelLen,
+    tokenizer: endpoint.tokenizer,
+    form: job.promptForm,
+    signal,
+  })
   for (const notice of notices) notify(notice)
   const endsByItself = ({ recorded }: TraceRequest): boolean =>
     recorded !== undefined &&

@@ -3,6 +3,7 @@
 
 import type { Call } from './clients/client.js'
 import { RequestFailure } from './errors.js'
+import { inParallel } from './in-parallel.js'
 import {
   createVocabulary,
   synthesizeText,
@@ -21,7 +22,10 @@ export interface PromptOptions {
   readonly maxTokens?: number | undefined // that a prompt may have there
   readonly tokenizer?: Tokenizer | undefined // the served one
   readonly form: 'ids' | 'text'
+  readonly signal?: AbortSignal | undefined
 }
+
+const MAX_QUESTIONS = 16 // to the tokenizer at a time
 
 const MAX_PROMPT_TOKENS = 4 * 1024 * 1024 // longer ones no endpoint takes, and no memory
 
@@ -71,14 +75,20 @@ async function inExactText(
   vocabulary: Vocabulary,
   options: PromptOptions & { readonly tokenizer: Tokenizer },
 ): Promise<Prompts> {
-  const { tokenizer, seed } = options
+  const { tokenizer, seed, signal } = options
   const texts = new Map<string, string>()
   let numInexact = 0
-  for (const request of requests) {
-    if (request.prompt.kind !== 'blocks' || request.prompt.numTokens > maxTokens(options)) continue
-    const made = await synthesizeText(request.prompt, tokenizer, { vocabulary, seed, requestId: request.id })
-    texts.set(request.id, made.text)
+  const make = async ({ id, prompt }: TraceRequest): Promise<void> => {
+    if (prompt.kind !== 'blocks' || prompt.numTokens > maxTokens(options)) return
+    const made = await synthesizeText(prompt, tokenizer, { vocabulary, seed, requestId: id })
+    texts.set(id, made.text)
     if (!made.isExact) numInexact += 1
+  }
+  try {
+    await inParallel(requests, { limit: MAX_QUESTIONS, isOver: () => signal?.aborted === true }, make)
+  } catch {
+    const { notices, ...words } = inWords(options) // it does not answer after all
+    return { ...words, notices: signal?.aborted === true ? [] : notices }
   }
   const promptOf: PromptOf = (request) =>
     blocksOf(request, options) === undefined ? given(request) : { kind: 'text', text: texts.get(request.id) ?? '' }
@@ -119,22 +129,27 @@ function blocksOf({ id, prompt }: TraceRequest, options: PromptOptions): BlockPr
   )
 }
 
-/** Recorded answers that are texts get their length from the served tokenizer, else from their words. */
+/**
+ * Recorded answers that are texts get their length from the served tokenizer, else from their words: all those left
+ * once it did not answer or the signal came.
+ */
 export async function withOutputLengths(
   requests: readonly TraceRequest[],
   tokenizer: Tokenizer | undefined,
+  signal?: AbortSignal,
 ): Promise<TraceRequest[]> {
-  const measured: TraceRequest[] = []
-  for (const request of requests) {
+  const lengths = new Map<number, number>()
+  const isOver = (): boolean => tokenizer === undefined || signal?.aborted === true
+  await inParallel(requests, { limit: MAX_QUESTIONS, isOver }, async ({ outputText, outputTokens }, index) => {
+    if (outputText === undefined || outputTokens !== undefined) return
+    lengths.set(index, (await tokenizer?.tokenize(outputText))?.length ?? 0)
+  }).catch(() => undefined) // then words have to do
+  return requests.map((request, index) => {
     const { outputText, outputTokens } = request
-    if (outputText === undefined || outputTokens !== undefined) measured.push(request)
-    else {
-      const ids = await tokenizer?.tokenize(outputText).catch(() => undefined) // then words have to do
-      const numTokens = ids?.length ?? Math.ceil(outputText.split(/\s+/).length * TOKENS_PER_WORD)
-      measured.push({ ...request, outputTokens: Math.max(1, numTokens) })
-    }
-  }
-  return measured
+    if (outputText === undefined || outputTokens !== undefined) return request
+    const numTokens = lengths.get(index) ?? Math.ceil(outputText.split(/\s+/).length * TOKENS_PER_WORD)
+    return { ...request, outputTokens: Math.max(1, numTokens) }
+  })
 }
 
 const TOKENS_PER_WORD = 1.3

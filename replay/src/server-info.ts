@@ -24,6 +24,7 @@ export interface AskOptions {
   readonly clock: ReplayClock
   readonly url: string
   readonly timeoutMs?: number
+  readonly stop?: AbortSignal // nobody wants the answer any more
 }
 
 const MAX_BYTES = 16 * 1024 * 1024
@@ -88,12 +89,12 @@ export async function detokenize(options: AskOptions, tokens: readonly number[])
 
 /** The body of a 200; undefined for anything else, in time. */
 async function ask(options: AskOptions, url: string, body?: string): Promise<string | undefined> {
-  const { http, clock, timeoutMs = DEFAULT_TIMEOUT_MS } = options
+  const { http, clock, timeoutMs = DEFAULT_TIMEOUT_MS, stop } = options
   const deadline = new AbortController()
   const cancelTimer = clock.after(timeoutMs, () => deadline.abort())
   try {
     const method = body === undefined ? 'GET' : 'POST'
-    const { signal } = deadline
+    const signal = stop === undefined ? deadline.signal : AbortSignal.any([deadline.signal, stop])
     const reply = await http.send({ method, url, signal, ...(body !== undefined && { body }) })
     const text = await readText(reply, MAX_BYTES)
     return reply.status === 200 ? text : undefined
