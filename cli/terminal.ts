@@ -1,6 +1,7 @@
 // What the commands print: results on stdout, everything else on stderr; progress only where a person watches.
 
 import cliProgress from 'cli-progress'
+import { printable } from '../replay/src/printable.js'
 
 export interface Progress {
   step(): void
@@ -14,7 +15,7 @@ export const print = (line: string): void => void process.stdout.write(`${line}\
 export const printJson = (value: unknown): void => print(JSON.stringify(value))
 
 /** A word to the person, beside the result. */
-export const notify = (line: string): void => void process.stderr.write(`banyan: ${line}\n`)
+export const notify = (line: string): void => void process.stderr.write(`banyan: ${printable(line)}\n`)
 
 /** A bar on a terminal, nothing elsewhere. */
 export function createProgress(label: string, total: number): Progress {

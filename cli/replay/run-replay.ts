@@ -6,6 +6,7 @@ import {
   createPrompts,
   htmlTable,
   planReplay,
+  printable,
   profileLines,
   replay,
   reportHtml,
@@ -64,7 +65,8 @@ export async function runReplay(endpoint: Endpoint, job: ReplayJob, signal: Abor
   const checkLines = finished.check === undefined ? [] : await checkText(finished.check, endpoint, job)
   const json = summaryJson(finished.summary, aboutRun(finished, before, { ...job, endpoint, problems }))
   if (job.flags.json === true) printJson(json)
-  else print([reportText(finished.summary), ...(checkLines.length > 0 ? ['', ...checkLines] : [])].join('\n'))
+  else
+    print(printable([reportText(finished.summary), ...(checkLines.length > 0 ? ['', ...checkLines] : [])].join('\n')))
   if (job.flags.json === true) for (const line of checkLines) notify(line)
   if (job.flags.out !== undefined) {
     await writeReport(job.flags.out, {

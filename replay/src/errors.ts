@@ -1,5 +1,7 @@
 // What can become of a request that goes wrong: a failure has a kind of a closed form, so that a report can count it.
 
+import { printable } from './printable.js'
+
 /** `http_404`, `grpc_unavailable` and the like carry the server's own code. */
 export type FailureKind =
   | 'connect_refused'
@@ -25,6 +27,16 @@ export type FailureKind =
   | `http_${number}`
   | `grpc_${string}`
 
+const MAX_CHARS = 300
+
+/** One line: much of a message is the endpoint's, and it goes into every report. */
+function brief(message: string): string {
+  const line = printable(message.slice(0, 4 * MAX_CHARS))
+    .replace(/\s+/g, ' ')
+    .trim()
+  return line.length > MAX_CHARS ? `${line.slice(0, MAX_CHARS)}…` : line
+}
+
 /** One request's failure. */
 export class RequestFailure extends Error {
   override readonly name = 'RequestFailure'
@@ -32,7 +44,7 @@ export class RequestFailure extends Error {
   readonly code: number | undefined // an HTTP status, where there is one
 
   constructor(kind: FailureKind, message: string, options: { cause?: unknown; code?: number | undefined } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    super(brief(message), options.cause === undefined ? undefined : { cause: options.cause })
     this.kind = kind
     this.code = options.code
   }

@@ -113,7 +113,7 @@ export function refusesIds(status: number, text: string): boolean {
 
 /** An endpoint's refusal as one request's failure. */
 export function httpFailure(status: number, text: string): RequestFailure {
-  const message = parsedError(text)?.message ?? text.replace(/\s+/g, ' ').trim()
+  const message = parsedError(text)?.message ?? text
   return new RequestFailure(`http_${status}`, `the endpoint answered ${status}: ${message}`, { code: status })
 }
 

@@ -151,6 +151,18 @@ describe('replay against an endpoint', function () {
     assert.equal(summary.figures.osl_mismatch_count?.avg, 0)
   })
 
+  it('keeps what an endpoint says short, and nothing in it that steers a terminal', async () => {
+    const endpoint = await start((_, response) => {
+      const message = `\u001b]0;owned\u0007\u001b[2Jbusy\u009b\r\n${'x'.repeat(50_000)}`
+      response.writeHead(503).end(JSON.stringify({ error: { message } }))
+    })
+    const { summary, run } = await replayTo(endpoint.url, traceOf([{}]))
+    const message = summary.failures[0]?.message ?? ''
+    assert.match(message, /^the endpoint answered 503: [ -~]*…$/)
+    assert.ok(message.includes('busy') && message.length < 320)
+    assert.equal(run.answers[0]?.failure?.message, message)
+  })
+
   it('one refused request changes nothing for the others', async () => {
     const refusals = [
       { message: 'prompt: context length of 100 tokens exceeded', type: 'invalid_request_error' },
