@@ -9,16 +9,13 @@ const DIGITS = 2
 /** Lines to show; none where there are no spans of that request. */
 export async function spansOfDifference(path: string, trace: Trace, difference: Difference): Promise<string[]> {
   const { requestId, choice, offset } = difference
-  const traceId = trace.requests.find(({ id }) => id === requestId)?.recorded?.traceId
-  if (traceId === undefined || offset === undefined) return []
-  const spans = await stepSpans(statSync(path).isDirectory() ? path : dirname(path), {
-    requestId,
-    traceId,
-    choice,
-    offset,
-  })
-  return spans.map(({ depth, name, process, startMs, durationMs }, i) => {
-    const head = i === 0 ? '  spans of that step:\n' : ''
-    return `${head}  ${'  '.repeat(depth + 1)}${name} (${process}) +${startMs.toFixed(DIGITS)} ms, ${durationMs.toFixed(DIGITS)} ms`
-  })
+  const isTraced = trace.requests.some(({ id, recorded }) => id === requestId && recorded?.traceId !== undefined)
+  if (!isTraced || offset === undefined) return []
+  const folder = statSync(path).isDirectory() ? path : dirname(path)
+  const spans = await stepSpans(folder, { requestId, choice, offset })
+  const lines = spans.map(
+    ({ depth, name, process, startMs, durationMs }) =>
+      `  ${'  '.repeat(depth + 1)}${name} (${process}) +${startMs.toFixed(DIGITS)} ms, ${durationMs.toFixed(DIGITS)} ms`,
+  )
+  return lines.length === 0 ? [] : ['  spans of that step:', ...lines]
 }

@@ -1,12 +1,12 @@
-// The spans of the step that gave a certain token of a recorded request: found by when that token became readable.
+// The spans of the step that gave a certain token of a recorded request: found by when that token became readable. A
+// step of several requests lies in the trace of one of them and links to the others.
 
 import type { RequestRecord } from '../../../lib/traffic/request-record.js'
-import { scanFiles } from './scan.js'
+import { findRequest, keyOf, type FoundRequest } from '../show/find-request.js'
 import type { Span } from './span.js'
 
 export interface TokenPlace {
   readonly requestId: string
-  readonly traceId: string
   readonly choice: number
   readonly offset: number
 }
@@ -19,20 +19,27 @@ export interface StepSpan {
   readonly durationMs: number
 }
 
+const STEP = 'router.step'
 const MAX_SPANS = 40
 const SLACK_MS = 5 // clocks of processes, and what is between a step's end and its tokens
 
 /** The step and what is under it, in order of time; empty where it is not recorded. `path` is the trace or its folder. */
 export async function stepSpans(path: string, place: TokenPlace): Promise<StepSpan[]> {
-  const spans: Span[] = []
-  let record: RequestRecord | undefined
-  for await (const batch of scanFiles(path)) {
-    record ??= batch.records.find(({ id }) => id === place.requestId)
-    spans.push(...batch.spans.filter(({ traceId }) => traceId === place.traceId))
-  }
-  const readableMs = record === undefined ? undefined : readableAt(record, place)
-  const step = readableMs === undefined ? undefined : stepAt(spans, readableMs)
-  return step === undefined ? [] : under(step, spans).slice(0, MAX_SPANS)
+  const found = await findRequest(path, place.requestId)
+  const readableMs = found.record === undefined ? undefined : readableAt(found.record, place)
+  const step = readableMs === undefined ? undefined : stepAt(stepsOf(found), readableMs)
+  return step === undefined ? [] : under(step, found.spans).slice(0, MAX_SPANS)
+}
+
+/** A trace may hold several requests: a step is for those whose span it is below or links to. */
+function stepsOf({ spans, root }: FoundRequest): readonly Span[] {
+  const steps = spans.filter(({ name }) => name === STEP)
+  if (root === undefined) return steps
+  const key = keyOf(root)
+  return steps.filter(
+    ({ traceId, parentSpanId = '', links }) =>
+      keyOf({ traceId, spanId: parentSpanId }) === key || links.some((link) => keyOf(link) === key),
+  )
 }
 
 /** When a token became readable, since 1970. */
@@ -48,9 +55,9 @@ function readableAt({ arrivalUnixMs, choices }: RequestRecord, { choice, offset 
 }
 
 /** The last step that had ended when the token was there. */
-function stepAt(spans: readonly Span[], readableMs: number): Span | undefined {
-  return spans
-    .filter(({ name, endMs }) => /\bstep\b/i.test(name) && endMs <= readableMs + SLACK_MS)
+function stepAt(steps: readonly Span[], readableMs: number): Span | undefined {
+  return steps
+    .filter(({ endMs }) => endMs <= readableMs + SLACK_MS)
     .sort((a, b) => b.endMs - a.endMs || a.startMs - b.startMs)[0]
 }
 
@@ -64,7 +71,7 @@ function under(step: Span, spans: readonly Span[]): StepSpan[] {
       durationMs: span.endMs - span.startMs,
     },
     ...spans
-      .filter(({ parentSpanId }) => parentSpanId === span.spanId)
+      .filter(({ traceId, parentSpanId }) => traceId === span.traceId && parentSpanId === span.spanId)
       .sort((a, b) => a.startMs - b.startMs)
       .flatMap((child) => walk(child, depth + 1)),
   ]

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { drawWaterfall } from '../../../replay/src/show/draw-waterfall.js'
 import { findRequest } from '../../../replay/src/show/find-request.js'
 import { waterfallOf } from '../../../replay/src/show/waterfall.js'
+import { stepSpans } from '../../../replay/src/spans/step-spans.js'
 import { repositoryRoot } from '../../helpers/paths.js'
 
 const banyanSample = join(repositoryRoot, 'test/fixtures/traces/banyan')
@@ -211,5 +212,36 @@ describe('showing a request', () => {
     )
     assert.equal((await findRequest(again, '0')).record?.outcome, 'finished')
     rmSync(again, { recursive: true })
+  })
+
+  it('finds the step of a token in whatever trace it lies, the router’s and not what is below it', async () => {
+    const recorded = mkdtempSync(join(tmpdir(), 'banyan-step-'))
+    const { record } = await findRequest(banyanSample, 'cmpl-0000')
+    const [choice] = record?.choices ?? []
+    const chunks = [
+      [41, 1],
+      [82, 1],
+    ]
+    const made = { ...record, id: 'req-alpha', traceId: 'A'.repeat(32), arrivalUnixMs: EPOCH_MS }
+    writeFileSync(join(recorded, 'spans-1.jsonl'), SPANS.map((span) => `${lineOf(span)}\n`).join(''))
+    writeFileSync(
+      join(recorded, 'requests-1.jsonl'),
+      `${JSON.stringify({ ...made, choices: [{ ...choice, chunks }] })}\n`,
+    )
+    const stepOf = async (offset: number): Promise<readonly (readonly [number, string, number])[]> =>
+      (await stepSpans(recorded, { requestId: 'req-alpha', choice: 0, offset })).map(
+        ({ depth, name, durationMs }) => [depth, name, durationMs] as const,
+      )
+    assert.deepEqual(await stepOf(0), [
+      [0, 'router.step', 30],
+      [1, 'attention.step', 28],
+      [2, 'expert.compute', 10],
+    ])
+    assert.deepEqual(await stepOf(1), [
+      [0, 'router.step', 30],
+      [1, 'attention.step', 28],
+    ])
+    assert.deepEqual(await stepOf(2), [], 'not recorded')
+    rmSync(recorded, { recursive: true })
   })
 })
