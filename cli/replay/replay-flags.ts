@@ -98,7 +98,8 @@ function paceOf({ speedup, rate, arrival, burstiness, concurrency, seed = 0n }: 
 const MAX_TIMEOUT_MS = 366 * 24 * 3600 * 1000
 
 export function limitsOf(flags: ReplayFlags): Partial<TimeLimits> {
-  const { connectTimeoutMs, firstByteTimeoutMs, chunkTimeoutMs, timeoutMs } = flags
+  const { maxLateness = 0, connectTimeoutMs, firstByteTimeoutMs, chunkTimeoutMs, timeoutMs } = flags
+  if (maxLateness < 0) throw usageError(`--max-lateness: want milliseconds from 0, found ${maxLateness}`)
   const given = {
     '--connect-timeout-ms': connectTimeoutMs,
     '--first-byte-timeout-ms': firstByteTimeoutMs,

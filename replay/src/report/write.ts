@@ -9,7 +9,7 @@ export const SUMMARY_JSON = 'profile_export_aiperf.json'
 export const SUMMARY_CSV = 'profile_export_aiperf.csv'
 export const REPORT_HTML = 'report.html'
 
-const OURS = new Set([PROFILE_LINES, SUMMARY_JSON, SUMMARY_CSV, REPORT_HTML])
+const OURS = new Set([PROFILE_LINES, SUMMARY_JSON, SUMMARY_CSV, REPORT_HTML].flatMap((name) => [name, partOf(name)]))
 
 export interface ReportFiles {
   readonly lines: readonly string[]
@@ -29,7 +29,7 @@ export async function openReportFolder(folder: string): Promise<void> {
       },
     )
   })
-  const other = (await readdir(folder)).find((name) => !OURS.has(name) && /\.(jsonl|json|csv|html)$/.test(name))
+  const other = (await readdir(folder)).find((name) => !OURS.has(name))
   if (other !== undefined) {
     throw new TraceError(
       'invalid_argument',
@@ -46,6 +46,11 @@ export async function writeReport(folder: string, { lines, json, csv, html }: Re
 }
 
 async function writeWhole(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.part`, text)
-  await rename(`${path}.part`, path)
+  await writeFile(partOf(path), text)
+  await rename(partOf(path), path)
+}
+
+/** What a writer that was killed leaves. */
+function partOf(path: string): string {
+  return `${path}.part`
 }

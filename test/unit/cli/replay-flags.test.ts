@@ -46,6 +46,7 @@ describe('the flags of replay', () => {
     assert.throws(() => limitsOf({ timeoutMs: 0 }), usage)
     assert.throws(() => limitsOf({ connectTimeoutMs: 0 }), usage)
     assert.throws(() => limitsOf({ chunkTimeoutMs: 1e14 }), usage)
+    assert.throws(() => limitsOf({ maxLateness: -1 }), /--max-lateness: want milliseconds from 0, found -1/)
     assert.deepEqual(limitsOf({ chunkTimeoutMs: 5 }), { chunkMs: 5 })
   })
 
