@@ -28,7 +28,7 @@ export async function convertTrace(path: string, to: string, options: ReadOption
   const write = WRITERS[to]
   if (write === undefined)
     throw new TraceError('invalid_argument', `--to: want one of ${TARGETS.join(', ')}, found ${JSON.stringify(to)}`)
-  const trace = await readTrace(path, options)
+  const trace = await readTrace(path, { ...options, keepsRecords: to === 'banyan' })
   const { format: from, requests, notices = [], skipped } = trace
   return { from, to, numRequests: requests.length, numSpans: 0, notices, skipped, ...write(trace) }
 }

@@ -19,6 +19,8 @@ export interface ReadOptions {
   /** Prompt tokens per hash where the format leaves that open (Mooncake's 512, Bailian's 16). */
   readonly blockTokens?: number
   readonly maxItemChars?: number
+  /** Requests of our own records carry those along, whole. */
+  readonly keepsRecords?: boolean
 }
 
 const SAMPLE_ITEMS = 16

@@ -5,6 +5,8 @@
 //   T1  Arrivals are finite, not negative, ascending, and count from the trace's first request.
 //   T2  A prompt of known length has exactly so many tokens in the served tokenizer, however it was synthesised.
 
+import type { RequestRecord } from '../../lib/traffic/request-record.js'
+
 /** A prompt as far as a trace tells it. */
 export type TracePrompt =
   | { readonly kind: 'tokens'; readonly tokens: readonly number[] }
@@ -49,6 +51,8 @@ export interface RecordedAnswer {
   readonly texts?: readonly string[]
   readonly isWhole: boolean // false: cancelled or failed, so only a beginning
   readonly traceId?: string
+  readonly cachedTokens?: number // of the prompt
+  readonly error?: { readonly code: string; readonly message: string } // of a failed one
 }
 
 export interface TraceRequest {
@@ -66,6 +70,7 @@ export interface TraceRequest {
   readonly model?: string
   readonly durationMs?: number // from arrival to the answer's end, when it was recorded
   readonly recorded?: RecordedAnswer
+  readonly record?: RequestRecord // it was read from; only where `ReadOptions` asks for it
 }
 
 export interface Trace {

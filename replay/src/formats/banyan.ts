@@ -4,7 +4,7 @@
 import { RECORD_SCHEMA, requestRecordSchema, type RequestRecord } from '../../../lib/traffic/request-record.js'
 import type { RecordedAnswer, TracePrompt } from '../trace.js'
 import { parseRow, rowWith, shown, type Row } from './fields.js'
-import { BadItem, type RawRequest, type Reader, type TraceFormat } from './format.js'
+import { BadItem, type RawRequest, type Reader, type ReaderOptions, type TraceFormat } from './format.js'
 import { samplingOf } from './sampling.js'
 
 const inside = (value: unknown, key: string): unknown =>
@@ -32,6 +32,8 @@ function answerOf({
   choices,
   outcome,
   traceId,
+  prompt: { cachedTokens },
+  error,
 }: RequestRecord): RecordedAnswer | undefined {
   if (fingerprint === '') return undefined
   const ids = choices.flatMap((choice) => (choice.ids === undefined ? [] : [choice.ids]))
@@ -46,6 +48,8 @@ function answerOf({
     ...(texts.length === choices.length && { texts }),
     isWhole: outcome === 'finished',
     ...(traceId !== undefined && { traceId }),
+    ...(cachedTokens > 0 && { cachedTokens }),
+    ...(error !== undefined && { error }),
   }
 }
 
@@ -72,7 +76,7 @@ function withOwnIds(requests: readonly RawRequest[]): RawRequest[] {
 }
 
 /** A request that was left and came back has several records: the one that ended last stands. */
-function createReader(): Reader {
+function createReader({ keepsRecords = false }: ReaderOptions): Reader {
   const all: Standing[] = []
   const last = new Map<string, Standing>()
   let numEarlier = 0
@@ -80,10 +84,11 @@ function createReader(): Reader {
     tornNotice: 'the last line is torn (its writer was killed) and was left out',
     read: (item) => {
       const record = parseRecord(parseRow(item))
+      const request = { ...toRequest(record), ...(keepsRecords && { record }) }
       const name = nameOf(record)
       const known = last.get(name)
       const isLeft = record.outcome === 'cancelled' && LEFT_REASONS.has(record.error?.reason)
-      const one = { isLeft, endMs: record.arrivalUnixMs + record.endMs, request: toRequest(record) }
+      const one = { isLeft, endMs: record.arrivalUnixMs + record.endMs, request }
       const [earlier, later] = known === undefined || one.endMs >= known.endMs ? [known, one] : [one, known]
       if (known !== undefined && earlier?.isLeft === true) {
         numEarlier++

@@ -39,6 +39,7 @@ export interface Reader {
 
 export interface ReaderOptions {
   readonly blockTokens?: number | undefined // per hash, where the format leaves it open
+  readonly keepsRecords?: boolean
 }
 
 export interface TraceFormat {

@@ -2,7 +2,7 @@
 
 import type { RecordedAnswer } from '../trace.js'
 import type { AttributeValue, Span } from '../spans/span.js'
-import { isRow, parseJson, type Row } from './fields.js'
+import { checkCount, isRow, parseJson, type Row } from './fields.js'
 import { BadItem } from './format.js'
 
 const FINGERPRINT_ATTRIBUTE = 'banyan.fingerprint'
@@ -17,7 +17,7 @@ export function recordedOf({ attributes }: Span): RecordedAnswer | undefined {
   if (!isRow(value)) throw new BadItem(`${ANSWER_ATTRIBUTE}: want an object`)
   const numbers = (list: unknown): number[] => (Array.isArray(list) ? list.map(Number) : [])
   const words = (list: unknown): string[] => (Array.isArray(list) ? list.map(String) : [])
-  const { tokenIds, tokenHashes, texts, traceId, fingerprintParts } = value
+  const { tokenIds, tokenHashes, texts, traceId, fingerprintParts, cachedTokens, error } = value
   return {
     fingerprint,
     ...(isRow(fingerprintParts) && { fingerprintParts: partsOf(fingerprintParts) }),
@@ -28,6 +28,8 @@ export function recordedOf({ attributes }: Span): RecordedAnswer | undefined {
     ...(Array.isArray(texts) && { texts: words(texts) }),
     isWhole: value.isWhole === true,
     ...(typeof traceId === 'string' && { traceId }),
+    ...(cachedTokens !== undefined && { cachedTokens: checkCount('cachedTokens', cachedTokens) }),
+    ...(isRow(error) && { error: { code: String(error.code), message: String(error.message) } }),
   }
 }
 

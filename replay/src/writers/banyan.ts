@@ -1,4 +1,4 @@
-// Our own records. A trace of others gives records without fingerprint, for nobody's answer is in them.
+// Our own records, as they are where they were read from some. A trace of others gives records without fingerprint, for nobody's answer is in them.
 
 import { hashBlocks, hashTokens, RECORD_SCHEMA, type RequestRecord } from '../../../lib/traffic/request-record.js'
 import { paramsOf } from '../formats/sampling.js'
@@ -10,17 +10,18 @@ const BLOCK_TOKENS = 512
 
 export const writeBanyan: Writer = (trace) => ({
   lines: toLines(trace),
-  losses: [
-    ...lost(trace, ['chat messages', 'texts of answers whose length is unknown', 'delays between turns']),
-    ...(trace.requests.some(({ prompt }) => prompt.kind === 'text' || prompt.kind === 'chat')
-      ? ['lengths of texts in tokens, which are unknown (0 stands for them)']
-      : []),
-    ...(trace.format === 'banyan' ? ['times of tokens, steps and drafts'] : []),
-  ],
+  losses: trace.requests.every(({ record }) => record !== undefined) ? [] : lossesOf(trace),
 })
 
+const lossesOf = (trace: Trace): string[] => [
+  ...lost(trace, ['chat messages', 'texts of answers whose length is unknown', 'delays between turns']),
+  ...(trace.requests.some(({ prompt }) => prompt.kind === 'text' || prompt.kind === 'chat')
+    ? ['lengths of texts in tokens, which are unknown (0 stands for them)']
+    : []),
+]
+
 function* toLines({ requests, startUnixMs = 0 }: Trace): Generator<string> {
-  for (const request of requests) yield JSON.stringify(toRecord(request, startUnixMs))
+  for (const request of requests) yield JSON.stringify(request.record ?? toRecord(request, startUnixMs))
 }
 
 function toRecord(request: TraceRequest, startUnixMs: number): RequestRecord {
@@ -38,11 +39,17 @@ function toRecord(request: TraceRequest, startUnixMs: number): RequestRecord {
     ...(recorded?.traceId !== undefined && { traceId: recorded.traceId }),
     ...(session !== undefined && { session }),
     content,
-    prompt,
+    prompt: { ...prompt, cachedTokens: recorded?.cachedTokens ?? 0 },
     params: paramsOf(sampling, outputTokens),
     choices: recorded === undefined ? lengthOnly(outputTokens) : choicesOf(recorded),
-    outcome: recorded?.isWhole === false ? 'cancelled' : 'finished',
+    outcome: outcomeOf(recorded),
+    ...(recorded?.error !== undefined && { error: { ...recorded.error } }),
   }
+}
+
+function outcomeOf(recorded: RecordedAnswer | undefined): RequestRecord['outcome'] {
+  if (recorded?.error !== undefined) return 'failed'
+  return recorded?.isWhole === false ? 'cancelled' : 'finished'
 }
 
 function promptOf(prompt: TracePrompt): Pick<RequestRecord, 'prompt' | 'content'> {

@@ -12,12 +12,15 @@ const BLOCK_TOKENS = 512
 const NANOS_PER_MS = 1_000_000
 const RESOURCE = { attributes: [{ key: 'service.name', value: { stringValue: 'banyan-trace' } }] }
 
+/** Of our own records. */
+const UNNAMED = ['times of tokens', 'steps and drafts', 'router names', 'files of experts', 'texts beside token ids']
+
 export const writeOtlp: Writer = (trace) => ({
   lines: toLines(trace),
   losses: [
     ...lost(trace, ['delays between turns']),
     ...(trace.isUntimed === true ? ['that there are no times (all arrivals are the same)'] : []),
-    ...(trace.format === 'banyan' ? ['times of tokens, steps and drafts'] : []),
+    ...(trace.format === 'banyan' ? UNNAMED : []),
   ],
 })
 

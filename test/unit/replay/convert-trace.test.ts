@@ -1,11 +1,12 @@
 // Traces in other formats and back.
 
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { hashBlocks } from '../../../lib/traffic/request-record.js'
+import { hashBlocks, requestRecordSchema, type RequestRecord } from '../../../lib/traffic/request-record.js'
 import { convertTrace, TARGETS, type Converted } from '../../../replay/src/convert-trace.js'
+import { scanFiles } from '../../../replay/src/spans/scan.js'
 import { readTrace } from '../../../replay/src/read-trace.js'
 import type { Trace, TraceRequest } from '../../../replay/src/trace.js'
 import { repositoryRoot } from '../../helpers/paths.js'
@@ -55,6 +56,37 @@ describe('converting a trace', () => {
     assert.equal(back.format, 'banyan')
     assert.deepEqual(back.requests, ours.requests)
     assert.equal(back.startUnixMs, ours.startUnixMs)
+  })
+
+  it('passes our own records on as they are', async () => {
+    const { file, losses } = await convert(sample('banyan'), 'banyan')
+    const recordsOf = async (path: string): Promise<readonly RequestRecord[]> => {
+      const found: RequestRecord[] = []
+      for await (const { records } of scanFiles(path)) found.push(...records)
+      return found.sort((a, b) => a.arrivalUnixMs - b.arrivalUnixMs)
+    }
+    const [records, back] = [await recordsOf(sample('banyan')), await recordsOf(file)]
+    assert.ok(records.some(({ choices }) => choices.some(({ chunks, steps }) => chunks.length > 0 && steps > 0)))
+    assert.deepEqual([back, losses], [records, []])
+  })
+
+  it('keeps what failed, why, and what was cached through OTLP; names what is lost', async () => {
+    const [first] = (await readTrace(sample('banyan'), { keepsRecords: true })).requests
+    const failed = {
+      ...first?.record,
+      prompt: { ...first?.record?.prompt, cachedTokens: 2 },
+      outcome: 'failed',
+      error: { code: 'unavailable', message: 'no worker holds shard 3' },
+    }
+    const file = join(folder, 'failed.jsonl')
+    writeFileSync(file, `${JSON.stringify(failed)}\n`)
+    const spans = await convert(file, 'otlp')
+    assert.ok(spans.losses.includes('times of tokens') && spans.losses.includes('steps and drafts'))
+    const back = requestRecordSchema.parse(JSON.parse(readFileSync((await convert(spans.file, 'banyan')).file, 'utf8')))
+    assert.deepEqual(
+      [back.outcome, back.error, back.prompt.cachedTokens],
+      [failed.outcome, failed.error, failed.prompt.cachedTokens],
+    )
   })
 
   it('keeps Mooncake through ours, through OTLP and through Dynamo', async () => {
