@@ -2,6 +2,7 @@
 // The `banyan` command: runs it, reports what failed in one line, exits with 0, 1, 2 or 130.
 
 import { CommanderError } from 'commander'
+import { ClusterError } from '../lib/errors.js'
 import { createProgram, fromCommander } from './program.js'
 import { reportError, usageError } from './report-error.js'
 
@@ -25,16 +26,22 @@ async function main(words: readonly string[]): Promise<void> {
     await program.parseAsync([...words], { from: 'user' })
   } catch (thrown) {
     const error = thrown instanceof CommanderError ? fromCommander(thrown) : thrown
-    if (error === undefined) return
-    const isDebug = ['debug', 'trace'].includes(process.env.LOG_LEVEL ?? '')
-    exitCode = reportError(error, { write: (text) => process.stderr.write(text), isDebug })
+    if (error !== undefined) exitCode = report(error)
   }
+}
+
+function report(error: unknown): number {
+  const isDebug = ['debug', 'trace'].includes(process.env.LOG_LEVEL ?? '')
+  return reportError(error, { write: (text) => process.stderr.write(text), isDebug })
 }
 
 // The compute engine reports to its maker unless told otherwise, and leaves files behind in doing so.
 process.env.ORT_DISABLE_TELEMETRY ??= '1'
-// A reader that has seen enough (`banyan generate … | head`) is no failure.
-process.stdout.on('error', () => process.exit(0))
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // A reader that has seen enough (`banyan generate … | head`) is no failure.
+  if (error.code === 'EPIPE') process.exit(0)
+  process.exit(report(new ClusterError('failed_precondition', `stdout: want a place for the result, ${error.message}`)))
+})
 await main(process.argv.slice(2))
 process.exitCode = exitCode
 // What a command left open must not keep the terminal; a child notices the broken channel and leaves.

@@ -8,7 +8,7 @@ import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { eventually } from './eventually.js'
 
-const MAIN = fileURLToPath(new URL(`../../cli/main${extname(import.meta.url)}`, import.meta.url))
+export const CLI_MAIN = fileURLToPath(new URL(`../../cli/main${extname(import.meta.url)}`, import.meta.url))
 
 export interface Outcome {
   readonly code: number | null
@@ -33,7 +33,7 @@ export function startCli(words: readonly string[], { env = {}, input }: CliOptio
   const inherited = Object.entries(process.env).filter(
     ([name]) => !/^(BANYAN_(?!NATS_SERVER|CACHE)|NATS_|OTEL_|LOG_LEVEL)/.test(name),
   )
-  const child = spawn(process.execPath, [...process.execArgv, MAIN, ...words], {
+  const child = spawn(process.execPath, [...process.execArgv, CLI_MAIN, ...words], {
     env: { ...Object.fromEntries(inherited), BANYAN_COST_MODEL_FILE: 'off', BANYAN_WEIGHT_CACHE: 'off', ...env }, // nothing into the user's cache
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,
