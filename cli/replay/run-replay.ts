@@ -110,6 +110,7 @@ async function run(endpoint: Endpoint, before: ServerInfo, job: ReplayJob, signa
     ...(flags.maxInFlight !== undefined && { maxInFlight: flags.maxInFlight }),
     signal,
     endsByItself,
+    keepsOutput: flags.check === true,
     promptOf,
     model: modelOf(job, before),
     onProgress: (now) => progress.show(now),

@@ -5,6 +5,7 @@
 //   M2  Times are of one monotonic clock, in milliseconds from the run's start.
 
 import type { AnswerEvent, AnswerStats, PreparedCall } from './clients/client.js'
+import { createChunkList, type ChunkList, type OutputChunks } from './chunk-list.js'
 import type { ReplayClock } from './clock.js'
 import { RequestFailure } from './errors.js'
 import type { Dispatch } from './run-plan.js'
@@ -15,16 +16,10 @@ export interface TimeLimits {
   readonly requestMs: number // in all
 }
 
-/** Output that came at once; `numTokens` is undefined where the endpoint does not tell ids. */
-export interface OutputChunk {
-  readonly atMs: number
-  readonly numTokens: number | undefined
-}
-
 export interface AnswerChoice {
-  text: string
-  tokenIds: number[] | undefined // undefined where the endpoint does not tell them
-  readonly chunks: OutputChunk[]
+  text: string // '' where output is not kept
+  tokenIds: number[] | undefined // undefined where the endpoint does not tell them; empty where output is not kept
+  readonly chunks: OutputChunks
   finishReason: string | undefined
   stats: AnswerStats | undefined
 }
@@ -47,11 +42,16 @@ export interface MeasureOptions {
   readonly startMs: number // the run's start, on the monotonic clock
   readonly limits: TimeLimits
   readonly signal: AbortSignal
+  readonly keepsOutput: boolean // texts and ids of answers: a check compares them, figures only count them
+}
+
+interface GrowingChoice extends AnswerChoice {
+  readonly chunks: ChunkList
 }
 
 interface Progress {
   ackMs: number | undefined
-  readonly choices: AnswerChoice[]
+  readonly choices: GrowingChoice[]
   promptTokens: number | undefined
   cachedTokens: number | undefined
   completionTokens: number | undefined
@@ -63,7 +63,7 @@ export async function measureCall(
   { call, id, dispatch }: { readonly call: PreparedCall; readonly id: string; readonly dispatch: Dispatch },
   options: MeasureOptions,
 ): Promise<Answer> {
-  const { clock, startMs } = options
+  const { clock, startMs, keepsOutput } = options
   const now = (): number => clock.monotonicMs() - startMs
   const progress: Progress = {
     ackMs: undefined,
@@ -82,7 +82,7 @@ export async function measureCall(
       if (step.done === true) break
       watch.sign()
       progress.ackMs ??= now()
-      take(progress, step.value, now())
+      take(progress, step.value, { atMs: now(), keepsOutput })
     }
   } catch (error) {
     failure = watch.failure() ?? RequestFailure.from(error)
@@ -93,7 +93,12 @@ export async function measureCall(
   return { ...progress, dispatch, id, endMs: now(), failure }
 }
 
-function take(progress: Progress, event: AnswerEvent, atMs: number): void {
+interface Taking {
+  readonly atMs: number
+  readonly keepsOutput: boolean
+}
+
+function take(progress: Progress, event: AnswerEvent, { atMs, keepsOutput }: Taking): void {
   switch (event.type) {
     case 'accepted':
       progress.promptTokens ??= event.promptTokens
@@ -104,8 +109,9 @@ function take(progress: Progress, event: AnswerEvent, atMs: number): void {
       return
     case 'output': {
       const choice = choiceAt(progress.choices, event.choice)
-      choice.text += event.text
-      if (event.tokenIds !== undefined) (choice.tokenIds ??= []).push(...event.tokenIds)
+      if (keepsOutput) choice.text += event.text
+      if (event.tokenIds !== undefined) choice.tokenIds ??= []
+      if (keepsOutput) choice.tokenIds?.push(...(event.tokenIds ?? []))
       choice.chunks.push({ atMs, numTokens: event.tokenIds?.length })
       return
     }
@@ -122,9 +128,15 @@ function take(progress: Progress, event: AnswerEvent, atMs: number): void {
   }
 }
 
-function choiceAt(choices: AnswerChoice[], index: number): AnswerChoice {
+function choiceAt(choices: GrowingChoice[], index: number): GrowingChoice {
   while (choices.length <= index)
-    choices.push({ text: '', tokenIds: undefined, chunks: [], finishReason: undefined, stats: undefined })
+    choices.push({
+      text: '',
+      tokenIds: undefined,
+      chunks: createChunkList(),
+      finishReason: undefined,
+      stats: undefined,
+    })
   const choice = choices[index]
   if (choice === undefined) throw new RequestFailure('bad_chunk', `want a choice's index, found ${index}`)
   return choice

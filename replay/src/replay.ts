@@ -24,6 +24,7 @@ export interface ReplayOptions {
   /** Makes prompts of requests whose trace tells only lengths (`createPrompts`). */
   readonly promptOf?: PromptOf
   readonly model?: string | undefined // absent: the endpoint's only one
+  readonly keepsOutput?: boolean // false: answers have no texts and ids, only their numbers (default: true)
   readonly onProgress?: (progress: ReplayProgress) => void
 }
 
@@ -49,7 +50,7 @@ export interface ReplayRun {
 
 /** Never rejects for what an endpoint does: that is in the answers. */
 export async function replay(plan: Plan, options: ReplayOptions): Promise<ReplayRun> {
-  const { clock, limits = DEFAULT_LIMITS } = options
+  const { clock, limits = DEFAULT_LIMITS, keepsOutput = true } = options
   const own = ownSignal(options.signal)
   const { signal } = own
   const startMs = clock.monotonicMs()
@@ -89,7 +90,7 @@ export async function replay(plan: Plan, options: ReplayOptions): Promise<Replay
       counts.sent += 1
       counts.inFlight += 1
       tell(dispatch)
-      const answer = await measureCall({ ...ready, dispatch }, { clock, startMs, limits, signal })
+      const answer = await measureCall({ ...ready, dispatch }, { clock, startMs, limits, signal, keepsOutput })
       counts.inFlight -= 1
       keep(answer)
     },

@@ -29,7 +29,16 @@ interface CountedChoice {
   readonly numTokens: number
 }
 
+const measured = new WeakMap<Answer, RequestMetrics>()
+
+/** Table, lines and page ask the same: an answer is measured once. */
 export function measureAnswer(answer: Answer): RequestMetrics {
+  const metrics = measured.get(answer) ?? measure(answer)
+  measured.set(answer, metrics)
+  return metrics
+}
+
+function measure(answer: Answer): RequestMetrics {
   const { dispatch, choices, completionTokens, endMs } = answer
   const { scheduledMs, sentMs } = dispatch
   const perChoice = choices.map((choice) => countTokens(choice, choices.length === 1 ? completionTokens : undefined))
@@ -66,8 +75,10 @@ const least = (values: readonly number[]): number | undefined => (values.length 
 /** Where ids are not told, the choice's tokens are spread evenly over its chunks. */
 function countTokens({ chunks, tokenIds }: AnswerChoice, told: number | undefined): CountedChoice {
   const times = chunks.map(({ atMs }) => atMs)
-  if (tokenIds !== undefined)
-    return { times, chunkTokens: chunks.map(({ numTokens }) => numTokens ?? 0), numTokens: tokenIds.length }
+  if (tokenIds !== undefined) {
+    const chunkTokens = chunks.map(({ numTokens }) => numTokens ?? 0)
+    return { times, chunkTokens, numTokens: chunkTokens.reduce((sum, count) => sum + count, 0) }
+  }
   const numTokens = told ?? chunks.length
   const share = chunks.length === 0 ? 0 : numTokens / chunks.length
   return { times, chunkTokens: chunks.map(() => share), numTokens }

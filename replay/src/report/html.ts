@@ -133,7 +133,7 @@ const gaps = (good: readonly MeasuredAnswer[]): string =>
 const lanes = ({ answers }: ReplayRun): string =>
   timeline(
     answers.map((answer) => {
-      const first = definedOf(answer.choices.map(({ chunks }) => chunks[0]?.atMs))
+      const first = definedOf(answer.choices.map(({ chunks }) => chunks.at(0)?.atMs))
       const { scheduledMs: startMs, planned } = answer.dispatch
       const ended = `${Math.round(answer.endMs - startMs)} ms`
       return {

@@ -230,6 +230,26 @@ describe('replay against an endpoint', function () {
     assert.equal(chat.notices.length, 1)
   })
 
+  it('measures the same where output is not kept', async () => {
+    const endpoint = await start(answerFast)
+    const { run, summary } = await replayTo(endpoint.url, traceOf([{ outputTokens: 50 }, {}]), { keepsOutput: false })
+    assert.deepEqual(
+      [summary.figures.total_osl?.avg, summary.figures.osl_mismatch_count?.avg, summary.notes],
+      [55, 0, []],
+    )
+    const [choice] = run.answers[0]?.choices ?? []
+    assert.deepEqual([choice?.text, choice?.tokenIds, choice?.chunks.length], ['', [], 50])
+    const times = choice?.chunks.map(({ atMs }) => atMs) ?? []
+    assert.deepEqual(
+      times,
+      times.toSorted((a, b) => a - b),
+    )
+    assert.deepEqual(
+      choice?.chunks.map(({ numTokens }) => numTokens),
+      times.map(() => 1),
+    )
+  })
+
   it('keeps its connections for the next requests', async () => {
     const sockets = new Set<unknown>()
     const endpoint = await start((asked, response) => {
