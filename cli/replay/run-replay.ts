@@ -73,7 +73,7 @@ export async function runReplay(endpoint: Endpoint, job: ReplayJob, signal: Abor
       lines: profileLines(finished.run),
       json,
       csv: summaryCsv(finished.summary),
-      html: html(finished, before, { ...job, endpoint, checkLines, problems }),
+      html: () => html(finished, before, { ...job, endpoint, checkLines, problems }),
     })
     notify(`report in ${job.flags.out}`)
   }

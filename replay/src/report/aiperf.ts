@@ -17,8 +17,9 @@ interface Value {
 }
 
 /** One line per request that was sent or given up, in the order of the plan. */
-export const profileLines = (run: ReplayRun): string[] =>
-  run.answers.map((answer) => JSON.stringify(lineOf(answer, run)))
+export function* profileLines(run: ReplayRun): Generator<string> {
+  for (const answer of run.answers) yield JSON.stringify(lineOf(answer, run))
+}
 
 function lineOf(answer: Answer, { startUnixMs }: ReplayRun): Record<string, unknown> {
   const { dispatch, failure, ackMs, endMs } = answer

@@ -1,7 +1,11 @@
-// The report's folder: exactly one `.jsonl`, one `.json`, one `.csv`, one `.html`. Each file is there whole or not at all.
+// The report's folder: exactly one `.jsonl`, one `.json`, one `.csv`, one `.html`. Each file is there whole or not at all,
+// what was measured before what is drawn of it.
 
-import { mkdir, readdir, rename, writeFile } from 'node:fs/promises'
+import { createWriteStream } from 'node:fs'
+import { mkdir, readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { TraceError } from '../trace-error.js'
 
 export const PROFILE_LINES = 'profile_export.jsonl'
@@ -12,10 +16,10 @@ export const REPORT_HTML = 'report.html'
 const OURS = new Set([PROFILE_LINES, SUMMARY_JSON, SUMMARY_CSV, REPORT_HTML].flatMap((name) => [name, partOf(name)]))
 
 export interface ReportFiles {
-  readonly lines: readonly string[]
+  readonly lines: Iterable<string> // written one by one: together they may be longer than a string can be
   readonly json: unknown
   readonly csv: string
-  readonly html: string
+  readonly html: () => string // drawn when the others are written: they stay should it throw
 }
 
 /** Makes the folder. Throws where it holds files of someone else, which a report must not be mixed with. */
@@ -39,14 +43,18 @@ export async function openReportFolder(folder: string): Promise<void> {
 }
 
 export async function writeReport(folder: string, { lines, json, csv, html }: ReportFiles): Promise<void> {
-  await writeWhole(join(folder, PROFILE_LINES), lines.map((line) => `${line}\n`).join(''))
-  await writeWhole(join(folder, SUMMARY_JSON), `${JSON.stringify(json, undefined, 2)}\n`)
-  await writeWhole(join(folder, SUMMARY_CSV), csv)
-  await writeWhole(join(folder, REPORT_HTML), html)
+  await writeWhole(join(folder, PROFILE_LINES), ended(lines))
+  await writeWhole(join(folder, SUMMARY_JSON), [`${JSON.stringify(json, undefined, 2)}\n`])
+  await writeWhole(join(folder, SUMMARY_CSV), [csv])
+  await writeWhole(join(folder, REPORT_HTML), [html()])
 }
 
-async function writeWhole(path: string, text: string): Promise<void> {
-  await writeFile(partOf(path), text)
+function* ended(lines: Iterable<string>): Generator<string> {
+  for (const line of lines) yield `${line}\n`
+}
+
+async function writeWhole(path: string, parts: Iterable<string>): Promise<void> {
+  await pipeline(Readable.from(parts), createWriteStream(partOf(path)))
   await rename(partOf(path), path)
 }
 
