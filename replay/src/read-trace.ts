@@ -186,9 +186,14 @@ const toMicros = (ms: number): number => Math.round(ms * 1000) / 1000
 
 function withIds(raw: readonly RawRequest[], startMs: number): TraceRequest[] {
   const taken = new Set<string>()
+  const copies = new Map<string, number>() // of an id: the number that its next copy gets
   return raw.map(({ id, timeMs = startMs, ...request }, i) => {
-    let unique = id ?? `request-${i + 1}`
-    for (let copy = 2; taken.has(unique); copy++) unique = `${id ?? `request-${i + 1}`}#${copy}`
+    const wanted = id ?? `request-${i + 1}`
+    let unique = wanted
+    for (let copy = copies.get(wanted) ?? 2; taken.has(unique); copy++) {
+      unique = `${wanted}#${copy}`
+      copies.set(wanted, copy + 1)
+    }
     taken.add(unique)
     return { id: unique, arrivalMs: toMicros(timeMs - startMs), ...request }
   })
