@@ -40,8 +40,10 @@ function createReader(): Reader {
       const found = spans.filter(isCall)
       found.forEach((span) => toRequest(span)) // throws before anything is kept
       for (const span of spans) parents.set(nameOf(span.traceId, span.spanId), span.parentSpanId)
-      for (const span of found) callIds.add(nameOf(span.traceId, span.spanId))
-      calls.push(...found)
+      for (const span of found) {
+        callIds.add(nameOf(span.traceId, span.spanId))
+        calls.push(span)
+      }
       return []
     },
     finish: () => {

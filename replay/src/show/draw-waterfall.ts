@@ -1,6 +1,7 @@
 // A waterfall as lines for a terminal of some width: names, bars on one axis of time, durations, processes.
 
 import { duration, sparkline } from '../analyze/words.js'
+import { greatest } from '../statistics.js'
 import type { Waterfall, WaterfallRow } from './waterfall.js'
 
 export type PieceStyle = 'plain' | 'dim' | 'bold' | 'bar' | 'alarm'
@@ -33,9 +34,9 @@ export function drawWaterfall({ durationMs, rows }: Waterfall, width: number): D
 }
 
 function columnsFor(rows: readonly WaterfallRow[], width: number): Columns {
-  const longest = Math.max(...rows.map((row) => labelOf(row).length), 8)
-  const name = Math.min(longest, MAX_NAME, Math.max(8, Math.floor(width * 0.4)))
-  const notes = Math.max(0, ...rows.map((row) => noteOf(row).length))
+  const longest = greatest(rows.map((row) => labelOf(row).length))
+  const name = Math.min(Math.max(8, longest), MAX_NAME, Math.max(8, Math.floor(width * 0.4)))
+  const notes = Math.max(0, greatest(rows.map((row) => noteOf(row).length)))
   const rest = width < NARROW ? 0 : Math.min(notes, Math.floor(width * 0.3))
   const bar = Math.max(MIN_BAR, width - name - TIME - (rest > 0 ? rest + 1 : 0) - 2)
   return { name, bar, rest }

@@ -7,6 +7,7 @@
 
 import type { RequestRecord } from '../../../lib/traffic/request-record.js'
 import type { Span, SpanEvent } from '../spans/span.js'
+import { greatest } from '../statistics.js'
 import { keyOf, type FoundRequest } from './find-request.js'
 
 export interface WaterfallRow {
@@ -37,7 +38,7 @@ export function waterfallOf({ record, root, spans }: FoundRequest, options: Wate
   const beginMs = root?.startMs ?? record?.arrivalUnixMs ?? spans[0]?.startMs ?? 0
   const rows = root === undefined ? [] : spanRows(spans, root, beginMs, options)
   const all = [...(rows.length > 0 ? rows : recordRows(record)), ...tokenRows(record, beginMs)]
-  return { durationMs: Math.max(0, ...all.map(({ endMs }) => endMs)), rows: all }
+  return { durationMs: Math.max(0, greatest(all.map(({ endMs }) => endMs))), rows: all }
 }
 
 function spanRows(spans: readonly Span[], root: Span, beginMs: number, options: WaterfallOptions): WaterfallRow[] {
@@ -57,7 +58,8 @@ function spanRows(spans: readonly Span[], root: Span, beginMs: number, options: 
   const unfolded = new Set(isFolding ? [steps[0], slowest(steps)] : steps)
   const rows: WaterfallRow[] = []
   const visit = (span: Span, depth: number): void => {
-    rows.push(rowOf(span, depth, beginMs), ...span.events.map((event) => eventRow(event, span, depth + 1, beginMs)))
+    rows.push(rowOf(span, depth, beginMs))
+    for (const event of span.events) rows.push(eventRow(event, span, depth + 1, beginMs))
     const below = children.get(keyOf(span)) ?? []
     if (span.name === STEP && !unfolded.has(span) && below.length > 0) {
       rows.push(folded(span, countBelow(span, children), depth + 1, beginMs))

@@ -25,11 +25,11 @@ export async function* scanFiles(path: string): AsyncGenerator<Scanned> {
         const found = readItem(item, isOurs, file)
         isOurs ||= found !== undefined
         if (found === undefined) break
-        batch.spans.push(...found.spans)
-        batch.records.push(...found.records)
+        for (const span of found.spans) batch.spans.push(span)
+        for (const record of found.records) batch.records.push(record)
       }
-      if (!isOurs) break
-      yield batch
+      if (isOurs) yield batch
+      else if (items.length > 0) break // of none is a batch within a long item
     }
   }
 }
