@@ -21,10 +21,14 @@ export interface ServerFigures {
   readonly samples: readonly Sample[] // all that grew
 }
 
-/** A process that was not there before began at 0. */
+/** Of what told its counts before and after: of a second scrape alone nobody knows what the run added. */
 export function serverFigures(before: Scrapes, after: Scrapes): ServerFigures | undefined {
-  if (after.size === 0) return undefined
-  const samples = [...after].flatMap(([url, text]) => growth(parseMetrics(before.get(url) ?? ''), parseMetrics(text)))
+  const both = [...after].flatMap(([url, text]) => {
+    const first = before.get(url)
+    return first === undefined ? [] : [{ first, text }]
+  })
+  if (both.length === 0) return undefined
+  const samples = both.flatMap(({ first, text }) => growth(parseMetrics(first), parseMetrics(text)))
   return { acceptance: acceptanceOf(samples), expertRows: expertRowsOf(samples), samples }
 }
 

@@ -8,7 +8,7 @@ import type { Answer } from './measure.js'
 import { meets, type Goals } from './goodput.js'
 import { forcedTokens, type ReplayOptions, type ReplayRun } from './replay.js'
 import { measureAnswer, type RequestMetrics } from './request-metrics.js'
-import { distribution, percentile, ascending, type Distribution } from './statistics.js'
+import { ascending, distribution, greatest, percentile, smallest, type Distribution } from './statistics.js'
 
 /** One metric: of many observations a distribution, of one figure only `avg`. */
 export interface Figure extends Partial<Omit<Distribution, 'avg'>> {
@@ -69,7 +69,7 @@ export function summarise(run: ReplayRun, options: SummaryOptions = {}): Summary
   for (const [tag, figure] of countFigures(run, good)) put(tag, figure)
   for (const [tag, figure] of rateFigures(run, good, sent)) put(tag, figure)
   if (options.goals !== undefined)
-    for (const [tag, figure] of goodputFigures(good, options.goals, sent)) put(tag, figure)
+    for (const [tag, figure] of goodputFigures(run, good, sent, options.goals)) put(tag, figure)
   const numShort = good.filter((one) => isShort(one, options)).length
   put('osl_mismatch_count', one('requests', numShort))
   if (lateness !== undefined) {
@@ -191,14 +191,21 @@ function rateFigures({ plan }: ReplayRun, good: readonly MeasuredAnswer[], sent:
   ]
 }
 
-function goodputFigures(good: readonly MeasuredAnswer[], goals: Goals, sent: readonly Answer[]): Figures {
+/** The share is of all that were due, given up ones too; not of those that an interruption cancelled. */
+function goodputFigures(
+  { answers }: ReplayRun,
+  good: readonly MeasuredAnswer[],
+  sent: readonly Answer[],
+  goals: Goals,
+): Figures {
   const seconds = durationOf(sent) / 1000
+  const numDue = answers.filter(({ failure }) => failure?.kind !== 'cancelled').length
   const met = good.filter(({ metrics }) => meets(goals, metrics))
   const tokens = total(met.map(({ metrics }) => metrics.outputTokens))
   return [
     ['goodput', one('requests/sec', met.length / seconds)],
     ['good_request_count', one('requests', met.length)],
-    ['good_request_fraction', one('ratio', met.length / sent.length)],
+    ['good_request_fraction', one('ratio', met.length / numDue)],
     ['good_output_token_throughput', one('tokens/sec', tokens / seconds)],
   ]
 }
@@ -207,10 +214,6 @@ function goodputFigures(good: readonly MeasuredAnswer[], goals: Goals, sent: rea
 const durationOf = (sent: readonly Answer[]): number =>
   greatest(sent.map(({ endMs }) => endMs)) - smallest(sent.map(({ dispatch }) => dispatch.sentMs))
 
-// A spread of many thousand values would not fit on the stack.
-const greatest = (values: readonly number[]): number => values.reduce((most, value) => Math.max(most, value), -Infinity)
-const smallest = (values: readonly number[]): number =>
-  values.reduce((least, value) => Math.min(least, value), Infinity)
 const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0)
 
 const lags = (sent: readonly Answer[]): number[] => sent.map(({ dispatch }) => dispatch.sentMs - dispatch.scheduledMs)

@@ -1,13 +1,11 @@
-// The figures of a report against values computed by hand, AIPerf's names and forms, goodput, and two runs compared.
+// The figures of a report against values computed by hand, AIPerf's names and forms, goodput.
 
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
-  compareRuns,
   distribution,
-  openReportFolder,
   parseGoals,
   parseMetrics,
   percentile,
@@ -19,10 +17,10 @@ import {
   summarise,
   summaryCsv,
   summaryJson,
+  writeReport,
   type Answer,
   type ReplayRun,
 } from '../../../replay/src/index.js'
-import { createRandom } from '../../helpers/random.js'
 
 /** Chunks at these times with so many tokens each, due at 100 ms and sent 2 ms late. */
 function answerOf(index: number, chunks: readonly (readonly [number, number])[], failure?: RequestFailure): Answer {
@@ -144,7 +142,7 @@ describe('the figures of a replay', () => {
 
   it('writes AIPerf’s files: a line per request, the summary as JSON and CSV', () => {
     const run = runOf([speculated, plain, refused])
-    const lines = profileLines(run).map((line) => JSON.parse(line) as Record<string, never>)
+    const lines = [...profileLines(run)].map((line) => JSON.parse(line) as Record<string, never>)
     assert.equal(lines.length, 3)
     assert.deepEqual(Object.keys(lines[0] ?? {}), ['metadata', 'metrics', 'error'])
     const [first, , third] = lines
@@ -245,56 +243,43 @@ vllm:spec_decode_num_accepted_tokens_total 20`
     const found = serverFigures(scrape(before), scrape(after))?.acceptance
     assert.deepEqual([found?.drafts, found?.rate, found?.length], [10, 0.5, 3])
   })
-})
 
-describe('two replays compared', () => {
-  const root = mkdtempSync(join(tmpdir(), 'banyan-compare-'))
-  after(() => rmSync(root, { recursive: true, force: true }))
-
-  /** A report's lines with latencies around a mean. */
-  function reportWith(name: string, meanMs: number, { numFailed = 0, seed = 1 } = {}): string {
-    const random = createRandom(seed)
-    const folder = join(root, name)
-    const lines = Array.from({ length: 200 }, (_, i) => {
-      const value = meanMs * (0.8 + 0.4 * random())
-      return JSON.stringify({
-        metadata: {},
-        metrics: i < numFailed ? {} : { request_latency: { value, unit: 'ms' } },
-        error: i < numFailed ? { code: 503, type: 'http_503', message: 'busy' } : null,
-      })
-    })
-    mkdirSync(folder)
-    writeFileSync(join(folder, 'profile_export.jsonl'), `${lines.join('\n')}\n`)
-    return folder
-  }
-
-  it('calls a regression only where the whole interval is beyond the bound', async () => {
-    const base = reportWith('base', 100)
-    const again = reportWith('again', 101, { seed: 2 })
-    const slower = reportWith('slower', 120, { seed: 3 })
-    const failing = reportWith('failing', 100, { numFailed: 40, seed: 4 })
-    assert.equal((await compareRuns(base, again, { bound: 0.05 })).hasRegression, false)
-    const worse = await compareRuns(base, slower, { bound: 0.05 })
-    assert.equal(worse.hasRegression, true)
-    assert.deepEqual(worse, await compareRuns(base, slower, { bound: 0.05 }))
-    const figure = worse.figures.find(({ metric, statistic }) => metric === 'request_latency' && statistic === 'mean')
-    assert.ok(
-      figure && figure.low < 1.2 && figure.high > 1.2 && figure.high - figure.low < 0.08,
-      JSON.stringify(figure),
+  it('of a server’s counts since its start says nothing where it did not tell them before', () => {
+    const told = '# HELP\nvllm:spec_decode_num_draft_tokens_total 40\n'
+    assert.equal(serverFigures(new Map(), scrape(told)), undefined)
+    const worker = new Map([...scrape(told), ['http://worker/metrics', told]])
+    assert.deepEqual(
+      serverFigures(scrape(told), worker)?.samples.map(({ value }) => value),
+      [0],
     )
-    assert.equal((await compareRuns(base, slower, { bound: 0.3 })).hasRegression, false)
-    assert.equal((await compareRuns(slower, base, { bound: 0.05 })).hasRegression, false)
-    const failed = (await compareRuns(base, failing, { bound: 0.05 })).figures.at(-1)
-    assert.deepEqual([failed?.metric, failed?.change, failed?.verdict], ['failed_requests', 0.2, 'regression'])
   })
 
-  it('refuses folders that are no reports, and names the line', async () => {
-    const base = reportWith('base-2', 100)
-    await assert.rejects(compareRuns(base, join(root, 'nothing'), { bound: 0.05 }), /want the folder of a report/)
-    const broken = join(root, 'broken')
-    mkdirSync(broken)
-    writeFileSync(join(broken, 'profile_export.jsonl'), '{"metadata": {}, "metrics": {}, "error": null}\n{"metri')
-    await assert.rejects(compareRuns(base, broken, { bound: 0.05 }), /profile_export\.jsonl:2: want a request/)
-    await assert.rejects(openReportFolder(root.replace(/$/, '/broken/profile_export.jsonl')), /want a folder/)
+  it('what was given up counts against the good share, what was interrupted does not, nor is no output good', () => {
+    const givenUp = answerOf(1, [], new RequestFailure('in_flight_limit', 'too many'))
+    const interrupted = answerOf(2, [], new RequestFailure('cancelled', 'interrupted'))
+    const mute = answerOf(3, [])
+    const shareOf = (goals: string) =>
+      summarise(runOf([speculated, givenUp, interrupted, mute]), { goals: parseGoals(goals) }).figures
+        .good_request_fraction?.avg
+    assert.equal(shareOf('ttft:1000'), 1 / 3)
+    assert.equal(shareOf('tpot:1000'), 2 / 3)
+  })
+
+  it('writes what was measured even where the page cannot be drawn', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'banyan-report-'))
+    const run = runOf([speculated, plain])
+    const files = { lines: profileLines(run), json: { a: 1 }, csv: 'a\n' }
+    const html = (): string => {
+      throw new Error('no room')
+    }
+    await assert.rejects(writeReport(folder, { ...files, html }), /no room/)
+    assert.deepEqual(readdirSync(folder).sort(), [
+      'profile_export.jsonl',
+      'profile_export_aiperf.csv',
+      'profile_export_aiperf.json',
+    ])
+    const lines = readFileSync(join(folder, 'profile_export.jsonl'), 'utf8')
+    assert.equal(lines, [...profileLines(run)].map((line) => `${line}\n`).join(''))
+    rmSync(folder, { recursive: true })
   })
 })
