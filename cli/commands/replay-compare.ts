@@ -41,7 +41,10 @@ function describe({ bound, figures, totals, hasRegression, rounds }: RunComparis
   return [
     table([['METRIC', 'OF', 'A', 'B', 'B AGAINST A [95 %]', ''], ...rows, ...sums]),
     '',
-    `Rule: a regression is called where the whole 95 % interval (bootstrap, ${rounds} rounds) is worse than A by more than ${percent(bound, '')}; totals are shown, not judged.`,
+    `Rule: a regression is called where the whole 95 % interval (block bootstrap in order of sending, ${rounds} rounds) is worse than A by more than ${percent(bound, '')}; totals are shown, not judged.`,
+    ...(figures.some(({ verdict }) => verdict === 'undecided')
+      ? ['Undecided: where A has a 0 and B has not, no ratio tells how much worse B is.']
+      : []),
     hasRegression ? 'Regression.' : 'No regression.',
   ].join('\n')
 }
@@ -51,7 +54,8 @@ const isShare = ({ statistic }: ComparedFigure): boolean => statistic === 'share
 const number = (value: number, figure: ComparedFigure): string =>
   isShare(figure) ? `${(value * 100).toFixed(1)}%` : `${value.toFixed(2)} ${figure.unit}`
 
-const percent = (share: number, plus = '+'): string => `${share > 0 ? plus : ''}${(share * 100).toFixed(1)}%`
+const percent = (share: number, plus = '+'): string =>
+  Number.isFinite(share) ? `${share > 0 ? plus : ''}${(share * 100).toFixed(1)}%` : '?'
 
 function change(figure: ComparedFigure): string {
   const base = isShare(figure) ? 0 : 1

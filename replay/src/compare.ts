@@ -5,6 +5,7 @@
 //       not fail a gate.
 //   Z2  What failed counts: a run that answers fewer requests is worse, however fast it answers the others.
 //   Z3  Equal files and seed: equal verdict.
+//   Z4  An interval that is not of numbers gets no verdict but that.
 
 import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -26,7 +27,8 @@ export interface ComparedFigure {
   readonly change: number
   readonly low: number
   readonly high: number
-  readonly verdict: 'same' | 'better' | 'worse' | 'regression'
+  /** 'undecided': A was 0 where B was not, so that no ratio tells how much worse it is. */
+  readonly verdict: 'same' | 'better' | 'worse' | 'regression' | 'undecided'
 }
 
 export interface RunComparison {
@@ -44,6 +46,7 @@ export interface CompareOptions {
 }
 
 interface RunFigures {
+  // In the order of sending.
   readonly values: ReadonlyMap<string, readonly number[]> // per request, of those that were answered
   readonly failed: readonly number[] // per request: 1 it failed, 0 it did not
   readonly totals: ReadonlyMap<string, { readonly unit: string; readonly avg: number }>
@@ -75,9 +78,9 @@ export async function compareRuns(folderA: string, folderB: string, options: Com
       ...(Math.min(before.length, after.length) >= MIN_FOR_P99 ? ['p99' as const] : []),
     ] as const
     return statistics.map((statistic): ComparedFigure => {
-      const ratios = drawn.a.map((centre, i) => (drawn.b[i]?.[statistic] ?? NaN) / centre[statistic])
+      const ratios = drawn.a.map((centre, i) => ratio(drawn.b[i]?.[statistic] ?? NaN, centre[statistic]))
       const own = { a: valueOf(before, statistic), b: valueOf(after, statistic) }
-      const found = { metric: tag, statistic, unit, ...own, change: own.b / own.a, ...middle(ratios) }
+      const found = { metric: tag, statistic, unit, ...own, change: ratio(own.b, own.a), ...middle(ratios) }
       return { ...found, verdict: verdictOf(found, bound, isHigherBetter) }
     })
   })
@@ -92,6 +95,9 @@ export async function compareRuns(folderA: string, folderB: string, options: Com
   }
 }
 
+/** Nothing against nothing is as much. */
+const ratio = (b: number, a: number): number => (a === 0 && b === 0 ? 1 : b / a)
+
 function valueOf(values: readonly number[], statistic: keyof Centre): number {
   if (statistic === 'mean') return mean(values)
   return percentile(ascending(values), statistic === 'p50' ? 50 : 99)
@@ -101,7 +107,8 @@ function verdictOf(
   { low, high }: { readonly low: number; readonly high: number },
   bound: number,
   isHigherBetter: boolean,
-) {
+): ComparedFigure['verdict'] {
+  if (!Number.isFinite(low) || !Number.isFinite(high)) return 'undecided'
   if (isHigherBetter) {
     if (high < 1 - bound) return 'regression'
     return high < 1 ? 'worse' : low > 1 ? 'better' : 'same'
@@ -116,9 +123,12 @@ interface Drawing {
   readonly random: () => number
 }
 
-/** Shares of failed requests differ by points, not by a factor: none of them may be 0. */
+/**
+ * Shares of failed requests differ by points, not by a factor: none of them may be 0. Drawn one by one: an outage counts
+ * by what it failed, though it came in one piece.
+ */
 function failureFigure(a: RunFigures, b: RunFigures, { bound, rounds, random }: Drawing): ComparedFigure {
-  const [before, after] = [resample(a.failed, rounds, random), resample(b.failed, rounds, random)]
+  const [before, after] = [resample(a.failed, rounds, random, 1), resample(b.failed, rounds, random, 1)]
   const { low, high } = middle(before.map((centre, i) => (after[i]?.mean ?? NaN) - centre.mean))
   const own = { a: mean(a.failed), b: mean(b.failed) }
   const verdict = low > bound ? 'regression' : low > 0 ? 'worse' : high < 0 ? 'better' : 'same'
@@ -143,15 +153,14 @@ const totalsOf = (a: RunFigures, b: RunFigures): RunComparison['totals'] =>
   })
 
 const lineSchema = z.object({
-  metadata: z.object({ was_cancelled: z.boolean().optional() }).optional(),
+  metadata: z.object({ was_cancelled: z.boolean().optional(), request_start_ns: z.number().optional() }).optional(),
   metrics: z.record(z.string(), z.object({ value: z.union([z.number(), z.array(z.number())]) })).nullish(),
   error: z.unknown(),
 })
 
 async function readRun(folder: string): Promise<RunFigures> {
   const path = join(folder, PROFILE_LINES)
-  const values = new Map<string, number[]>(METRICS.map(({ tag }) => [tag, []]))
-  const failed: number[] = []
+  const sent: { readonly startNs: number; readonly isFailed: boolean; readonly values: readonly unknown[] }[] = []
   let numLines = 0
   try {
     for await (const text of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
@@ -159,13 +168,11 @@ async function readRun(folder: string): Promise<RunFigures> {
       if (text.trim() === '') continue
       const line = parseLine(text, `${path}:${numLines}`)
       if (line.metadata?.was_cancelled === true) continue // nobody's fault
-      const isFailed = line.error !== null && line.error !== undefined
-      failed.push(isFailed ? 1 : 0)
-      if (isFailed) continue
-      for (const { tag } of METRICS) {
-        const value = line.metrics?.[tag]?.value
-        if (typeof value === 'number') values.get(tag)?.push(value)
-      }
+      sent.push({
+        startNs: line.metadata?.request_start_ns ?? 0,
+        isFailed: line.error !== null && line.error !== undefined,
+        values: METRICS.map(({ tag }) => line.metrics?.[tag]?.value),
+      })
     }
   } catch (error) {
     if (error instanceof TraceError) throw error
@@ -177,8 +184,19 @@ async function readRun(folder: string): Promise<RunFigures> {
       },
     )
   }
-  if (failed.length === 0) throw new TraceError('invalid_argument', `${path}: want at least one request, found none`)
-  return { values, failed, totals: await readTotals(folder) }
+  if (sent.length === 0) throw new TraceError('invalid_argument', `${path}: want at least one request, found none`)
+  sent.sort((a, b) => a.startNs - b.startNs)
+  const answered = sent.filter(({ isFailed }) => !isFailed)
+  return {
+    values: new Map(
+      METRICS.map(({ tag }, i) => [
+        tag,
+        answered.map(({ values }) => values[i]).filter((value) => typeof value === 'number'),
+      ]),
+    ),
+    failed: sent.map(({ isFailed }) => (isFailed ? 1 : 0)),
+    totals: await readTotals(folder),
+  }
 }
 
 function parseLine(text: string, where: string): z.infer<typeof lineSchema> {
