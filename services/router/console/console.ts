@@ -1,7 +1,7 @@
 // The console's side of a router: what open consoles are told, and that nothing is gathered while none is. Read-only.
 //
 // Invariants
-//   C3  Whatever consoles do, no token and no step waits for them; at most MAX_VIEWS are open at once.
+//   C3  Whatever consoles do, no token and no step waits for them; at most MAX_VIEWS are open at once, and of one key MAX_VIEWS_OF_KEY.
 //   C4  A caller sees texts and ids of his own key's requests only; of others he sees how many there are.
 
 import type { Clock } from '../../../lib/actor/actor.js'
@@ -14,6 +14,7 @@ import type { Gathering } from './gathering.js'
 import { createWatched, type Watched } from './watched-request.js'
 
 export const MAX_VIEWS = 8
+export const MAX_VIEWS_OF_KEY = 4 // where there are keys: one must not keep all others out
 const LINGER_MS = 5_000 // what was gathered is kept for a console that opens anew
 
 export interface Viewer {
@@ -69,8 +70,11 @@ export function createConsole(options: ConsoleOptions): Console {
     for (const view of views) {
       if (view.viewer.console === console && view.viewer.tenant === tenant) views.delete(view)
     }
-    if (views.size < MAX_VIEWS) return
-    throw new ClusterError('resource_exhausted', `console: want at most ${MAX_VIEWS} open at once; close one`, {
+    const numOwn = [...views].filter(({ viewer }) => viewer.tenant === tenant).length
+    const isOver = tenant !== '' && numOwn >= MAX_VIEWS_OF_KEY
+    if (!isOver && views.size < MAX_VIEWS) return
+    const most = isOver ? `${MAX_VIEWS_OF_KEY} of a key` : `${MAX_VIEWS}`
+    throw new ClusterError('resource_exhausted', `console: want at most ${most} open at once; close one`, {
       details: { reason: 'CONSOLE_BUSY' },
     })
   }

@@ -2,7 +2,6 @@
 
 import type { ConsoleTree, WatchedRequest } from '../../../lib/console/frame.js'
 import type { GenerateEvent } from '../engine.js'
-import { beyond } from '../request-log.js'
 import type { RequestRecord } from '../requests.js'
 import type { Sequence } from '../sequence.js'
 import type { KeptTree, TokenOrigins } from './token-origins.js'
@@ -26,15 +25,15 @@ export interface Watched {
 
 export function createWatched({ id, find, originsOf, tokenText }: WatchedOptions): Watched {
   let record: RequestRecord | undefined
-  let told: number[] = [] // tokens of each choice
+  let cursors: Cursor[] = [] // of each choice
   let toldTrees = new WeakMap<Sequence, number>()
 
   /** A choice's next tokens. */
   const tokensOf = ({ log, sequences }: RequestRecord, choice: number): WatchedRequest['choices'][number] => {
-    const offset = told[choice] ?? 0
-    const texts = textsBeyond(log.events, choice, offset).slice(0, MAX_TOKENS)
+    const cursor = (cursors[choice] ??= { events: [], numRead: 0, offset: 0 })
+    const { offset } = cursor
+    const texts = nextTexts(log.events, choice, cursor)
     const known = origins(sequences[choice])
-    told[choice] = offset + texts.length
     return {
       choice,
       offset,
@@ -59,10 +58,10 @@ export function createWatched({ id, find, originsOf, tokenText }: WatchedOptions
     },
     next: () => {
       const found = find()
-      const isFresh = found !== record || told.length === 0
+      const isFresh = found !== record || cursors.length === 0
       if (found !== record) {
         record = found
-        told = []
+        cursors = []
         toldTrees = new WeakMap()
       }
       if (record === undefined) return { id, isKnown: false, isFresh, choices: [], trees: [] }
@@ -81,15 +80,30 @@ export function createWatched({ id, find, originsOf, tokenText }: WatchedOptions
   }
 }
 
-/** The texts that a choice's tokens from `offset` on complete. */
-function textsBeyond(events: readonly GenerateEvent[], choice: number, offset: number): string[] {
-  const held = Array.from({ length: choice + 1 }, () => offset)
-  return events.flatMap((event) => {
-    if (event.kind !== 'chunk' || event.choice !== choice) return []
-    const news = beyond(event, held)
-    if (news?.kind !== 'chunk') return []
-    return news.textEnds.map((end, i) => news.text.slice(news.textEnds[i - 1] ?? 0, end))
-  })
+/** How far a choice has been told. */
+interface Cursor {
+  events: readonly GenerateEvent[] // of a log, which puts others in their place when it ends
+  numRead: number // of these
+  offset: number // tokens
+}
+
+/** The texts that a choice's next tokens complete; moves the cursor behind them. */
+function nextTexts(events: readonly GenerateEvent[], choice: number, cursor: Cursor): string[] {
+  if (cursor.events !== events) {
+    cursor.events = events
+    cursor.numRead = 0
+  }
+  const texts: string[] = []
+  for (; cursor.numRead < events.length; cursor.numRead++) {
+    const event = events[cursor.numRead]
+    if (event?.kind !== 'chunk' || event.choice !== choice) continue
+    const from = Math.max(0, cursor.offset - event.offset)
+    const ends = event.textEnds.slice(from, from + MAX_TOKENS - texts.length)
+    for (const [i, end] of ends.entries()) texts.push(event.text.slice(event.textEnds[from + i - 1] ?? 0, end))
+    cursor.offset += ends.length
+    if (from + ends.length < event.textEnds.length) break // the rest goes with the next frame
+  }
+  return texts
 }
 
 function withTexts({ serial: _, nodes, bonus, ...rest }: KeptTree, tokenText: (token: number) => string): ConsoleTree {

@@ -40,7 +40,12 @@ function sendFrames(view: ConsoleView, { response, signal }: Pick<Exchange, 'res
     }
     const send = (): void => {
       const nowMs = performance.now()
-      if (signal.aborted || view.isClosed || nowMs - roomMs > STUCK_MS) {
+      if (nowMs - roomMs > STUCK_MS) {
+        response.destroy() // its end would wait for what is not read
+        end()
+        return
+      }
+      if (signal.aborted || view.isClosed) {
         end()
         return
       }

@@ -3,7 +3,12 @@
 import assert from 'node:assert/strict'
 import { createManualClock, type ManualClock } from '../../../../lib/actor/clock.js'
 import type { ConsoleFrame } from '../../../../lib/console/frame.js'
-import { createConsole, MAX_VIEWS, type Console } from '../../../../services/router/console/console.js'
+import {
+  createConsole,
+  MAX_VIEWS,
+  MAX_VIEWS_OF_KEY,
+  type Console,
+} from '../../../../services/router/console/console.js'
 import { createGathering, type Gathering } from '../../../../services/router/console/gathering.js'
 import type { BareStepTree } from '../../../../services/router/sequence.js'
 import { createRequests, type RequestRecord, type Requests } from '../../../../services/router/requests.js'
@@ -150,6 +155,22 @@ describe('a console', () => {
     ])
   })
 
+  it('a long request comes in frames of a bounded size, also when its log is joined meanwhile', () => {
+    const bench = createBench()
+    const request = begin(bench, 'a')
+    const view = bench.console.open(viewer('a'))
+    const tokens = Array.from({ length: 3_000 }, (_, i) => 10 + (i % 90))
+    for (let i = 0; i < tokens.length; i += 7) emit(bench, request, i, tokens.slice(i, i + 7))
+    const first = view.next().watched?.choices[0]?.texts ?? []
+    assert.equal(first.length, 1_024)
+    request.record.log.close()
+    const rest = [view.next(), view.next(), view.next()].flatMap(({ watched }) => watched?.choices[0]?.texts ?? [])
+    assert.deepEqual(
+      [...first, ...rest],
+      tokens.map((token) => `t${token}`),
+    )
+  })
+
   it('shows the watched request’s trees with texts and what came true, and nobody else’s', () => {
     const bench = createBench()
     const [request, other] = [begin(bench, 'a'), begin(bench, 'b')]
@@ -238,6 +259,14 @@ describe('a console', () => {
     assert.equal(views[0]?.isClosed, true)
     views[1]?.close()
     console.open(viewer(undefined, '', 'more'))
+  })
+
+  it('one key cannot keep the others out', () => {
+    const { console } = createBench()
+    for (let i = 0; i < MAX_VIEWS_OF_KEY; i++) console.open(viewer(undefined, 'mine', `c${i}`))
+    assert.throws(() => console.open(viewer(undefined, 'mine', 'more')), { code: 'resource_exhausted' })
+    console.open(viewer(undefined, 'mine', 'c0'))
+    console.open(viewer(undefined, 'yours', 'c0'))
   })
 
   it('asks each worker for details about once a second', () => {
