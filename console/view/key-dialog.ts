@@ -1,5 +1,6 @@
 // Asks for the API key where the router wants one. It is kept for this tab only, and goes nowhere but to the router.
 
+import { keyProblem } from '../state/key.js'
 import { find } from './dom.js'
 
 const STORED = 'banyan-api-key'
@@ -21,12 +22,14 @@ export function createKeyDialog(onKey: (key: string) => void): KeyDialog {
   find('key-form', HTMLFormElement).addEventListener('submit', (event) => {
     event.preventDefault()
     const key = input.value.trim()
-    if (key === '') return
+    input.setCustomValidity(keyProblem(key))
+    if (!input.reportValidity()) return
     sessionStorage.setItem(STORED, key)
     input.value = ''
     dialog.close()
     onKey(key)
   })
+  input.addEventListener('input', () => input.setCustomValidity('')) // else the form is never submitted again
   find('key-button', HTMLButtonElement).addEventListener('click', open)
   return {
     stored,

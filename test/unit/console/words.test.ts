@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { heatColour, originClass, originWords } from '../../../console/state/colours.js'
 import { formatCount, formatMs, formatRanges, visibleToken } from '../../../console/state/format.js'
+import { keyProblem } from '../../../console/state/key.js'
 import { backOffMs, createLineSplitter } from '../../../console/state/lines.js'
 
 /** Relative luminance, as WCAG has it. */
@@ -86,5 +87,15 @@ describe('the console’s lines', () => {
     assert.equal(backOffMs(1, 0.5), 500)
     assert.equal(backOffMs(1_000, 0.5), 5_000)
     assert.ok(backOffMs(1_000, 1) <= 6_250)
+  })
+})
+
+describe('an API key', () => {
+  it('is what a header can hold, or it is said why not', () => {
+    for (const key of ['sk-1_.~', 'schlüssel']) {
+      assert.equal(keyProblem(key), '')
+      assert.ok(new Headers({ authorization: `Bearer ${key}` }))
+    }
+    for (const key of ['', 'a b', 'ключ', '“sk”', 'a\n']) assert.match(keyProblem(key), /Latin-1/, key)
   })
 })
