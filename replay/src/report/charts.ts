@@ -27,17 +27,34 @@ const LEFT = 58
 const RIGHT = 14
 const TOP = 12
 const BOTTOM = 40
-const MAX_POINTS = 3000 // of a series: more cannot be told apart, and make the file heavy
+const MAX_COLUMNS = 1500 // of a series' points: more cannot be told apart, and make the file heavy
 
 export const escapeHtml = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
 
 /** Evenly taken, first and last among them. */
-export function thin<T>(items: readonly T[], most = MAX_POINTS): readonly T[] {
+function thin<T>(items: readonly T[], most: number): readonly T[] {
   if (items.length <= most) return items
   return Array.from({ length: most }, (_, i) => items[Math.round((i * (items.length - 1)) / (most - 1))]).filter(
     (item): item is T => item !== undefined,
   )
+}
+
+/** Of many points the lowest and the highest of each column, in their order: what stands out stays. */
+export function extremes(points: readonly Point[], numColumns = MAX_COLUMNS): readonly Point[] {
+  if (points.length <= 2 * numColumns) return points
+  const width = (most(points.map(({ x }) => x)) || 1) / numColumns
+  const columns = new Map<number, { low: number; high: number }>() // indices of points
+  for (const [i, { x, y }] of points.entries()) {
+    const column = Math.floor(x / width)
+    const { low, high } = columns.get(column) ?? { low: i, high: i }
+    columns.set(column, {
+      low: y < (points[low]?.y ?? Infinity) ? i : low,
+      high: y >= (points[high]?.y ?? -Infinity) ? i : high,
+    })
+  }
+  const kept = new Set([...columns.values()].flatMap(({ low, high }) => [low, high]))
+  return points.filter((_, i) => kept.has(i) || i === 0 || i === points.length - 1)
 }
 
 const most = (values: readonly number[]): number => values.reduce((high, value) => Math.max(high, value), 0)
@@ -123,7 +140,7 @@ export function scatter(series: readonly Series[], options: ChartOptions): strin
   const { x, y, axes } = scaleOf(options, ...boundsOf(series, options))
   const dots = series.map(
     ({ color, points }) =>
-      `<g class="dots ${color}">${thin(points)
+      `<g class="dots ${color}">${extremes(points)
         .map((point) => `<circle cx="${round(x(point.x))}" cy="${round(y(point.y))}" r="2.4"/>`)
         .join('')}</g>`,
   )
@@ -133,7 +150,7 @@ export function scatter(series: readonly Series[], options: ChartOptions): strin
 export function lines(series: readonly Series[], options: ChartOptions & { readonly isStepped?: boolean }): string {
   const { x, y, axes } = scaleOf(options, ...boundsOf(series, options))
   const paths = series.map(({ color, points }) => {
-    const path = thin(points).map((point, i) => {
+    const path = extremes(points).map((point, i) => {
       const [px, py] = [round(x(point.x)), round(y(point.y))]
       if (i === 0) return `M${px} ${py}`
       return options.isStepped === true ? `H${px}V${py}` : `L${px} ${py}`

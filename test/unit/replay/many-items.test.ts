@@ -1,0 +1,82 @@
+// What must neither overflow the stack, nor take ages, nor hide what stands out, where there is very much of it.
+
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { otlp } from '../../../replay/src/formats/otlp.js'
+import { readTrace } from '../../../replay/src/read-trace.js'
+import { extremes } from '../../../replay/src/report/charts.js'
+import { drawWaterfall } from '../../../replay/src/show/draw-waterfall.js'
+import { waterfallOf } from '../../../replay/src/show/waterfall.js'
+import { scanFiles } from '../../../replay/src/spans/scan.js'
+
+const MANY = 200_000
+
+describe('very much of something', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'banyan-many-'))
+  after(() => rmSync(folder, { recursive: true, force: true }))
+
+  const spansIn = (count: number): string => {
+    const span = {
+      traceId: 'a',
+      spanId: 'b',
+      name: '',
+      startTimeUnixNano: '1',
+      endTimeUnixNano: '2',
+      attributes: [{ key: 'gen_ai.usage.input_tokens', value: { intValue: '5' } }],
+    }
+    const spans = new Array<unknown>(count).fill(span)
+    return JSON.stringify({ resourceSpans: [{ resource: {}, scopeSpans: [{ scope: {}, spans }] }] })
+  }
+
+  it('equal ids are told apart in linear time', async () => {
+    const row = JSON.stringify({ timestamp: 0, input_length: 1, output_length: 1, request_id: 'r' })
+    const path = join(folder, 'equal.jsonl')
+    writeFileSync(path, `${row}\n`.repeat(30_000))
+    const ids = (await readTrace(path)).requests.map(({ id }) => id)
+    assert.equal(new Set(ids).size, 30_000)
+  })
+
+  it('spans of one line', async function () {
+    this.timeout(20_000)
+    const text = spansIn(MANY)
+    const reader = otlp.createReader({})
+    assert.deepEqual(reader.read({ text, line: 1, isTorn: false }), [])
+    assert.equal([...(reader.finish?.().requests ?? [])].length, MANY)
+    const path = join(folder, 'spans.jsonl')
+    writeFileSync(path, `${text}\n`)
+    let numSpans = 0
+    for await (const { spans } of scanFiles(path)) numSpans += spans.length
+    assert.equal(numSpans, MANY)
+  })
+
+  it('events of a request', function () {
+    this.timeout(20_000)
+    const event = { name: 'emitted', timeMs: 5, attributes: {} }
+    const root = {
+      traceId: 'a',
+      spanId: 'b',
+      name: 'generate',
+      process: 'router',
+      startMs: 0,
+      endMs: 10,
+      attributes: {},
+      events: new Array<typeof event>(MANY).fill(event),
+      links: [],
+      isError: false,
+    }
+    const waterfall = waterfallOf({ id: 'a', root, spans: [root] }, { maxRows: 10, isWhole: true })
+    assert.equal(waterfall.durationMs, 10)
+    assert.equal(drawWaterfall(waterfall, 100).length, MANY + 2)
+  })
+
+  it('points of a chart: few are drawn, the one that stands out among them', () => {
+    const points = Array.from({ length: 100_001 }, (_, x) => ({ x, y: x === 54_321 ? 1_000 : 1 + (x % 7) }))
+    const drawn = extremes(points, 500)
+    assert.ok(drawn.length <= 1_004, String(drawn.length))
+    assert.deepEqual([drawn[0], drawn.at(-1)], [points[0], points.at(-1)])
+    assert.ok(drawn.includes(points[54_321] ?? { x: 0, y: 0 }))
+    assert.ok(drawn.every(({ x }, i) => x > (drawn[i - 1]?.x ?? -1)))
+  })
+})
