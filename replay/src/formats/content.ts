@@ -15,24 +15,24 @@ import {
 } from './fields.js'
 import { BadItem, type RawRequest, type TraceFormat } from './format.js'
 
-const ROLES: Readonly<Record<string, string>> = {
-  human: 'user',
-  user: 'user',
-  gpt: 'assistant',
-  chatgpt: 'assistant',
-  bing: 'assistant',
-  bard: 'assistant',
-  assistant: 'assistant',
-  system: 'system',
-}
+const ROLES: ReadonlyMap<string, string> = new Map([
+  ['human', 'user'],
+  ['user', 'user'],
+  ['gpt', 'assistant'],
+  ['chatgpt', 'assistant'],
+  ['bing', 'assistant'],
+  ['bard', 'assistant'],
+  ['assistant', 'assistant'],
+  ['system', 'system'],
+])
 
 /** ShareGPT writes from and value, some of its copies role and content. */
 function messageOf(message: unknown, i: number): ChatMessage {
   if (!isRow(message)) throw new BadItem(`conversations[${i}]: want a message, found ${shown(message)}`)
   const from = message.from ?? message.role
-  const role = typeof from === 'string' ? ROLES[from] : undefined
+  const role = typeof from === 'string' ? ROLES.get(from) : undefined
   if (role === undefined)
-    throw new BadItem(`conversations[${i}].from: want one of ${Object.keys(ROLES).join(', ')}, found ${shown(from)}`)
+    throw new BadItem(`conversations[${i}].from: want one of ${[...ROLES.keys()].join(', ')}, found ${shown(from)}`)
   return { role, content: text(message, 'value' in message ? 'value' : 'content') }
 }
 
