@@ -4,7 +4,6 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { otlp } from '../../../replay/src/formats/otlp.js'
 import { readTrace } from '../../../replay/src/read-trace.js'
 import { extremes } from '../../../replay/src/report/charts.js'
 import { drawWaterfall } from '../../../replay/src/show/draw-waterfall.js'
@@ -38,21 +37,16 @@ describe('very much of something', () => {
     assert.equal(new Set(ids).size, 30_000)
   })
 
-  it('spans of one line', async function () {
-    this.timeout(20_000)
-    const text = spansIn(MANY)
-    const reader = otlp.createReader({})
-    assert.deepEqual(reader.read({ text, line: 1, isTorn: false }), [])
-    assert.equal([...(reader.finish?.().requests ?? [])].length, MANY)
+  it('spans of one line that is longer than what is read at once', async () => {
     const path = join(folder, 'spans.jsonl')
-    writeFileSync(path, `${text}\n`)
+    writeFileSync(path, `${spansIn(5_000)}\n`)
     let numSpans = 0
     for await (const { spans } of scanFiles(path)) numSpans += spans.length
-    assert.equal(numSpans, MANY)
+    assert.equal(numSpans, 5_000)
+    assert.equal((await readTrace(path)).requests.length, 5_000)
   })
 
-  it('events of a request', function () {
-    this.timeout(20_000)
+  it('events of a request', () => {
     const event = { name: 'emitted', timeMs: 5, attributes: {} }
     const root = {
       traceId: 'a',
