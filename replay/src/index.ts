@@ -26,7 +26,7 @@ export { createPrompts, withOutputLengths, type PromptOf, type PromptOptions, ty
 export { readTrace, type ReadOptions } from './read-trace.js'
 export { replay, DEFAULT_LIMITS, type ReplayOptions, type ReplayProgress, type ReplayRun } from './replay.js'
 export { profileLines, summaryCsv, summaryJson } from './report/aiperf.js'
-export { escapeHtml } from './report/charts.js'
+export { escapeHtml } from './page/charts.js'
 export { reportHtml, type HtmlOptions } from './report/html.js'
 export { DEFINITIONS } from './report/names.js'
 export { section, table as htmlTable } from './report/page.js'

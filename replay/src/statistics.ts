@@ -38,13 +38,15 @@ export const greatest = (values: readonly number[]): number =>
 export const smallest = (values: readonly number[]): number =>
   values.reduce((least, value) => Math.min(least, value), Infinity)
 
-export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
+export const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0)
+export const mean = (values: readonly number[]): number => total(values) / values.length
 
 /** Undefined of no values. */
 export function distribution(values: readonly number[]): Distribution | undefined {
   if (values.length === 0) return undefined
   const sorted = ascending(values)
-  const avg = mean(values)
+  const sum = total(values)
+  const avg = sum / values.length
   const squares = values.reduce((sum, value) => sum + (value - avg) ** 2, 0)
   const at = (percent: number): number => percentile(sorted, percent)
   return {
@@ -62,7 +64,7 @@ export function distribution(values: readonly number[]): Distribution | undefine
     p99: at(99),
     std: values.length < 2 ? 0 : Math.sqrt(squares / (values.length - 1)),
     count: values.length,
-    sum: avg * values.length,
+    sum,
   }
 }
 

@@ -8,7 +8,7 @@ import type { Answer } from './measure.js'
 import { meets, type Goals } from './goodput.js'
 import { forcedTokens, type ReplayOptions, type ReplayRun } from './replay.js'
 import { measureAnswer, type RequestMetrics } from './request-metrics.js'
-import { ascending, distribution, greatest, percentile, smallest, type Distribution } from './statistics.js'
+import { ascending, distribution, greatest, percentile, smallest, total, type Distribution } from './statistics.js'
 
 /** One metric: of many observations a distribution, of one figure only `avg`. */
 export interface Figure extends Partial<Omit<Distribution, 'avg'>> {
@@ -213,8 +213,6 @@ function goodputFigures(
 /** From the first send to the last end. */
 const durationOf = (sent: readonly Answer[]): number =>
   greatest(sent.map(({ endMs }) => endMs)) - smallest(sent.map(({ dispatch }) => dispatch.sentMs))
-
-const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0)
 
 const lags = (sent: readonly Answer[]): number[] => sent.map(({ dispatch }) => dispatch.sentMs - dispatch.scheduledMs)
 

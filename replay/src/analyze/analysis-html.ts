@@ -1,8 +1,9 @@
 // An analysis as one page that needs nothing else: no script, no font, no picture from elsewhere.
 
+import { bars, escapeHtml, lines, type Bar } from '../page/charts.js'
+import type { Distribution } from '../statistics.js'
 import type { Analysis } from './analyze-trace.js'
-import type { Bin, Distribution } from './statistics.js'
-import { barChart, escapeHtml, lineChart } from './svg.js'
+import type { Bin } from './bins.js'
 import { duration, percent, short } from './words.js'
 
 const STYLE = `
@@ -13,8 +14,9 @@ h1 { font-size: 1.4rem } h2 { font-size: 1.05rem; margin: 2rem 0 .4rem }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 0 2rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums } td, th { text-align: right; padding: .15rem .7rem; border-bottom: 1px solid var(--grid) }
 td:first-child, th:first-child { text-align: left } .wide { overflow-x: auto } p, th { color: var(--dim) }
+figure { margin: 2rem 0 0 } figcaption { font-size: 1.05rem; font-weight: bold }
 svg { width: 100%; height: auto } svg text { font: 11px system-ui, sans-serif; fill: var(--dim) }
-.grid { stroke: var(--grid) } .bar { fill: var(--mark) } .line { fill: none; stroke: var(--mark); stroke-width: 2 }
+.grid { stroke: var(--grid) } .bars { fill: var(--mark) } .line { fill: none; stroke: var(--mark); stroke-width: 2 }
 `
 
 const NAMES = ['avg', 'std', 'min', 'p50', 'p90', 'p95', 'p99', 'max'] as const
@@ -82,33 +84,33 @@ function distributions({ promptTokens, outputTokens, arrivals, durationsMs }: An
 }
 
 function pictures({ arrivals, promptBins, outputBins, prefixSharing }: Analysis): string {
-  const count = { show: short, label: 'requests' }
-  const bars = (title: string, bins: readonly Bin[], show: (value: number) => string): string =>
+  const histogram = (title: string, bins: readonly Bin[], show: (value: number) => string): string =>
     bins.length === 0
       ? ''
-      : figure(
-          title,
-          barChart(
-            bins.map((bin) => barOf(bin, show)),
-            { ...count, label: title },
-          ),
+      : bars(
+          bins.map((bin) => barOf(bin, show)),
+          { title, xLabel: '', yLabel: 'requests', showY: short },
         )
   const hits = prefixSharing?.hitRateOverTime.map(([x, y]) => ({ x, y })) ?? []
   return [
-    bars('Requests over time', arrivals?.overTime ?? [], duration),
-    bars('Prompt tokens', promptBins, short),
-    bars('Output tokens', outputBins, short),
-    bars('Gaps between arrivals', arrivals?.gapBins ?? [], duration),
+    histogram('Requests over time', arrivals?.overTime ?? [], duration),
+    histogram('Prompt tokens', promptBins, short),
+    histogram('Output tokens', outputBins, short),
+    histogram('Gaps between arrivals', arrivals?.gapBins ?? [], duration),
     hits.length > 1
-      ? figure('Ideal cache hit rate so far', lineChart(hits, { show: percent, label: 'hit rate' }, duration))
+      ? lines([{ label: 'hit rate', color: 'a', points: hits }], {
+          title: 'Ideal cache hit rate so far',
+          xLabel: '',
+          yLabel: 'hit rate',
+          showX: duration,
+          showY: percent,
+        })
       : '',
   ].join('')
 }
 
-const barOf = ({ from, to, count }: Bin, show: (value: number) => string): Parameters<typeof barChart>[0][number] => ({
+const barOf = ({ from, to, count }: Bin, show: (value: number) => string): Bar => ({
   label: show(from),
   title: `${show(from)} to ${show(to)}: ${count}`,
   value: count,
 })
-
-const figure = (title: string, svg: string): string => `<section><h2>${escapeHtml(title)}</h2>${svg}</section>`

@@ -1,7 +1,8 @@
 // An analysis for a terminal.
 
+import type { Distribution } from '../statistics.js'
 import type { Analysis } from './analyze-trace.js'
-import type { Bin, Distribution } from './statistics.js'
+import type { Bin } from './bins.js'
 import { duration, percent, short, sparkline } from './words.js'
 
 const LABEL = 22

@@ -1,8 +1,9 @@
 // What a trace is like, in numbers: how much, how fast, how evenly, how long, how alike.
 
+import { distribution, type Distribution } from '../statistics.js'
 import type { Trace, TraceRequest } from '../trace.js'
+import { busiest, evenBins, powerBins, type Bin } from './bins.js'
 import { prefixSharingOf, type PrefixSharing } from './prefix-sharing.js'
-import { busiest, distributionOf, evenBins, powerBins, type Bin, type Distribution } from './statistics.js'
 
 export interface Arrivals {
   readonly durationMs: number // from the first to the last
@@ -54,8 +55,8 @@ export function analyzeTrace({ format, files, requests, skipped, notices = [], i
   const prompts = requests.flatMap((request) => promptTokensOf(request) ?? [])
   const outputs = requests.flatMap(({ outputTokens }) => outputTokens ?? [])
   const arrivals = isUntimed === true ? undefined : arrivalsOf(requests, outputs)
-  const [promptTokens, outputTokens] = [distributionOf(prompts), distributionOf(outputs)]
-  const durationsMs = distributionOf(requests.flatMap(({ durationMs }) => durationMs ?? []))
+  const [promptTokens, outputTokens] = [distribution(prompts), distribution(outputs)]
+  const durationsMs = distribution(requests.flatMap(({ durationMs }) => durationMs ?? []))
   const prefixSharing = prefixSharingOf(requests)
   const sessions = sessionsOf(requests)
   return {
@@ -84,11 +85,11 @@ const promptTokensOf = ({ prompt }: TraceRequest): number | undefined =>
 function arrivalsOf(requests: readonly TraceRequest[], outputs: readonly number[]): Arrivals | undefined {
   const times = requests.map(({ arrivalMs }) => arrivalMs)
   const durationMs = times.at(-1) ?? 0
-  const gapsMs = distributionOf(times.slice(1).map((time, i) => time - (times[i] ?? 0)))
+  const gapsMs = distribution(times.slice(1).map((time, i) => time - (times[i] ?? 0)))
   if (gapsMs === undefined || durationMs === 0) return undefined
   const seconds = durationMs / MS_PER_SECOND
   const numWindows = Math.max(1, Math.round(times.length / ARRIVALS_PER_WINDOW))
-  const perWindow = distributionOf(evenBins(times, durationMs, numWindows).map(({ count }) => count))
+  const perWindow = distribution(evenBins(times, durationMs, numWindows).map(({ count }) => count))
   return {
     durationMs,
     requestsPerSecond: (times.length - 1) / seconds,
@@ -108,8 +109,8 @@ function arrivalsOf(requests: readonly TraceRequest[], outputs: readonly number[
 
 function sessionsOf(requests: readonly TraceRequest[]): Sessions | undefined {
   const turns = Object.values(countBy(requests.flatMap(({ session }) => session ?? [])))
-  const distribution = distributionOf(turns)
-  return distribution && { count: turns.length, requests: distribution.sum, turns: distribution }
+  const found = distribution(turns)
+  return found && { count: turns.length, requests: found.sum, turns: found }
 }
 
 function countBy(names: readonly string[]): Record<string, number> {

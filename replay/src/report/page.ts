@@ -1,6 +1,6 @@
 // The look of the report's page: its style, and the switch between light and dark (the reader's own setting first).
 
-import { escapeHtml } from './charts.js'
+import { escapeHtml } from '../page/charts.js'
 
 const LIGHT = `--page:#f7f8fa;--card:#fff;--ink:#1b2330;--soft:#5d6878;--rule:#e3e7ed;--a:#2f6fde;--b:#d9822b;--c:#2a9d6f;--bad:#d64545;--wait:#b9cdf3`
 const DARK = `--page:#12161d;--card:#1a202a;--ink:#e6eaf0;--soft:#96a2b4;--rule:#2b3442;--a:#6aa0ff;--b:#f0a65a;--c:#5cc79b;--bad:#f07178;--wait:#33507f`

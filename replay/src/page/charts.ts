@@ -16,6 +16,8 @@ export interface ChartOptions {
   readonly title: string
   readonly xLabel: string
   readonly yLabel: string
+  readonly showX?: (value: number) => string
+  readonly showY?: (value: number) => string
   readonly xMax?: number
   readonly yMax?: number
 }
@@ -87,7 +89,12 @@ interface Scale {
   readonly axes: string
 }
 
-function scaleOf({ xLabel, yLabel }: ChartOptions, xMax: number, yMax: number, size = SIZE): Scale {
+function scaleOf(
+  { xLabel, yLabel, showX = formatTick, showY = formatTick }: ChartOptions,
+  xMax: number,
+  yMax: number,
+  size = SIZE,
+): Scale {
   const { width, height } = size
   const xStep = niceStep(xMax, 6)
   const yStep = niceStep(yMax, 4)
@@ -99,12 +106,12 @@ function scaleOf({ xLabel, yLabel }: ChartOptions, xMax: number, yMax: number, s
   for (let value = 0; value <= yEnd * 1.0001; value += yStep) {
     lines.push(
       `<line class="grid" x1="${LEFT}" x2="${width - RIGHT}" y1="${round(y(value))}" y2="${round(y(value))}"/>`,
-      `<text class="tick" x="${LEFT - 6}" y="${round(y(value) + 3.5)}" text-anchor="end">${formatTick(value)}</text>`,
+      `<text class="tick" x="${LEFT - 6}" y="${round(y(value) + 3.5)}" text-anchor="end">${escapeHtml(showY(value))}</text>`,
     )
   }
   for (let value = 0; value <= xEnd * 1.0001; value += xStep)
     lines.push(
-      `<text class="tick" x="${round(x(value))}" y="${height - BOTTOM + 16}" text-anchor="middle">${formatTick(value)}</text>`,
+      `<text class="tick" x="${round(x(value))}" y="${height - BOTTOM + 16}" text-anchor="middle">${escapeHtml(showX(value))}</text>`,
     )
   lines.push(
     `<text class="label" x="${(LEFT + width - RIGHT) / 2}" y="${height - 6}" text-anchor="middle">${escapeHtml(xLabel)}</text>`,
@@ -169,12 +176,13 @@ export interface Bar {
 export function bars(items: readonly Bar[], options: ChartOptions): string {
   const { y, axes } = scaleOf(options, 0, options.yMax ?? most(items.map(({ value }) => value)))
   const room = (WIDTH - LEFT - RIGHT) / Math.max(1, items.length)
-  const isLabelled = room >= 16
+  const longest = most(items.map(({ label }) => label.length))
+  const everyNth = Math.ceil((6 * longest + 4) / room) // label has room
   const drawn = items.map(({ label, value, title }, i) => {
     const left = LEFT + i * room
     const bar = `<rect x="${round(left + room * 0.1)}" y="${round(y(value))}" width="${round(room * 0.8)}" height="${round(y(0) - y(value))}"><title>${escapeHtml(title)}</title></rect>`
     const text = `<text class="tick" x="${round(left + room / 2)}" y="${HEIGHT - BOTTOM + 16}" text-anchor="middle">${escapeHtml(label)}</text>`
-    return isLabelled ? bar + text : bar
+    return i % everyNth === 0 ? bar + text : bar
   })
   const withoutTicks = axes.replace(/<text class="tick"[^>]*text-anchor="middle">[^<]*<\/text>/g, '')
   return figure(options.title, `${withoutTicks}<g class="bars a">${drawn.join('')}</g>`)

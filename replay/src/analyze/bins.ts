@@ -1,45 +1,4 @@
-// Numbers about numbers.
-
-export interface Distribution {
-  readonly count: number
-  readonly avg: number
-  readonly std: number
-  readonly min: number
-  readonly p50: number
-  readonly p90: number
-  readonly p95: number
-  readonly p99: number
-  readonly max: number
-  readonly sum: number
-}
-
-/** Undefined for no values. Percentiles lie between the two nearest values. */
-export function distributionOf(values: readonly number[]): Distribution | undefined {
-  if (values.length === 0) return undefined
-  const sorted = Float64Array.from(values).sort()
-  const sum = sorted.reduce((total, value) => total + value, 0)
-  const avg = sum / sorted.length
-  const variance = sorted.reduce((total, value) => total + (value - avg) ** 2, 0) / sorted.length
-  return {
-    count: sorted.length,
-    avg,
-    std: Math.sqrt(variance),
-    min: sorted[0] ?? 0,
-    p50: percentile(sorted, 0.5),
-    p90: percentile(sorted, 0.9),
-    p95: percentile(sorted, 0.95),
-    p99: percentile(sorted, 0.99),
-    max: sorted.at(-1) ?? 0,
-    sum,
-  }
-}
-
-function percentile(sorted: Float64Array, share: number): number {
-  const place = share * (sorted.length - 1)
-  const below = Math.floor(place)
-  const [low, high] = [sorted[below] ?? 0, sorted[Math.ceil(place)] ?? 0]
-  return low + (high - low) * (place - below)
-}
+// Values counted in bins and in windows.
 
 export interface Bin {
   readonly from: number
