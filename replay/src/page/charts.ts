@@ -177,7 +177,7 @@ export function bars(items: readonly Bar[], options: ChartOptions): string {
   const { y, axes } = scaleOf(options, 0, options.yMax ?? most(items.map(({ value }) => value)))
   const room = (WIDTH - LEFT - RIGHT) / Math.max(1, items.length)
   const longest = most(items.map(({ label }) => label.length))
-  const everyNth = Math.ceil((6 * longest + 4) / room) // label has room
+  const everyNth = Math.ceil((7 * longest + 8) / room) // label has room
   const drawn = items.map(({ label, value, title }, i) => {
     const left = LEFT + i * room
     const bar = `<rect x="${round(left + room * 0.1)}" y="${round(y(value))}" width="${round(room * 0.8)}" height="${round(y(0) - y(value))}"><title>${escapeHtml(title)}</title></rect>`
