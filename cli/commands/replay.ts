@@ -62,6 +62,7 @@ const endpointOptions = (flags: AllFlags, signal: AbortSignal): EndpointOptions 
   tls: clientTls(flags),
   model: typeof flags.model === 'string' ? flags.model : undefined,
   connectTimeoutMs: flags.connectTimeoutMs ?? DEFAULT_CONNECT_MS,
+  firstByteTimeoutMs: flags.firstByteTimeoutMs,
 })
 
 function openEndpoint(flags: AllFlags, signal: AbortSignal): Endpoint {

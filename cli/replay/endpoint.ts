@@ -31,13 +31,14 @@ export interface EndpointOptions {
   readonly model: string | undefined
   readonly connectTimeoutMs: number
   readonly signal?: AbortSignal // interrupts what is asked before the run
+  readonly firstByteTimeoutMs: number | undefined // bounds the questions beside the requests too
 }
 
 /** Any OpenAI-compatible endpoint. */
 export function openHttpEndpoint(url: string, options: EndpointOptions): Endpoint {
-  const { apiKey, tls, model, connectTimeoutMs, signal } = options
+  const { apiKey, tls, model, connectTimeoutMs, firstByteTimeoutMs: timeoutMs, signal } = options
   const http = createHttpCaller({ clock: systemClock, apiKey, tls, connectTimeoutMs })
-  const ask = { http, clock: systemClock, url }
+  const ask = { http, clock: systemClock, url, ...(timeoutMs !== undefined && { timeoutMs }) }
   const askTokens = { ...ask, ...(signal && { stop: signal }) }
   return {
     name: url,
@@ -56,7 +57,7 @@ function missing(url: string, path: string): never {
 }
 
 /** A Banyan cluster's gRPC door. */
-export function openGrpcEndpoint(address: string, { apiKey, tls }: EndpointOptions): Endpoint {
+export function openGrpcEndpoint(address: string, { apiKey, tls, firstByteTimeoutMs }: EndpointOptions): Endpoint {
   const files = tls && {
     ...(tls.ca && { rootCertificate: tls.ca }),
     ...(tls.cert && { certificate: tls.cert }),
@@ -64,13 +65,14 @@ export function openGrpcEndpoint(address: string, { apiKey, tls }: EndpointOptio
   }
   const options = { address, apiKey, tls: files }
   const client = createGrpcClient(options)
+  const call = { deadlineMs: Math.min(firstByteTimeoutMs ?? Infinity, MAX_ASKING_MS) }
   const asking = new BanyanClient({ ...options, maxAttempts: 1 })
   return {
     name: `grpc://${address}`,
     client,
     tokenizer: undefined,
     info: async () => {
-      const [model, server] = await Promise.all([told(asking.modelInfo(CALL)), told(asking.serverInfo(CALL))])
+      const [model, server] = await Promise.all([told(asking.modelInfo(call)), told(asking.serverInfo(call))])
       return {
         model: model?.id,
         version: server?.version,
@@ -88,7 +90,7 @@ export function openGrpcEndpoint(address: string, { apiKey, tls }: EndpointOptio
   }
 }
 
-const CALL = { deadlineMs: 10_000 }
+const MAX_ASKING_MS = 10_000
 
 /** Undefined where the door does not answer: the run itself counts that. */
 const told = <T>(answer: Promise<T>): Promise<T | undefined> =>

@@ -59,7 +59,7 @@ interface Finished {
 
 /** Resolves with the exit code, interruptions aside. */
 export async function runReplay(endpoint: Endpoint, job: ReplayJob, signal: AbortSignal): Promise<number> {
-  const before = await endpoint.info()
+  const before = await beforeAbort(endpoint.info(), signal, NOTHING_TOLD)
   const finished = await run(endpoint, before, job, signal)
   const problems = problemsOf(finished, job)
   const checkLines = finished.check === undefined ? [] : await checkText(finished.check, endpoint, job)
@@ -81,6 +81,26 @@ export async function runReplay(endpoint: Endpoint, job: ReplayJob, signal: Abor
   return problems.length > 0 ? 1 : 0
 }
 
+const NOTHING_TOLD: ServerInfo = {
+  model: undefined,
+  version: undefined,
+  fingerprint: undefined,
+  fingerprintParts: {},
+  maxModelLen: undefined,
+  vocabSize: undefined,
+  metrics: new Map(),
+}
+
+/** What the work gives, or `instead` as soon as somebody wants to leave: nothing is sent any more, the report is empty. */
+async function beforeAbort<T>(work: Promise<T>, signal: AbortSignal, instead: T): Promise<T> {
+  const left = new AbortController()
+  const aborted = new Promise<T>((resolve) => {
+    if (signal.aborted) resolve(instead)
+    signal.addEventListener('abort', () => resolve(instead), { signal: left.signal })
+  })
+  return Promise.race([aborted, work]).finally(() => left.abort())
+}
+
 async function run(endpoint: Endpoint, before: ServerInfo, job: ReplayJob, signal: AbortSignal): Promise<Finished> {
   const { flags, goals, limits } = job
   const planned = planReplay(job.trace, job.schedule)
@@ -98,6 +118,7 @@ async function run(endpoint: Endpoint, before: ServerInfo, job: ReplayJob, signa
     form: job.promptForm,
     signal,
   })
+  const isBegun = !signal.aborted
   for (const notice of notices) notify(notice)
   const endsByItself = ({ recorded }: TraceRequest): boolean =>
     recorded !== undefined &&
@@ -115,7 +136,8 @@ async function run(endpoint: Endpoint, before: ServerInfo, job: ReplayJob, signa
     model: modelOf(job, before),
     onProgress: (now) => progress.show(now),
   }).finally(() => progress.end())
-  const after = await endpoint.info().catch(() => undefined) // it may be gone: the report is of what was done
+  // It may be gone: the report is of what was done.
+  const after = isBegun ? await endpoint.info().catch(() => undefined) : undefined
   const served = { fingerprint: before.fingerprint, parts: before.fingerprintParts }
   return {
     run: result,

@@ -23,12 +23,12 @@ export interface AskOptions {
   readonly http: HttpCaller
   readonly clock: ReplayClock
   readonly url: string
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number // of a question, where that is less than their own bound
   readonly stop?: AbortSignal // nobody wants the answer any more
 }
 
 const MAX_BYTES = 16 * 1024 * 1024
-const DEFAULT_TIMEOUT_MS = 5_000
+const MAX_TIMEOUT_MS = 5_000
 
 const modelsSchema = z.object({
   data: z
@@ -46,8 +46,8 @@ const versionSchema = z.object({
 
 export async function askServer(options: AskOptions): Promise<ServerInfo> {
   const base = baseOf(options.url)
-  const [models, version, cluster] = await Promise.all(
-    ['/v1/models', '/version', '/cluster'].map((path) => ask(options, `${base}${path}`)),
+  const [models, version, cluster, metrics] = await Promise.all(
+    ['/v1/models', '/version', '/cluster', '/metrics'].map((path) => ask(options, `${base}${path}`)),
   )
   const processes = clusterSchema.safeParse(parsed(cluster)).data?.processes ?? []
   const workers = processes.flatMap(({ role, metrics }) => (role === 'expert-worker' ? (metrics ?? []) : []))
@@ -60,14 +60,17 @@ export async function askServer(options: AskOptions): Promise<ServerInfo> {
     fingerprintParts: told?.fingerprint_parts ?? {},
     maxModelLen: first?.max_model_len ?? undefined,
     vocabSize: first?.vocab_size ?? undefined,
-    metrics: await scrape(options, [`${base}/metrics`, ...workers]),
+    metrics: seriesOf([[`${base}/metrics`, metrics], ...(await scrape(options, workers))]),
   }
 }
 
-async function scrape(options: AskOptions, urls: readonly string[]): Promise<Scrapes> {
-  const texts = await Promise.all(urls.map(async (url) => [url, await ask(options, url)] as const))
-  return new Map(texts.flatMap(([url, text]) => (text?.startsWith('#') === true ? [[url, text] as const] : [])))
-}
+type Scraped = readonly [url: string, text: string | undefined]
+
+const scrape = (options: AskOptions, urls: readonly string[]): Promise<readonly Scraped[]> =>
+  Promise.all(urls.map(async (url): Promise<Scraped> => [url, await ask(options, url)]))
+
+const seriesOf = (scraped: readonly Scraped[]): Scrapes =>
+  new Map(scraped.flatMap(([url, text]) => (text?.startsWith('#') === true ? [[url, text] as const] : [])))
 
 /** The ids of a text in the served tokenizer; undefined where the endpoint does not tell them. */
 export async function tokenize(options: AskOptions, text: string): Promise<readonly number[] | undefined> {
@@ -89,9 +92,9 @@ export async function detokenize(options: AskOptions, tokens: readonly number[])
 
 /** The body of a 200; undefined for anything else, in time. */
 async function ask(options: AskOptions, url: string, body?: string): Promise<string | undefined> {
-  const { http, clock, timeoutMs = DEFAULT_TIMEOUT_MS, stop } = options
+  const { http, clock, timeoutMs = MAX_TIMEOUT_MS, stop } = options
   const deadline = new AbortController()
-  const cancelTimer = clock.after(timeoutMs, () => deadline.abort())
+  const cancelTimer = clock.after(Math.min(timeoutMs, MAX_TIMEOUT_MS), () => deadline.abort())
   try {
     const method = body === undefined ? 'GET' : 'POST'
     const signal = stop === undefined ? deadline.signal : AbortSignal.any([deadline.signal, stop])
