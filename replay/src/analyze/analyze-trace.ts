@@ -47,7 +47,7 @@ export interface Analysis {
 }
 
 const PEAK_WINDOWS_MS = [1_000, 10_000, 60_000]
-const BINS_OVER_TIME = 60
+const MAX_BINS_OVER_TIME = 60
 const ARRIVALS_PER_WINDOW = 10
 const MS_PER_SECOND = 1000
 
@@ -102,7 +102,7 @@ function arrivalsOf(requests: readonly TraceRequest[], outputs: readonly number[
       windowMs,
       requestsPerSecond: busiest(times, windowMs) / (windowMs / MS_PER_SECOND),
     })),
-    overTime: evenBins(times, durationMs, BINS_OVER_TIME),
+    overTime: evenBins(times, durationMs, Math.min(MAX_BINS_OVER_TIME, times.length)),
     gapBins: powerBins(times.slice(1).map((time, i) => time - (times[i] ?? 0))),
   }
 }
