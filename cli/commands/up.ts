@@ -1,6 +1,7 @@
 // `banyan up`: the whole cluster on this machine, until somebody asks it to leave.
 
-import { basename } from 'node:path'
+import { existsSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { VERSION } from '../../lib/config/version.js'
 import type { ResolvedConfig } from '../../lib/config/resolve.js'
 import { loadConfig, printsConfig, type Flags } from '../cluster-flags.js'
@@ -69,7 +70,9 @@ export function greeting(
 ): string {
   const model = basename(config.model)
   const key = config.apiKey.length > 0 ? ` -H 'authorization: Bearer KEY'` : ''
-  const body = JSON.stringify({ model, prompt: 'export interface ', max_tokens: 64, stream: true })
+  const isWordless = !existsSync(join(config.model, 'tokenizer.json'))
+  const prompt = isWordless ? [1, 2, 3] : 'export interface '
+  const body = JSON.stringify({ model, prompt, max_tokens: 64, stream: true })
   const [{ http }] = cluster.routers
   const counts = `${config.routers} × router, ${config.attention} × attention, ${config.experts} × expert worker, ${config.drafters} × drafter`
   return [

@@ -6,11 +6,14 @@ import fc from 'fast-check'
 import { chooseTransport } from '../../../cli/cluster/choose-transport.js'
 import { divideThreads } from '../../../cli/cluster/divide-threads.js'
 import { readyInfo, writeReadyFile } from '../../../cli/cluster/ready-file.js'
+import { greeting } from '../../../cli/commands/up.js'
 import { routerPorts } from '../../../cli/cluster/router-ports.js'
 import { backoffMs } from '../../../cli/cluster/supervise.js'
+import { demoModelPath } from '../../../cli/package-root.js'
 import { resolveConfig } from '../../../lib/config/resolve.js'
 import { createLogger } from '../../../lib/tracing/logger.js'
 import type { ClusterError } from '../../../lib/errors.js'
+import { goldenModel } from '../../helpers/paths.js'
 
 const silent = createLogger({ level: 'silent', id: 'test', isPretty: false, write: () => undefined })
 
@@ -91,5 +94,20 @@ describe('chooseTransport', () => {
   it('refuses a binary that is none, also where it could do without', async () => {
     const choosing = choose({ transport: 'nats' }, { BANYAN_NATS_SERVER: '/nowhere/nats-server' })
     await assert.rejects(choosing, (error: ClusterError) => error.message.includes('/nowhere/nats-server'))
+  })
+})
+
+describe('the greeting of up', () => {
+  it('suggests a prompt that the model can read: ids where it has no tokenizer', () => {
+    const cluster = {
+      routers: [{ http: 'http://h', grpc: 'g' }] as const,
+      nats: null,
+      name: 'c',
+      transportReason: 'one process',
+    }
+    const suggestion = (model: string): string =>
+      greeting(resolveConfig({ flags: { model }, env: {}, machine: { model, cores: 1 } }), cluster)
+    assert.match(suggestion(demoModelPath()), /"prompt":"export interface "/)
+    assert.match(suggestion(goldenModel('qwen3-moe')), /"prompt":\[1,2,3\]/)
   })
 })
