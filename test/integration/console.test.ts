@@ -9,6 +9,7 @@ import { eventually } from '../helpers/eventually.js'
 import { startTestCluster } from '../helpers/test-cluster.js'
 
 const KEY = 'console-test-key'
+const OTHER_KEY = 'console-test-key-2'
 const OTHER_KEY = 'another-key'
 const chromium = findBrowser()
 
@@ -138,7 +139,7 @@ describe('the console’s feed', function () {
   this.timeout(60_000)
 
   it('is closed without the key, bounded, and read-only', async () => {
-    const cluster = await startTestCluster({ experts: 1, drafters: 0, draft: [], apiKeys: [KEY] })
+    const cluster = await startTestCluster({ experts: 1, drafters: 0, draft: [], apiKeys: [KEY, OTHER_KEY] })
     try {
       const { http } = cluster.router
       const feed = (name: string, headers = authorised(KEY)): Promise<Response> =>
@@ -148,9 +149,12 @@ describe('the console’s feed', function () {
       assert.equal((await fetch(`${http}/console/feed?console=a`, { method: 'POST' })).status, 405)
       const head = await fetch(`${http}/console/feed?console=a`, { method: 'HEAD', headers: authorised(KEY) })
       assert.equal(head.status, 200)
-      const open = await Promise.all(Array.from({ length: 8 }, (_, i) => feed(`c${i}`)))
+      const open = await Promise.all(Array.from({ length: 4 }, (_, i) => feed(`c${i}`)))
       assert.deepEqual(new Set(open.map(({ status }) => status)), new Set([200]))
       assert.equal((await feed('one-more')).status, 429)
+      const another = await feed('of-another-key', authorised(OTHER_KEY))
+      assert.equal(another.status, 200)
+      await another.body?.cancel()
       const [first] = await readFrames(open[0], 1)
       assert.equal(first?.hello?.router, 'router-0')
       for (const { body } of open.slice(1)) await body?.cancel()

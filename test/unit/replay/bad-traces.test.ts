@@ -120,7 +120,10 @@ describe('a broken trace', () => {
 
   it('a role that is a name of JavaScript’s own', async () => {
     const conversations = [{ from: 'constructor', value: 'hello' }]
-    await fails(write('roles.json', JSON.stringify([{ id: 'a', conversations }])), /conversations\[0\]\.from: want one of human/)
+    await fails(
+      write('roles.json', JSON.stringify([{ id: 'a', conversations }])),
+      /conversations\[0\]\.from: want one of human/,
+    )
   })
 
   it('a folder without traces names what lies there', async () => {

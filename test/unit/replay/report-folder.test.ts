@@ -15,7 +15,7 @@ describe('the folder of a report', () => {
     await openReportFolder(join(folder, 'new'))
     rmSync(join(folder, 'new'), { recursive: true })
     await openReportFolder(folder)
-    await writeReport(folder, { lines: ['{}'], json: {}, csv: '', html: '' })
+    await writeReport(folder, { lines: ['{}'], json: {}, csv: '', html: () => '' })
     writeFileSync(join(folder, 'report.html.part'), '<')
     await openReportFolder(folder)
     assert.equal(readdirSync(folder).filter((name) => !name.endsWith('.part')).length, 4)
