@@ -10,7 +10,6 @@ import { startTestCluster } from '../helpers/test-cluster.js'
 
 const KEY = 'console-test-key'
 const OTHER_KEY = 'console-test-key-2'
-const OTHER_KEY = 'another-key'
 const chromium = findBrowser()
 
 const authorised = (key: string): Record<string, string> => ({ authorization: `Bearer ${key}` })
