@@ -5,7 +5,7 @@ import type { ActorDefinition, ActorSystem, Clock } from '../../lib/actor/actor.
 import type { Tracer } from '@opentelemetry/api'
 import { inSpan } from '../../lib/tracing/spans.js'
 import { controlAddress } from '../../lib/actor/ask-while-alive.js'
-import { layerSpans } from './layer-spans.js'
+import { createLayerSpans } from './layer-spans.js'
 import type { CancelledStep, StepRunner } from './step-runner.js'
 
 export interface AttentionActorOptions {
@@ -18,6 +18,7 @@ export interface AttentionActorOptions {
 
 /** Handles `attention.step`, one at a time. */
 export function stepActor({ address, runner, tracer, clock }: AttentionActorOptions): ActorDefinition {
+  const layerSpans = createLayerSpans(tracer)
   return {
     address,
     mailboxCapacity: 64,
@@ -31,7 +32,7 @@ export function stepActor({ address, runner, tracer, clock }: AttentionActorOpti
             'banyan.queue_ms': context.queuedMs,
           })
           const timeoutMs = Math.max(1, context.dueMs - clock.monotonicMs())
-          const openLayer = layerSpans(tracer, span)
+          const openLayer = layerSpans(span)
           const body = await runner.run(message, { timeoutMs, signal: context.signal, traceparent, openLayer })
           return { kind: 'attention.sampled', ...body }
         }),

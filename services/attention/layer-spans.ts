@@ -1,5 +1,6 @@
-// A span per layer under a step's, where the step's is recorded: the calls of its experts hang under it, and what went
-// wrong with them is told there. Nothing is measured for it that is not measured anyway.
+// A span per layer under a step's, in a trace's first step and in every LAYERS_EVERY-th recorded one: the calls of its experts hang under it. They
+// are most of a step's spans and much alike from step to step. What goes wrong with a layer is told in every recorded
+// step, on the layer's span or the step's. Nothing is measured for it that is not measured anyway.
 
 import type { Attributes, Span, Tracer } from '@opentelemetry/api'
 import { contextFrom, traceparentOf } from '../../lib/tracing/spans.js'
@@ -13,9 +14,26 @@ export interface LayerSpan {
 /** Opens the span of a layer. */
 export type OpenLayerSpan = (layer: number) => LayerSpan
 
-/** Undefined where nobody records the step. */
-export function layerSpans(tracer: Tracer, step: Span): OpenLayerSpan | undefined {
-  if (!step.isRecording()) return undefined
+export const LAYERS_EVERY = 8
+const MAX_TRACES = 256
+
+/** Undefined for a step that nobody records. */
+export function createLayerSpans(tracer: Tracer): (step: Span) => OpenLayerSpan | undefined {
+  let numRecorded = 0
+  const traces = new Set<string>() // that had a step, the latest last
+  return (step) => {
+    if (!step.isRecording()) return undefined
+    const { traceId } = step.spanContext()
+    const hasLayers = !traces.delete(traceId) || numRecorded % LAYERS_EVERY === 0
+    traces.add(traceId)
+    for (const oldest of traces) if (traces.size > MAX_TRACES) traces.delete(oldest)
+    numRecorded += 1
+    step.setAttribute('banyan.step.has_layers', hasLayers)
+    return hasLayers ? layersOf(tracer, step) : withoutLayers(step)
+  }
+}
+
+function layersOf(tracer: Tracer, step: Span): OpenLayerSpan {
   const parent = contextFrom(traceparentOf(step))
   return (layer) => {
     const span = tracer.startSpan('attention.layer', { attributes: { 'banyan.layer': layer } }, parent)
@@ -32,4 +50,14 @@ export function layerSpans(tracer: Tracer, step: Span): OpenLayerSpan | undefine
       },
     }
   }
+}
+
+/** The expert workers are told not to record their part. */
+function withoutLayers(step: Span): OpenLayerSpan {
+  const traceparent = traceparentOf(step)?.replace(/..$/, '00')
+  return (layer) => ({
+    traceparent,
+    note: (event, attributes) => void step.addEvent(event, { 'banyan.layer': layer, ...attributes }),
+    end: () => undefined,
+  })
 }
