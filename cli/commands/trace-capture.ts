@@ -1,6 +1,7 @@
 // `banyan trace capture`: the requests of running routers into files, until somebody or a bound says that it is enough.
 // Without a URL it is `up` that records.
 
+import { counted } from '../../replay/src/index.js'
 import type { RecordContent } from '../../lib/traffic/request-record.js'
 import { clientTls, fetchWith } from '../client-tls.js'
 import type { Flags } from '../cluster-flags.js'
@@ -90,7 +91,7 @@ async function capture({ urls, out, content, limit, seconds, flags }: CaptureOpt
 const nameOf = (url: string): string => url.replace(/^https?:\/\//, '').replaceAll(/[^\w.]+/g, '-')
 
 const progressText = ({ requests }: Counts, all: readonly RecordFiles[]): string =>
-  `captured ${requests} requests, ${(all.reduce((sum, { numBytes }) => sum + numBytes, 0) / MEGABYTE).toFixed(1)} MB`
+  `captured ${counted(requests, 'request')}, ${(all.reduce((sum, { numBytes }) => sum + numBytes, 0) / MEGABYTE).toFixed(1)} MB`
 
 function showProgress(text: () => string): () => void {
   if (!process.stderr.isTTY) return () => undefined
@@ -121,5 +122,5 @@ function report(
       `the routers give less than ${content}: ${[...contents].join(', ')}; start them with --trace-content ${content}`,
     )
   if (rest.isJson) printJson({ requests, files, contents: [...contents], seconds: rest.seconds })
-  else print(`${requests} requests${files.length > 0 ? ` in ${files.join(', ')}` : ''}`)
+  else print(`${counted(requests, 'request')}${files.length > 0 ? ` in ${files.join(', ')}` : ''}`)
 }

@@ -1,6 +1,6 @@
 // `banyan trace convert`: a trace in another format; what the format cannot hold is named on stderr.
 
-import { convertTrace, TARGETS, type Converted } from '../../replay/src/index.js'
+import { convertTrace, counted, TARGETS, type Converted } from '../../replay/src/index.js'
 import type { Flags } from '../cluster-flags.js'
 import { watchSignals } from '../interruption.js'
 import { usageError } from '../report-error.js'
@@ -19,7 +19,7 @@ export async function traceConvert(path: string, flags: Flags): Promise<number> 
   else await printLines(converted.lines, signal)
   tell(converted)
   if (json === true) printJson({ ...summaryOf(converted), out })
-  else if (typeof out === 'string') notify(`${out}: ${converted.numRequests} requests as ${to}`)
+  else if (typeof out === 'string') notify(`${out}: ${counted(converted.numRequests, 'request')} as ${to}`)
   return 0
 }
 

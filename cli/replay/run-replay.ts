@@ -3,6 +3,7 @@
 
 import {
   checkRun,
+  counted,
   createPrompts,
   htmlTable,
   planReplay,
@@ -17,6 +18,7 @@ import {
   summaryCsv,
   summaryJson,
   systemClock,
+  wereOrWas,
   withOutputLengths,
   writeReport,
   DEFAULT_LIMITS,
@@ -168,7 +170,7 @@ function problemsOf({ run: { refusals = [] }, summary, check }: Finished, { maxL
       : []),
     ...(givenUp > 0
       ? [
-          `in flight: ${givenUp} requests were due while as many as --max-in-flight were running, and were given up: the load was not open loop`,
+          `in flight: ${counted(givenUp, 'request')} ${wereOrWas(givenUp)} due while as many as --max-in-flight were running, and ${wereOrWas(givenUp)} given up: the load was not open loop`,
         ]
       : []),
     ...(figures.request_count?.avg === 0 && !wasCancelled ? ['no request got a whole answer'] : []),
@@ -235,7 +237,7 @@ function html(
   return reportHtml(result, summary, {
     title: `Replay of ${path}`,
     subtitle: [
-      `${trace.format}, ${summary.numPlanned} requests, against ${endpoint.name}${info.model === undefined ? '' : ` (${info.model})`}`,
+      `${trace.format}, ${counted(summary.numPlanned, 'request')}, against ${endpoint.name}${info.model === undefined ? '' : ` (${info.model})`}`,
       `${new Date(summary.startUnixMs).toISOString()} to ${new Date(summary.endUnixMs).toISOString()}${summary.wasCancelled ? ', interrupted' : ''}`,
       ...(info.fingerprint === undefined
         ? []

@@ -44,6 +44,7 @@ export {
 export { serverFigures, type Acceptance, type ServerFigures } from './server-figures.js'
 export { askServer, detokenize, tokenize, type AskOptions, type Scrapes, type ServerInfo } from './server-info.js'
 export { stepSpans, type StepSpan, type TokenPlace } from './spans/step-spans.js'
+export { counted, wereOrWas } from './counted.js'
 export { sliceTrace, type Slice } from './slice-trace.js'
 export { distribution, percentile, type Distribution } from './statistics.js'
 export { measureRun, summarise, type Figure, type Summary, type SummaryOptions } from './summary.js'

@@ -1,6 +1,7 @@
 // Prompts of requests whose trace tells only lengths: made for the endpoint that is to get them, ids where it takes ids,
 // else text.
 
+import { counted } from './counted.js'
 import type { Call } from './clients/client.js'
 import { RequestFailure } from './errors.js'
 import { inParallel } from './in-parallel.js'
@@ -92,7 +93,7 @@ async function inExactText(
   }
   const promptOf: PromptOf = (request) =>
     blocksOf(request, options) === undefined ? given(request) : { kind: 'text', text: texts.get(request.id) ?? '' }
-  const notice = `${numInexact} prompts are not exactly as long as recorded: no text of that length was found`
+  const notice = `${counted(numInexact, 'prompt')} not exactly as long as recorded: no text of that length was found`
   return { promptOf, notices: numInexact > 0 ? [notice] : [] }
 }
 

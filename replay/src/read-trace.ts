@@ -4,6 +4,7 @@
 //   R1  A broken item is an error with file and line; with `skipBad` it is kept in `skipped` and nothing else is lost.
 //   R2  Times that are out of order are put in order, and said so; the order of equal times is the file's.
 
+import { counted, wereOrWas } from './counted.js'
 import type { Item, RawRequest, Reader, Sample, TraceFormat } from './formats/format.js'
 import { BadItem } from './formats/format.js'
 import { parseJson } from './formats/fields.js'
@@ -94,7 +95,7 @@ const MAX_REFUSALS = 3 // told of a folder
 
 function noTraces(path: string, refusals: readonly string[]): string {
   const more = refusals.length > MAX_REFUSALS ? ['…'] : []
-  const found = `${path}: want a folder with traces, found ${refusals.length} files and no trace among them`
+  const found = `${path}: want a folder with traces, found ${counted(refusals.length, 'file')} and no trace among them`
   return [found, ...refusals.slice(0, MAX_REFUSALS), ...more].join('; ')
 }
 
@@ -103,7 +104,7 @@ const noRequests = (
   { name }: TraceFormat,
   { skipped, notices }: Pick<Gathered, 'skipped' | 'notices'>,
 ): string => {
-  const why = [...(skipped.length > 0 ? [`${skipped.length} broken lines`] : []), ...notices]
+  const why = [...(skipped.length > 0 ? [counted(skipped.length, 'broken line')] : []), ...notices]
   return `${path}: want at least one request (read as ${name}), found none${why.length > 0 ? `: ${why.join('; ')}` : ''}`
 }
 
@@ -157,7 +158,7 @@ function arrange(raw: RawRequest[], { format, files, skipped, notices }: Origin)
   const order =
     numLate === 0 || !format.isOrdered || files.length > 1
       ? []
-      : [`${numLate} requests were out of order and have been sorted by time`]
+      : [`${counted(numLate, 'request')} ${wereOrWas(numLate)} out of order: sorted by time`]
   return {
     format: format.name,
     files,

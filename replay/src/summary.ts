@@ -4,6 +4,7 @@
 //   U1  Latencies and lengths are of answers that came whole; what failed is counted by kind, never averaged in.
 //   U2  A metric that nothing was measured of is absent, never 0.
 
+import { counted } from './counted.js'
 import type { Answer } from './measure.js'
 import { meets, type Goals } from './goodput.js'
 import { forcedTokens, type ReplayOptions, type ReplayRun } from './replay.js'
@@ -242,9 +243,9 @@ export function countFailures(answers: readonly Answer[]): FailureCount[] {
 function notesOf(good: readonly MeasuredAnswer[], numShort: number): string[] {
   const numEstimated = good.filter(({ metrics }) => metrics.isEstimated).length
   return [
-    ...(numShort > 0 ? [`${numShort} answers are not as long as recorded: the endpoint ended them by itself`] : []),
+    ...(numShort > 0 ? [`${counted(numShort, 'answer')} not as long as recorded: ended by the endpoint itself`] : []),
     ...(numEstimated > 0
-      ? [`${numEstimated} answers without token ids or usage: each chunk is counted as one token`]
+      ? [`${counted(numEstimated, 'answer')} without token ids or usage: each chunk is counted as one token`]
       : []),
   ]
 }

@@ -1,5 +1,6 @@
 // An analysis as one page that needs nothing else: no script, no font, no picture from elsewhere.
 
+import { counted } from '../counted.js'
 import { bars, escapeHtml, lines, type Bar } from '../page/charts.js'
 import type { Distribution } from '../statistics.js'
 import type { Analysis } from './analyze-trace.js'
@@ -23,7 +24,7 @@ const NAMES = ['avg', 'std', 'min', 'p50', 'p90', 'p95', 'p99', 'max'] as const
 
 export function analysisHtml(analysis: Analysis): string {
   const { format, files, requests, notices } = analysis
-  const title = `${requests} requests, ${format}`
+  const title = `${counted(requests, 'request')}, ${format}`
   return [
     '<!doctype html>',
     `<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">`,
@@ -60,7 +61,7 @@ function facts({ arrivals, prefixSharing, sessions, requests }: Analysis): strin
     )
   if (sessions !== undefined)
     rows.push(
-      ['sessions', `${sessions.count} with ${sessions.requests} of ${requests} requests`],
+      ['sessions', `${sessions.count} with ${sessions.requests} of ${counted(requests, 'request')}`],
       ['turns per session', `${short(sessions.turns.avg)}, at most ${sessions.turns.max}`],
     )
   const body = rows.map(([name, value]) => `<tr><td>${escapeHtml(name)}</td><td>${escapeHtml(value)}</td></tr>`)

@@ -1,5 +1,6 @@
 // An analysis for a terminal.
 
+import { counted } from '../counted.js'
 import type { Distribution } from '../statistics.js'
 import type { Analysis } from './analyze-trace.js'
 import type { Bin } from './bins.js'
@@ -32,7 +33,7 @@ function overview({ format, files, requests, skipped, notices, models, ...rest }
   const names = Object.entries(models).map(([name, count]) => `${name} (${count})`)
   const { promptsOfUnknownLength, answersOfUnknownLength } = rest
   return [
-    `${requests} requests, ${format}, ${files.length === 1 ? (files[0] ?? '') : `${files.length} files`}`,
+    `${counted(requests, 'request')}, ${format}, ${files.length === 1 ? (files[0] ?? '') : `${files.length} files`}`,
     ...(names.length > 0 ? [row('models', names.join(', '))] : []),
     ...(skipped > 0 ? [row('broken lines left out', String(skipped))] : []),
     ...(promptsOfUnknownLength > 0
@@ -104,7 +105,7 @@ function sessions({ sessions: found, requests }: Analysis): string[] {
   if (found === undefined) return []
   return [
     'sessions',
-    row('', `${found.count} with ${found.requests} of ${requests} requests`),
+    row('', `${found.count} with ${found.requests} of ${counted(requests, 'request')}`),
     row(
       'turns',
       `avg ${short(found.turns.avg)}  p50 ${short(found.turns.p50)}  p99 ${short(found.turns.p99)}  max ${found.turns.max}`,

@@ -1,6 +1,7 @@
 // Our own records, one JSON line per request (`lib/traffic/request-record.ts`), as a router or `trace convert` wrote
 // them. A converted record has no fingerprint: nobody gave its answer, so there is none to compare with.
 
+import { counted, wereOrWas } from '../counted.js'
 import { RECORD_SCHEMA, requestRecordSchema, type RequestRecord } from '../../../lib/traffic/request-record.js'
 import type { RecordedAnswer, TracePrompt } from '../trace.js'
 import { parseRow, rowWith, shown, type Row } from './fields.js'
@@ -101,7 +102,12 @@ function createReader({ keepsRecords = false }: ReaderOptions): Reader {
     },
     finish: () => ({
       requests: withOwnIds(all.map(({ request }) => request)),
-      notices: numEarlier === 0 ? [] : [`${numEarlier} records of requests that were left and came back were left out`],
+      notices:
+        numEarlier === 0
+          ? []
+          : [
+              `${counted(numEarlier, 'record')} of requests that were left and came back ${wereOrWas(numEarlier)} left out`,
+            ],
     }),
   }
 }

@@ -1,6 +1,7 @@
 // BurstGPT: CSV of seconds and lengths; newer files have a session and how long the request took. A row without response
 // tokens is a request that failed: it is left out and counted.
 
+import { counted, wereOrWas } from '../counted.js'
 import { cells } from './csv.js'
 import { shown } from './fields.js'
 import { BadItem, type Item, type RawRequest, type Reader, type TraceFormat } from './format.js'
@@ -66,7 +67,10 @@ function createReader(): Reader {
   return {
     read,
     finish: () => ({
-      notices: numFailed === 0 ? [] : [`${numFailed} failed requests (0 response tokens) were left out`],
+      notices:
+        numFailed === 0
+          ? []
+          : [`${counted(numFailed, 'failed request')} (0 response tokens) ${wereOrWas(numFailed)} left out`],
     }),
   }
 }

@@ -1,5 +1,6 @@
 // Files that hold content alone: ShareGPT's conversations and vLLM's lines of prompts. Neither has times.
 
+import { counted, wereOrWas } from '../counted.js'
 import {
   isRow,
   list,
@@ -67,7 +68,10 @@ export const sharegpt: TraceFormat = {
         return turns
       },
       finish: () => ({
-        notices: numSilent === 0 ? [] : [`${numSilent} conversations without an answer to a user were left out`],
+        notices:
+          numSilent === 0
+            ? []
+            : [`${counted(numSilent, 'conversation')} without an answer to a user ${wereOrWas(numSilent)} left out`],
       }),
     }
   },

@@ -1,6 +1,7 @@
 // Dynamo's request traces (`dynamo.request.trace.v1`): one JSON line per event, of which `request_end` is a request.
 // Some sinks put a time around the event. Prompts are lengths and hashes of their blocks.
 
+import { counted, wereOrWas } from '../counted.js'
 import { blockNames } from './block-names.js'
 import {
   count,
@@ -62,7 +63,11 @@ function createReader(): Reader {
     read: (item) => read(parseRow(item)),
     finish: () => ({
       notices:
-        numWithoutPrompt === 0 ? [] : [`${numWithoutPrompt} requests without the length of their prompt were left out`],
+        numWithoutPrompt === 0
+          ? []
+          : [
+              `${counted(numWithoutPrompt, 'request')} without the length of a prompt ${wereOrWas(numWithoutPrompt)} left out`,
+            ],
     }),
   }
 }

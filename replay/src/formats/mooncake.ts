@@ -1,6 +1,7 @@
 // Mooncake's JSON lines: milliseconds, lengths, and one id per 512 tokens of prompt; with the fields that AIPerf adds:
 // a text or messages instead of a length, sessions, and delays in place of times.
 
+import { counted } from '../counted.js'
 import type { TracePrompt } from '../trace.js'
 import { blockNames } from './block-names.js'
 import {
@@ -70,7 +71,7 @@ function createReader({ blockTokens = MOONCAKE_BLOCK_TOKENS }: ReaderOptions): R
         numDeltas === 0
           ? []
           : [
-              `${numDeltas} requests only say what is new in their session: the answers in between are not in the prompts`,
+              `${counted(numDeltas, 'request')} with only what is new in the session: the answers in between are not in the prompts`,
             ],
     }),
   }

@@ -1,6 +1,7 @@
 // GenAI spans in OTLP JSON, from whatever program: a span of a model call is a request. Of nested ones (a client's
 // and the server's) the outer counts. Our own attributes add what the conventions have no name for.
 
+import { counted, wereOrWas } from '../counted.js'
 import type { TracePrompt, TraceSampling } from '../trace.js'
 import { spansOf, isSpans, type Attributes, type AttributeValue, type Span, wordOf } from '../spans/span.js'
 import { blockNames } from './block-names.js'
@@ -51,7 +52,10 @@ function createReader(): Reader {
       const numSilent = calls.filter((span) => toRequest(span) === undefined).length
       return {
         requests,
-        notices: numSilent === 0 ? [] : [`${numSilent} calls with neither a prompt nor its length were left out`],
+        notices:
+          numSilent === 0
+            ? []
+            : [`${counted(numSilent, 'call')} with neither a prompt nor its length ${wereOrWas(numSilent)} left out`],
       }
     },
   }

@@ -5,6 +5,7 @@
 //   H1  Long requests stay readable: beyond `maxRows` only the first and the slowest step are unfolded, unless all are
 //       asked for. What is folded is counted.
 
+import { counted } from '../counted.js'
 import type { RequestRecord } from '../../../lib/traffic/request-record.js'
 import type { Span, SpanEvent } from '../spans/span.js'
 import { greatest } from '../statistics.js'
@@ -87,8 +88,8 @@ function countBelow(span: Span, children: ReadonlyMap<string, readonly Span[]>):
 const DETAILS: readonly (readonly [string, (value: string) => string])[] = [
   ['banyan.layer', (value) => `layer ${value}`],
   ['banyan.expert', (value) => `expert ${value}`],
-  ['banyan.step.sequences', (value) => `${value} sequences`],
-  ['banyan.rows', (value) => `${value} rows`],
+  ['banyan.step.sequences', (value) => counted(Number(value), 'sequence')],
+  ['banyan.rows', (value) => counted(Number(value), 'row')],
 ]
 
 function rowOf(span: Span, depth: number, beginMs: number): WaterfallRow {
@@ -131,7 +132,7 @@ const eventRow = (
 const folded = (span: Span, count: number, depth: number, beginMs: number): WaterfallRow => ({
   ...rowOf(span, depth, beginMs),
   kind: 'folded',
-  name: `… ${count} spans`,
+  name: `… ${counted(count, 'span')}`,
   detail: '',
   isError: false,
 })

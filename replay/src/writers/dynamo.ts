@@ -1,5 +1,6 @@
 // Dynamo's request traces, one `request_end` per request: what `formats/dynamo.ts` reads.
 
+import { counted } from '../counted.js'
 import { createHash } from 'node:crypto'
 import { blockId } from '../formats/block-names.js'
 import { DYNAMO_SCHEMA } from '../formats/dynamo.js'
@@ -15,7 +16,9 @@ export const writeDynamo: Writer = (trace) => {
     losses: [
       ...lost(trace, ['ids of prompt tokens', 'texts of answers whose length is unknown', 'seeds']),
       ...lost(trace, ['sampling parameters', 'delays between turns', 'recorded answers', 'fractions of a millisecond']),
-      ...(numTexts > 0 ? [`${numTexts} requests with texts, because their lengths in tokens are unknown`] : []),
+      ...(numTexts > 0
+        ? [`${counted(numTexts, 'request')} with texts, because lengths of texts in tokens are unknown`]
+        : []),
     ],
   }
 }

@@ -44,6 +44,12 @@ describe('analyzing a trace', () => {
     ])
   })
 
+  it('draws no more buckets than there are requests, and 60 at most', () => {
+    const bucketsOf = (count: number): number | undefined =>
+      analyzeTrace(traceOf(Array.from({ length: count }, (_, i) => ({ atMs: i * 100 })))).arrivals?.overTime.length
+    assert.deepEqual([bucketsOf(4), bucketsOf(500)], [4, 60])
+  })
+
   it('tells bursts by both figures and by the peak', () => {
     const bursts = Array.from({ length: 100 }, (_, i) => ({ atMs: Math.floor(i / 20) * 60_000 + (i % 20) }))
     const { arrivals } = analyzeTrace(traceOf(bursts))
@@ -87,7 +93,7 @@ describe('analyzing a trace', () => {
     assert.equal(talks.arrivals, undefined)
     assert.equal(talks.promptsOfUnknownLength, 31)
     assert.match(analysisText(talks, 80), /no times: they have to come from a rate/)
-    assert.match(analysisText(analyzeTrace(traceOf([{ atMs: 0 }])), 80), /1 requests/)
+    assert.match(analysisText(analyzeTrace(traceOf([{ atMs: 0 }])), 80), /1 request,/)
     assert.equal(analyzeTrace(traceOf([{ atMs: 0 }, { atMs: 0 }])).arrivals, undefined)
   })
 

@@ -114,7 +114,7 @@ describe('a broken trace', () => {
     await fails(join(folder, 'nowhere'), /nowhere: want a trace file or a folder of them, found nothing there/)
     await fails(
       write('failed.csv', 'Timestamp,Model,Request tokens,Response tokens\n1,GPT-4,5,0\n'),
-      /want at least one request .* found none: 1 failed requests/,
+      /want at least one request .* found none: 1 failed request/,
     )
   })
 
@@ -131,7 +131,7 @@ describe('a broken trace', () => {
     mkdirSync(sub, { recursive: true })
     await fails(sub, /want a folder with traces, found 0 files/)
     writeFileSync(join(sub, 'notes.txt'), 'hello\n')
-    await fails(sub, /found 1 files and no trace among them[^]*notes\.txt: want a trace of a known format/)
+    await fails(sub, /found 1 file and no trace among them[^]*notes\.txt: want a trace of a known format/)
   })
 
   it('puts times in order, keeps the order of equal ones, and says so', async () => {
@@ -147,7 +147,7 @@ describe('a broken trace', () => {
         [6, 3],
       ],
     )
-    assert.deepEqual(trace.notices, ['2 requests were out of order and have been sorted by time'])
+    assert.deepEqual(trace.notices, ['2 requests were out of order: sorted by time'])
   })
 
   it('refuses a file where only some requests have times', async () => {

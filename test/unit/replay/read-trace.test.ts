@@ -87,7 +87,7 @@ describe('reading a trace', () => {
       return prompt?.kind === 'chat' ? prompt.messages.map(({ content }) => content) : []
     }
     assert.deepEqual(contents(5), ['Be brief.', 'One', 'Two'])
-    assert.match(notices?.join() ?? '', /2 requests only say what is new/)
+    assert.match(notices?.join() ?? '', /2 requests with only what is new/)
     assert.deepEqual(requests[6]?.prompt, {
       kind: 'blocks',
       numTokens: 1025,
@@ -171,7 +171,7 @@ describe('reading a trace', () => {
       conversations: { from: string; value: string }[]
     }[]
     assert.equal(isUntimed, true)
-    assert.deepEqual(notices, ['1 conversations without an answer to a user were left out'])
+    assert.deepEqual(notices, ['1 conversation without an answer to a user was left out'])
     const answers = talks.flatMap(({ conversations }) => conversations.filter(({ from }, i) => from === 'gpt' && i > 0))
     assert.deepEqual(
       requests.map(({ outputText }) => outputText),

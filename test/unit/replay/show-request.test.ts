@@ -162,7 +162,7 @@ describe('showing a request', () => {
         .filter(({ kind }) => kind === 'folded')
         .map(({ name }) => name)
         .join(),
-      '… 1 spans',
+      '… 1 span',
     )
     assert.ok(
       !waterfallOf({ ...many, spans }, { maxRows: 1, isWhole: true }).rows.some(({ kind }) => kind === 'folded'),
