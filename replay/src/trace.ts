@@ -52,7 +52,8 @@ export interface RecordedAnswer {
   readonly isWhole: boolean // false: cancelled or failed, so only a beginning
   readonly traceId?: string
   readonly cachedTokens?: number // of the prompt
-  readonly error?: { readonly code: string; readonly message: string } // of a failed one
+  readonly outcome?: 'cancelled' | 'failed' // where it is not whole
+  readonly error?: RequestRecord['error'] // why
 }
 
 export interface TraceRequest {

@@ -50,6 +50,7 @@ function answerOf({
     isWhole: outcome === 'finished',
     ...(traceId !== undefined && { traceId }),
     ...(cachedTokens > 0 && { cachedTokens }),
+    ...(outcome !== 'finished' && { outcome }),
     ...(error !== undefined && { error }),
   }
 }

@@ -17,7 +17,7 @@ export function recordedOf({ attributes }: Span): RecordedAnswer | undefined {
   if (!isRow(value)) throw new BadItem(`${ANSWER_ATTRIBUTE}: want an object`)
   const numbers = (list: unknown): number[] => (Array.isArray(list) ? list.map(Number) : [])
   const words = (list: unknown): string[] => (Array.isArray(list) ? list.map(String) : [])
-  const { tokenIds, tokenHashes, texts, traceId, fingerprintParts, cachedTokens, error } = value
+  const { tokenIds, tokenHashes, texts, traceId, fingerprintParts, cachedTokens, error, outcome } = value
   return {
     fingerprint,
     ...(isRow(fingerprintParts) && { fingerprintParts: partsOf(fingerprintParts) }),
@@ -29,9 +29,16 @@ export function recordedOf({ attributes }: Span): RecordedAnswer | undefined {
     isWhole: value.isWhole === true,
     ...(typeof traceId === 'string' && { traceId }),
     ...(cachedTokens !== undefined && { cachedTokens: checkCount('cachedTokens', cachedTokens) }),
-    ...(isRow(error) && { error: { code: String(error.code), message: String(error.message) } }),
+    ...((outcome === 'cancelled' || outcome === 'failed') && { outcome }),
+    ...(isRow(error) && { error: errorOf(error) }),
   }
 }
+
+const errorOf = ({ code, message, reason }: Row): NonNullable<RecordedAnswer['error']> => ({
+  code: String(code),
+  message: String(message),
+  ...(typeof reason === 'string' && { reason }),
+})
 
 const partsOf = (row: Row): Readonly<Record<string, string>> =>
   Object.fromEntries(Object.entries(row).map(([name, part]) => [name, String(part)]))

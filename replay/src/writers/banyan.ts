@@ -48,8 +48,7 @@ function toRecord(request: TraceRequest, startUnixMs: number): RequestRecord {
 }
 
 function outcomeOf(recorded: RecordedAnswer | undefined): RequestRecord['outcome'] {
-  if (recorded?.error !== undefined) return 'failed'
-  return recorded?.isWhole === false ? 'cancelled' : 'finished'
+  return recorded?.isWhole === false ? (recorded.outcome ?? 'cancelled') : 'finished'
 }
 
 function promptOf(prompt: TracePrompt): Pick<RequestRecord, 'prompt' | 'content'> {

@@ -70,23 +70,24 @@ describe('converting a trace', () => {
     assert.deepEqual([back, losses], [records, []])
   })
 
-  it('keeps what failed, why, and what was cached through OTLP; names what is lost', async () => {
+  it('keeps how a request ended, why, and what was cached through OTLP; names what is lost', async () => {
     const [first] = (await readTrace(sample('banyan'), { keepsRecords: true })).requests
-    const failed = {
-      ...first?.record,
-      prompt: { ...first?.record?.prompt, cachedTokens: 2 },
-      outcome: 'failed',
-      error: { code: 'unavailable', message: 'no worker holds shard 3' },
+    const endings = [
+      { outcome: 'failed', error: { code: 'unavailable', message: 'no worker holds shard 3' } },
+      { outcome: 'cancelled', error: { code: 'cancelled', message: 'the client left', reason: 'CLIENT_LEFT' } },
+      { outcome: 'cancelled' },
+    ]
+    for (const [i, ending] of endings.entries()) {
+      const file = join(folder, `ending-${i}.jsonl`)
+      const prompt = { ...first?.record?.prompt, cachedTokens: 2 }
+      writeFileSync(file, `${JSON.stringify({ ...first?.record, prompt, ...ending })}\n`)
+      const spans = await convert(file, 'otlp')
+      assert.ok(spans.losses.includes('times of tokens') && spans.losses.includes('steps and drafts'))
+      const text = readFileSync((await convert(spans.file, 'banyan')).file, 'utf8')
+      const { outcome, error, prompt: back } = requestRecordSchema.parse(JSON.parse(text))
+      assert.deepEqual({ outcome, ...(error && { error }) }, ending)
+      assert.equal(back.cachedTokens, 2)
     }
-    const file = join(folder, 'failed.jsonl')
-    writeFileSync(file, `${JSON.stringify(failed)}\n`)
-    const spans = await convert(file, 'otlp')
-    assert.ok(spans.losses.includes('times of tokens') && spans.losses.includes('steps and drafts'))
-    const back = requestRecordSchema.parse(JSON.parse(readFileSync((await convert(spans.file, 'banyan')).file, 'utf8')))
-    assert.deepEqual(
-      [back.outcome, back.error, back.prompt.cachedTokens],
-      [failed.outcome, failed.error, failed.prompt.cachedTokens],
-    )
   })
 
   it('keeps Mooncake through ours, through OTLP and through Dynamo', async () => {
