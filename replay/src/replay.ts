@@ -1,5 +1,6 @@
 // Replays a plan against an endpoint and returns what came of every request that was sent.
 
+import { counted } from './counted.js'
 import { setMaxListeners } from 'node:events'
 import { given, type PromptOf } from './prompts.js'
 import type { Call, PreparedCall, ReplayClient } from './clients/client.js'
@@ -178,7 +179,7 @@ function notesOf({ requests }: Plan, options: ReplayOptions): string[] {
   const numEmpty = requests.filter(
     ({ request }) => request.outputTokens === 0 && forcedTokens(request, options) !== undefined,
   ).length
-  return numEmpty > 0 ? [`${numEmpty} requests have no output in the trace: one token is asked for`] : []
+  return numEmpty > 0 ? [`${counted(numEmpty, 'request')} without output in the trace: one token is asked for`] : []
 }
 
 function givenUp(id: string, dispatch: Dispatch): Answer {
