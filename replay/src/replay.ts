@@ -1,7 +1,7 @@
 // Replays a plan against an endpoint and returns what came of every request that was sent.
 
-import { counted } from './counted.js'
 import { setMaxListeners } from 'node:events'
+import { counted } from './counted.js'
 import { given, type PromptOf } from './prompts.js'
 import type { Call, PreparedCall, ReplayClient } from './clients/client.js'
 import type { ReplayClock } from './clock.js'

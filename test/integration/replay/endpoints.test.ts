@@ -147,7 +147,7 @@ describe('replay against an endpoint', function () {
     const endpoint = await start(answerFast)
     const { summary } = await replayTo(endpoint.url, traceOf([{ outputTokens: 0 }, {}]))
     assert.deepEqual(endpoint.asked.map(({ body }) => body.max_tokens).sort(), [1, 5])
-    assert.deepEqual(summary.notes, ['1 requests have no output in the trace: one token is asked for'])
+    assert.deepEqual(summary.notes, ['1 request without output in the trace: one token is asked for'])
     assert.equal(summary.figures.osl_mismatch_count?.avg, 0)
   })
 
