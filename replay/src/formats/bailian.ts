@@ -1,7 +1,7 @@
 // Bailian's (Qwen) usage traces: JSON lines of seconds, lengths, and one id per 16 tokens of prompt; a chat names the
 // chat before it, so a session is the chain back to its root.
 
-import { blockNames } from './block-names.js'
+import { blocksPrompt } from './block-names.js'
 import { count, list, optionalId, parseRow, rowWith, shown, time } from './fields.js'
 import { BadItem, type Item, type RawRequest, type Reader, type ReaderOptions, type TraceFormat } from './format.js'
 
@@ -21,12 +21,10 @@ function createReader({ blockTokens = BLOCK_TOKENS }: ReaderOptions): Reader {
     const numTokens = count(row, 'input_length')
     const outputTokens = count(row, 'output_length')
     const ids = row.hash_ids === undefined ? [] : list(row, 'hash_ids')
-    const blocks = blockNames('hash_ids', ids).slice(0, Math.ceil(numTokens / blockTokens))
+    const prompt = blocksPrompt('hash_ids', ids, { numTokens, blockTokens })
     const session = parent === NO_PARENT ? id : (roots.get(parent) ?? parent)
     roots.set(id, session)
-    return [
-      { id, timeMs, prompt: { kind: 'blocks', numTokens, blockTokens, blocks }, outputTokens, sampling: {}, session },
-    ]
+    return [{ id, timeMs, prompt, outputTokens, sampling: {}, session }]
   }
   return { read: (item) => read(item) }
 }

@@ -2,6 +2,7 @@
 // ids go through other formats and come back as they were.
 
 import { createHash } from 'node:crypto'
+import type { TracePrompt } from '../trace.js'
 import { BadItem } from './format.js'
 import { INTEGER_MARK, shown } from './fields.js'
 
@@ -10,8 +11,18 @@ const MAX_ID = 2n ** 64n
 
 const hashName = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, DIGITS)
 
+/** A prompt of so many tokens, its blocks named by the hash ids of a trace's field; ids beyond its length are left out. */
+export function blocksPrompt(
+  field: string,
+  ids: readonly unknown[],
+  { numTokens, blockTokens }: { readonly numTokens: number; readonly blockTokens: number },
+): Extract<TracePrompt, { kind: 'blocks' }> {
+  const blocks = blockNames(field, ids).slice(0, Math.ceil(numTokens / blockTokens))
+  return { kind: 'blocks', numTokens, blockTokens, blocks }
+}
+
 /** One name per hash id: numbers up to 2^64, or texts. */
-export function blockNames(field: string, ids: readonly unknown[]): string[] {
+function blockNames(field: string, ids: readonly unknown[]): string[] {
   return ids.map((id) => {
     if (typeof id === 'number' && Number.isInteger(id)) return ofInteger(BigInt(id))
     if (typeof id === 'string' && id.startsWith(INTEGER_MARK)) return ofInteger(BigInt(id.slice(INTEGER_MARK.length)))

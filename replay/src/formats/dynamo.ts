@@ -2,7 +2,7 @@
 // Some sinks put a time around the event. Prompts are lengths and hashes of their blocks.
 
 import { counted, wereOrWas } from '../counted.js'
-import { blockNames } from './block-names.js'
+import { blocksPrompt } from './block-names.js'
 import {
   count,
   isRow,
@@ -86,8 +86,7 @@ function promptOf(request: Row): RawRequest['prompt'] | undefined {
   const blockTokens = count(request.replay, 'trace_block_size')
   if (blockTokens === 0) throw new BadItem('trace_block_size: want at least 1, found 0')
   const hashes = list(request.replay, 'input_sequence_hashes')
-  const blocks = blockNames('input_sequence_hashes', hashes).slice(0, Math.ceil(numTokens / blockTokens))
-  return { kind: 'blocks', numTokens, blockTokens, blocks }
+  return blocksPrompt('input_sequence_hashes', hashes, { numTokens, blockTokens })
 }
 
 export const dynamo: TraceFormat = {

@@ -3,7 +3,7 @@
 
 import { counted } from '../counted.js'
 import type { TracePrompt } from '../trace.js'
-import { blockNames } from './block-names.js'
+import { blocksPrompt } from './block-names.js'
 import {
   count,
   isRow,
@@ -88,8 +88,7 @@ function promptOf(row: Row, blockTokens: number): TracePrompt {
   if (input === 'messages') return { kind: 'chat', messages: messages(row, input) }
   const numTokens = count(row, input)
   const ids = row.hash_ids === undefined || row.hash_ids === null ? [] : list(row, 'hash_ids')
-  const blocks = blockNames('hash_ids', ids).slice(0, Math.ceil(numTokens / blockTokens))
-  return { kind: 'blocks', numTokens, blockTokens, blocks }
+  return blocksPrompt('hash_ids', ids, { numTokens, blockTokens })
 }
 
 export const mooncake: TraceFormat = {

@@ -4,7 +4,7 @@
 import { counted, wereOrWas } from '../counted.js'
 import type { TracePrompt, TraceSampling } from '../trace.js'
 import { spansOf, isSpans, type Attributes, type AttributeValue, type Span, wordOf } from '../spans/span.js'
-import { blockNames } from './block-names.js'
+import { blocksPrompt } from './block-names.js'
 import { checkCount, isRow, messages, parseJson, type Row } from './fields.js'
 import type { RawRequest, Reader, TraceFormat } from './format.js'
 import { recordedOf } from './otlp-answer.js'
@@ -98,8 +98,7 @@ function promptOf(attributes: Attributes): TracePrompt | undefined {
   const hashes = attributes['replay.hash_ids']
   const blockTokens = checkCount('replay.block_size', attributes['replay.block_size'] ?? 1)
   if (!Array.isArray(hashes) || blockTokens === 0) return { kind: 'blocks', numTokens, blockTokens: 1, blocks: [] }
-  const blocks = blockNames('replay.hash_ids', hashes).slice(0, Math.ceil(numTokens / blockTokens))
-  return { kind: 'blocks', numTokens, blockTokens, blocks }
+  return blocksPrompt('replay.hash_ids', hashes, { numTokens, blockTokens })
 }
 
 /** Messages come as JSON in a text, or as they are. */
