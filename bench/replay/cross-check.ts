@@ -18,6 +18,7 @@ import {
 } from '../../replay/src/index.js'
 import { PROMPTS } from '../../test/helpers/prompts.js'
 import { startUp } from '../up-process.js'
+import { madeTrace } from './made-trace.js'
 
 export interface Agreement {
   readonly metric: string
@@ -69,16 +70,9 @@ function agree(metric: string, share: number, values: readonly number[], buckets
   return { metric, share, oursMs, serverBucket: bounds.join(' – '), bucketsApart: Math.abs(theirs - mine) }
 }
 
-const traceOf = (count: number): Trace => ({
-  format: 'made',
-  files: [],
-  skipped: [],
-  isUntimed: true,
-  requests: Array.from({ length: count }, (_, i) => ({
-    id: `r${i}`,
-    arrivalMs: 0,
+const traceOf = (count: number): Trace =>
+  madeTrace(count, (i) => ({
     prompt: { kind: 'text', text: PROMPTS[i % PROMPTS.length] ?? '' },
     outputTokens: 16 + (i % 3) * 16,
     sampling: { temperature: 0.8, seed: BigInt(i) },
-  })),
-})
+  }))

@@ -14,6 +14,7 @@ import {
   type Summary,
   type Trace,
 } from '../../replay/src/index.js'
+import { madeTrace } from './made-trace.js'
 
 export interface ScheduleOptions {
   readonly requests: number
@@ -39,16 +40,9 @@ export async function measureSchedule({ requests, perSecond, arrival }: Schedule
 
 const PROMPT_TOKENS = 500
 
-const traceOf = (count: number): Trace => ({
-  format: 'made',
-  files: [],
-  skipped: [],
-  isUntimed: true,
-  requests: Array.from({ length: count }, (_, i) => ({
-    id: `r${i}`,
-    arrivalMs: 0,
+const traceOf = (count: number): Trace =>
+  madeTrace(count, (i) => ({
     prompt: { kind: 'tokens', tokens: Array.from({ length: PROMPT_TOKENS }, (_, at) => (i + at) % 1000) },
     outputTokens: 2,
     sampling: {},
-  })),
-})
+  }))
