@@ -4,43 +4,21 @@ import assert from 'node:assert/strict'
 import { ClusterError } from '../../../lib/errors.js'
 import type { RequestRecord } from '../../../lib/traffic/request-record.js'
 import { createRecordFeed } from '../../../services/router/capture/record-feed.js'
+import { plainRecord } from '../../helpers/request-record.js'
 
 const isExhausted = (error: unknown): boolean => error instanceof ClusterError && error.code === 'resource_exhausted'
 
-const recordOf = (numTokens: number): RequestRecord => ({
-  schema: 'banyan.request.v1',
-  id: 'r',
-  arrivalUnixMs: 0,
-  endMs: 1,
-  model: 'demo',
-  fingerprint: 'bny-0',
-  router: 'router-0',
-  content: 'ids',
-  prompt: {
-    numTokens,
-    cachedTokens: 0,
-    blockTokens: 512,
-    blockHashes: [],
-    ids: Array.from({ length: numTokens }, () => 7),
-  },
-  params: {
-    temperature: 0,
-    topP: 1,
-    topK: 0,
-    minP: 0,
-    repetitionPenalty: 1,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    maxTokens: 1,
-    minTokens: 0,
-    ignoreEos: false,
-    includeStop: false,
-    seed: '1',
-    n: 1,
-  },
-  choices: [],
-  outcome: 'finished',
-})
+const recordOf = (numTokens: number): RequestRecord =>
+  plainRecord({
+    content: 'ids',
+    prompt: {
+      numTokens,
+      cachedTokens: 0,
+      blockTokens: 512,
+      blockHashes: [],
+      ids: Array.from({ length: numTokens }, () => 7),
+    },
+  })
 
 describe('createRecordFeed', () => {
   it('bounds what waits in bytes, and tells the listener while it is stuck', async () => {

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { recordJsonSchema } from '../../../lib/traffic/json-schema.js'
-import { hashBlocks, hashTokens, limitContent, type RequestRecord } from '../../../lib/traffic/request-record.js'
+import { hashBlocks, hashTokens, limitContent } from '../../../lib/traffic/request-record.js'
 import { repositoryRoot } from '../../helpers/paths.js'
+import { plainRecord } from '../../helpers/request-record.js'
 
 describe('request record', () => {
   it('has the documented JSON Schema (npm run docs:schema writes it)', () => {
@@ -20,34 +21,7 @@ describe('request record', () => {
   })
 
   it('never gains content by being limited', () => {
-    const record: RequestRecord = {
-      schema: 'banyan.request.v1',
-      id: 'r',
-      arrivalUnixMs: 1,
-      endMs: 2,
-      model: 'demo',
-      fingerprint: 'bny-0',
-      router: 'router-0',
-      content: 'hash',
-      prompt: { numTokens: 1, cachedTokens: 0, blockTokens: 512, blockHashes: [] },
-      params: {
-        temperature: 0,
-        topP: 1,
-        topK: 0,
-        minP: 0,
-        repetitionPenalty: 1,
-        presencePenalty: 0,
-        frequencyPenalty: 0,
-        maxTokens: 1,
-        minTokens: 0,
-        ignoreEos: false,
-        includeStop: false,
-        seed: '1',
-        n: 1,
-      },
-      choices: [],
-      outcome: 'finished',
-    }
+    const record = plainRecord()
     assert.equal(limitContent(record, 'text'), record)
     assert.equal(limitContent({ ...record, content: 'ids' }, 'text').content, 'ids')
   })
