@@ -9,13 +9,14 @@ import { percentile } from '../../bench/statistics.js'
 import { CASES, chooseCases } from './cases.js'
 import { expectedAnswers } from './expected.js'
 import { hasProcessTable } from './process-table.js'
-import { drawRequests } from './requests.js'
+import { drawRequests, MAX_TOKENS } from './requests.js'
 import { runCase, type CaseResult } from './run-case.js'
 
 const USAGE = `usage: npm run chaos -- [flags]
   --case NAME     a case, or those whose names begin so; may be repeated (default: all)
   --seed N        of requests, victims and moments (default: drawn, and printed)
   --streams N     at once (default: 32)
+  --max-tokens N  that each stream decodes at most (default: ${MAX_TOKENS})
   --repeat N      times each case, with seeds that count up (default: 1)
   --json          prints the results as JSON
   --report        writes the table to bench/RESULTS.md
@@ -26,6 +27,7 @@ const { values: flags } = parseArgs({
     case: { type: 'string', multiple: true, default: [] },
     seed: { type: 'string', default: `${randomInt(2 ** 31)}` },
     streams: { type: 'string', default: '32' },
+    'max-tokens': { type: 'string', default: `${MAX_TOKENS}` },
     repeat: { type: 'string', default: '1' },
     json: { type: 'boolean', default: false },
     report: { type: 'boolean', default: false },
@@ -43,18 +45,20 @@ async function main(): Promise<void> {
   for (let round = 0; round < Number(flags.repeat); round++) {
     const seed = Number(flags.seed) + round
     notify(`seed ${seed}`)
-    const requests = drawRequests(Number(flags.streams), seed)
+    const requests = drawRequests(Number(flags.streams), seed, Number(flags['max-tokens']))
     const expected = await expectedAnswers(requests)
     for (const [i, chaosCase] of cases.entries()) {
       notify(`${chaosCase.name} (${i + 1} of ${cases.length})`)
-      results.push(await runCase(chaosCase, { requests, expected, seed, notify }))
+      results.push(await runCase(chaosCase, { requests, expected, seed, measuresGaps: true, notify }))
     }
   }
   console.log(flags.json ? JSON.stringify(results) : report(results))
   if (flags.report) writeSection('chaos', sectionOf(results, machineLine(machine)))
   const failed = results.filter(({ problems }) => problems.length > 0)
   for (const { name, seed } of failed) {
-    notify(`again: npm run chaos -- --case ${name} --seed ${seed} --streams ${flags.streams}`)
+    notify(
+      `again: npm run chaos -- --case ${name} --seed ${seed} --streams ${flags.streams} --max-tokens ${flags['max-tokens']}`,
+    )
   }
   if (failed.length > 0) process.exitCode = 1
 }

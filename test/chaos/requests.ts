@@ -12,12 +12,12 @@ export interface ChaosRequest {
 }
 
 const MIN_TOKENS = 64
-const MAX_TOKENS = 288
+export const MAX_TOKENS = 288
 const STOPS = ['}\n', ');', ' */'] // common in the demonstration model's language
 const KINDS = ['greedy', 'seeded', 'two choices', 'stop strings'] as const
 
 /** The i-th of all: what it asks for goes round, the rest is drawn. */
-function drawRequest(i: number, random: () => number): ChaosRequest {
+function drawRequest(i: number, maxTokens: number, random: () => number): ChaosRequest {
   const texts = [...PROMPTS, ...COPYING_PROMPTS]
   const kind = KINDS[i % KINDS.length] ?? 'greedy'
   const round = Math.floor(i / KINDS.length)
@@ -27,7 +27,7 @@ function drawRequest(i: number, random: () => number): ChaosRequest {
   const sampling = {
     temperature: isWarm ? 0.9 : 0,
     seed: BigInt(Math.floor(random() * 2 ** 32)),
-    maxTokens: MIN_TOKENS + Math.floor(random() * (MAX_TOKENS - MIN_TOKENS)),
+    maxTokens: MIN_TOKENS + Math.floor(random() * (maxTokens - MIN_TOKENS)),
     ignoreEos: true,
     ...(kind === 'stop strings' && { stop: STOPS }),
   }
@@ -42,7 +42,7 @@ function drawRequest(i: number, random: () => number): ChaosRequest {
   return { name, door, request }
 }
 
-export function drawRequests(count: number, seed: number): ChaosRequest[] {
+export function drawRequests(count: number, seed: number, maxTokens = MAX_TOKENS): ChaosRequest[] {
   const random = createRandom(seed)
-  return Array.from({ length: count }, (_, i) => drawRequest(i, random))
+  return Array.from({ length: count }, (_, i) => drawRequest(i, maxTokens, random))
 }
