@@ -3,7 +3,7 @@
 
 import type { ActorDefinition, ActorSystem, Clock } from '../../lib/actor/actor.js'
 import type { Tracer } from '@opentelemetry/api'
-import { inSpan } from '../../lib/tracing/spans.js'
+import { inHopSpan } from '../../lib/tracing/spans.js'
 import { controlAddress } from '../../lib/actor/ask-while-alive.js'
 import { createLayerSpans } from './layer-spans.js'
 import type { CancelledStep, StepRunner } from './step-runner.js'
@@ -25,7 +25,7 @@ export function stepActor({ address, runner, tracer, clock }: AttentionActorOpti
     systemKinds: new Set(),
     create: () => ({
       'attention.step': (message, context) =>
-        inSpan(tracer, 'attention.step', context.traceparent, async (traceparent, span) => {
+        inHopSpan(tracer, 'attention.step', context.traceparent, async (traceparent, span) => {
           span.setAttributes({
             'banyan.step.id': message.step,
             'banyan.step.sequences': message.entries.length,

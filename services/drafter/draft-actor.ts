@@ -8,7 +8,7 @@
 
 import type { Tracer } from '@opentelemetry/api'
 import type { Clock, Handlers } from '../../lib/actor/actor.js'
-import { inSpan } from '../../lib/tracing/spans.js'
+import { inHopSpan } from '../../lib/tracing/spans.js'
 import type { Body, MessageOf } from '../../lib/wire/messages.js'
 import { packF32, packI32, readF32, readI32 } from '../../lib/wire/tensor.js'
 import type { HiddenRows } from './draft-model.js'
@@ -96,7 +96,7 @@ export function drafterHandlers(parts: DrafterParts): Handlers {
 
   return {
     'draft.propose': (message, context) =>
-      inSpan(tracer, 'draft.propose', context.traceparent, async (_, span) => {
+      inHopSpan(tracer, 'draft.propose', context.traceparent, async (_, span) => {
         const answer = propose(message)
         const numNodes = answer.entries.reduce((sum, { tokens }) => sum + (tokens.shape[0] ?? 0), 0)
         span.setAttributes({

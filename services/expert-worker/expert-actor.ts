@@ -5,7 +5,7 @@ import type { Tracer } from '@opentelemetry/api'
 import type { ActorDefinition, Clock } from '../../lib/actor/actor.js'
 import { controlAddress, placementAddress } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
-import { inSpan } from '../../lib/tracing/spans.js'
+import { inHopSpan } from '../../lib/tracing/spans.js'
 import { answerCompute, touchedBy } from './compute.js'
 import type { ExpertMetrics } from './metrics.js'
 import type { ExpertStore } from '../../lib/decode/expert-store.js'
@@ -39,7 +39,7 @@ function computeActor(options: ExpertActorOptions, cancelled: Set<string>): Acto
     systemKinds: new Set(),
     create: () => ({
       'expert.compute': (message, context) =>
-        inSpan(tracer, 'expert.compute', context.traceparent, async (_, span) => {
+        inHopSpan(tracer, 'expert.compute', context.traceparent, async (_, span) => {
           span.setAttributes({
             'banyan.layer': message.layer,
             'banyan.rows': message.hidden.shape[0] ?? 0,
