@@ -35,7 +35,7 @@ export function measureProducts(options: ProductOptions): ProductSpeed[] {
   for (const format of options.formats) {
     const model = productGraph(weights, format)
     for (const threads of options.threadCounts) {
-      const session = createSession(model, threads)
+      const session = createSession(model, { threads })
       for (const rows of options.rows) {
         const milliseconds = time(session, rows, options.repetitions)
         results.push(speed(milliseconds, { format, rows, threads }))

@@ -6,7 +6,7 @@ import { ATTRIBUTE, ELEMENT, encodeModel } from './onnx-schema.js'
 import type { WeightTensor } from './weight-store.js'
 
 export type Dim = number | string // a string names a dimension that varies from run to run
-export type AttributeValue = number | readonly number[] | { readonly float: number }
+export type AttributeValue = number | string | readonly number[] | { readonly float: number }
 
 export interface BuiltGraph {
   readonly model: Uint8Array
@@ -25,6 +25,7 @@ const bytes = (data: ArrayBufferView): Uint8Array => new Uint8Array(data.buffer,
 
 function attribute(name: string, value: AttributeValue): Record<string, unknown> {
   if (typeof value === 'number') return { name, type: ATTRIBUTE.int, i: value }
+  if (typeof value === 'string') return { name, type: ATTRIBUTE.string, s: Buffer.from(value) }
   if ('float' in value) return { name, type: ATTRIBUTE.float, f: value.float }
   return { name, type: ATTRIBUTE.ints, ints: [...value] }
 }
@@ -74,6 +75,10 @@ export class GraphBuilder {
     return this.initializer(ELEMENT.int64, bytes(BigInt64Array.from(values, BigInt)), [values.length])
   }
 
+  constantInt32(values: readonly number[]): string {
+    return this.initializer(ELEMENT.int32, bytes(Int32Array.from(values)), [values.length])
+  }
+
   /** Appends a node with one output and returns the output's name. */
   node(opType: string, inputs: readonly string[], options: NodeOptions = {}): string {
     return this.nodeWith(opType, inputs, { ...options, outputs: 1 })[0] ?? ''
@@ -114,10 +119,10 @@ export class GraphBuilder {
     return output
   }
 
-  /** Marks a value as a float32 graph output under the name `as`. */
-  output(value: string, as: string, dims: readonly Dim[]): void {
+  /** Marks a value as a graph output under the name `as`. */
+  output(value: string, as: string, dims: readonly Dim[], element: keyof typeof ELEMENT = 'float'): void {
     this.nodes.push({ opType: 'Identity', input: [value], output: [as], name: `out_${as}` })
-    this.outputs.push(valueInfo(as, ELEMENT.float, dims))
+    this.outputs.push(valueInfo(as, ELEMENT[element], dims))
   }
 
   /** The model's bytes: opset 21, `com.microsoft` 1. Throws `internal` where weights lie in two folders. */

@@ -39,6 +39,7 @@ const MESSAGES: Record<string, Fields> = {
     name: one(1, 'string'),
     f: one(2, 'float'),
     i: one(3, 'int64'),
+    s: one(4, 'bytes'),
     g: one(6, 'GraphProto'),
     ints: many(8, 'int64'),
     type: one(20, 'int32'),
@@ -65,9 +66,9 @@ const root = protobuf.Root.fromJSON({
 const modelType = root.lookupType('ModelProto')
 
 /** ONNX element types by their specification numbers. */
-export const ELEMENT = { float: 1, uint8: 2, int64: 7, bool: 9 } as const
+export const ELEMENT = { float: 1, uint8: 2, int32: 6, int64: 7, bool: 9, float16: 10 } as const
 
-export const ATTRIBUTE = { float: 1, int: 2, graph: 5, ints: 7 } as const
+export const ATTRIBUTE = { float: 1, int: 2, string: 3, graph: 5, ints: 7 } as const
 
 /** Bytes of a ModelProto given in protobufjs' plain form. */
 export function encodeModel(model: Record<string, unknown>): Uint8Array {
