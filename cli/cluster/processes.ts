@@ -47,6 +47,7 @@ function launch({ config, env, logger }: ProcessesOptions, { role, index, sizes,
       ...now,
       ...threadsOf(role, now),
       metricsPort,
+      linkPort: 0, // several on one machine
       ...(role === 'router' ? routerPorts(config, index, doors) : {}),
     }
     return { ...env, ...toEnvironment(settings), BANYAN_ID: id, BANYAN_SUPERVISED: '1' }

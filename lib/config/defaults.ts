@@ -26,6 +26,7 @@ export function defaultsFor(machine: {
     transport: 'auto',
     cluster: 'main',
     linkHost: '127.0.0.1',
+    linkPort: 0,
     host: '127.0.0.1',
     http: 8000,
     grpc: 50_051,

@@ -14,6 +14,7 @@ import type { Logger } from './service.js'
 
 export interface SharedJournalOptions {
   readonly journal: string
+  readonly journalReplicas?: number | undefined // servers that keep each record
   readonly transport: Transport
   readonly cluster: string
   readonly logger: Logger
@@ -27,6 +28,7 @@ export const journalFolder = (journal: string): string | undefined =>
 /** The cluster's own stream on its server; undefined where the journal is off or the server can keep nothing. */
 export async function openSharedJournal({
   journal,
+  journalReplicas,
   transport,
   cluster,
   logger,
@@ -38,6 +40,7 @@ export async function openSharedJournal({
       stream: `banyan-${cluster}-requests`,
       subject: subjects.journal(cluster),
       maxBytes,
+      replicas: journalReplicas,
     })
   } catch (error) {
     const { code, message } = ClusterError.from(error)

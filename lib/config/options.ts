@@ -85,6 +85,7 @@ export const natsOptions = (config: ClusterConfig, name: string, inbox: string):
   url: config.nats ?? '',
   name,
   inbox,
+  login: { user: config.natsUser, password: config.natsPassword },
   credsFile: config.natsCreds,
   tls: { ca: config.natsTlsCa, cert: config.natsTlsCert, key: config.natsTlsKey },
 })

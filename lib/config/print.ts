@@ -13,12 +13,17 @@ export const maskLogin = (text: string): string => text.replace(/(:\/\/)[^\s,]*@
 
 const maskPassword = (value: unknown): unknown => (typeof value === 'string' ? maskLogin(value) : value)
 
+const hidden = (value: unknown): unknown => {
+  if (Array.isArray(value)) return value.map(() => '****')
+  return value === null ? null : '****'
+}
+
 /** By the name used in files; unset settings are null. */
 export function describeConfig({ config, origins }: ResolvedConfig): Readonly<Record<string, PrintedSetting>> {
   const entries = SETTING_NAMES.map((name): [string, PrintedSetting] => {
     const value: unknown = config[name] ?? null
-    const isHidden = SETTINGS[name].isSecret === true && Array.isArray(value)
-    return [kebab(name), { value: isHidden ? value.map(() => '****') : maskPassword(value), origin: origins[name] }]
+    const shown = SETTINGS[name].isSecret === true ? hidden(value) : maskPassword(value)
+    return [kebab(name), { value: shown, origin: origins[name] }]
   })
   return Object.fromEntries(entries)
 }

@@ -69,7 +69,7 @@ async function startService(role: Role, host: ServiceHost, start: Start) {
   const id = idOf(role, host.env.BANYAN_ID ?? `${hostname()}-${host.pid}`)
   const { deps, close } = await connectService(role, id, config, host)
   try {
-    const records = role === 'router' ? await openSharedJournal({ ...deps, journal: config.journal }) : undefined
+    const records = role === 'router' ? await openSharedJournal({ ...config, ...deps }) : undefined
     const service = await start({ ...deps, records }, config)
     host.send?.({
       kind: 'service.started',
@@ -115,7 +115,7 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
   })
   const transport = await connectNats({
     ...natsOptions(config, `banyan-${id}`, role),
-    linkHost: config.linkHost === 'off' ? undefined : config.linkHost,
+    link: config.linkHost === 'off' ? undefined : { host: config.linkHost, port: config.linkPort },
     onRefused: (what) => {
       const level = what.endsWith(DOOR_SUFFIX) ? 'debug' : 'error' // without a link there is still NATS
       logger[level]({ what }, 'the NATS server does not permit this to its user')

@@ -1,5 +1,6 @@
 // What each setting is called, wants and does: help, flags and environment variables are read from this table.
 
+import { BUS_SETTINGS } from './bus-settings.js'
 import { count, DOOR_SETTINGS } from './door-settings.js'
 import { DRAFT_SOURCES, type SettingName } from './schema.js'
 import { TRACE_SETTINGS } from './trace-settings.js'
@@ -51,42 +52,7 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     value: 'KIND',
     env: 'BANYAN_TRANSPORT',
   },
-  nats: {
-    wants: 'nats://host:port, or several with commas',
-    help: 'use this NATS server instead of a private one',
-    value: 'URL',
-    env: 'NATS_URL',
-  },
-  natsCreds: {
-    wants: 'the path of a .creds file',
-    help: 'credentials for that server',
-    value: 'FILE',
-    env: 'NATS_CREDS',
-  },
-  natsTlsCa: {
-    wants: 'the path of a PEM file',
-    help: 'certificates by which that server is trusted, over TLS (tls:// alone: the well-known ones)',
-    value: 'FILE',
-    env: 'BANYAN_NATS_TLS_CA',
-  },
-  natsTlsCert: {
-    wants: 'the path of a PEM file',
-    help: 'certificate to show that server',
-    value: 'FILE',
-    env: 'BANYAN_NATS_TLS_CERT',
-  },
-  natsTlsKey: {
-    wants: 'the path of a PEM file',
-    help: 'key of that certificate',
-    value: 'FILE',
-    env: 'BANYAN_NATS_TLS_KEY',
-  },
-  linkHost: {
-    wants: 'an address of this machine, or off',
-    help: 'where other processes reach this one directly (default: 127.0.0.1), or off: everything through NATS',
-    value: 'HOST',
-    env: 'BANYAN_LINK_HOST',
-  },
+  ...BUS_SETTINGS,
   cluster: {
     wants: 'letters, digits, - and _, at most 64',
     help: 'name that separates clusters on one NATS server',
@@ -222,12 +188,6 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     env: 'BANYAN_METRICS_PORT',
   },
   ...TRACE_SETTINGS,
-  journal: {
-    wants: 'the path of a folder, auto or off',
-    help: 'keep accepted requests in DIR, so that they outlive their router and the cluster; or auto, off',
-    value: 'DIR',
-    env: 'BANYAN_JOURNAL',
-  },
   readyFile: {
     wants: 'the path of a file',
     help: 'write URLs and pid to FILE when the cluster serves',

@@ -11,17 +11,21 @@
 
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { z } from 'zod'
-import { ClusterError, type ErrorCode } from '../errors.js'
+import { ClusterError } from '../errors.js'
 import {
-  DEFAULT_MAX_AGE_MS,
-  DEFAULT_MAX_BYTES,
-  MAX_VALUE_BYTES,
-  requireKey,
-  requireValue,
-  revisionError,
-  type RecordStore,
-} from './record-store.js'
+  failure,
+  NO_MESSAGE,
+  NO_STREAM,
+  parse,
+  SAME_ID_UNDER_WAY,
+  GONE,
+  toClusterError,
+  WRONG_SEQUENCE,
+  type Answer,
+  type Ask,
+} from './jetstream-answers.js'
+import { createStream, keepAsOften, requireOurs } from './jetstream-stream.js'
+import { MAX_VALUE_BYTES, requireKey, requireValue, revisionError, type RecordStore } from './record-store.js'
 import type { RecordsOptions } from './transport.js'
 
 /** One connection, as far as the store needs it. */
@@ -41,44 +45,6 @@ const RETRY_MS = 50
 const FIRST_TRY_MS = 500 // of a request that may be sent again; the next waits twice as long
 const NUM_REPLICAS = 3
 const HEADER_BYTES = 1024 // of a message beside its value, at most
-const DUPLICATE_WINDOW_MS = 30_000 // longer than a message can be under way in a cluster
-const LEAST_STREAM_BYTES = 1024 * 1024
-const NANOSECONDS = 1_000_000 // of a millisecond
-
-// The server's error numbers (nats-server, server/errors.json).
-const WRONG_SEQUENCE = 10071
-const SAME_ID_UNDER_WAY = 10158
-const NO_MESSAGE = 10037
-const NO_STREAM = 10059
-const GONE = new Set([NO_MESSAGE, NO_STREAM, 10043]) // it had been deleted meanwhile
-const NAME_IN_USE = 10058 // with another configuration
-const STORE_FAILED = 10077
-const NOT_ENABLED = new Set([10076, 10039]) // on the server, for the account
-const TOO_LARGE = new Set([10047, 10023, 10002, 10122, 10110]) // storage, resources, account, stream bound
-const NO_PEERS = 10005 // for so many replicas, or with so much room
-
-const apiError = z.object({ code: z.number(), err_code: z.number().optional(), description: z.string().optional() })
-type ApiError = z.infer<typeof apiError>
-
-const answerSchema = z.object({
-  error: apiError.optional(),
-  stream: z.string().optional(), // of an acknowledgement
-  seq: z.number().optional(),
-  duplicate: z.boolean().optional(), // its message id was there
-  message: z.object({ seq: z.number(), data: z.string().optional() }).optional(),
-  config: z
-    .object({
-      subjects: z.array(z.string()).optional(),
-      storage: z.string(),
-      discard: z.string(),
-      max_msgs_per_subject: z.number(),
-    })
-    .optional(),
-})
-type Answer = z.infer<typeof answerSchema>
-
-const failure = (code: ErrorCode, message: string, reason: string): ClusterError =>
-  new ClusterError(code, message, { details: { reason } })
 
 /** Throws `failed_precondition` (NO_JETSTREAM, STREAM_MISMATCH), `resource_exhausted` or `unavailable`. */
 export async function openJetStreamStore(port: JetStreamPort, options: RecordsOptions): Promise<RecordStore> {
@@ -87,14 +53,17 @@ export async function openJetStreamStore(port: JetStreamPort, options: RecordsOp
   const subjectOf = (key: string): string => `${subject}.${createHash('sha256').update(key, 'utf16le').digest('hex')}`
   let isClosed = false
 
-  const ask = async (action: string, body: unknown, timeoutMs: number): Promise<Answer> =>
+  const ask: Ask = async (action, body, timeoutMs) =>
     parse(await port.request(`$JS.API.${action}`, Buffer.from(JSON.stringify(body)), { timeoutMs }))
 
-  let numReplicas = port.isClustered ? NUM_REPLICAS : 1
+  let numReplicas = options.replicas ?? (port.isClustered ? NUM_REPLICAS : 1)
 
   const ensureOnce = async (timeoutMs: number): Promise<void> => {
     const found = await ask(`STREAM.INFO.${stream}`, {}, timeoutMs)
-    if (found.error === undefined) return requireOurs(found, options)
+    if (found.error === undefined) {
+      requireOurs(found, options)
+      return keepAsOften(ask, found, { ...options, timeoutMs })
+    }
     if (found.error.err_code !== NO_STREAM) throw toClusterError(found.error)
     await createStream(ask, options, { numReplicas, timeoutMs })
   }
@@ -120,7 +89,8 @@ export async function openJetStreamStore(port: JetStreamPort, options: RecordsOp
   const { timeoutMs: openTimeoutMs = OPEN_TIMEOUT_MS } = options
   const opened = Date.now()
   await untilDeadline(opened + openTimeoutMs, mayComeRight, async (tryMs) => {
-    if (Date.now() > opened + openTimeoutMs / 2) numReplicas = 1 // the others were waited for
+    const isLate = Date.now() > opened + openTimeoutMs / 2
+    if (isLate && options.replicas === undefined) numReplicas = 1 // the others were waited for
     await ensure(tryMs).catch(explainMissing)
   })
 
@@ -180,73 +150,6 @@ export async function openJetStreamStore(port: JetStreamPort, options: RecordsOp
       isClosed = true
     },
   }
-}
-
-type Ask = (action: string, body: unknown, timeoutMs: number) => Promise<Answer>
-
-interface CreateOptions {
-  readonly numReplicas: number
-  readonly timeoutMs: number // of each request
-}
-
-/** Makes the stream, as large as the server and the account allow. */
-async function createStream(ask: Ask, options: RecordsOptions, { numReplicas, timeoutMs }: CreateOptions) {
-  const { stream, subject, maxAgeMs = DEFAULT_MAX_AGE_MS } = options
-  for (let maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES; ; maxBytes = Math.floor(maxBytes / 2)) {
-    const { error } = await ask(
-      `STREAM.CREATE.${stream}`,
-      {
-        name: stream,
-        subjects: [`${subject}.*`],
-        storage: 'file',
-        retention: 'limits',
-        discard: 'new', // a full stream refuses new keys; one message a subject: an old key is still overwritten
-        max_msgs_per_subject: 1,
-        duplicate_window: Math.min(maxAgeMs, DUPLICATE_WINDOW_MS) * NANOSECONDS,
-        max_age: maxAgeMs * NANOSECONDS,
-        max_bytes: maxBytes,
-        num_replicas: numReplicas,
-      },
-      timeoutMs,
-    )
-    if (error === undefined) return
-    if (error.err_code === NAME_IN_USE) return requireOurs(await ask(`STREAM.INFO.${stream}`, {}, timeoutMs), options)
-    const isTooLarge =
-      TOO_LARGE.has(error.err_code ?? 0) || (error.err_code === NO_PEERS && /storage/.test(error.description ?? ''))
-    if (!isTooLarge || maxBytes / 2 < LEAST_STREAM_BYTES) throw toClusterError(error)
-  }
-}
-
-function requireOurs({ config, error }: Answer, { stream, subject }: RecordsOptions): void {
-  if (error !== undefined) throw toClusterError(error)
-  const isOurs =
-    config?.storage === 'file' &&
-    config.discard === 'new' &&
-    config.max_msgs_per_subject === 1 &&
-    config.subjects?.includes(`${subject}.*`) === true
-  if (isOurs) return
-  const want = `file storage, discard new, one message a subject and the subjects ${subject}.*`
-  throw failure(
-    'failed_precondition',
-    `stream ${stream}: want ${want}, found ${JSON.stringify(config)}`,
-    'STREAM_MISMATCH',
-  )
-}
-
-function parse(bytes: Uint8Array): Answer {
-  try {
-    return answerSchema.parse(JSON.parse(Buffer.from(bytes).toString()))
-  } catch (error) {
-    throw new ClusterError('internal', 'journal: want an answer of JetStream, got something else', { cause: error })
-  }
-}
-
-function toClusterError({ code, err_code: number = 0, description = '' }: ApiError): ClusterError {
-  const message = `journal: JetStream says: ${description}`
-  if (NOT_ENABLED.has(number)) return failure('failed_precondition', message, 'NO_JETSTREAM')
-  const isFull = TOO_LARGE.has(number) || (number === STORE_FAILED && /maximum|no space/.test(description))
-  if (isFull) return failure('resource_exhausted', message, 'STORE_FULL')
-  return failure(code >= 500 ? 'unavailable' : 'internal', message, 'JETSTREAM')
 }
 
 /** Another put at this revision was there first: or an earlier one of the same caller, whose answer was lost. */

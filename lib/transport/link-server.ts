@@ -28,8 +28,13 @@ export interface LinkServer {
   close(): Promise<void>
 }
 
-/** Listens on a free port of an address of this machine. Throws `invalid_argument`, or `unavailable` where it cannot. */
-export async function startLinkServer(host: string, events: LinkEvents): Promise<LinkServer> {
+export interface LinkPlace {
+  readonly host: string // an address of this machine
+  readonly port: number // 0 takes a free one
+}
+
+/** Listens there. Throws `invalid_argument`, or `unavailable` where it cannot. */
+export async function startLinkServer({ host, port: wanted }: LinkPlace, events: LinkEvents): Promise<LinkServer> {
   if (UNSPECIFIED.test(host)) {
     throw new ClusterError('invalid_argument', `link host: want an address that others can reach, got '${host}'`)
   }
@@ -43,9 +48,9 @@ export async function startLinkServer(host: string, events: LinkEvents): Promise
   server.maxConnections = MAX_LINKS
   const port = await new Promise<number>((resolve, reject) => {
     server.once('error', (cause) =>
-      reject(new ClusterError('unavailable', `link host ${host}: ${cause.message}`, { cause })),
+      reject(new ClusterError('unavailable', `link host ${host}, port ${wanted}: ${cause.message}`, { cause })),
     )
-    server.listen({ host, port: 0 }, () => {
+    server.listen({ host, port: wanted }, () => {
       const address = server.address()
       resolve(typeof address === 'object' && address !== null ? address.port : 0)
     })

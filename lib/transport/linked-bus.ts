@@ -14,7 +14,7 @@ import { systemRandom } from '../actor/clock.js'
 import { newInbox, type Bus, type BusMessage } from './bus-transport.js'
 import { openLink, type Link, type LinkDoor } from './link.js'
 import { createLinkRoutes, parentOf } from './link-routes.js'
-import { startLinkServer } from './link-server.js'
+import { startLinkServer, type LinkPlace } from './link-server.js'
 import type { LinkMessage } from './link-stream.js'
 import type { Subscription } from './transport.js'
 
@@ -32,8 +32,8 @@ const isPlain = (subject: string): boolean => !/[*>]/.test(subject.endsWith('.*'
 export const DOOR_SUFFIX = '.link'
 const doorSubject = (mailbox: string): string => `${mailbox}${DOOR_SUFFIX}`
 
-/** Wraps a bus; this process takes links at `host`. Throws `unavailable` where it cannot listen there. */
-export async function createLinkedBus(bus: Bus, host: string): Promise<Bus> {
+/** Wraps a bus; this process takes links at `place`. Throws `unavailable` where it cannot listen there. */
+export async function createLinkedBus(bus: Bus, place: LinkPlace): Promise<Bus> {
   const routes = createLinkRoutes(Date.now)
   const mailboxes = new Map<string, Handler>() // that this process listens to
   const inboxes = new Map<string, Handler>() // without their last token
@@ -56,7 +56,7 @@ export async function createLinkedBus(bus: Bus, host: string): Promise<Bus> {
     if (lost.size > 0) onLost((reply) => lost.has(reply))
   }
 
-  const server = await startLinkServer(host, { onMessage: deliver, onClose: forget })
+  const server = await startLinkServer(place, { onMessage: deliver, onClose: forget })
   const ownDoor = Buffer.from(JSON.stringify(server.door))
 
   const open = (door: LinkDoor): Promise<Link> => {

@@ -10,6 +10,12 @@ export interface NatsTlsFiles {
   readonly key?: string | undefined
 }
 
+/** Beside the URL: a password in one is written down wherever the URL is, and wants its signs escaped. */
+export interface NatsLogin {
+  readonly user?: string | undefined
+  readonly password?: string | undefined
+}
+
 export interface NatsAccess {
   readonly servers: string[] // without users
   readonly login: { readonly user?: string; readonly pass?: string; readonly token?: string }
@@ -19,17 +25,26 @@ export interface NatsAccess {
 /** The same text with what stands before an @ in its URLs left out: what may be shown of a server's URL. */
 export const withoutLogin = (urls: string): string => urls.replace(/(:\/\/)[^\s,]*@/g, '$1')
 
-/** One login for all servers of the list: the first that is given. Throws `invalid_argument` for files that cannot be read. */
-export function natsAccess(urls: string, files: NatsTlsFiles = {}): NatsAccess {
+/** One login for all servers of the list: the first that a URL has, else the one beside it. Throws `invalid_argument` for files that cannot be read. */
+export function natsAccess(
+  urls: string,
+  {
+    tls: files = {},
+    login = {},
+  }: { readonly tls?: NatsTlsFiles | undefined; readonly login?: NatsLogin | undefined } = {},
+): NatsAccess {
   const list = urls.split(',')
   const isAsked =
     list.some((url) => url.startsWith('tls://')) || Object.values(files).some((file) => file !== undefined)
   return {
     servers: list.map(withoutLogin),
-    login: list.map(loginOf).find((login) => login !== undefined) ?? {},
+    login: list.map(loginOf).find((found) => found !== undefined) ?? besideUrl(login),
     tls: isAsked ? tlsOf(files) : undefined,
   }
 }
+
+const besideUrl = ({ user, password }: NatsLogin): NatsAccess['login'] =>
+  user === undefined ? {} : { user, ...(password !== undefined && { pass: password }) }
 
 function loginOf(url: string): NatsAccess['login'] | undefined {
   const [, login] = /:\/\/([^\s,]*)@/.exec(url) ?? []

@@ -15,7 +15,8 @@ import { ClusterError } from '../errors.js'
 import { createBusTransport, DEFAULT_MAX_MESSAGE_BYTES, type Bus, type BusMessage } from './bus-transport.js'
 import { openJetStreamStore, type JetStreamPort } from './jetstream-store.js'
 import { createLinkedBus } from './linked-bus.js'
-import { natsAccess, withoutLogin, type NatsTlsFiles } from './nats-access.js'
+import type { LinkPlace } from './link-server.js'
+import { natsAccess, withoutLogin, type NatsLogin, type NatsTlsFiles } from './nats-access.js'
 import { unconfirmed } from './record-store.js'
 import type { Transport } from './transport.js'
 
@@ -26,6 +27,7 @@ const DRAIN_TIMEOUT_MS = 2_000
 export interface NatsOptions {
   readonly url: string // or several with commas; with user and password where the server asks for them
   readonly name: string // shows in the server's connection list
+  readonly login?: NatsLogin | undefined // where the URL has none
   readonly credsFile?: string | undefined
   readonly tls?: NatsTlsFiles | undefined
   /** Replies arrive under `_INBOX.<inbox>.`: what a server lets this role read and no other. Absent: `_INBOX.`. */
@@ -34,14 +36,14 @@ export interface NatsOptions {
   readonly onRefused?: ((what: string) => void) | undefined
   readonly maxMessageBytes?: number
   readonly connectTimeoutMs?: number
-  /** Address of this machine at which other processes may reach this one directly; absent: only over NATS. */
-  readonly linkHost?: string | undefined
+  /** Where other processes may reach this one directly; absent: only over NATS. */
+  readonly link?: LinkPlace | undefined
 }
 
 /** Connects; later losses of the connection heal by themselves and keep every subscription. Throws `unavailable`. */
 export async function connectNats(options: NatsOptions): Promise<Transport> {
   const creds = options.credsFile === undefined ? undefined : await readFile(options.credsFile)
-  const { servers, login, tls } = natsAccess(options.url, options.tls)
+  const { servers, login, tls } = natsAccess(options.url, options)
   const inboxPrefix = options.inbox === undefined ? '_INBOX' : `_INBOX.${options.inbox}`
   const connection = await connect({
     servers,
@@ -67,7 +69,7 @@ export async function connectNats(options: NatsOptions): Promise<Transport> {
     )
   })
   const nats = createNatsBus(connection, inboxPrefix, options.onRefused)
-  const bus = await withLinks(nats, options.linkHost)
+  const bus = await withLinks(nats, options.link)
   return createBusTransport(bus, {
     kind: 'nats',
     maxMessageBytes: options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
@@ -76,10 +78,10 @@ export async function connectNats(options: NatsOptions): Promise<Transport> {
   })
 }
 
-async function withLinks(nats: Bus, linkHost: string | undefined): Promise<Bus> {
-  if (linkHost === undefined) return nats
+async function withLinks(nats: Bus, link: LinkPlace | undefined): Promise<Bus> {
+  if (link === undefined) return nats
   try {
-    return await createLinkedBus(nats, linkHost)
+    return await createLinkedBus(nats, link)
   } catch (error) {
     await nats.close()
     throw error

@@ -43,6 +43,7 @@ export interface RecordsOptions {
   readonly subject: string // records lie one token below it
   readonly maxAgeMs?: number | undefined
   readonly maxBytes?: number | undefined
+  readonly replicas?: number | undefined // servers that keep each record; absent: as many as a cluster has, 3 at most
   readonly timeoutMs?: number | undefined
 }
 

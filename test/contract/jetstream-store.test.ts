@@ -176,6 +176,17 @@ describe('JetStream store', function () {
       await Promise.all(Array.from({ length: 50 }, async (_, i) => clients[i % 2]?.put(`k-${i}`, text('x'), 0, soon)))
     })
 
+    it('keeps an existing stream as often as is asked for, with what is in it', async () => {
+      const [url = ''] = servers.map((server) => server.url)
+      const before = await open(url, { replicas: 1 })
+      await before.put('a', text('1'), 0, soon)
+      assert.equal((await describeStream(url)).numReplicas, 1)
+      const after = await open(url, { replicas: 3 })
+      const { numReplicas, numPerKey } = await describeStream(url)
+      assert.deepEqual([numReplicas, numPerKey], [3, 1])
+      assert.equal(await read(after, 'a'), '1')
+    })
+
     it('lets exactly one of many concurrent puts win', async () => {
       const clients = await Promise.all(servers.map(({ url }) => open(url)))
       let revision = 0
@@ -208,5 +219,5 @@ async function describeStream(url: string) {
   const connection = await connect({ servers: url })
   const { config, cluster } = await (await connection.jetstreamManager()).streams.info('records')
   await connection.close()
-  return { numReplicas: config.num_replicas, leader: cluster?.leader }
+  return { numReplicas: config.num_replicas, numPerKey: config.max_msgs_per_subject, leader: cluster?.leader }
 }

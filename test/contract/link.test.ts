@@ -9,6 +9,7 @@ import { createLinkReader, writeMessage, type LinkMessage } from '../../lib/tran
 import { connectNats } from '../../lib/transport/nats.js'
 import type { Transport } from '../../lib/transport/transport.js'
 import { eventually } from '../helpers/eventually.js'
+import { freePorts } from '../helpers/free-ports.js'
 import { startNatsForTest, type TestNats } from '../helpers/nats.js'
 
 const text = (value: string): Uint8Array => Buffer.from(value)
@@ -22,7 +23,8 @@ describe('direct links', function () {
   let alice: Transport
   let bob: Transport
 
-  const open = (name: string): Promise<Transport> => connectNats({ url: nats.url, name, linkHost: '127.0.0.1' })
+  const open = (name: string): Promise<Transport> =>
+    connectNats({ url: nats.url, name, link: { host: '127.0.0.1', port: 0 } })
   beforeEach(async () => {
     nats = await startNatsForTest()
     alice = await open('alice')
@@ -192,12 +194,26 @@ describe('direct links', function () {
     socket.destroy()
   })
 
+  it('are taken at the port that was asked for, or the start fails', async () => {
+    const [port = 0] = await freePorts(1)
+    const link = { host: '127.0.0.1', port }
+    const carol = await connectNats({ url: nats.url, name: 'carol', link })
+    try {
+      carol.subscribe('desk', () => undefined)
+      await carol.flush()
+      assert.equal((await doorOf('desk')).port, port)
+      await assert.rejects(connectNats({ url: nats.url, name: 'eve', link }), new RegExp(`port ${port}: .*EADDRINUSE`))
+    } finally {
+      await carol.close()
+    }
+  })
+
   for (const [host, words] of [
     ['0.0.0.0', /link host: want an address that others can reach/],
-    ['192.0.2.1', /link host 192.0.2.1: /],
+    ['192.0.2.1', /link host 192.0.2.1, port 0: /],
   ] as const) {
     it(`refuse ${host} to listen at, and leave no connection behind`, async () => {
-      await assert.rejects(connectNats({ url: nats.url, name: 'eve', linkHost: host }), words)
+      await assert.rejects(connectNats({ url: nats.url, name: 'eve', link: { host, port: 0 } }), words)
     })
   }
 

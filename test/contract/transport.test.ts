@@ -32,7 +32,7 @@ for (const kind of ['local', 'nats', 'nats with links'] as const) {
               url: nats.url,
               name,
               maxMessageBytes: 32 * 1024 * 1024,
-              linkHost: kind === 'nats' ? undefined : '127.0.0.1',
+              link: kind === 'nats' ? undefined : { host: '127.0.0.1', port: 0 },
             })
       alice = await open('alice')
       bob = await open('bob')

@@ -74,7 +74,7 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
         : await connectNats({
             url: shape.nats,
             name: `${name}-${id}`,
-            linkHost: shape.links === false ? undefined : '127.0.0.1',
+            link: shape.links === false ? undefined : { host: '127.0.0.1', port: 0 },
           })
     const transport = shape.wrap?.(id, connection) ?? connection
     const system = createActorSystem({ transport, clock: systemClock, random: Math.random, cluster: name, node: id })

@@ -15,14 +15,23 @@ describe('natsAccess', () => {
     it(`reads ${url}`, () => assert.deepEqual(natsAccess(url), { servers, login, tls: undefined }))
   }
 
+  it('takes the login beside the URL where the URL has none', () => {
+    const login = { user: 'router', password: 'p@ss:w%rd' }
+    assert.deepEqual(natsAccess('nats://a,nats://b', { login }).login, { user: 'router', pass: 'p@ss:w%rd' })
+    assert.deepEqual(natsAccess('nats://a,nats://u:p@b', { login }).login, { user: 'u', pass: 'p' })
+    assert.deepEqual(natsAccess('nats://a', { login: { password: 'alone' } }).login, {})
+  })
+
   it('speaks TLS where the scheme or a file asks for it', () => {
     assert.deepEqual(natsAccess('tls://host').tls, {})
-    assert.deepEqual(natsAccess('nats://host', { ca: import.meta.filename }).tls, { caFile: import.meta.filename })
+    assert.deepEqual(natsAccess('nats://host', { tls: { ca: import.meta.filename } }).tls, {
+      caFile: import.meta.filename,
+    })
   })
 
   it('names a file that cannot be read', () =>
     assert.throws(
-      () => natsAccess('nats://host', { ca: '/nowhere/ca.pem' }),
+      () => natsAccess('nats://host', { tls: { ca: '/nowhere/ca.pem' } }),
       (error: ClusterError) => error.code === 'invalid_argument' && error.message.includes('/nowhere/ca.pem'),
     ))
 
