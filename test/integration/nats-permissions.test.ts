@@ -1,13 +1,16 @@
-// `deploy/nats/banyan.conf` on a real server: a cluster serves with every service under its role's own user, and each
-// user may do what the table below says, nothing more and nothing less.
+// The configuration of `deploy/k8s/base/nats` on three real servers, TLS between everything: a cluster serves with every
+// service under its role's own user, and each user may do what the table below says, nothing more and nothing less.
+// `deploy/nats/banyan.conf`, for one server, has the same accounts.
 
 import assert from 'node:assert/strict'
 import { connect, type NatsConnection } from 'nats'
-import { createServer, type AddressInfo } from 'node:net'
+import { connect as connectSocket } from 'node:net'
 import { join } from 'node:path'
 import { startCli, upCli, type RunningCli } from '../helpers/cli.js'
 import { eventually } from '../helpers/eventually.js'
-import { startConfiguredNats, type ConfiguredNats } from '../helpers/nats-config.js'
+import { freePorts } from '../helpers/free-ports.js'
+import { startConfiguredNats } from '../helpers/nats-config.js'
+import { startNatsPods, type NatsPods } from '../helpers/nats-pods.js'
 import { repositoryRoot } from '../helpers/paths.js'
 
 const ROLES = ['router', 'attention', 'expert-worker', 'drafter'] as const
@@ -65,23 +68,30 @@ const SUBSCRIBE: Readonly<Record<string, readonly User[]>> = {
   '>': [],
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as AddressInfo // a TCP server has a port
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
-describe('the sample configuration of a NATS server', function () {
+describe('the configuration of NATS servers', function () {
   this.timeout(60_000)
-  let nats: ConfiguredNats
+  let nats: NatsPods
   before(async () => {
-    nats = await startConfiguredNats(join(repositoryRoot, 'deploy', 'nats', 'banyan.conf'), passwords)
+    nats = await startNatsPods(passwords)
   })
   after(() => nats.stop())
 
-  const urlFor = (user: User): string => `nats://${user}:${passwordOf(user)}@${nats.address}`
+  /** What a pod of the role is given. */
+  const loginOf = (user: User): Record<string, string> => ({
+    NATS_URL: nats.url,
+    NATS_USER: user,
+    NATS_PASSWORD: passwordOf(user),
+    BANYAN_NATS_TLS_CA: nats.ca,
+  })
+  const connectAs = (user: User): Promise<NatsConnection> =>
+    connect({
+      servers: nats.pods[0]?.address ?? '',
+      user,
+      pass: passwordOf(user),
+      inboxPrefix: `_INBOX.${user}`,
+      tls: { caFile: nats.ca },
+      noAsyncTraces: true,
+    })
   const complete = async (url: string): Promise<string> => {
     const body = JSON.stringify({ prompt: 'export interface ', max_tokens: 8, seed: 7 })
     const response = await fetch(`${url}/v1/completions`, { method: 'POST', body })
@@ -91,9 +101,15 @@ describe('the sample configuration of a NATS server', function () {
   }
 
   it('lets a cluster serve, each service under its own role, and refuses nothing of what they do', async () => {
-    const port = await freePort()
+    const [port = 0] = await freePorts(1)
     const serve = (role: (typeof ROLES)[number], words: readonly string[] = []): RunningCli => {
-      const env = { NATS_URL: urlFor(role), BANYAN_ID: `${role}-0`, BANYAN_LINK_HOST: 'off', LOG_LEVEL: 'info' }
+      const env = {
+        ...loginOf(role),
+        BANYAN_ID: `${role}-0`,
+        BANYAN_LINK_HOST: 'off',
+        BANYAN_JOURNAL_REPLICAS: '3',
+        LOG_LEVEL: 'info',
+      }
       return startCli(['serve', role, '--experts', '1', '--threads', '1', ...words], { env })
     }
     const running = [
@@ -110,6 +126,10 @@ describe('the sample configuration of a NATS server', function () {
     } finally {
       for (const { child } of running) child.kill('SIGTERM')
     }
+    const admin = await connectAs('router')
+    const stream = await (await admin.jetstreamManager()).streams.info('banyan-main-requests')
+    await admin.close()
+    assert.equal(stream.config.num_replicas, 3)
     for (const { outcome } of running) {
       const { code, stderr } = await outcome
       assert.equal(code, 0, stderr)
@@ -117,11 +137,51 @@ describe('the sample configuration of a NATS server', function () {
     }
   })
 
+  it('answers the probes of its pods', async () => {
+    for (const { monitor } of nats.pods)
+      for (const query of ['', '?js-server-only=true', '?js-enabled-only=true'])
+        await eventually(async () => (await fetch(`${monitor}/healthz${query}`)).status === 200, `${query} is answered`)
+  })
+
+  it('lets nobody in without TLS, or without a password', async () => {
+    const [pod] = nats.pods
+    assert.ok(pod)
+    const tls = { caFile: nats.ca }
+    await assert.rejects(connect({ servers: pod.address, user: 'router', pass: 'wrong', tls }), /Authorization/)
+    await assert.rejects(connect({ servers: pod.address, tls }), /Authorization/)
+    const socket = connectSocket({ host: '127.0.0.1', port: Number(pod.address.split(':')[1]) })
+    let heard = ''
+    socket.on('data', (data) => (heard += data.toString()))
+    socket.on('error', () => undefined)
+    socket.write(`CONNECT {"user":"router","pass":"${passwordOf('router')}","verbose":true}\r\nPING\r\n`)
+    await new Promise((resolve) => socket.once('close', resolve))
+    assert.match(heard, /^INFO /)
+    assert.doesNotMatch(heard, /PONG|\+OK/)
+  })
+
+  it('is the same for one server alone', async () => {
+    const single = await startConfiguredNats(join(repositoryRoot, 'deploy', 'nats', 'banyan.conf'), passwords)
+    const user = 'drafter'
+    const drafter = await connect({ servers: single.address, user, pass: passwordOf(user), noAsyncTraces: true })
+    try {
+      let refusals = 0
+      void (async () => {
+        for await (const { permissionContext } of drafter.status()) if (permissionContext !== undefined) refusals += 1
+      })()
+      drafter.publish(main('health'))
+      drafter.publish(main('actor.attention.attention-0'))
+      await eventually(() => refusals === 1, 'one refusal', 5_000)
+    } finally {
+      await drafter.close()
+      await single.stop()
+    }
+  })
+
   it('lets `up` run a whole cluster under one user, whose password it does not show', async () => {
-    const cluster = await upCli(['--transport', 'nats', '--experts', '1'], { env: { NATS_URL: urlFor('up') } })
+    const cluster = await upCli(['--transport', 'nats', '--experts', '1'], { env: loginOf('up') })
     try {
       assert.ok((await complete(cluster.ready.http)).length > 0)
-      assert.equal(cluster.ready.nats, `nats://${nats.address}`)
+      assert.equal(cluster.ready.nats, nats.url)
     } finally {
       const { stdout, stderr } = await cluster.end()
       assert.doesNotMatch(`${stdout}${stderr}`, /does not permit|pw-of/)
@@ -133,13 +193,7 @@ describe('the sample configuration of a NATS server', function () {
       let connection: NatsConnection
       const refused = new Set<string>()
       before(async () => {
-        connection = await connect({
-          servers: nats.address,
-          user,
-          pass: passwordOf(user),
-          inboxPrefix: `_INBOX.${user}`,
-          noAsyncTraces: true,
-        })
+        connection = await connectAs(user)
         void (async () => {
           for await (const { permissionContext: refusal } of connection.status())
             if (refusal !== undefined) refused.add(`${refusal.operation} ${refusal.subject}`)
@@ -171,15 +225,7 @@ describe('the sample configuration of a NATS server', function () {
   }
 
   it('lets a worker answer where it was asked from, and only there', async () => {
-    const as = (user: User): Promise<NatsConnection> =>
-      connect({
-        servers: nats.address,
-        user,
-        pass: passwordOf(user),
-        inboxPrefix: `_INBOX.${user}`,
-        noAsyncTraces: true,
-      })
-    const [router, worker] = [await as('router'), await as('attention')]
+    const [router, worker] = [await connectAs('router'), await connectAs('attention')]
     worker.subscribe(main('actor.attention.attention-9'), { callback: (_, message) => void message.respond('yes') })
     await worker.flush()
     assert.equal(
