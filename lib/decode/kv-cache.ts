@@ -10,6 +10,7 @@
 
 import { layerBytes, PAGE_SLOTS, type HeadGeometry } from '../compute/attention-layer.js'
 import type { Kernels } from '../compute/kernels.js'
+import type { SequenceCache } from './attention-engine.js'
 
 export interface CacheGeometry extends HeadGeometry {
   readonly numLayers: number
@@ -28,7 +29,7 @@ interface SharedPage {
 }
 
 /** KV pages of one sequence; they are added as it grows. */
-export class KvCache {
+export class KvCache implements SequenceCache {
   private readonly pool: PagePool
   private readonly pages: SharedPage[] = []
   private committed = 0
@@ -56,14 +57,15 @@ export class KvCache {
     for (const page of new Set(Array.from(slots, (slot) => slot >> PAGE_SHIFT))) this.ownPage(page)
   }
 
-  /** Takes the first `slots` committed slots of another sequence: whole pages shared, the rest copied when written. */
-  sharePrefix(other: KvCache, slots: number): void {
-    const numPages = Math.ceil(slots / PAGE_SLOTS)
-    for (const page of other.pages.slice(0, numPages)) {
+  /** A sequence with the first `slots` slots of this one: whole pages are shared, and copied when written. */
+  fork(slots: number): KvCache {
+    const fork = new KvCache(this.pool)
+    for (const page of this.pages.slice(0, Math.ceil(slots / PAGE_SLOTS))) {
       page.owners += 1
-      this.pages.push(page)
+      fork.pages.push(page)
     }
-    this.committed = slots
+    fork.committed = slots
+    return fork
   }
 
   /** Gives the pages up; the sequence is not used again. */

@@ -5,10 +5,8 @@
 // That pays where experts have cores of their own; on shared ones it only reads their weights twice (bench/ablations).
 // A layer's attention always runs for the first before the second, so a sequence may lie in both.
 
-import { splitRows, type AttentionBatch, type BatchRows } from '../../lib/compute/attention-batch.js'
 import { concat } from '../../lib/compute/concat.js'
-import type { AttentionModel } from '../../lib/decode/attention-model.js'
-import { batchRows, lastHidden, layOut, runAttention } from '../../lib/decode/layers.js'
+import type { AttentionEngine, StepBatch, StepRows } from '../../lib/decode/attention-engine.js'
 import type { DispatchContext } from './dispatch-context.js'
 import { dispatch } from './dispatch.js'
 import { attentionSpan, type SequenceState } from './sequence-state.js'
@@ -18,24 +16,23 @@ import type { StepTimes } from './step-times.js'
 const MAX_BUSY_MS = 5
 /** Runs the tails of all sequences; returns the last hidden state [rows, hidden] before the final norm. */
 export async function forward(
-  model: AttentionModel,
+  engine: AttentionEngine,
   states: readonly SequenceState[],
   context: DispatchContext,
   times: StepTimes,
 ): Promise<Float32Array> {
   const startMs = times.nowMs()
   let turnedMs = 0
-  const rows = rowsOf(model, states)
-  const batches = splitRows(rows, context.microBatches).map((part, i) => layOut(model, model.rooms[i]!, part))
+  const batches = engine.layOut(rowsOf(states), context.microBatches)
   const firstRows = batches.map((_, i) => batches.slice(0, i).reduce((sum, batch) => sum + batch.rows, 0))
   const experts = batches.map(() => Promise.resolve())
   const { clock } = context.system
   let turned = clock.monotonicMs()
   try {
-    for (const index of model.layers.keys()) {
+    for (const index of engine.spec.layers.keys()) {
       for (const [i, batch] of batches.entries()) {
         await experts[i]
-        experts[i] = runLayer({ model, index, batch, firstRow: firstRows[i]!, context, times })
+        experts[i] = runLayer({ index, batch, firstRow: firstRows[i]!, context, times })
         experts[i].catch(() => undefined) // awaited in its turn
       }
       if (clock.monotonicMs() - turned > MAX_BUSY_MS) {
@@ -50,26 +47,28 @@ export async function forward(
     await Promise.allSettled(experts) // nothing of a failed step runs on
   }
   times.layersDone(times.nowMs() - startMs, turnedMs)
-  return concat(batches.map((batch) => lastHidden(model, batch)))
+  const last: Float32Array[] = []
+  for (const batch of batches) last.push(await batch.lastHidden())
+  return concat(last)
 }
 
 interface LayerRun {
-  readonly model: AttentionModel
   readonly index: number
-  readonly batch: AttentionBatch
+  readonly batch: StepBatch
   readonly firstRow: number // of the batch, in the step
   readonly context: DispatchContext
   readonly times: StepTimes
 }
 
 /** Attention of a layer at once, its experts by the time the promise is kept. */
-async function runLayer({ model, index, batch, firstRow, context, times }: LayerRun): Promise<void> {
+async function runLayer({ index, batch, firstRow, context, times }: LayerRun): Promise<void> {
   const span = context.openLayer?.(index)
   const startMs = times.nowMs()
   let askedMs = startMs
   let expertComputeMs = 0
   try {
-    const { operands, routes } = runAttention(model, index, batch)
+    const output = batch.runLayer(index)
+    const { operands, routes } = output instanceof Promise ? await output : output // E2: the next batch is not let in
     times.attention(index, startMs)
     context.routes?.note(index, firstRow, routes)
     askedMs = times.nowMs()
@@ -81,10 +80,8 @@ async function runLayer({ model, index, batch, firstRow, context, times }: Layer
   }
 }
 
-const rowsOf = (model: AttentionModel, states: readonly SequenceState[]): BatchRows =>
-  batchRows(
-    model,
-    states.map(attentionSpan),
-    states.flatMap(({ tail }) => [...tail.tokens]),
-    states.flatMap(({ tail }) => [...tail.positions]),
-  )
+const rowsOf = (states: readonly SequenceState[]): StepRows => ({
+  spans: states.map(attentionSpan),
+  tokens: states.flatMap(({ tail }) => [...tail.tokens]),
+  positions: states.flatMap(({ tail }) => [...tail.positions]),
+})

@@ -1,7 +1,7 @@
 // The forward pass of a step and what is sampled from it, into the results of its entries.
 
 import { concat } from '../../lib/compute/concat.js'
-import type { AttentionModel } from '../../lib/decode/attention-model.js'
+import type { AttentionEngine } from '../../lib/decode/attention-engine.js'
 import { takeTypical } from '../../lib/sampling/typical.js'
 import { childOf, NOT_SAMPLED } from '../../lib/speculative/token-tree.js'
 import type { Body, StepEntry } from '../../lib/wire/messages.js'
@@ -23,19 +23,19 @@ export interface Ready {
 
 /** Forward pass and sampling; fills the results in place and returns every row's logits where they are asked for. */
 export async function sampleAll(
-  model: AttentionModel,
+  engine: AttentionEngine,
   ready: readonly Ready[],
   { context, times, withLogits }: { context: DispatchContext; times: StepTimes; withLogits: boolean },
 ) {
-  const { vocabSize } = model.spec
+  const { vocabSize } = engine.spec
   const states = ready.map(({ state }) => state)
-  const last = await forward(model, states, context, times)
+  const last = await forward(engine, states, context, times)
   for (const state of states) state.isTailComputed = true
-  returnHidden(model, ready, last)
+  await returnHidden(engine, ready, last)
   if (context.routes !== undefined) returnRoutes(ready, context.routes)
   const rows = sampledRows(states, withLogits)
   if (rows.length === 0) return undefined
-  const logits = model.head.run(last, rows)
+  const logits = await engine.head.run(last, rows)
   if (withLogits) return packF32(concat(logits), [rows.length, vocabSize])
   let first = 0
   for (const one of ready) {
@@ -47,7 +47,11 @@ export async function sampleAll(
 }
 
 /** The last hidden states of the rows that are wanted. */
-function returnHidden({ head, spec: { hidden } }: AttentionModel, ready: readonly Ready[], last: Float32Array): void {
+async function returnHidden(
+  { head, spec: { hidden } }: AttentionEngine,
+  ready: readonly Ready[],
+  last: Float32Array,
+): Promise<void> {
   let end = 0
   const wanting = ready.flatMap(({ state, entry, result }) => {
     const { length } = state.tail.tokens
@@ -56,7 +60,7 @@ function returnHidden({ head, spec: { hidden } }: AttentionModel, ready: readonl
     return count === 0 ? [] : [{ result, count, rows: last.subarray((end - count) * hidden, end * hidden) }]
   })
   if (wanting.length === 0) return
-  const normed = head.norm(concat(wanting.map(({ rows }) => rows)))
+  const normed = await head.norm(concat(wanting.map(({ rows }) => rows)))
   let row = 0
   for (const { result, count } of wanting) {
     result.hidden = packF32(normed.subarray(row * hidden, (row + count) * hidden), [count, hidden])

@@ -8,16 +8,16 @@
 //       the order of slots, which rise along every path, whatever lies between.
 
 import { ClusterError } from '../../lib/errors.js'
-import { rowViews, type AttentionSpan } from '../../lib/compute/attention-batch.js'
+import { rowViews } from '../../lib/compute/attention-batch.js'
 import { createSampler, type Sampler } from '../../lib/sampling/sampler.js'
 import type { SamplingParams } from '../../lib/sampling/params.js'
 import { depths } from '../../lib/speculative/token-tree.js'
 import type { StepEntry } from '../../lib/wire/messages.js'
 import { readI32 } from '../../lib/wire/tensor.js'
-import { KvCache, type PagePool } from '../../lib/decode/kv-cache.js'
+import type { AttentionEngine, SequenceCache, StepSpan } from '../../lib/decode/attention-engine.js'
 
 export interface SequenceState {
-  readonly cache: KvCache
+  readonly cache: SequenceCache
   readonly promptLength: number
   readonly sampler: Sampler
   readonly sampling: SamplingParams
@@ -53,30 +53,33 @@ type Sequences = ReadonlyMap<string, SequenceState>
  * A sequence from an entry with `start`, with the KV of a prefix where it names a sequence that holds it. Throws
  * `failed_precondition` where that one does not.
  */
-export function openSequence({ promptLength, choice, sampling, prefix }: Start, pool: PagePool, others: Sequences) {
+export function openSequence(
+  { promptLength, choice, sampling, prefix }: Start,
+  engine: Pick<AttentionEngine, 'openCache'>,
+  others: Sequences,
+): SequenceState {
   const none = new Int32Array(0)
   const params = samplingOf(sampling)
-  const state: SequenceState = {
-    cache: new KvCache(pool),
+  const sampler = createSampler(params, choice) // refuses before anything is shared
+  const tokens = prefix === undefined ? [] : [...readI32(prefix.tokens, 'prefix')]
+  return {
+    cache: prefix === undefined ? engine.openCache() : forkPrefix(others.get(prefix.sequence), tokens),
     promptLength,
-    sampler: createSampler(params, choice),
+    sampler,
     sampling: params,
     epoch: -1,
-    tokens: [],
+    tokens,
     tail: { tokens: none, parents: none, positions: none, slots: none, sampled: none },
     isTailComputed: false,
   }
-  if (prefix !== undefined) sharePrefix(state, others.get(prefix.sequence), readI32(prefix.tokens, 'prefix'))
-  return state
 }
 
-function sharePrefix(state: SequenceState, source: SequenceState | undefined, tokens: Int32Array): void {
+function forkPrefix(source: SequenceState | undefined, tokens: readonly number[]): SequenceCache {
   const held = source === undefined ? [] : heldTokens(source)
   if (source === undefined || !tokens.every((token, i) => held[i] === token)) {
     throw new ClusterError('failed_precondition', `prefix of ${tokens.length} tokens: not held here`)
   }
-  state.cache.sharePrefix(source.cache, tokens.length)
-  state.tokens = [...tokens]
+  return source.cache.fork(tokens.length)
 }
 
 /** Tokens whose KV lies in position order: the committed ones, and the chain that the tail begins with. */
@@ -165,10 +168,10 @@ function checkRows(
 
 const highest = (slots: Int32Array): number => slots.reduce((most, slot) => Math.max(most, slot), 0)
 
-/** The tail's rows, in order; their pages are this sequence's own from here on. */
-export function attentionSpan({ cache, tail }: SequenceState): AttentionSpan {
+/** The tail's rows, in order; their slots are this sequence's own from here on. */
+export function attentionSpan({ cache, tail }: SequenceState): StepSpan {
   cache.own(tail.slots)
-  return { views: rowViews(cache.length, tail.parents, tail.slots), slots: tail.slots, pages: cache.addresses }
+  return { cache, views: rowViews(cache.length, tail.parents, tail.slots), slots: tail.slots }
 }
 
 /**

@@ -15,6 +15,7 @@ import { createWeightStore } from '../../lib/compute/weight-store.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import { controlActor, passOn, stepActor } from './attention-actor.js'
 import { geometryOf, loadAttentionModel } from '../../lib/decode/attention-model.js'
+import { createCpuAttentionEngine } from '../../lib/decode/cpu-attention-engine.js'
 import { createExpertPeers } from './expert-peers.js'
 import { createAttentionMetrics } from './metrics.js'
 import { createStepRunner } from './step-runner.js'
@@ -59,8 +60,9 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     weights: createWeightStore(weightFolder(options.model, fingerprint)),
     turn: system.clock.turn,
   })
+  const engine = createCpuAttentionEngine(model)
   const runner = createStepRunner({
-    model,
+    engine,
     system,
     kvTokens: options.kvTokens,
     peers,
@@ -109,7 +111,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     stalls.stop()
     routers.stop()
     await Promise.all(actors.map((actor) => actor.stop()))
-    model.dispose()
+    engine.dispose()
     checkpoint.close()
   }
   return {

@@ -11,8 +11,7 @@ import { linkedSignal, type LinkedSignal } from '../../lib/actor/linked-signal.j
 import { ClusterError } from '../../lib/errors.js'
 import type { Body, MessageOf, StepEntry } from '../../lib/wire/messages.js'
 import { packI32 } from '../../lib/wire/tensor.js'
-import type { AttentionModel } from '../../lib/decode/attention-model.js'
-import { geometryOf } from '../../lib/decode/attention-model.js'
+import type { AttentionEngine } from '../../lib/decode/attention-engine.js'
 import type { DispatchContext } from './dispatch-context.js'
 import type { ExpertPeers } from './expert-peers.js'
 import { createExpertRows, type ExpertRows } from './expert-rows.js'
@@ -55,7 +54,7 @@ interface RunningStep {
 }
 
 export interface StepRunnerOptions {
-  readonly model: AttentionModel
+  readonly engine: AttentionEngine
   readonly system: ActorSystem
   readonly kvTokens: number
   readonly peers: ExpertPeers
@@ -64,17 +63,17 @@ export interface StepRunnerOptions {
 }
 
 export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
-  const { model, system, kvTokens, peers, neighbours, microBatches } = runnerOptions
+  const { engine, system, kvTokens, peers, neighbours, microBatches } = runnerOptions
   const held = createHeldSequences(system.clock, kvTokens)
-  const expertRows = createExpertRows(model.plan, model.layers.length)
-  const pool = { kernels: model.kernels, geometry: { numLayers: model.layers.length, ...geometryOf(model.spec) } }
-  const limits = { vocabSize: model.spec.vocabSize, maxPositions: model.spec.maxPositions }
+  const { spec, plan } = engine
+  const expertRows = createExpertRows(plan, spec.layers.length)
+  const limits = { vocabSize: spec.vocabSize, maxPositions: spec.maxPositions }
   const stepOrder = createStepOrder()
   let running: RunningStep | undefined
 
   const open = (sequence: string, start: NonNullable<StepEntry['start']>): SequenceState => {
     held.forget(sequence) // a start that is tried again begins anew
-    return openSequence(start, pool, held.all)
+    return openSequence(start, engine, held.all)
   }
 
   const prepare = (entry: StepEntry): SequenceState => {
@@ -98,7 +97,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
 
   const run: StepRunner['run'] = async (step, options) => {
     stepOrder.check(step)
-    const times = createStepTimes(system.clock, model.layers.length)
+    const times = createStepTimes(system.clock, spec.layers.length)
     for (const sequence of step.release) held.forget(sequence)
     const results: StepResult[] = []
     const ready: Ready[] = []
@@ -121,13 +120,13 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       peers,
       step: step.step,
       replicas: step.replicas,
-      plan: model.plan,
+      plan,
       timeoutMs: options.timeoutMs,
       microBatches,
       signal: abort.signal,
       traceparent: options.traceparent,
       openLayer: options.openLayer,
-      routes: step.wantsRoutes === true ? createStepRoutes(model.spec, numRows) : undefined,
+      routes: step.wantsRoutes === true ? createStepRoutes(spec, numRows) : undefined,
       failed: new Set(),
       slow: new Set(peers.beginStep(step.replicas)),
       used: new Set(),
@@ -142,7 +141,7 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
     held.beginStep()
     try {
       const logits =
-        ready.length === 0 ? undefined : await sampleAll(model, ready, { context, times, withLogits: step.withLogits })
+        ready.length === 0 ? undefined : await sampleAll(engine, ready, { context, times, withLogits: step.withLogits })
       return {
         step: step.step,
         entries: results,

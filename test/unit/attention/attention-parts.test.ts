@@ -126,8 +126,7 @@ describe('KvCache', () => {
     const first = new KvCache(pool)
     write(first, [0, 1], [10, 11])
     first.commit([0, 1])
-    const second = new KvCache(pool)
-    second.sharePrefix(first, 2)
+    const second = first.fork(2)
     assert.deepEqual(second.addresses, first.addresses)
     write(second, [2], [30])
     assert.deepEqual([read(first, 2), read(second, 1), read(second, 2)], [wanted(0).fill(0), wanted(11), wanted(30)])
@@ -140,7 +139,8 @@ describe('KvCache', () => {
 describe('sequence state', () => {
   const sampling = { ...NEUTRAL_SAMPLING, logitBias: [], endTokenIds: [], seed: '1' }
   const limits = { vocabSize: 100, maxPositions: 64 }
-  const open = () => openSequence({ promptLength: 2, choice: 0, sampling }, pool, new Map())
+  const open = () =>
+    openSequence({ promptLength: 2, choice: 0, sampling }, { openCache: () => new KvCache(pool) }, new Map())
 
   const entry = (fields: {
     epoch: number

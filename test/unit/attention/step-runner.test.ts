@@ -11,7 +11,9 @@ import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.j
 import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import type { MessageOf, StepEntry } from '../../../lib/wire/messages.js'
 import { packI32, readF32, readI32 } from '../../../lib/wire/tensor.js'
-import { loadAttentionModel, type AttentionModel } from '../../../lib/decode/attention-model.js'
+import type { AttentionEngine } from '../../../lib/decode/attention-engine.js'
+import { loadAttentionModel } from '../../../lib/decode/attention-model.js'
+import { createCpuAttentionEngine } from '../../../lib/decode/cpu-attention-engine.js'
 import { createExpertPeers } from '../../../services/attention/expert-peers.js'
 import { createStepRunner, type StepRunner } from '../../../services/attention/step-runner.js'
 import { goldenModel } from '../../helpers/paths.js'
@@ -55,7 +57,7 @@ function entry({
 
 describe('step runner', () => {
   let checkpoint: Checkpoint
-  let model: AttentionModel
+  let engine: AttentionEngine
   let experts: ExpertWorkers
   let runner: StepRunner
   let nowMs = 0
@@ -63,18 +65,19 @@ describe('step runner', () => {
 
   before(async () => {
     checkpoint = openCheckpoint(goldenModel('qwen3-moe'))
-    model = await loadAttentionModel(checkpoint, {
+    const model = await loadAttentionModel(checkpoint, {
       format: 'f32',
       kernels: sharedKernels(1),
       weights: createWeightStore(undefined),
       turn: systemClock.turn,
     })
+    engine = createCpuAttentionEngine(model)
     experts = await startExpertWorkers(checkpoint, { a: every })
   })
   beforeEach(() => {
     const neighbours = new Map<string, never>()
     runner = createStepRunner({
-      model,
+      engine,
       system: { ...experts.system, clock: { ...systemClock, monotonicMs: () => nowMs } },
       kvTokens: 64,
       peers: createExpertPeers(experts.system),
@@ -84,7 +87,7 @@ describe('step runner', () => {
   })
   after(async () => {
     await experts.stop()
-    model.dispose()
+    engine.dispose()
     checkpoint.close()
   })
 

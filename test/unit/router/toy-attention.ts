@@ -7,6 +7,7 @@ import { controlAddress } from '../../../lib/actor/ask-while-alive.js'
 import { pingActor } from '../../../lib/actor/ping.js'
 import type { ActorSystem } from '../../../lib/actor/actor.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
+import { KvCache } from '../../../lib/decode/kv-cache.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
 import type { MessageOf, StepEntry } from '../../../lib/wire/messages.js'
@@ -61,7 +62,9 @@ export function startToyAttention(address: string, faults: ToyFaults = {}): ToyA
     try {
       if (faults.refuse?.(entry) === true) throw new ClusterError('failed_precondition', 'refused by the test')
       if (faults.isFull?.(entry) === true) throw new ClusterError('resource_exhausted', 'full, says the test')
-      const state = entry.start ? openSequence(entry.start, pool, held) : held.get(entry.sequence)
+      const state = entry.start
+        ? openSequence(entry.start, { openCache: () => new KvCache(pool) }, held)
+        : held.get(entry.sequence)
       if (state === undefined) throw new ClusterError('failed_precondition', 'not held here')
       advance(state, entry, limits)
       held.set(entry.sequence, state)
