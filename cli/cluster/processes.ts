@@ -12,7 +12,6 @@ import { routerPorts } from './router-ports.js'
 import type { RunningServices } from './services.js'
 import { supervise, type Doors } from './supervise.js'
 
-const DRAIN_TIMEOUT_MS = 30_000
 const STOP_TIMEOUT_MS = 4_000
 
 export interface ProcessesOptions {
@@ -55,7 +54,7 @@ function launch({ config, env, logger }: ProcessesOptions, { role, index, sizes,
   const service = supervise({ role, id, environment, logger })
   return {
     started: service.started,
-    leave: (how) => service.leave(how, how === 'drain' ? DRAIN_TIMEOUT_MS : STOP_TIMEOUT_MS),
+    leave: (how) => service.leave(how, how === 'drain' ? config.drainSeconds * 1000 : STOP_TIMEOUT_MS),
   }
 }
 

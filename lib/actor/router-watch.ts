@@ -13,6 +13,8 @@ const MAX_GONE = 256 // remembered
 export interface RouterWatch {
   /** Whether this incarnation of a router is known to have gone: a message of it may still come. */
   isGone(incarnation: string): boolean
+  /** Whether a router of this checkpoint is heard, so that it hears this process. */
+  isHeard(fingerprint: string): boolean
   stop(): void
 }
 
@@ -26,14 +28,15 @@ export interface RouterWatchOptions {
 
 export function watchRouters({ system, cluster, incarnation: own, onGone }: RouterWatchOptions): RouterWatch {
   const { clock } = system
-  const routers = new Map<string, string>() // id → incarnation
+  const routers = new Map<string, Pick<Heartbeat, 'incarnation' | 'fingerprint'>>() // by id
   const gone = new Set<string>() // incarnations, oldest first
   const silence = createSilenceWatch(own)
   let cancel = (): void => undefined
 
   const leave = (id: string, successor?: string): void => {
-    const incarnation = routers.get(id)
-    if (incarnation === undefined) return
+    const router = routers.get(id)
+    if (router === undefined) return
+    const { incarnation } = router
     routers.delete(id)
     silence.forget(incarnation)
     gone.add(incarnation)
@@ -41,21 +44,21 @@ export function watchRouters({ system, cluster, incarnation: own, onGone }: Rout
     onGone(id, incarnation, successor)
   }
 
-  const observeRouter = ({ id, incarnation, state }: Heartbeat): void => {
-    const known = routers.get(id)
+  const observeRouter = ({ id, incarnation, fingerprint, state }: Heartbeat): void => {
+    const known = routers.get(id)?.incarnation
     if (known !== undefined && known !== incarnation) {
       if (gone.has(incarnation)) return // it was replaced, and still beats
       leave(id, incarnation)
     }
     gone.delete(incarnation)
-    routers.set(id, incarnation)
+    routers.set(id, { incarnation, fingerprint })
     silence.heard(incarnation, clock.monotonicMs())
     if (state === 'stopped') leave(id)
   }
 
   const check = (): void => {
     const nowMs = clock.monotonicMs()
-    for (const [id, incarnation] of routers) if (silence.silentMs(incarnation, nowMs) > GONE_AFTER_MS) leave(id)
+    for (const [id, { incarnation }] of routers) if (silence.silentMs(incarnation, nowMs) > GONE_AFTER_MS) leave(id)
     cancel = clock.after(CHECK_MS, check)
   }
 
@@ -66,6 +69,7 @@ export function watchRouters({ system, cluster, incarnation: own, onGone }: Rout
   check()
   return {
     isGone: (incarnation) => gone.has(incarnation),
+    isHeard: (fingerprint) => [...routers.values()].some((router) => router.fingerprint === fingerprint),
     stop: () => {
       stopListening()
       cancel()

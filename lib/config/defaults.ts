@@ -45,6 +45,7 @@ export function defaultsFor(machine: {
     metricsHost: '127.0.0.1',
     traceExperts: 'off',
     journal: 'auto',
+    drainSeconds: 30,
     logLevel: 'info',
     otelServiceName: 'banyan',
     otelSampler: 'parentbased_always_on',

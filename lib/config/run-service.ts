@@ -19,6 +19,7 @@ import { DOOR_SUFFIX } from '../transport/linked-bus.js'
 import { connectNats } from '../transport/nats.js'
 import type { Role } from '../wire/messages.js'
 import { subjects } from '../wire/subjects.js'
+import { drainWaitMs } from './drain-time.js'
 import { openSharedJournal } from './open-journal.js'
 import { orderSchema, type ServiceReport } from './process-messages.js'
 import { metricsAddress, natsOptions } from './options.js'
@@ -28,7 +29,6 @@ import type { RunningRouter, RunningService, ServiceDeps } from './service.js'
 import { VERSION } from './version.js'
 import { within } from './within.js'
 
-const DRAIN_TIMEOUT_MS = 30_000
 const STOP_TIMEOUT_MS = 3_000
 const TRACING_TIMEOUT_MS = 1_000
 
@@ -55,7 +55,7 @@ export async function runService(role: Role, host: ServiceHost, start: Start): P
     const running = await Promise.race([startService(role, host, start), farewell])
     if ('exitCode' in running) return host.exit(running.exitCode) // told to leave while starting: nothing was accepted
     const { how, exitCode } = await farewell
-    await within(how === 'drain' ? DRAIN_TIMEOUT_MS : STOP_TIMEOUT_MS, running.leave(how))
+    await within(how === 'drain' ? running.drainMs : STOP_TIMEOUT_MS, running.leave(how))
     return host.exit(exitCode)
   } catch (error) {
     await reportFailure(host, ClusterError.from(error))
@@ -77,6 +77,7 @@ async function startService(role: Role, host: ServiceHost, start: Start) {
     } satisfies ServiceReport)
     deps.logger.info({ role, cluster: config.cluster, pid: host.pid, metrics: deps.monitor?.url }, 'serving')
     return {
+      drainMs: config.drainSeconds * 1000,
       leave: async (how: Farewell['how']): Promise<void> => {
         await service[how]()
         await close()
@@ -163,6 +164,7 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
     incarnation: randomUUID(),
     pid: host.pid,
     monitor,
+    drainWaitMs: drainWaitMs(config.drainSeconds),
   }
   const close = async (): Promise<void> => {
     await monitor.close()

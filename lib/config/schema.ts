@@ -98,6 +98,7 @@ export const configSchema = z.object({
   traceExperts: z.enum(['on', 'off']),
   journal: text,
   journalReplicas: whole(1, 5).optional(),
+  drainSeconds: whole(1, 86_400),
   readyFile: text.optional(),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
   otelEndpoint: z

@@ -30,6 +30,7 @@ export interface ServiceDeps {
   readonly neighbours?: ExpertNeighbours | undefined // of services that share a process
   readonly kernels?: Kernels | undefined // to compute with; absent: this process's own
   readonly monitor?: Monitor | undefined // what looks at this process alone; absent: nobody does
+  readonly drainWaitMs?: number | undefined // that a drain waits for others, as in `drain-time.ts`; absent: its default
   readonly records?: RecordStore | undefined // where accepted requests are kept; absent: in memory
 }
 

@@ -188,6 +188,12 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     env: 'BANYAN_METRICS_PORT',
   },
   ...TRACE_SETTINGS,
+  drainSeconds: {
+    wants: count(1, 86_400),
+    help: 'a process told to leave is gone within N seconds: what does not end by then is handed over',
+    value: 'N',
+    env: 'BANYAN_DRAIN_SECONDS',
+  },
   readyFile: {
     wants: 'the path of a file',
     help: 'write URLs and pid to FILE when the cluster serves',

@@ -1,6 +1,8 @@
-// Starts an attention worker: probe the kernels, load the weights, serve steps, report health.
+// Starts an attention worker: probe the kernels, load the weights, serve steps, report health. Ready: loaded, and a
+// router of its checkpoint is there to give it steps.
 
 import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
+import { DRAIN_WAIT_MS } from '../../lib/config/drain-time.js'
 import type { AttentionOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
 import { createLeaving } from '../../lib/actor/leaving.js'
@@ -12,7 +14,7 @@ import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
 import { sharedKernels } from '../../lib/compute/kernels.js'
 import { createWeightStore } from '../../lib/compute/weight-store.js'
-import type { Heartbeat } from '../../lib/wire/messages.js'
+import type { Body, Heartbeat } from '../../lib/wire/messages.js'
 import { controlActor, passOn, stepActor } from './attention-actor.js'
 import { geometryOf, loadAttentionModel } from '../../lib/decode/attention-model.js'
 import { createCpuAttentionEngine } from '../../lib/decode/cpu-attention-engine.js'
@@ -20,11 +22,9 @@ import { createExpertPeers } from './expert-peers.js'
 import { createAttentionMetrics } from './metrics.js'
 import { createStepRunner } from './step-runner.js'
 
-const DRAIN_MS = 20_000 // routers let the step under way end, then take their sequences elsewhere
-
 /** Resolves when the worker serves. Throws where the checkpoint or the processor does not allow it. */
 export async function startAttention(deps: ServiceDeps, options: AttentionOptions): Promise<RunningService> {
-  const { system, tracer, logger, id } = deps
+  const { system, tracer, logger, id, drainWaitMs = DRAIN_WAIT_MS } = deps
   const checkpoint = openCheckpoint(options.model.path)
   const format = options.model.weights
   const kernels =
@@ -35,25 +35,26 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     })
   const report = probeDevice(kernels, { formats: [format], geometries: [geometryOf(checkpoint.spec)] })
   requireExact(report)
+  const fingerprint = modelFingerprint(checkpoint, format)
   let state: Heartbeat['state'] = 'starting'
   const load: Record<string, number> = { steps: 0 }
   const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
   const metrics = createAttentionMetrics(registryOf(deps, options.model))
   const peers = createExpertPeers(system, { hedges: options.hedge, metrics })
   const pings = system.spawn(pingActor(id, system.isInHand)) // before it is heard of
-  const heartbeat = startServiceHeartbeat(deps, () => ({
+  const describe = (): Body<'worker.heartbeat'> => ({
     role: 'attention',
     id,
     incarnation: deps.incarnation,
     pid: deps.pid,
     state,
     deviceClass: report.deviceClass,
-    fingerprint: modelFingerprint(checkpoint, format),
+    fingerprint,
     shards: [],
     capacity: { kvTokens: options.kvTokens, maxRows: 0 },
     load: { ...load, ...stalls.load, ...peers.load },
-  }))
-  const fingerprint = modelFingerprint(checkpoint, format)
+  })
+  const heartbeat = startServiceHeartbeat(deps, describe, () => routers.isHeard(fingerprint))
   const model = await loadAttentionModel(checkpoint, {
     format,
     kernels,
@@ -119,7 +120,8 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     ...createLeaving({
       announce,
       close,
-      untilUnneeded: () => untilDrained(system.clock, () => runner.numSequences === 0, DRAIN_MS),
+      // Routers let the step under way end, then take their sequences elsewhere.
+      untilUnneeded: () => untilDrained(system.clock, () => runner.numSequences === 0, drainWaitMs),
     }),
   }
 }

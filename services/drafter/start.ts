@@ -5,6 +5,7 @@ import { pingActor } from '../../lib/actor/ping.js'
 import { createStallDetector } from '../../lib/actor/stall.js'
 import { untilDrained } from '../../lib/actor/until.js'
 import { createKernels, sharedKernels } from '../../lib/compute/kernels.js'
+import { DRAIN_WAIT_MS } from '../../lib/config/drain-time.js'
 import type { DrafterOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
@@ -15,7 +16,7 @@ import { createDrafterMetrics } from './metrics.js'
 import { openSources } from './open-sources.js'
 
 const MAILBOX_CAPACITY = 256
-const DRAIN_MS = 2_000 // no draft is waited for longer
+const MOST_WAIT_MS = 2_000 // no draft is waited for longer
 const LIMITS: DraftLimits = { maxNodes: 256, maxSequences: 4096, maxTokens: 500_000 } // about 300 bytes per token
 
 /**
@@ -23,7 +24,7 @@ const LIMITS: DraftLimits = { maxNodes: 256, maxSequences: 4096, maxTokens: 500_
  * state and asks for the tokens again.
  */
 export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): Promise<RunningService> {
-  const { system, id } = deps
+  const { system, id, drainWaitMs = DRAIN_WAIT_MS } = deps
   const { threads, machineCode } = options
   const isAlone = deps.neighbours !== undefined // the other services compute when this one waits
   const ownKernels = () =>
@@ -85,7 +86,7 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
     ...createLeaving({
       announce,
       close,
-      untilUnneeded: () => untilDrained(system.clock, () => actor.queued === 0, DRAIN_MS),
+      untilUnneeded: () => untilDrained(system.clock, () => actor.queued === 0, Math.min(drainWaitMs, MOST_WAIT_MS)),
     }),
   }
 }

@@ -7,7 +7,6 @@ import { until } from '../../lib/actor/until.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { WantedBy } from './wants.js'
 
-const DRAIN_MS = 20_000 // others load the last replica of a shard meanwhile
 const LOOK_EVERY_MS = 50
 const ROUTER_TIMEOUT_MS = 2_000
 
@@ -15,10 +14,11 @@ export interface Draining {
   readonly system: ActorSystem
   readonly wantedBy: WantedBy
   readonly numQueued: () => number
+  readonly timeoutMs: number // others load the last replica of a shard meanwhile
 }
 
 /** True when nobody needs the worker any more, false when somebody still did at the deadline. */
-export async function untilUnneeded({ system, wantedBy, numQueued }: Draining): Promise<boolean> {
+export async function untilUnneeded({ system, wantedBy, numQueued, timeoutMs }: Draining): Promise<boolean> {
   const asked = new Set<string>() // whose answer is awaited beside the looking
   const isFree = (): boolean => {
     const wanting = [...wantedBy].flatMap(([router, shards]) => (shards.length > 0 ? [router] : []))
@@ -28,7 +28,7 @@ export async function untilUnneeded({ system, wantedBy, numQueued }: Draining): 
     }
     return numQueued() === 0 && wanting.length === 0
   }
-  return until(system.clock, isFree, { timeoutMs: DRAIN_MS, everyMs: LOOK_EVERY_MS })
+  return until(system.clock, isFree, { timeoutMs, everyMs: LOOK_EVERY_MS })
 }
 
 async function forgetIfGone(system: ActorSystem, router: string, wantedBy: WantedBy): Promise<void> {

@@ -1,17 +1,19 @@
 // Starts an expert worker: probe the kernels, report health, load shards as the router places them.
+// Ready: a router accepts it (its checkpoint, its device class), and what the routers placed on it is loaded.
 
 import { createLeaving } from '../../lib/actor/leaving.js'
 import { pingActor } from '../../lib/actor/ping.js'
 import { watchRouters } from '../../lib/actor/router-watch.js'
 import { createStallDetector } from '../../lib/actor/stall.js'
 import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
+import { DRAIN_WAIT_MS } from '../../lib/config/drain-time.js'
 import type { ExpertWorkerOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
 import { sharedKernels } from '../../lib/compute/kernels.js'
 import { createWeightStore } from '../../lib/compute/weight-store.js'
-import type { Heartbeat } from '../../lib/wire/messages.js'
+import type { Body, Heartbeat } from '../../lib/wire/messages.js'
 import { untilUnneeded } from './drain.js'
 import { expertActors } from './expert-actor.js'
 import { computeLayer, touchedBy } from './compute.js'
@@ -21,7 +23,7 @@ import { createWants } from './wants.js'
 
 /** Resolves when the worker accepts placements. Throws where the checkpoint or the processor does not allow it. */
 export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorkerOptions): Promise<RunningService> {
-  const { system, id, tracer, logger } = deps
+  const { system, id, tracer, logger, drainWaitMs = DRAIN_WAIT_MS } = deps
   const { path, weights: format } = options.model
   const checkpoint = openCheckpoint(path)
   const kernels =
@@ -50,7 +52,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   let state: Heartbeat['state'] = 'ready'
   const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
   const pings = system.spawn(pingActor(id, system.isInHand)) // before it is heard of
-  const heartbeat = startServiceHeartbeat(deps, () => ({
+  const describe = (): Body<'worker.heartbeat'> => ({
     role: 'expert-worker',
     id,
     incarnation: deps.incarnation,
@@ -61,7 +63,8 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     shards: [...store.shards],
     capacity: { kvTokens: 0, maxRows: 0 },
     load: { ...load, ...stalls.load },
-  }))
+  })
+  const heartbeat = startServiceHeartbeat(deps, describe, () => wants.isSettled)
   const wants = createWants(store, () => heartbeat.beat())
   const definitions = expertActors({
     address: id,
@@ -100,7 +103,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   const waitUntilUnneeded = async (): Promise<void> => {
     const numQueued = (): number => actors.reduce((sum, actor) => sum + actor.queued, 0)
     const { wantedBy } = wants
-    const isFree = await untilUnneeded({ system, wantedBy, numQueued })
+    const isFree = await untilUnneeded({ system, wantedBy, numQueued, timeoutMs: drainWaitMs })
     if (!isFree)
       logger.warn({ routers: [...wantedBy.keys()] }, 'leaving while routers still want shards of this worker')
   }

@@ -7,13 +7,15 @@ export type WantedBy = Map<string, readonly number[]>
 
 export interface Wants {
   readonly wantedBy: WantedBy
+  /** A router has said what it wants, and all that is wanted is held. */
+  readonly isSettled: boolean
   /** Resolves when the worker holds what its routers want. */
   set(router: string, shards: readonly number[]): Promise<void>
   /** A router is gone: what it alone wanted is dropped as soon as another one has said what it wants. */
   forget(this: void, router: string): void
 }
 
-export function createWants(store: Pick<ExpertStore, 'place'>, onPlaced: () => void): Wants {
+export function createWants(store: Pick<ExpertStore, 'place' | 'shards'>, onPlaced: () => void): Wants {
   const wantedBy: WantedBy = new Map()
   const gone = new Set<string>()
 
@@ -24,6 +26,10 @@ export function createWants(store: Pick<ExpertStore, 'place'>, onPlaced: () => v
   }
   return {
     wantedBy,
+    get isSettled() {
+      const wanted = [...wantedBy.values()].flat()
+      return wantedBy.size > 0 && wanted.every((shard) => store.shards.includes(shard))
+    },
     set: (router, shards) => {
       gone.delete(router)
       wantedBy.set(router, shards)

@@ -37,6 +37,8 @@ export interface GrpcServer {
   readonly address: string // host:port
   /** What the health service says, also to those who watch it. */
   readonly setServing: (isServing: boolean) => void
+  /** Serves no more, and has every connection's client make its next call on another one; calls under way go on. */
+  drain(graceMs: number): void
   /** Lets running calls end within the grace, then cuts them. */
   stop(graceMs: number): Promise<void>
 }
@@ -95,6 +97,10 @@ export async function startGrpcServer(options: DoorOptions): Promise<GrpcServer>
   return {
     address: `${hostForUrl(options.host)}:${port}`,
     setServing: health.setServing,
+    drain: (graceMs) => {
+      health.setServing(false)
+      server.drain(`${hostForUrl(options.host)}:${port}`, graceMs)
+    },
     stop: (graceMs) => stopServer(server, graceMs),
   }
 }

@@ -3,6 +3,7 @@
 import { pingActor } from '../../lib/actor/ping.js'
 import { createStallDetector, type StallDetector } from '../../lib/actor/stall.js'
 import type { RouterOptions, RunningRouter, ServiceDeps } from '../../lib/config/service.js'
+import { DRAIN_WAIT_MS } from '../../lib/config/drain-time.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
 import { reachable } from '../../lib/metrics/metrics-server.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
@@ -30,7 +31,7 @@ import { openTls } from './tls-source.js'
 import { createAttentionWorkers } from './workers.js'
 
 const HEALTH_EVERY_MS = 250
-const DRAIN_MS = 25_000
+const LAST_ANSWERS_MS = 1_000 // for streams to be told where they go on
 
 /** A router without doors: all that it is to the cluster, and the engine that doors open onto. */
 export interface RouterCore {
@@ -47,7 +48,7 @@ export interface RouterCore {
 export async function startRouter(deps: ServiceDeps, options: RouterOptions): Promise<RunningRouter> {
   const core = startRouterCore(deps, options)
   const { engine } = core
-  const { logger, system } = deps
+  const { logger, system, drainWaitMs = DRAIN_WAIT_MS } = deps
   const { clock } = system
   const tls = options.tls && openTls(options.tls, { clock, logger })
   const { limitsOf: own } = createApiKeys(options.apiKeys)
@@ -82,9 +83,10 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
     drain: async () => {
       core.setState('draining')
       stopHealth()
-      grpc.setServing(false)
-      await engine.drain(DRAIN_MS)
-      await leave(1_000)
+      http.drain()
+      grpc.drain(drainWaitMs + 2 * LAST_ANSWERS_MS)
+      await engine.drain(drainWaitMs)
+      await leave(LAST_ANSWERS_MS)
     },
     stop: () => leave(0),
   }

@@ -1,5 +1,5 @@
 // gRPC health follows the cluster: it serves when the workers are there and the router is on the
-// bus, and no more from the moment that it drains. `/ready` says the same.
+// bus, and no more from the moment that it drains. `/ready` says the same. A worker is ready when a router has use for it.
 
 import assert from 'node:assert/strict'
 import * as grpc from '@grpc/grpc-js'
@@ -8,6 +8,8 @@ import { randomUUID } from 'node:crypto'
 import { createActorSystem } from '../../lib/actor/system.js'
 import { systemClock } from '../../lib/actor/clock.js'
 import type { RunningService, ServiceDeps } from '../../lib/config/service.js'
+import type { Health } from '../../lib/metrics/monitor.js'
+import { createMetricsRegistry } from '../../lib/metrics/registry.js'
 import { createLocalHub, createLocalTransport } from '../../lib/transport/local.js'
 import { startAttention } from '../../services/attention/start.js'
 import { startExpertWorker } from '../../services/expert-worker/start.js'
@@ -45,6 +47,15 @@ describe('gRPC health', () => {
   const started = <S extends RunningService>(service: S): S => {
     closers.push(() => service.stop())
     return service
+  }
+
+  /** What the service's own port would say. */
+  const watched = (id: string): { readonly deps: ServiceDeps; readonly health: () => Health } => {
+    let read: (() => Health) | undefined
+    const watch = (next: () => Health): void => void (read = next)
+    const registry = createMetricsRegistry('demo')
+    const monitor = { registry, url: undefined, watch, close: () => Promise.resolve() }
+    return { deps: { ...connect(id), monitor }, health: () => read?.() ?? assert.fail('want its word') }
   }
 
   it('is watched from before the workers come until the router drains', async () => {
@@ -86,8 +97,9 @@ describe('gRPC health', () => {
     assert.deepEqual(seen, [NOT_SERVING])
 
     const compute = { model, threads: 1, machineCode: true }
+    const attention = { ...compute, kvTokens: 4096, microBatches: 1, hedge: true }
     started(await startExpertWorker(connect('expert-worker-0'), compute))
-    started(await startAttention(connect('attention-0'), { ...compute, kvTokens: 4096, microBatches: 1, hedge: true }))
+    started(await startAttention(connect('attention-0'), attention))
     await eventually(() => seen.length > 1, 'it serves')
     assert.deepEqual(seen, [NOT_SERVING, SERVING])
 
@@ -99,6 +111,15 @@ describe('gRPC health', () => {
     isConnected = true
     await eventually(() => seen.length > 3, 'it serves again')
     assert.equal(await ready(), 200)
+
+    const [more, foreign] = [watched('expert-worker-1'), watched('attention-1')]
+    started(await startExpertWorker(more.deps, compute))
+    await eventually(() => more.health().isReady, 'the routers placed shards on it')
+    assert.ok(more.health().heartbeat.shards.length > 0)
+    const other = { path: demoModel, weights: 'f32' } as const
+    started(await startAttention(foreign.deps, { ...attention, model: other }))
+    assert.equal(foreign.health().heartbeat.state, 'ready')
+    assert.equal(foreign.health().isReady, false, 'no router serves its weights')
 
     await router.drain()
     await eventually(() => seen.length > 4, 'it serves no more')

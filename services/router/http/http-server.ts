@@ -40,6 +40,8 @@ export interface HttpServerOptions extends DoorOptions {
 
 export interface HttpServer {
   readonly url: string
+  /** Answers what comes, and ends every connection with the answer under way: a client's next one may lead elsewhere. */
+  drain(): void
   /** Lets running responses end within the grace, then cuts them. */
   stop(graceMs: number): Promise<void>
 }
@@ -51,21 +53,27 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const keys = createApiKeys(options.apiKeys)
   const rates = options.rates ?? createRateLimits({ common: {}, own: keys.limitsOf, now: () => performance.now() })
   const door: Door = { engine, keys, rates, maxBodyBytes: limits.maxBodyBytes }
+  let isDraining = false
   const server = openServer(limits, tls?.context, (request, response) => {
     void handle(request, response, door).catch((error: unknown) => sendError(response, error, logger))
   })
   server.maxConnections = limits.maxConnections
   const stopWatching = tls?.onChange((context) => 'setSecureContext' in server && server.setSecureContext(context))
-  server.on('request', (_, response) => {
+  server.prependListener('request', (_, response) => {
+    if (isDraining) response.shouldKeepAlive = false
     // A connection that is kept alive would hold a stopping door open after its last response.
     response.once('close', () => {
-      if (!server.listening) server.closeIdleConnections()
+      if (isDraining || !server.listening) server.closeIdleConnections()
     })
   })
   const port = await listen(server, options)
   server.on('error', () => undefined) // one connection could not be taken: its client is told by its own end
   return {
     url: `${tls === undefined ? 'http' : 'https'}://${hostForUrl(options.host)}:${port}`,
+    drain: () => {
+      isDraining = true
+      server.closeIdleConnections()
+    },
     stop: (graceMs) => {
       stopWatching?.()
       return stop(server, graceMs)

@@ -169,6 +169,30 @@ describe('the gRPC door’s protocol', () => {
     assert.equal(engine.calls[0]?.signal.aborted, true)
   })
 
+  it('that drains has clients call on another connection, and ends no call under way', async () => {
+    const leaving = await startGrpcServer({ engine, host: '127.0.0.1', port: 0, apiKeys: [], logger: silent })
+    const before = new grpc.Client(leaving.address, grpc.credentials.createInsecure())
+    const { path, requestSerialize, responseDeserialize } = method('Generate')
+    const numCalls = engine.calls.length
+    let release = (): void => undefined
+    engine.play(async function* (input, signal) {
+      await new Promise<void>((resolve) => (release = resolve))
+      yield* answer(input, signal)
+    })
+    const call = before.makeServerStreamRequest(path, requestSerialize, responseDeserialize, { text: 'x' })
+    const events = call.toArray()
+    await eventually(() => engine.calls.length > numCalls, 'it runs')
+    leaving.drain(60_000)
+    await eventually(
+      () => before.getChannel().getConnectivityState(false) === grpc.connectivityState.IDLE,
+      'the connection takes no call',
+    )
+    release()
+    assert.equal((await events).length, 4)
+    before.close()
+    await leaving.stop(0)
+  })
+
   it('a deadline reaches the engine, and ends the call', async () => {
     engine.play(hang)
     const deadline = Date.now() + 300

@@ -346,6 +346,22 @@ describe('the HTTP door’s protocol', () => {
   })
 })
 
+describe('an HTTP door that drains', () => {
+  it('answers, and ends each connection with its answer: the next one may lead elsewhere', async () => {
+    const engine = createScriptedEngine()
+    const door = await startHttpServer({ engine, host: '127.0.0.1', port: 0, apiKeys: [], logger: silent })
+    const connection = async (): Promise<string | null> => {
+      const response = await fetch(`${door.url}/version`)
+      await response.text()
+      return response.headers.get('connection')
+    }
+    assert.equal(await connection(), 'keep-alive')
+    door.drain()
+    assert.equal(await connection(), 'close')
+    await door.stop(0)
+  })
+})
+
 describe('the HTTP door with keys', () => {
   let door: HttpServer
   before(async () => {

@@ -65,6 +65,16 @@ describe('watchRouters', () => {
     assert.deepEqual([gone, watch.isGone('first')], [['router-0 first '], true])
   })
 
+  it('one of a checkpoint is heard from its first word until it is gone', async () => {
+    assert.ok(!watch.isHeard('f'))
+    await beat({ fingerprint: 'another' })
+    assert.ok(!watch.isHeard('f'))
+    await beat({ id: 'router-1', incarnation: 'other' })
+    assert.ok(watch.isHeard('f'))
+    await beat({ id: 'router-1', incarnation: 'other', state: 'stopped' })
+    assert.ok(!watch.isHeard('f'))
+  })
+
   it('a new incarnation ends the one before, which never counts again', async () => {
     await beat({})
     await beat({ incarnation: 'second' })

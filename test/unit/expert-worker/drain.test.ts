@@ -9,6 +9,8 @@ import { createLocalHub, createLocalTransport } from '../../../lib/transport/loc
 import { untilUnneeded } from '../../../services/expert-worker/drain.js'
 import type { WantedBy } from '../../../services/expert-worker/wants.js'
 
+const limits = { timeoutMs: 20_000 }
+
 describe('a draining expert worker', () => {
   let system: ActorSystem
   beforeEach(() => {
@@ -19,7 +21,7 @@ describe('a draining expert worker', () => {
   afterEach(() => system.stop())
 
   it('leaves at once when no router ever wanted a shard of it', async () => {
-    assert.ok(await untilUnneeded({ system, wantedBy: new Map(), numQueued: () => 0 }))
+    assert.ok(await untilUnneeded({ ...limits, system, wantedBy: new Map(), numQueued: () => 0 }))
   })
 
   it('waits for the routers that live, not for those that died', async () => {
@@ -32,14 +34,19 @@ describe('a draining expert worker', () => {
       isReleased = true
       wantedBy.set('alive', [])
     })
-    assert.ok(await untilUnneeded({ system, wantedBy, numQueued: () => 0 }))
+    assert.ok(await untilUnneeded({ ...limits, system, wantedBy, numQueued: () => 0 }))
     assert.ok(isReleased)
     assert.deepEqual([...wantedBy.keys()], ['alive'])
   })
 
+  it('leaves when its time is over, and says that it is needed still', async () => {
+    const wantedBy: WantedBy = new Map([['alive', [1]]])
+    assert.equal(await untilUnneeded({ timeoutMs: 60, system, wantedBy, numQueued: () => 0 }), false)
+  })
+
   it('answers what is queued first', async () => {
     let numQueued = 3
-    assert.ok(await untilUnneeded({ system, wantedBy: new Map(), numQueued: () => numQueued-- }))
+    assert.ok(await untilUnneeded({ ...limits, system, wantedBy: new Map(), numQueued: () => numQueued-- }))
     assert.ok(numQueued < 0)
   })
 })
