@@ -18,7 +18,7 @@ const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
 
 /** Quick ones first: a broken unit is seen before a cluster is started. */
 function order(file: string): number {
-  const folders = ['unit', 'contract', 'simulation', 'integration', 'e2e', 'chaos']
+  const folders = ['unit', 'contract', 'simulation', 'deploy', 'integration', 'e2e', 'chaos']
   return folders.indexOf(relative(root, file).split(/[\\/]/)[0] ?? '')
 }
 
