@@ -4,6 +4,7 @@ import { Argument, Command, type CommanderError } from 'commander'
 import { VERSION } from '../lib/config/version.js'
 import { SETTINGS } from '../lib/config/settings.js'
 import { addClusterFlags, collect, type Flags } from './cluster-flags.js'
+import { addFetch } from './fetch/add-fetch.js'
 import { addReplay } from './replay/add-replay.js'
 import { unimplemented } from './commands/unimplemented.js'
 import { parseReal, parseUint64, parseWhole } from './parse.js'
@@ -23,6 +24,7 @@ Examples:
 const MORE_ENVIRONMENT: readonly (readonly [string, string])[] = [
   ['BANYAN_NATS_SERVER', 'nats-server binary to run where none is named by URL'],
   ['BANYAN_CACHE', 'folder for what is fetched once (default: ~/.cache/banyan)'],
+  ['BANYAN_FETCH_TOKEN', 'fetch: bearer token to send, over https alone'],
   ['BANYAN_ID', 'serve: id of the process, unique in its cluster'],
   ['NO_COLOR', 'no colours'],
 ]
@@ -61,6 +63,7 @@ export function createProgram(onExit: (code: number) => void): Command {
   addResults(program, runs)
   addScale(program, runs)
   addExport(program, runs)
+  addFetch(program, runs)
   addReplay(program, runs)
   addTrace(program, runs)
   addUnimplemented(program, runs)

@@ -4,7 +4,9 @@ import cliProgress from 'cli-progress'
 import { printable } from '../replay/src/printable.js'
 
 export interface Progress {
-  step(): void
+  step(by?: number): void
+  /** More to do than was known. */
+  grow(by: number): void
   stop(): void
 }
 
@@ -19,7 +21,7 @@ export const notify = (line: string): void => void process.stderr.write(`banyan:
 
 /** A bar on a terminal, nothing elsewhere. */
 export function createProgress(label: string, total: number): Progress {
-  if (!process.stderr.isTTY) return { step: () => undefined, stop: () => undefined }
+  if (!process.stderr.isTTY) return { step: () => undefined, grow: () => undefined, stop: () => undefined }
   const bar = new cliProgress.SingleBar({
     format: `${label} {bar} {value}/{total}`,
     stream: process.stderr,
@@ -27,7 +29,11 @@ export function createProgress(label: string, total: number): Progress {
     hideCursor: true,
   })
   bar.start(total, 0)
-  return { step: () => bar.increment(), stop: () => bar.stop() }
+  return {
+    step: (by = 1) => bar.increment(by),
+    grow: (by) => bar.setTotal(bar.getTotal() + by),
+    stop: () => bar.stop(),
+  }
 }
 
 /** Columns as wide as their widest cell, two spaces apart. */
