@@ -11,7 +11,7 @@
 #   -t             leaves nats-tls out
 set -eu
 
-namespace=banyan keys= with_tls=yes
+namespace=banyan keys='' with_tls=yes
 while getopts n:k:t option; do
   case $option in
     n) namespace=$OPTARG ;;
@@ -53,6 +53,7 @@ entry() { printf '  %s: %s\n' "$1" "$(encoded)"; }
     openssl x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -set_serial "0x$(openssl rand -hex 8)" -days 825 \
       -extfile extensions -out tls.crt 2>error || { cat error >&2; exit 1; }
     secret nats-tls kubernetes.io/tls
+    # shellcheck disable=SC2094 # it is read, and not written
     for file in ca.crt tls.crt tls.key; do entry "$file" <"$file"; done
   fi
 } >"$folder/secrets.yaml"
