@@ -16,6 +16,7 @@ const statusSchema = z.object({
   model: z.string(),
   fingerprint: z.string(),
   epoch: z.number(),
+  deviceClasses: z.object({ attention: z.string().nullable(), experts: z.string().nullable() }).optional(),
   processes: z.array(
     z.object({
       role: z.string(),
@@ -24,12 +25,19 @@ const statusSchema = z.object({
       state: z.string(),
       deviceClass: z.string(),
       shards: z.array(z.number()),
+      reserve: z.boolean().optional(),
       load: z.record(z.string(), z.number()),
       metrics: z.string().optional(),
     }),
   ),
   requests: z.object({ running: z.number(), waiting: z.number() }),
-  placement: z.object({ shards: z.number(), replicas: z.number(), copies: z.number() }),
+  placement: z.object({
+    shards: z.number(),
+    replicas: z.number(),
+    copies: z.number(),
+    imbalance: z.number().nullable().optional(),
+    moves: z.number().optional(),
+  }),
   kvUsage: z.number(),
   stepCost: z
     .object({
@@ -81,12 +89,13 @@ export async function fetchStatus({ url, apiKey, send }: Router): Promise<Status
   return parsed.data
 }
 
-export function describe({ model, fingerprint, epoch, processes, requests, placement }: Status): string {
-  const rows = processes.map(({ role, id, pid, state, deviceClass, shards, load, metrics = '-' }) => [
+export function describe(found: Status): string {
+  const { model, fingerprint, epoch, processes, requests, placement, deviceClasses } = found
+  const rows = processes.map(({ role, id, pid, state, reserve, deviceClass, shards, load, metrics = '-' }) => [
     role,
     id,
     String(pid),
-    state,
+    reserve === true ? `${state} (reserve)` : state,
     deviceClass,
     shards.join(' '),
     metrics,
@@ -94,8 +103,14 @@ export function describe({ model, fingerprint, epoch, processes, requests, place
       .map(([name, value]) => `${name} ${value}`)
       .join(', '),
   ])
+  const { attention, experts } = deviceClasses ?? {}
+  const { imbalance, moves = 0 } = placement
   return [
     `${model} ${fingerprint}, routing table ${epoch} (${placement.copies} of ${placement.replicas} replicas), ${requests.running} running, ${requests.waiting} waiting`,
+    ...(deviceClasses === undefined ? [] : [`attention on ${attention ?? 'none'}, experts on ${experts ?? 'none'}`]),
+    ...(typeof imbalance === 'number'
+      ? [`busiest expert worker ${imbalance.toFixed(2)} of the mean, rebalanced ${moves} times by this router`]
+      : []),
     table([['ROLE', 'ID', 'PID', 'STATE', 'DEVICE', 'SHARDS', 'METRICS', 'LOAD'], ...rows]),
   ].join('\n')
 }

@@ -23,6 +23,7 @@ export function defaultsFor(machine: {
     experts: 2,
     replicas: 1,
     drafters: 1,
+    rebalance: 'on',
     transport: 'auto',
     cluster: 'main',
     linkHost: '127.0.0.1',

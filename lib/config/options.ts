@@ -58,6 +58,7 @@ export const routerOptions = (config: ClusterConfig): RouterOptions => ({
   numAttention: config.attention,
   numExperts: config.experts,
   replicas: config.replicas,
+  rebalance: config.rebalance === 'on',
   draft: config.draft, // also without a drafter: one may come
   draftSharing: config.draftSharing,
   acceptance: config.acceptance,

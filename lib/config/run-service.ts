@@ -163,6 +163,7 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
     id,
     incarnation: randomUUID(),
     pid: host.pid,
+    node: config.nodeName,
     monitor,
     drainWaitMs: drainWaitMs(config.drainSeconds),
   }

@@ -43,6 +43,11 @@ export const configSchema = z.object({
   experts: size('experts'),
   replicas: size('replicas'),
   drafters: size('drafters'),
+  rebalance: z.enum(['on', 'off']),
+  nodeName: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,253}$/)
+    .optional(),
   transport: z.enum(['auto', 'local', 'nats']),
   nats: z.string().regex(URL_LIST).optional(),
   natsCreds: text.optional(),

@@ -13,7 +13,7 @@ export const registryOf = ({ monitor }: ServiceDeps, model: ModelOptions): Metri
 
 /** `isServing` narrows what `ready` means, where a service needs others to serve. */
 export function startServiceHeartbeat(
-  { system, transport, cluster, monitor }: ServiceDeps,
+  { system, transport, cluster, node, monitor }: ServiceDeps,
   describe: () => Body<'worker.heartbeat'>,
   isServing: () => boolean = () => true,
 ): HeartbeatTimer {
@@ -24,6 +24,7 @@ export function startServiceHeartbeat(
   const metrics = monitor?.url
   return startHeartbeat(system, subjects.health(cluster), () => ({
     ...describe(),
+    ...(node !== undefined && { node }),
     ...(metrics !== undefined && { metrics }),
   }))
 }

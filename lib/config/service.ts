@@ -27,6 +27,7 @@ export interface ServiceDeps {
   readonly id: string // e.g. 'expert-worker-0', unique in the cluster
   readonly incarnation: string // new at every start of the process
   readonly pid: number
+  readonly node?: string | undefined // the machine, where it has a name
   readonly neighbours?: ExpertNeighbours | undefined // of services that share a process
   readonly kernels?: Kernels | undefined // to compute with; absent: this process's own
   readonly monitor?: Monitor | undefined // what looks at this process alone; absent: nobody does
@@ -83,6 +84,7 @@ export interface RouterOptions {
   readonly numAttention: number // workers to wait for before the router is ready
   readonly numExperts: number
   readonly replicas: number // of every expert shard
+  readonly rebalance: boolean // shards move to where expert workers have less to do
   readonly draft: readonly string[] // sources; empty is off
   readonly draftSharing: 'key' | 'all' | 'off' // whose texts a sequence may be drafted from, beside its own
   readonly acceptance: 'exact' | 'typical' // typical is lossy

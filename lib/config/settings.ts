@@ -46,6 +46,18 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   experts: { wants: count(1, 256), help: 'expert workers', value: 'N', env: 'BANYAN_EXPERTS' },
   replicas: { wants: count(1, 16), help: 'expert workers that hold each shard', value: 'N', env: 'BANYAN_REPLICAS' },
   drafters: { wants: count(0, 64), help: 'drafter processes', value: 'N', env: 'BANYAN_DRAFTERS' },
+  rebalance: {
+    wants: 'on or off',
+    help: 'move expert shards, and hold busy ones more than once, so that expert workers have equal work: on (default), off',
+    value: 'WHEN',
+    env: 'BANYAN_REBALANCE',
+  },
+  nodeName: {
+    wants: 'letters, digits, ., - and _, at most 253',
+    help: 'machine that this process runs on: replicas of a shard go to different ones where they can',
+    value: 'NAME',
+    env: 'NODE_NAME',
+  },
   transport: {
     wants: 'auto, local or nats',
     help: 'auto, local (one process) or nats (a process each)',

@@ -10,6 +10,7 @@ const id = z.string().min(1).max(256)
 const count = z.int().min(0)
 const ms = z.number().min(0)
 const shard = z.int().min(0).max(65535)
+const placement = z.array(z.array(id).max(1024)).max(65536) // workers by shard
 
 /** Sampling parameters on the wire; the seed is a decimal uint64 because not every decoder has 64-bit integers. */
 export const samplingSchema = z.object({
@@ -196,9 +197,15 @@ export const MESSAGE_SCHEMAS = {
     shards: z.array(shard),
     capacity: z.object({ kvTokens: count, maxRows: count }),
     load: z.record(z.string(), z.number()),
+    node: z.string().max(256).optional(), // the machine, where the process was told its name
+    /** An expert worker: by shard, what it has computed since it started; one for an expert touched, a part of that per row. */
+    work: z.array(z.number().min(0)).max(4096).optional(),
     metrics: z.string().max(512).optional(), // URL of its series, for Prometheus
     /** A router's wish, of which all routers take the latest. */
     replicas: z.object({ count: sizesSchema.shape.replicas, version: count }).optional(),
+    /** What routers agreed on, of which the highest version holds: who holds each shard, and the device classes that serve. */
+    plan: z.object({ version: count, main: placement, extra: placement }).optional(),
+    classes: z.object({ version: count, attention: z.string().optional(), experts: z.string().optional() }).optional(),
   }),
 
   // an actor system, on the obituaries subject

@@ -10,6 +10,7 @@ import { answerCompute, touchedBy } from './compute.js'
 import type { ExpertMetrics } from './metrics.js'
 import type { ExpertStore } from '../../lib/decode/expert-store.js'
 import type { Wants } from './wants.js'
+import type { ExpertWork } from './work.js'
 
 /** Cancelled steps are remembered until their calls have drained: the last few are enough. */
 const REMEMBERED_STEPS = 256
@@ -24,6 +25,7 @@ export interface ExpertActorOptions {
   /** Counters for the heartbeat. */
   readonly load: Record<string, number>
   readonly metrics?: ExpertMetrics | undefined
+  readonly work?: Pick<ExpertWork, 'touched' | 'computed'> | undefined
 }
 
 export function expertActors(options: ExpertActorOptions): readonly ActorDefinition[] {
@@ -32,7 +34,7 @@ export function expertActors(options: ExpertActorOptions): readonly ActorDefinit
 }
 
 function computeActor(options: ExpertActorOptions, cancelled: Set<string>): ActorDefinition {
-  const { address, store, tracer, clock, load, metrics } = options
+  const { address, store, tracer, clock, load, metrics, work } = options
   return {
     address,
     mailboxCapacity: 256,
@@ -48,11 +50,16 @@ function computeActor(options: ExpertActorOptions, cancelled: Set<string>): Acto
           })
           const started = clock.monotonicMs()
           if (cancelled.has(message.step)) throw new ClusterError('cancelled', `step ${message.step} was cancelled`)
-          const partials = answerCompute(store, message, (calls) => metrics?.touched(message.layer, touchedBy(calls)))
+          const partials = answerCompute(store, message, (calls) => {
+            const touched = touchedBy(calls)
+            metrics?.touched(message.layer, touched)
+            work?.touched(touched)
+          })
           load.calls = (load.calls ?? 0) + 1
           load.rows = (load.rows ?? 0) + (message.hidden.shape[0] ?? 0)
           const computeMs = clock.monotonicMs() - started
           metrics?.computed(computeMs)
+          work?.computed(computeMs)
           return { kind: 'expert.output', step: message.step, layer: message.layer, partials, computeMs }
         }),
     }),

@@ -16,7 +16,12 @@ export interface ExpertMetrics {
   /** A call was answered. */
   computed(tookMs: number): void
   cancelled(): void
-  watch(shards: () => readonly number[]): void
+  watch(sources: ExpertSources): void
+}
+
+export interface ExpertSources {
+  readonly shards: () => readonly number[]
+  readonly busy: () => number
 }
 
 export interface ExpertMetricsOptions {
@@ -41,9 +46,16 @@ export function createExpertMetrics(registry: MetricsRegistry, options: ExpertMe
     },
     computed: (tookMs) => seconds.observe(tookMs / MS_PER_SECOND),
     cancelled: () => cancelled.inc(),
-    watch: (shards) => {
+    watch: ({ shards, busy }) => {
       const held = registry.gauge('banyan:expert_shards_held', 'Expert shards that are loaded here.')
-      registry.onScrape(() => held.set(shards().length))
+      const share = registry.gauge(
+        'banyan:expert_busy_ratio',
+        'Share of the time that went into calls over the last 15 to 30 s, 0 to 1: what to scale expert workers by.',
+      )
+      registry.onScrape(() => {
+        held.set(shards().length)
+        share.set(busy())
+      })
     },
   }
 }

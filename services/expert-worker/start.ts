@@ -6,6 +6,7 @@ import { pingActor } from '../../lib/actor/ping.js'
 import { watchRouters } from '../../lib/actor/router-watch.js'
 import { createStallDetector } from '../../lib/actor/stall.js'
 import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
+import type { TouchedExpert } from '../../lib/compute/expert-call.js'
 import { DRAIN_WAIT_MS } from '../../lib/config/drain-time.js'
 import type { ExpertWorkerOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
@@ -20,6 +21,7 @@ import { computeLayer, touchedBy } from './compute.js'
 import { createExpertMetrics } from './metrics.js'
 import { createExpertStore } from '../../lib/decode/expert-store.js'
 import { createWants } from './wants.js'
+import { createExpertWork } from './work.js'
 
 /** Resolves when the worker accepts placements. Throws where the checkpoint or the processor does not allow it. */
 export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorkerOptions): Promise<RunningService> {
@@ -47,7 +49,8 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     numExperts: Math.max(...checkpoint.spec.layers.map(({ ffn }) => ffn.experts.length)) + 1, // and an always-active one
     numShards: store.plan.numShards,
   })
-  metrics.watch(() => store.shards)
+  const work = createExpertWork(store.plan.numShards, system.clock)
+  metrics.watch({ shards: () => store.shards, busy: () => work.busy })
   const load: Record<string, number> = { calls: 0, rows: 0, cancelledSteps: 0 }
   let state: Heartbeat['state'] = 'ready'
   const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
@@ -62,7 +65,8 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     fingerprint,
     shards: [...store.shards],
     capacity: { kvTokens: 0, maxRows: 0 },
-    load: { ...load, ...stalls.load },
+    load: { ...load, busy: Math.round(100 * work.busy) / 100, ...stalls.load },
+    work: [...work.byShard],
   })
   const heartbeat = startServiceHeartbeat(deps, describe, () => wants.isSettled)
   const wants = createWants(store, () => heartbeat.beat())
@@ -75,6 +79,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     clock: system.clock,
     load,
     metrics,
+    work,
   })
   const routers = watchRouters({
     system,
@@ -87,16 +92,20 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     load.calls = (load.calls ?? 0) + 1
     load.rows = (load.rows ?? 0) + numRows
   }
+  const touched = (layer: number, experts: readonly TouchedExpert[]): void => {
+    metrics.touched(layer, experts)
+    work.touched(experts)
+  }
   deps.neighbours?.set(id, {
     kernels: store.kernels,
     expert: store.expert,
-    count: (layer, touched) => {
-      count(touched.reduce((sum, one) => sum + one.count, 0))
-      metrics.touched(layer, touched)
+    count: (layer, experts) => {
+      count(experts.reduce((sum, one) => sum + one.count, 0))
+      touched(layer, experts)
     },
     compute: (call) => {
       count(call.input.numRows)
-      metrics.touched(call.layer, touchedBy(call.calls))
+      touched(call.layer, touchedBy(call.calls))
       return computeLayer(store, call)
     },
   })

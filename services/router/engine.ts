@@ -165,6 +165,7 @@ export interface ProcessStatus {
   readonly state: 'starting' | 'ready' | 'suspect' | 'draining' | 'dead'
   readonly deviceClass: string
   readonly shards: readonly number[]
+  readonly reserve?: boolean | undefined // it would serve but for its device class
   readonly load: Readonly<Record<string, number>>
   readonly metrics?: string | undefined // URL of its series
 }
@@ -173,6 +174,7 @@ export interface ClusterStatus {
   readonly model: string
   readonly fingerprint: string
   readonly epoch: number
+  readonly deviceClasses: { readonly attention: string | null; readonly experts: string | null } // that serve
   readonly processes: readonly ProcessStatus[]
   readonly requests: { readonly running: number; readonly waiting: number }
   readonly placement: PlacementStatus
@@ -184,6 +186,8 @@ export interface PlacementStatus {
   readonly shards: number
   readonly replicas: number // asked for, of every shard
   readonly copies: number // that the shard with the fewest has
+  readonly imbalance: number | null // what the busiest expert worker had to do lately over the mean; null: not known
+  readonly moves: number // changes by which this router rebalanced
 }
 
 /** How well step times are predicted: |error| / actual over the last 512 steps; null before the first. */

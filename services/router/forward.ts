@@ -16,7 +16,6 @@ import { packI32, readF32 } from '../../lib/wire/tensor.js'
 import type { Membership } from './membership.js'
 import type { SequenceEvents } from './metrics/sequence-metrics.js'
 import type { PlacementManager } from './placement-manager.js'
-import { chooseReplicas } from './placement.js'
 import type { Rows } from './sequence.js'
 
 export const STEP_TIMEOUT_MS = 60_000
@@ -89,7 +88,7 @@ export async function forward(
     const held = placement.hold()
     const startedMs = clock.monotonicMs()
     const isSlow = (worker: string): boolean => membership.isAccused(worker, startedMs)
-    const replicas = chooseReplicas(held.table, (worker) => membership.isLive(worker), isSlow)
+    const replicas = placement.order(held.table, isSlow)
     const release = [...released]
     const table = { tableEpoch: held.epoch, replicas }
     const body = { step: id, owner, ...table, entries, release, withLogits: false, ...asks }

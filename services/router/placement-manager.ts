@@ -9,15 +9,18 @@
 //       step under way was sent with a table that named it. So a step finds every shard where its table says, also while
 //       the last holder drains.
 //   L5  The plan leaves out a worker that answers no ping, until it does.
+//   L6  Routers that see the same workers come to the same plan: each places anew what they agreed on (`agreement.ts`).
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { Logger } from '../../lib/config/service.js'
 import { pause } from '../../lib/actor/until.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
-import type { Duty, Membership } from './membership.js'
+import { createAgreement, type Agreed } from './agreement.js'
 import { askToPlace, ping } from './ask-to-place.js'
-import { place, type Placement } from './placement.js'
+import type { Duty, Membership } from './membership.js'
+import { emptyPlan, holdersOf, place, type PlaceableWorker, type Placement, type Plan } from './placement.js'
+import { createReplicaOrder } from './replica-order.js'
 import { createTableUses, type HeldTable } from './table-uses.js'
 
 const RETRY_MS = 200
@@ -28,8 +31,20 @@ export interface PlacementManager {
   readonly replicas: number // asked for
   /** Holders of the shard that has the fewest, draining ones left out. */
   readonly copies: number
+  /** What routers agreed on, for this router's heartbeats. */
+  readonly agreed: Agreed<Plan> | undefined
+  readonly plan: Plan
+  readonly workers: readonly PlaceableWorker[] // for whom that is
+  /** Whether every worker holds what the plan gives it. */
+  readonly isSettled: boolean
   /** The table for one step; its workers keep what it names until it is released. */
   hold(): HeldTable
+  /** Whom the next step asks for each shard, and who stands by. */
+  order(table: Placement, isSlow?: (worker: string) => boolean): string[][]
+  /** What another router goes by. */
+  heard(agreed: Agreed<Plan> | undefined): void
+  /** Goes by another plan, and says so to all routers, where this one leads. */
+  adopt(plan: Plan): void
   /** Whether every shard has a replica on a live worker. */
   isComplete(): boolean
   reconcile(): void
@@ -49,11 +64,16 @@ export interface PlacementOptions {
   readonly replicas: number
   readonly minWorkers: number // the first placement waits for so many
   readonly accepts: (worker: Heartbeat) => boolean // same checkpoint, same device class
+  readonly numReserve: () => number // workers that are there, but of another class
+  readonly isLead: () => boolean
+  readonly loads: () => readonly number[] | undefined // by shard, where they are known
+  readonly onAgreed: () => void // tell the others
 }
 
 /** What is known of one incarnation of a worker. */
 interface Partner {
   readonly id: string
+  readonly node: string | undefined
   duty: Duty
   holds: readonly number[] // of the shards that it was last asked for, those that it confirmed
   isAsked: boolean
@@ -64,11 +84,13 @@ interface Partner {
 export function createPlacementManager(options: PlacementOptions): PlacementManager {
   const { system, membership, numShards } = options
   const { clock } = system
-  const nobody: Placement = Array.from({ length: numShards }, () => [])
+  const nothing = emptyPlan(numShards)
   const partners = new Map<string, Partner>() // by incarnation
   let { replicas } = options
-  let table = nobody
-  let plan = nobody
+  let table: Placement = nothing.main
+  let plan = nothing
+  let planned: Placement = nothing.main // whom the plan gives each shard
+  let workers: readonly PlaceableWorker[] = []
   let plannedFor = ''
   let epoch = 0
   let isStopped = false
@@ -78,8 +100,8 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     const members = membership.members('expert-worker').filter(({ heartbeat }) => options.accepts(heartbeat))
     const known = new Set(members.map(({ heartbeat }) => heartbeat.incarnation))
     for (const incarnation of partners.keys()) if (!known.has(incarnation)) partners.delete(incarnation)
-    return members.map(({ heartbeat: { id, incarnation }, duty }) => {
-      const partner = partners.get(incarnation) ?? newPartner(id, duty)
+    return members.map(({ heartbeat: { id, incarnation, node }, duty }) => {
+      const partner = partners.get(incarnation) ?? newPartner(id, duty, node)
       partners.set(incarnation, partner)
       partner.duty = duty
       return partner
@@ -91,40 +113,42 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     const met = meet()
     const draining = met.filter(({ duty }) => duty === 'draining')
     const ready = met.filter(({ duty, isSilent }) => duty === 'ready' && !isSilent)
-    const canPlace = ready.length >= (epoch === 0 ? options.minWorkers : 1)
+    const wanted = epoch === 0 ? options.minWorkers - options.numReserve() : 1
+    const canPlace = ready.length >= Math.max(1, wanted)
     if (canPlace) {
-      makePlan(ready.map(({ id }) => id))
+      makePlan(ready.map(({ id, node }) => ({ id, node })))
       publish(nextTable())
+      agreement.propose(plan)
     }
     for (const partner of canPlace ? [...ready, ...draining] : draining) settle(partner)
   }
 
-  /** Only another set of workers or another number of replicas makes another plan: it does not waver meanwhile. */
-  const makePlan = (workers: readonly string[]): void => {
-    const wantedFor = `${replicas} ${workers.join(' ')}`
+  /** Only other workers, another agreement or number of replicas makes another plan: it does not waver meanwhile. */
+  const makePlan = (ready: readonly PlaceableWorker[]): void => {
+    const wantedFor = JSON.stringify([replicas, ready, agreement.current])
     if (wantedFor === plannedFor) return
     plannedFor = wantedFor
-    const held = heldAlready()
-    const current = plan.map((planned, shard) =>
-      union(union(holdersOf(shard), held[shard] ?? []), union(planned, table[shard] ?? [])),
-    )
+    workers = ready
+    const current = agreement.current?.value ?? (plan === nothing ? heldAlready() : plan)
     plan = place({ current, workers, numShards, replicas })
+    planned = holdersOf(plan)
   }
 
   /** What the workers were given by another router, or by this one in an earlier life. */
-  const heldAlready = (): Placement => {
-    const workers = membership.live('expert-worker')
-    return nobody.map((_, shard) => workers.filter(({ shards }) => shards.includes(shard)).map(({ id }) => id))
+  const heldAlready = (): Plan => {
+    const live = membership.live('expert-worker').filter(options.accepts)
+    const main = nothing.main.map((_, shard) => live.flatMap(({ id, shards }) => (shards.includes(shard) ? [id] : [])))
+    return { ...nothing, main }
   }
 
-  const holdersOf = (shard: number): readonly string[] =>
+  const confirmedBy = (shard: number): readonly string[] =>
     [...partners.values()].filter(({ duty, holds }) => duty !== 'none' && holds.includes(shard)).map(({ id }) => id)
 
   const nextTable = (): Placement =>
-    plan.map((planned, shard) => {
-      const holders = holdersOf(shard)
-      const confirmed = planned.filter((worker) => holders.includes(worker))
-      if (confirmed.length === planned.length) return confirmed
+    planned.map((wanted, shard) => {
+      const holders = confirmedBy(shard)
+      const confirmed = wanted.filter((worker) => holders.includes(worker))
+      if (confirmed.length === wanted.length) return confirmed
       return union(confirmed, holders) // L4
     })
 
@@ -139,7 +163,7 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
   const settle = (partner: Partner): void => {
     const { id, holds } = partner
     if (partner.isAsked) return
-    const named = union(shardsOf(plan, id), shardsOf(table, id))
+    const named = union(shardsOf(planned, id), shardsOf(table, id))
     const wanted = (uses.isOlderInUse() ? union(named, holds) : named).sort((a, b) => a - b)
     const isSettled = wanted.length === holds.length && wanted.every((shard) => holds.includes(shard))
     if (!isSettled || partner.isStale) void ask(partner, wanted)
@@ -182,6 +206,15 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     reconcile()
   }
 
+  const agreement = createAgreement<Plan>({
+    isLead: options.isLead,
+    now: () => clock.now(),
+    onChange: () => {
+      options.onAgreed()
+      reconcile()
+    },
+  })
+  const replicaOrder = createReplicaOrder()
   const uses = createTableUses(() => ({ table, epoch }), reconcile)
   membership.onChange(reconcile)
 
@@ -198,7 +231,27 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     get copies() {
       return Math.min(...table.map((holders) => holders.filter((worker) => membership.isLive(worker)).length))
     },
+    get agreed() {
+      return agreement.current
+    },
+    get plan() {
+      return plan
+    },
+    get workers() {
+      return workers
+    },
+    get isSettled() {
+      const isAsked = [...partners.values()].some((partner) => partner.isAsked)
+      return epoch > 0 && !isAsked && JSON.stringify(table) === JSON.stringify(planned)
+    },
     hold: uses.hold,
+    order: (of, isSlow = () => false) =>
+      replicaOrder.order(of, { isLive: (worker) => membership.isLive(worker), isSlow }, options.loads()),
+    heard: (agreed) => {
+      const isOurs = agreed?.value.main.length === numShards && agreed.value.extra.length === numShards
+      if (isOurs) agreement.heard(agreed)
+    },
+    adopt: (next) => agreement.propose(next),
     isComplete: () => epoch > 0 && table.every((holders) => holders.some((worker) => membership.serves(worker))),
     reconcile,
     setReplicas: (count) => {
@@ -215,8 +268,9 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
   }
 }
 
-const newPartner = (id: string, duty: Duty): Partner => ({
+const newPartner = (id: string, duty: Duty, node: string | undefined): Partner => ({
   id,
+  node,
   duty,
   holds: [],
   isAsked: false,

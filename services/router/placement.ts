@@ -1,84 +1,210 @@
-// Decides which expert workers hold which shard. Pure.
+// Decides which expert workers hold which shard. Pure: equal plans and equal workers give the equal next plan, whatever
+// came in which order, so routers that agree on a plan agree on what becomes of it.
 //
 // Invariants
-//   P1  Every shard has min(replicas, workers) different workers.
-//   P2  Counts differ by at most one between workers.
-//   P3  As few shards move as that allows: what is held stays where it is unless a worker holds too many.
+//   P1  Every shard has min(replicas, workers) different workers, its main holders.
+//   P2  Counts of main holders differ by at most one between workers.
+//   P3  As few shards move as that allows: what is held stays where it is unless a worker holds too many. Where there is
+//       a choice, rendezvous hashing makes it.
+//   P4  Main holders of a shard are on different nodes wherever P2 leaves a way; a worker that names no node is its own.
+//   P5  A worker holds no more than its even share and one more: what is held beside the main holders (of hot shards,
+//       `rebalance.ts`) goes when there is no room.
+//   P6  Placing a plan again for the same workers changes nothing.
 
-/** shard → workers that hold it, the primary first. */
+import { createHash } from 'node:crypto'
+
+/** shard → workers that hold it. */
 export type Placement = readonly (readonly string[])[]
 
+export interface Plan {
+  readonly main: Placement
+  readonly extra: Placement // further holders of shards that have much to do
+}
+
+export interface PlaceableWorker {
+  readonly id: string
+  readonly node?: string | undefined // the machine that it runs on
+}
+
 export interface PlacementInput {
-  readonly current: Placement
-  readonly workers: readonly string[] // live, ascending
+  readonly current: Plan
+  readonly workers: readonly PlaceableWorker[]
   readonly numShards: number
   readonly replicas: number
 }
 
-export function place({ current, workers, numShards, replicas }: PlacementInput): Placement {
-  const copies = Math.min(replicas, workers.length)
-  const kept = Array.from({ length: numShards }, (_, shard) =>
-    (current[shard] ?? []).filter((worker) => workers.includes(worker)).slice(0, copies),
+export const emptyPlan = (numShards: number): Plan => ({ main: nobody(numShards), extra: nobody(numShards) })
+
+/** Everyone that a plan gives a shard to. */
+export const holdersOf = ({ main, extra }: Plan): Placement =>
+  main.map((holders, shard) => [...new Set([...holders, ...(extra[shard] ?? [])])])
+
+/** How many shards a worker may be given (P5). */
+export const roomOf = ({ main }: Plan, numWorkers: number): number =>
+  numWorkers === 0 ? 0 : Math.ceil(main.flat().length / numWorkers) + 1
+
+export function place({ current, workers, numShards, replicas }: PlacementInput): Plan {
+  const nodes = new Map(workers.map(({ id, node }) => [id, node ?? ` ${id}`]))
+  const board: Board = { ids: [...nodes.keys()].sort(), nodes, numShards, copies: Math.min(replicas, nodes.size) }
+  const main = settle(board, current)
+  const dealt = numShared(board, main) > 0 ? deal(board) : main
+  const best = numShared(board, dealt) < numShared(board, main) ? dealt : main
+  return { main: best, extra: keepExtra(board, best, current) }
+}
+
+interface Board {
+  readonly ids: readonly string[] // of live workers, ascending
+  readonly nodes: ReadonlyMap<string, string> // worker → node
+  readonly numShards: number
+  readonly copies: number
+}
+
+const nobody = (numShards: number): string[][] => Array.from({ length: numShards }, () => [])
+
+/** Keeps what can stay, fills what is missing, evens counts out, then parts holders that share a node. */
+function settle(board: Board, current: Plan): string[][] {
+  const main = nobody(board.numShards).map((_, shard) =>
+    (current.main[shard] ?? []).filter((worker) => board.nodes.has(worker)).slice(0, board.copies),
   )
-  const load = new Map(workers.map((worker) => [worker, 0]))
-  for (const worker of kept.flat()) load.set(worker, (load.get(worker) ?? 0) + 1)
-  const count = (worker: string): number => load.get(worker) ?? 0
-
-  for (const holders of kept) {
-    while (holders.length < copies) {
-      const worker = lightest(workers, count, holders)
-      if (worker === undefined) break
-      holders.push(worker)
-      load.set(worker, count(worker) + 1)
-    }
+  for (const [shard, holders] of main.entries()) {
+    const spare = new Set(current.extra[shard])
+    while (holders.length < board.copies) holders.push(bestHolder(board, main, { shard, spare }))
   }
-  while (moveOne(kept, workers, load));
-  return kept
+  while (moveOne(board, main));
+  while (partOne(board, main));
+  return main
 }
 
-function lightest(
-  workers: readonly string[],
-  count: (worker: string) => number,
-  holders: readonly string[],
-): string | undefined {
-  return workers
-    .filter((worker) => !holders.includes(worker))
-    .reduce<string | undefined>(
-      (best, worker) => (best === undefined || count(worker) < count(best) ? worker : best),
-      undefined,
-    )
+const countOf = (placement: Placement, worker: string): number =>
+  placement.reduce((sum, holders) => sum + (holders.includes(worker) ? 1 : 0), 0)
+
+/** Of the workers that have not reached their share: one on another node, that has the shard already, has least, ranks first. */
+function bestHolder(
+  board: Board,
+  main: readonly string[][],
+  { shard, spare }: { readonly shard: number; readonly spare: ReadonlySet<string> },
+): string {
+  const holders = main[shard] ?? []
+  const share = Math.ceil((board.numShards * board.copies) / board.ids.length)
+  const candidates = board.ids.filter((worker) => !holders.includes(worker))
+  const merits = (worker: string): number[] => {
+    const count = countOf(main, worker)
+    const isApart = holders.every((holder) => board.nodes.get(holder) !== board.nodes.get(worker))
+    return [Math.min(0, share - 1 - count), Number(isApart), Number(spare.has(worker)), -count, rank(shard, worker)]
+  }
+  const [first] = candidates.map((worker) => ({ worker, merits: merits(worker) })).sort(byMerits)
+  return first?.worker ?? ''
 }
 
-/** Moves one shard from the heaviest worker to the lightest where they differ by more than one. */
-function moveOne(placement: string[][], workers: readonly string[], load: Map<string, number>): boolean {
-  const count = (worker: string): number => load.get(worker) ?? 0
-  const sorted = [...workers].sort((a, b) => count(a) - count(b))
-  for (const from of [...sorted].reverse()) {
-    for (const to of sorted) {
-      if (count(from) - count(to) <= 1) break
-      const holders = placement.findLast((candidate) => candidate.includes(from) && !candidate.includes(to))
-      if (holders === undefined) continue
-      holders[holders.indexOf(from)] = to
-      load.set(from, count(from) - 1)
-      load.set(to, count(to) + 1)
-      return true
+interface Judged {
+  readonly merits: readonly number[] // the first that differs decides
+}
+
+const byMerits = (a: Judged, b: Judged): number =>
+  a.merits.reduce((order, merit, i) => order || (b.merits[i] ?? 0) - merit, 0)
+
+/** Moves one shard from a worker that has most to one that has least, where they differ by more than one. */
+function moveOne(board: Board, main: string[][]): boolean {
+  const counts = board.ids.map((worker) => countOf(main, worker))
+  const [most, least] = [Math.max(...counts), Math.min(...counts)]
+  if (most - least <= 1) return false
+  const of = (count: number): string[] => board.ids.filter((_, i) => counts[i] === count)
+  const [move] = of(most)
+    .flatMap((from) => of(least).flatMap((to) => moves(board, main, { from, to })))
+    .sort(byMerits)
+  if (move === undefined) return false // cannot be: who has two more has one that the other lacks
+  swap(main, move.shard, move.from, move.to)
+  return true
+}
+
+function moves(board: Board, main: readonly string[][], { from, to }: { readonly from: string; readonly to: string }) {
+  return main.flatMap((holders, shard) => {
+    if (!holders.includes(from) || holders.includes(to)) return []
+    const after = holders.map((holder) => (holder === from ? to : holder))
+    const merits = [sharedBy(board, holders) - sharedBy(board, after), rank(shard, to)]
+    return [{ shard, from, to, merits }]
+  })
+}
+
+function swap(main: string[][], shard: number, from: string, to: string): void {
+  main[shard] = (main[shard] ?? []).map((holder) => (holder === from ? to : holder))
+}
+
+/** Holders beyond the first of each node. */
+const sharedBy = ({ nodes }: Board, holders: readonly string[]): number =>
+  holders.length - new Set(holders.map((holder) => nodes.get(holder))).size
+
+const numShared = (board: Board, main: Placement): number =>
+  main.reduce((sum, holders) => sum + sharedBy(board, holders), 0)
+
+/** One exchange of two holders, or one move to a worker with one less, after which fewer share a node. */
+function partOne(board: Board, main: string[][]): boolean {
+  const before = numShared(board, main)
+  if (before === 0) return false
+  const tries = (change: (draft: string[][]) => void): boolean => {
+    const draft = main.map((holders) => [...holders])
+    change(draft)
+    if (numShared(board, draft) >= before) return false
+    main.splice(0, main.length, ...draft)
+    return true
+  }
+  for (const [shard, holders] of main.entries()) {
+    if (sharedBy(board, holders) === 0) continue
+    for (const from of holders) {
+      for (const to of board.ids) {
+        if (holders.includes(to)) continue
+        if (countOf(main, to) < countOf(main, from) && tries((draft) => swap(draft, shard, from, to))) return true
+        for (const [other, others] of main.entries()) {
+          if (!others.includes(to) || others.includes(from)) continue
+          const exchange = (draft: string[][]): void => {
+            swap(draft, shard, from, to)
+            swap(draft, other, to, from)
+          }
+          if (tries(exchange)) return true
+        }
+      }
     }
   }
   return false
 }
 
-/** The order in which a step asks the replicas of each shard: live ones first, slow ones after them, load spread evenly. */
-export function chooseReplicas(
-  table: Placement,
-  isLive: (worker: string) => boolean,
-  isSlow: (worker: string) => boolean = () => false,
-): string[][] {
-  const chosen = new Map<string, number>()
-  const standing = (worker: string): number => (isLive(worker) ? (isSlow(worker) ? 1 : 2) : 0)
-  return table.map((holders) => {
-    const order = [...holders].sort((a, b) => standing(b) - standing(a) || (chosen.get(a) ?? 0) - (chosen.get(b) ?? 0))
-    const first = order[0]
-    if (first !== undefined) chosen.set(first, (chosen.get(first) ?? 0) + 1)
-    return order
-  })
+/**
+ * From nothing: workers in the order of their nodes, each as often as its share, dealt out over the shards in turn. So
+ * those of a node fall on different shards as long as they have no more than there are shards.
+ */
+function deal(board: Board): string[][] {
+  const { ids, nodes, numShards, copies } = board
+  const total = numShards * copies
+  const least = Math.floor(total / ids.length)
+  const byNode = [...new Set([...nodes.values()].sort())].map((node) => ids.filter((id) => nodes.get(id) === node))
+  const shares = new Map(ids.map((id) => [id, least]))
+  const sumOf = (workers: readonly string[]): number => workers.reduce((sum, id) => sum + (shares.get(id) ?? 0), 0)
+  for (let left = total - least * ids.length; left > 0; left--) {
+    const open = byNode.flatMap((workers) => {
+      const next = workers.find((id) => shares.get(id) === least)
+      return next === undefined ? [] : [{ next, merits: [-sumOf(workers)] }]
+    })
+    const [first] = open.sort(byMerits)
+    if (first !== undefined) shares.set(first.next, least + 1)
+  }
+  const slots = byNode.flat().flatMap((id) => Array.from({ length: shares.get(id) ?? 0 }, () => id))
+  return nobody(numShards).map((_, shard) => slots.filter((_id, slot) => slot % numShards === shard))
+}
+
+function keepExtra(board: Board, main: Placement, current: Plan): string[][] {
+  const room = roomOf({ main, extra: [] }, board.ids.length)
+  const counts = new Map(board.ids.map((worker) => [worker, countOf(main, worker)]))
+  return main.map((holders, shard) =>
+    (current.extra[shard] ?? []).filter((worker) => {
+      const count = counts.get(worker)
+      if (count === undefined || count >= room || holders.includes(worker)) return false
+      counts.set(worker, count + 1)
+      return true
+    }),
+  )
+}
+
+/** Rendezvous hashing: who ranks highest for a shard, of whatever workers there are. */
+function rank(shard: number, worker: string): number {
+  return createHash('sha256').update(`${shard} ${worker}`).digest().readUIntBE(0, 6)
 }

@@ -62,6 +62,8 @@ export interface RequestDesk extends Pick<InferenceEngine, 'generate' | 'resume'
   readonly actor: ActorDefinition
   readonly requests: Pick<Requests, 'all' | 'get' | 'numOpen'>
   whenIdle(timeoutMs: number): Promise<void>
+  /** Ends every open request with an error. */
+  endAll(this: void, error: ClusterError): void
   leave(): void
 }
 
@@ -282,6 +284,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
       cancel: cancelHere,
     }),
     whenIdle: (timeoutMs) => requests.whenIdle(timeoutMs),
+    endAll: (error) => requests.failAll(error),
     leave: () => {
       isLeaving = true
       requests.failAll(

@@ -133,11 +133,7 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
     const now = options.fingerprint()
     const isComputed = state !== 'finished' || !keepsTokens(readRequest(entry.record))
     if (entry.record.fingerprint !== now && isComputed) {
-      throw new ClusterError(
-        'failed_precondition',
-        `request ${record.id}: it was accepted by ${entry.record.fingerprint}, this is ${now}, whose answer may differ`,
-        { details: { reason: 'FINGERPRINT_CHANGED' } },
-      )
+      throw fingerprintChanged(entry.record, now)
     }
     const hasFailed = state === 'failed' || state === 'cancelled'
     if (hasFailed && !isAskedAgain) {
@@ -184,6 +180,8 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
 
   /** Runs a request that this router owns, from the tokens that the journal has; one that had ended is given again. */
   const run = (record: RequestRecord, entry: JournalEntry, hasEnded = false): void => {
+    const now = options.fingerprint() // other device classes may serve since it was accepted or claimed
+    if (!hasEnded && entry.record.fingerprint !== now) requests.fail(record, fingerprintChanged(entry.record, now))
     if (record.log.isClosed) {
       // The client left or cancelled, or its deadline passed, while the journal was written.
       const { error } = record.log
@@ -231,6 +229,13 @@ export function createRequestLife(options: RequestLifeOptions): RequestLife {
 
   return { begin, adopt }
 }
+
+const fingerprintChanged = ({ id, fingerprint }: JournalRecord, now: string): ClusterError =>
+  new ClusterError(
+    'failed_precondition',
+    `request ${id}: it was accepted by ${fingerprint}, this is ${now}, whose answer may differ`,
+    { details: { reason: 'FINGERPRINT_CHANGED' } },
+  )
 
 /** The span of a request that ran before says so, and leads to that run's. */
 function tellOrigin({ span }: RequestRecord, { state, owner, traceparent }: JournalRecord): void {

@@ -6,8 +6,6 @@ import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import { readI32 } from '../../lib/wire/tensor.js'
 import { promptLogits } from './logits.js'
-import type { Membership } from './membership.js'
-import { chooseReplicas } from './placement.js'
 import type { PlacementManager } from './placement-manager.js'
 import type { RouterEngine } from './router-engine.js'
 import { checkPrompt } from './validate.js'
@@ -19,7 +17,6 @@ export interface RouterActorOptions {
   readonly checkpoint: Checkpoint
   readonly engine: RouterEngine
   readonly workers: AttentionWorkers
-  readonly membership: Membership
   readonly placement: PlacementManager
   readonly newStepId: () => string
   readonly options: RouterOptions
@@ -44,7 +41,7 @@ export function routerActor(parts: RouterActorOptions): ActorDefinition {
 }
 
 function logitsOf(parts: RouterActorOptions, prompt: readonly number[]) {
-  const { system, checkpoint, engine, workers, membership, placement, newStepId, options } = parts
+  const { system, checkpoint, engine, workers, placement, newStepId, options } = parts
   const worker = workers.anyWorker()
   if (worker === undefined || !engine.isReady()) {
     throw new ClusterError('unavailable', 'the cluster is still starting')
@@ -53,7 +50,7 @@ function logitsOf(parts: RouterActorOptions, prompt: readonly number[]) {
   const { vocabSize, maxPositions } = spec
   checkPrompt(prompt, { vocabSize, maxPositions: maxPositions + 1, kvTokens: 0, eosTokenIds: [], defaults })
   const { table, epoch: tableEpoch, release } = placement.hold()
-  const replicas = chooseReplicas(table, (candidate) => membership.isLive(candidate))
+  const replicas = placement.order(table)
   const chunk = options.prefillChunk
   const step = { system, worker, tableEpoch, replicas, vocabSize, chunk, newStepId }
   return promptLogits(step, prompt).finally(release)

@@ -12,12 +12,11 @@ import { describeCluster, describeModel } from './console/describe.js'
 import type { Gathering } from './console/gathering.js'
 import type { CostSummary } from './cost-model.js'
 import { openCapture } from './capture/open-capture.js'
-import { describeCost } from './cost-status.js'
-import type { ClusterStatus, InferenceEngine } from './engine.js'
-import type { Membership } from './membership.js'
+import type { ClusterState } from './cluster-state.js'
+import { clusterStatus, placementStatus } from './cluster-status.js'
+import type { InferenceEngine } from './engine.js'
 import type { RouterMetrics } from './metrics/router-metrics.js'
 import { modelInfo } from './model-info.js'
-import type { PlacementManager } from './placement-manager.js'
 import { promptTokens } from './prompt.js'
 import { createRequestDesk } from './request-desk.js'
 import type { Scaling } from './scaling.js'
@@ -28,9 +27,7 @@ export interface RouterEngineOptions {
   readonly limits: RouterOptions
   readonly checkpoint: Checkpoint
   readonly modelFingerprint: string
-  readonly deviceClass: () => string
-  readonly membership: Membership
-  readonly placement: PlacementManager
+  readonly state: ClusterState
   readonly workers: AttentionWorkers
   readonly metrics: RouterMetrics
   readonly scale: Scaling['scale']
@@ -41,6 +38,9 @@ export interface RouterEngineOptions {
 export interface RouterEngine extends InferenceEngine {
   /** Answers other routers about the requests that run here. */
   readonly requestActor: ActorDefinition
+  numOpen(): number
+  /** Ends every open request with an error. */
+  endAll(error: ClusterError): void
   /** Refuses new requests and waits for the running ones, at most `timeoutMs`. */
   drain(timeoutMs: number): Promise<void>
   /** Ends what still runs with an error that sends its readers to another router; resolves when its records are written. */
@@ -48,17 +48,18 @@ export interface RouterEngine extends InferenceEngine {
 }
 
 export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
-  const { deps, checkpoint, workers, placement, membership, metrics } = options
+  const { deps, checkpoint, workers, state, metrics } = options
+  const { placement, classes } = state
   const model = modelInfo(checkpoint, options.limits.model)
   let isDraining = false
   let hasBeenReady = false
 
   const fingerprint = (): string =>
-    systemFingerprint(options.modelFingerprint, options.deviceClass(), options.limits.acceptance)
+    systemFingerprint(options.modelFingerprint, classes.name(), options.limits.acceptance)
 
   const isReady = (): boolean => {
-    const wanted = hasBeenReady ? 1 : options.limits.numAttention
-    const isServing = placement.isComplete() && workers.count >= wanted
+    const wanted = hasBeenReady ? 1 : options.limits.numAttention - classes.reserve('attention').length
+    const isServing = placement.isComplete() && workers.count >= Math.max(1, wanted)
     hasBeenReady ||= isServing
     return isServing && !isDraining && deps.transport.usage().isConnected
   }
@@ -71,10 +72,11 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
         details: { reason: 'STARTING' },
       })
     }
+    classes.checkServing()
   }
 
   const parts = (): FingerprintParts =>
-    fingerprintParts(checkpoint, options.limits.model.weights, options.deviceClass(), options.limits.acceptance)
+    fingerprintParts(checkpoint, options.limits.model.weights, classes.name(), options.limits.acceptance)
   const capture = openCapture(deps, options.limits, { checkpoint, model, fingerprint, fingerprintParts: parts })
   const desk = createRequestDesk({
     ...capture,
@@ -88,21 +90,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     checkServing,
   })
 
-  const placementStatus = (): ClusterStatus['placement'] => ({
-    shards: placement.table.length,
-    replicas: placement.replicas,
-    copies: placement.copies,
-  })
-  const status = (): ClusterStatus => ({
-    model: model.id,
-    fingerprint: fingerprint(),
-    epoch: placement.epoch,
-    processes: membership.processes(),
-    requests: { running: workers.numRunning, waiting: workers.numWaiting },
-    placement: placementStatus(),
-    kvUsage: workers.kvUsage,
-    stepCost: describeCost(options.stepCost()),
-  })
+  const status = clusterStatus({ model: model.id, fingerprint, state, workers, stepCost: options.stepCost })
 
   const console = createConsole({
     clock: deps.system.clock,
@@ -115,8 +103,10 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
   })
   metrics.watch({
     workers,
-    membership,
-    placement: placementStatus,
+    membership: state.membership,
+    placement: () => placementStatus(state),
+    expertLoad: state.load,
+    rebalancer: state.rebalancer,
     stepCost: options.stepCost,
     numOpenRequests: () => desk.requests.numOpen,
     prefixCache: options.limits.prefixCache,
@@ -144,6 +134,8 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
       return checkpoint.tokenizer.decode(tokens)
     },
     metrics: () => metrics.registry.text(),
+    numOpen: () => desk.requests.numOpen,
+    endAll: desk.endAll,
     drain: async (timeoutMs) => {
       isDraining = true
       await desk.whenIdle(timeoutMs)

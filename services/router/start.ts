@@ -6,6 +6,7 @@ import type { RouterOptions, RunningRouter, ServiceDeps } from '../../lib/config
 import { DRAIN_WAIT_MS } from '../../lib/config/drain-time.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
 import { reachable } from '../../lib/metrics/metrics-server.js'
+import { ClusterError } from '../../lib/errors.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import { shardPlan } from '../../lib/model/expert-shards.js'
 import { modelFingerprint } from '../../lib/model/fingerprint.js'
@@ -18,9 +19,8 @@ import { createGathering } from './console/gathering.js'
 import { costKey, createCostStore } from './cost-store.js'
 import type { CostModel } from './cost-model.js'
 import { expertShapeOf } from './expert-spread.js'
-import { createMembership } from './membership.js'
+import { createClusterState } from './cluster-state.js'
 import { createRouterMetrics, type RouterMetrics } from './metrics/router-metrics.js'
-import { createPlacementManager } from './placement-manager.js'
 import { startProbes } from './probes.js'
 import { createProposer } from './proposer.js'
 import { createRateLimits } from './rate-limits.js'
@@ -97,23 +97,22 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
   const { system, logger, cluster, id } = deps
   const checkpoint = openCheckpoint(options.model.path)
   const fingerprint = modelFingerprint(checkpoint, options.model.weights)
-  const membership = createMembership(deps)
-  const deviceClass = watchDeviceClass(fingerprint)
-  const plan = shardPlan(checkpoint.spec)
   let numSteps = 0
   const newStepId = (): string => `${id}.${deps.incarnation}.${(numSteps += 1)}`
 
-  const placement = createPlacementManager({
-    system,
-    membership,
-    logger,
-    router: id,
+  const state = createClusterState(deps, {
+    limits: options,
     fingerprint,
-    numShards: plan.numShards,
-    replicas: options.replicas,
-    minWorkers: Math.max(1, options.numExperts),
-    accepts: deviceClass.accepts,
+    numShards: shardPlan(checkpoint.spec).numShards,
+    numOpen: () => engine.numOpen(),
+    onClasses: (classes) => {
+      engine.endAll(classesChanged(classes))
+      workers.reset()
+    },
+    onGivenUp: (error) => engine.endAll(error),
+    onAgreed: () => heartbeat.beat(),
   })
+  const { membership, classes, placement } = state
   const scaling = createScaling({
     system,
     replicas: options.replicas,
@@ -138,11 +137,18 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     clock: system.clock,
     logger,
   })
-  let cost: CostModel | undefined // one: workers of another device class are not accepted
-  const openCostModel = ({ deviceClass: kind }: Heartbeat): CostModel => {
+  let cost: CostModel | undefined // of the device classes that serve now
+  const openCostModel = (): CostModel => {
     const { numAttention, numExperts, model } = options
     const transport = deps.transport.kind
-    const key = costKey({ deviceClass: kind, fingerprint, weights: model.weights, transport, numAttention, numExperts })
+    const key = costKey({
+      deviceClass: classes.name(),
+      fingerprint,
+      weights: model.weights,
+      transport,
+      numAttention,
+      numExperts,
+    })
     return (cost = costs.open(key, expertShapeOf(checkpoint.spec)))
   }
   const gathering = createGathering(system.clock)
@@ -154,7 +160,7 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     proposer,
     limits: options,
     costModel: openCostModel,
-    accepts: deviceClass.accepts,
+    accepts: classes.accepts,
     owner: { router: id, incarnation: deps.incarnation },
     newStepId,
     onStep: metrics.step,
@@ -165,9 +171,7 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     limits: options,
     checkpoint,
     modelFingerprint: fingerprint,
-    deviceClass: deviceClass.name,
-    membership,
-    placement,
+    state,
     workers,
     metrics,
     scale: scaling.scale,
@@ -176,28 +180,26 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
   })
 
   const stopListening = system.listen(subjects.health(cluster), 'worker.heartbeat', (heartbeat) => {
-    deviceClass.observe(heartbeat)
-    membership.observe(heartbeat, system.clock.monotonicMs())
+    state.observe(heartbeat)
     scaling.observe(heartbeat)
   })
   const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
   const pings = system.spawn(pingActor(id)) // before it is heard of
   const stopProbes = startProbes(system, membership, id)
-  let state: Heartbeat['state'] = 'starting'
+  let phase: Heartbeat['state'] = 'starting'
   let door: string | undefined
   const about = () => ({
-    ...describe(deps, engine, { state, fingerprint, stalls }),
+    ...describe(deps, engine, { phase, fingerprint, stalls }),
     replicas: scaling.replicas,
+    ...state.agreed,
     ...(door !== undefined && { metrics: `${door}/metrics` }),
   })
   const heartbeat = startServiceHeartbeat(deps, about, () => engine.isReady())
-  const actor = system.spawn(
-    routerActor({ id, system, checkpoint, engine, workers, membership, placement, newStepId, options }),
-  )
+  const actor = system.spawn(routerActor({ id, system, checkpoint, engine, workers, placement, newStepId, options }))
   const requestActor = system.spawn(engine.requestActor)
 
   const setState = (next: Heartbeat['state']): void => {
-    state = next
+    phase = next
     heartbeat.beat()
   }
 
@@ -209,7 +211,7 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
     stop: async () => {
       const recorded = engine.stop()
       costs.close()
-      placement.stop()
+      state.stop()
       stopProbes()
       stalls.stop()
       stopListening()
@@ -223,7 +225,7 @@ export function startRouterCore(deps: ServiceDeps, options: RouterOptions): Rout
 function describe(
   deps: ServiceDeps,
   engine: RouterEngine,
-  { state, fingerprint, stalls }: { state: Heartbeat['state']; fingerprint: string; stalls: StallDetector },
+  { phase, fingerprint, stalls }: { phase: Heartbeat['state']; fingerprint: string; stalls: StallDetector },
 ) {
   const {
     requests: { running, waiting },
@@ -234,12 +236,12 @@ function describe(
     id: deps.id,
     incarnation: deps.incarnation,
     pid: deps.pid,
-    state,
+    state: phase,
     deviceClass: 'none',
     fingerprint,
     shards: [],
     capacity: { kvTokens: 0, maxRows: 0 },
-    load: { running, waiting, replicas, copies, ...stalls.load },
+    load: { running, waiting, open: engine.numOpen(), replicas, copies, ...stalls.load },
   }
 }
 
@@ -250,19 +252,10 @@ const scopes: Readonly<Record<RouterOptions['draftSharing'], (tenant: string) =>
   off: () => '',
 }
 
-/** The cluster's device class is that of the first worker seen; others are not mixed in (their bits differ). */
-function watchDeviceClass(fingerprint: string) {
-  let name: string | undefined
-  const accepts = (worker: Heartbeat): boolean => worker.fingerprint === fingerprint && worker.deviceClass === name
-  return {
-    accepts,
-    name: () => name ?? 'none',
-    observe: (worker: Heartbeat): void => {
-      const isCompute = worker.role === 'attention' || worker.role === 'expert-worker'
-      if (isCompute && worker.fingerprint === fingerprint) name ??= worker.deviceClass
-    },
-  }
-}
+const classesChanged = (classes: string): ClusterError =>
+  new ClusterError('unavailable', `other device classes serve now (${classes}), which give other bits`, {
+    details: { reason: 'DEVICE_CLASS_CHANGED' },
+  })
 
 function every(clock: ServiceDeps['system']['clock'], intervalMs: number, run: () => void): () => void {
   let cancel = (): void => undefined

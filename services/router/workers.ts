@@ -58,6 +58,8 @@ export interface AttentionWorkers extends Backlog {
   /** Some sequences can go on: look again. */
   kick(): void
   anyWorker(): string | undefined
+  /** Others serve from now on: nothing that these computed is used any more. */
+  reset(): void
   stop(): void
 }
 
@@ -142,7 +144,7 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
     return before?.incarnation === incarnation ? before.held : []
   }
 
-  const leave = (id: string, why: 'lost' | 'draining'): void => {
+  const leave = (id: string, why: 'lost' | 'draining' | 'class'): void => {
     const worker = workers.get(id)
     if (worker === undefined) return
     options.logger.warn({ worker: id, why }, 'attention worker leaves; its sequences are prefilled elsewhere')
@@ -264,6 +266,10 @@ export function createAttentionWorkers(options: WorkersOptions): AttentionWorker
     cancel,
     kick,
     anyWorker: () => lightest()?.id,
+    reset: () => {
+      for (const id of [...workers.keys()]) leave(id, 'class')
+      refresh()
+    },
     stop: () => {
       for (const { loop } of workers.values()) loop.stop()
       homeless.stop()

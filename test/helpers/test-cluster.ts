@@ -184,6 +184,7 @@ const routerDefaults = {
   grpcPort: 0,
   apiKeys: [],
   replicas: 1,
+  rebalance: true,
   draft: ['auto'],
   draftSharing: 'key',
   acceptance: 'exact',

@@ -75,6 +75,7 @@ describe('gRPC health', () => {
           numAttention: 1,
           numExperts: 1,
           replicas: 1,
+          rebalance: true,
           draft: [],
           draftSharing: 'off',
           acceptance: 'exact',

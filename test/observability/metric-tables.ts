@@ -36,6 +36,8 @@ const FILLERS: Readonly<Record<string, (registry: MetricsRegistry) => void>> = {
       },
       membership: { processes: never, lateHeartbeats: 0 },
       placement: never,
+      expertLoad: { byWorker: new Map() },
+      rebalancer: { figures: { moves: 0, last: undefined } },
       stepCost: never,
       numOpenRequests: never,
       prefixCache: true,
@@ -50,7 +52,10 @@ const FILLERS: Readonly<Record<string, (registry: MetricsRegistry) => void>> = {
       peers: { load: { hedges: 0, hedgesWon: 0 }, avoided: never },
     }),
   'Expert worker': (registry) =>
-    createExpertMetrics(registry, { numLayers: 1, numExperts: 1, numShards: 1 }).watch(never),
+    createExpertMetrics(registry, { numLayers: 1, numExperts: 1, numShards: 1 }).watch({
+      shards: never,
+      busy: never,
+    }),
   Drafter: (registry) => createDrafterMetrics(registry, []).queues(never),
 }
 

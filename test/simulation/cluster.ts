@@ -187,6 +187,7 @@ function routerOptions(shape: Shape): RouterOptions {
     numAttention: counts.attention,
     numExperts: counts['expert-worker'],
     replicas,
+    rebalance: true,
     draft: shape.draft ? ['auto'] : [],
     draftSharing: 'all',
     acceptance: 'exact',

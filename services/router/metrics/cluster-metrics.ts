@@ -3,8 +3,10 @@
 import { MS_PER_SECOND, setTotal, type MetricsRegistry } from '../../../lib/metrics/registry.js'
 import type { CostSummary } from '../cost-model.js'
 import type { ClusterStatus } from '../engine.js'
+import type { ExpertLoad } from '../expert-load.js'
 import { BLOCK_TOKENS } from '../kv-blocks.js'
 import type { Membership } from '../membership.js'
+import type { Rebalancer } from '../rebalancer.js'
 import { PRIORITIES } from '../waiting-queue.js'
 import type { AttentionWorkers } from '../workers.js'
 
@@ -18,6 +20,8 @@ export interface ClusterSources {
   >
   readonly membership: Pick<Membership, 'processes' | 'lateHeartbeats'>
   readonly placement: () => ClusterStatus['placement']
+  readonly expertLoad: Pick<ExpertLoad, 'byWorker'>
+  readonly rebalancer: Pick<Rebalancer, 'figures'>
   readonly stepCost: () => CostSummary | undefined
   readonly numOpenRequests: () => number
   readonly prefixCache: boolean
@@ -28,6 +32,7 @@ export function addClusterMetrics(registry: MetricsRegistry, sources: ClusterSou
   addQueue(registry, sources)
   addKv(registry, sources)
   addProcesses(registry, sources)
+  addExperts(registry, sources)
   addCost(registry, sources)
 }
 
@@ -123,6 +128,38 @@ function addProcesses(registry: MetricsRegistry, { membership, placement }: Clus
     shards.set(now.shards)
     replicas.set(now.replicas)
     copies.set(now.copies)
+  })
+}
+
+function addExperts(registry: MetricsRegistry, { expertLoad, placement, rebalancer }: ClusterSources): void {
+  const share = registry.gauge(
+    'banyan:expert_worker_load_share',
+    'Part of all expert work that a worker did in the last window of work, by worker.',
+    { worker: [] },
+  )
+  const imbalance = registry.gauge(
+    'banyan:expert_worker_imbalance_ratio',
+    'Work of the busiest expert worker over the mean of all, in the last window: 1 is even.',
+  )
+  const moves = registry.counter(
+    'banyan:rebalance_moves_total',
+    'Changes of who holds a shard that this router decided.',
+  )
+  const expected = registry.gauge(
+    'banyan:rebalance_imbalance_ratio',
+    'The same ratio as it was expected before and after the last of these changes.',
+    { when: ['before', 'after'] },
+  )
+  registry.onScrape(() => {
+    share.reset()
+    const total = [...expertLoad.byWorker.values()].reduce((sum, work) => sum + work, 0)
+    for (const [worker, work] of expertLoad.byWorker) share.set({ worker }, total === 0 ? 0 : work / total)
+    imbalance.set(placement().imbalance ?? 0)
+    const { moves: numMoves, last } = rebalancer.figures
+    setTotal(moves, numMoves)
+    if (last === undefined) return
+    expected.set({ when: 'before' }, last.before)
+    expected.set({ when: 'after' }, last.after)
   })
 }
 

@@ -8,7 +8,7 @@ export interface SequenceEvents {
   admitted(numTokens: number, numCached: number): void
   preempted(): void
   /** Sequences of an attention worker that go elsewhere. */
-  moved(count: number, why: 'lost' | 'draining'): void
+  moved(count: number, why: 'lost' | 'draining' | 'class'): void
   /** A step is tried again. */
   retried(reason: string): void
 }
@@ -26,7 +26,7 @@ export function addSequenceMetrics(registry: MetricsRegistry, prefixCache: boole
   const moved = registry.counter(
     'banyan:sequences_moved_total',
     'Sequences that another attention worker goes on with, by why the first one did not.',
-    { why: ['lost', 'draining'] },
+    { why: ['lost', 'draining', 'class'] },
   )
   const retries = registry.counter(
     'banyan:step_retries_total',

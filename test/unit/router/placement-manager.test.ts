@@ -6,7 +6,11 @@ import { createManualClock, type ManualClock } from '../../../lib/actor/clock.js
 import { ClusterError } from '../../../lib/errors.js'
 import type { Heartbeat } from '../../../lib/wire/messages.js'
 import { createMembership, type Membership } from '../../../services/router/membership.js'
-import { createPlacementManager, type PlacementManager } from '../../../services/router/placement-manager.js'
+import {
+  createPlacementManager,
+  type PlacementManager,
+  type PlacementOptions,
+} from '../../../services/router/placement-manager.js'
 
 const NUM_SHARDS = 8
 
@@ -24,8 +28,8 @@ describe('placement manager', () => {
   let workers: Map<string, Scripted>
   let manager: PlacementManager
 
-  const beat = (id: string, state: Heartbeat['state'] = 'ready'): void =>
-    membership.observe(
+  const beat = (id: string, state: Heartbeat['state'] = 'ready', seen = membership): void =>
+    seen.observe(
       {
         kind: 'worker.heartbeat',
         role: 'expert-worker',
@@ -85,13 +89,10 @@ describe('placement manager', () => {
     readonly signal?: AbortSignal
   }
 
-  beforeEach(() => {
-    clock = createManualClock()
-    membership = createMembership()
-    workers = new Map()
-    manager = createPlacementManager({
+  const managerFor = (seen: Membership, changes: Partial<PlacementOptions> = {}): PlacementManager =>
+    createPlacementManager({
       system: { clock, ask } as unknown as ActorSystem, // all that the manager uses of it
-      membership,
+      membership: seen,
       logger: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
       router: 'router-0',
       fingerprint: 'f',
@@ -99,7 +100,18 @@ describe('placement manager', () => {
       replicas: 1,
       minWorkers: 2,
       accepts: () => true,
+      numReserve: () => 0,
+      isLead: () => true,
+      loads: () => undefined,
+      onAgreed: () => undefined,
+      ...changes,
     })
+
+  beforeEach(() => {
+    clock = createManualClock()
+    membership = createMembership()
+    workers = new Map()
+    manager = managerFor(membership)
   })
   afterEach(() => manager.stop())
 
@@ -262,5 +274,56 @@ describe('placement manager', () => {
     }
     await settle()
     for (const [id, shards] of Object.entries(given)) assert.deepEqual(worker(id).shards, shards)
+  })
+
+  it('two routers that see workers join in another order come to one plan, and a new lead keeps it (L6)', async () => {
+    const ids = ['a', 'b', 'c', 'd', 'e']
+    for (const id of ids) workers.set(id, { shards: [], isFrozen: false, loads: undefined, asked: [] })
+    const routers = [ids, [...ids].reverse()].map((order, i) => {
+      const seen = createMembership()
+      let leads = i === 0
+      const made: PlacementManager = managerFor(seen, { isLead: () => leads })
+      return { seen, order, made, lead: (does: boolean) => void (leads = does) }
+    })
+    const [first, second] = routers
+    assert.ok(first !== undefined && second !== undefined)
+    const exchange = (): void => {
+      first.made.heard(second.made.agreed)
+      second.made.heard(first.made.agreed)
+    }
+    const same = async (): Promise<void> => {
+      await settle()
+      exchange()
+      await settle()
+      assert.deepEqual(first.made.table, second.made.table)
+      assert.ok(first.made.table.every((holders) => holders.length === 1))
+    }
+    const each = (members: (order: readonly string[]) => readonly string[], state?: Heartbeat['state']): void => {
+      for (const { seen, order } of routers) for (const id of members(order)) beat(id, state, seen)
+    }
+    for (let joined = 2; joined <= ids.length; joined++) {
+      each((order) => order.filter((id) => ids.indexOf(id) < joined))
+      await same()
+    }
+    each(() => ['b'], 'stopped')
+    await settle()
+    assert.deepEqual(first.made.table, second.made.table, 'before they hear of each other')
+    await same()
+    const before = first.made.table
+    first.lead(false)
+    second.lead(true)
+    second.made.reconcile()
+    await same()
+    assert.deepEqual(first.made.table, before)
+    const hot = before.map((holders, shard) =>
+      shard === 0 ? ids.filter((id) => id !== 'b' && !holders.includes(id)) : [],
+    )
+    second.made.adopt({ ...second.made.plan, extra: hot.map((more) => more.slice(0, 1)) })
+    await settle()
+    exchange()
+    await settle()
+    assert.equal(first.made.table[0]?.length, 2)
+    assert.deepEqual(first.made.table, second.made.table)
+    for (const { made } of routers) made.stop()
   })
 })

@@ -3,7 +3,6 @@ import fc from 'fast-check'
 import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import { createKvBlocks } from '../../../services/router/kv-blocks.js'
 import type { Pace } from '../../../services/router/pace.js'
-import { chooseReplicas, place, type Placement } from '../../../services/router/placement.js'
 import { createRequestLog } from '../../../services/router/request-log.js'
 import { createScheduler } from '../../../services/router/scheduler.js'
 import { isDecoding, noStats, type Sequence } from '../../../services/router/sequence.js'
@@ -259,51 +258,6 @@ describe('createKvBlocks', () => {
         for (let id = 0; id <= 4; id++) blocks.release(String(id))
         assert.equal(blocks.used, 0)
       }),
-    )
-  })
-})
-
-describe('place', () => {
-  const history = fc.array(fc.subarray(['w0', 'w1', 'w2', 'w3', 'w4'], { minLength: 1 }), {
-    minLength: 1,
-    maxLength: 6,
-  })
-
-  it('keeps P1 and P2 through any history of workers', () => {
-    fc.assert(
-      fc.property(
-        history,
-        fc.integer({ min: 1, max: 8 }),
-        fc.integer({ min: 1, max: 3 }),
-        (views, numShards, replicas) => {
-          let current: Placement = []
-          for (const workers of views) {
-            current = place({ current, workers, numShards, replicas })
-            const copies = Math.min(replicas, workers.length)
-            for (const holders of current) assert.equal(new Set(holders).size, copies)
-            const counts = workers.map((worker) => current.filter((holders) => holders.includes(worker)).length)
-            assert.ok(Math.max(...counts) - Math.min(...counts) <= 1, counts.join())
-          }
-        },
-      ),
-    )
-  })
-
-  it('moves only what the lost worker held (P3)', () => {
-    const before = place({ current: [], workers: ['a', 'b', 'c', 'd'], numShards: 8, replicas: 1 })
-    const after = place({ current: before, workers: ['a', 'b', 'c'], numShards: 8, replicas: 1 })
-    before.forEach(([holder], shard) => holder !== 'd' && assert.equal(after[shard]?.[0], holder))
-  })
-
-  it('a step spreads over replicas, and asks live ones first', () => {
-    const table = Array.from({ length: 4 }, () => ['a', 'b'])
-    assert.deepEqual(
-      chooseReplicas(table, () => true).map(([first]) => first),
-      ['a', 'b', 'a', 'b'],
-    )
-    assert.deepEqual(
-      chooseReplicas(table, (worker) => worker === 'b').map(([first]) => first),
-      ['b', 'b', 'b', 'b'],
     )
   })
 })

@@ -19,6 +19,7 @@ import type { Sequence } from '../../../services/router/sequence.js'
 import { createStepLoop, type StepLoop } from '../../../services/router/step-loop.js'
 import { eventually } from '../../helpers/eventually.js'
 import { draftsOf, noDrafts } from './drafts.js'
+import { placed } from './placed.js'
 import { createTestSequence, promptOf } from './sequences.js'
 import { plainTokens, startToyAttention, toyTarget, VOCAB, type ToyAttention, type ToyFaults } from './toy-attention.js'
 
@@ -30,18 +31,7 @@ const impatient: Clock = {
   },
 }
 
-const placement: PlacementManager = {
-  epoch: 1,
-  table: [['expert']],
-  replicas: 1,
-  copies: 1,
-  hold: () => ({ table: [['expert']], epoch: 1, release: () => undefined }),
-  isComplete: () => true,
-  reconcile: () => undefined,
-  setReplicas: () => undefined,
-  distrust: () => undefined,
-  stop: () => undefined,
-}
+const placement: PlacementManager = { ...placed, table: [['expert']], order: () => [['expert']] }
 
 /** A tree that follows the target for a while, with wrong siblings between and a wrong end. */
 function draftTree(sequence: Sequence, draw: (below: number) => number, maxNodes: number): TokenTree {
