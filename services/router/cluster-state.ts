@@ -69,7 +69,7 @@ export function createClusterState(deps: ServiceDeps, options: ClusterStateOptio
     replicas: limits.replicas,
     minWorkers: Math.max(1, limits.numExperts),
     accepts: classes.accepts,
-    numReserve: () => classes.reserve('expert-worker').length,
+    standsBy: classes.standsBy,
     isLead,
     loads: () => load.windows[0],
     onAgreed: options.onAgreed,

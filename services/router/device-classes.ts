@@ -32,7 +32,9 @@ export interface DeviceClasses {
   name(this: void): string
   /** Same checkpoint, and of the class that serves. */
   accepts(this: void, worker: Heartbeat): boolean
-  /** Ids of workers that would serve but for their class, in whatever state. */
+  /** It would serve but for its class. */
+  standsBy(this: void, worker: Heartbeat): boolean
+  /** Ids of those that stand by, in whatever state. */
   reserve(role?: ComputeRole): readonly string[]
   /** Throws `unavailable` where a class has no worker any more and others stand by. */
   checkServing(): void
@@ -75,7 +77,7 @@ export function createDeviceClasses(options: DeviceClassesOptions): DeviceClasse
   const classOf = (role: string): string | undefined => (role === 'attention' ? current.attention : current.experts)
   const isOurs = (worker: Heartbeat): boolean => worker.fingerprint === fingerprint
   const accepts = (worker: Heartbeat): boolean => isOurs(worker) && worker.deviceClass === classOf(worker.role)
-  const isReserve = (worker: Heartbeat): boolean =>
+  const standsBy = (worker: Heartbeat): boolean =>
     isOurs(worker) && classOf(worker.role) !== undefined && !accepts(worker)
 
   const serves = (role: ComputeRole): boolean =>
@@ -83,7 +85,7 @@ export function createDeviceClasses(options: DeviceClassesOptions): DeviceClasse
 
   /** The class that has most workers in reserve, of equal ones the first by name. */
   const standby = (role: ComputeRole): string | undefined => {
-    const classes = membership.live(role).flatMap((worker) => (isReserve(worker) ? [worker.deviceClass] : []))
+    const classes = membership.live(role).flatMap((worker) => (standsBy(worker) ? [worker.deviceClass] : []))
     const sizeOf = (name: string): number => classes.filter((one) => one === name).length
     return [...new Set(classes)].sort((a, b) => sizeOf(b) - sizeOf(a) || (a < b ? -1 : 1))[0]
   }
@@ -105,10 +107,11 @@ export function createDeviceClasses(options: DeviceClassesOptions): DeviceClasse
     },
     name: () => nameOf(current),
     accepts,
+    standsBy,
     reserve: (only) =>
       ROLES.filter((role) => only === undefined || role === only)
         .flatMap((role) => membership.members(role))
-        .flatMap(({ heartbeat }) => (isReserve(heartbeat) ? [heartbeat.id] : [])),
+        .flatMap(({ heartbeat }) => (standsBy(heartbeat) ? [heartbeat.id] : [])),
     checkServing: () => {
       if (lost !== undefined) throw failure(lost)
     },

@@ -64,7 +64,7 @@ export interface PlacementOptions {
   readonly replicas: number
   readonly minWorkers: number // the first placement waits for so many
   readonly accepts: (worker: Heartbeat) => boolean // same checkpoint, same device class
-  readonly numReserve: () => number // workers that are there, but of another class
+  readonly standsBy: (worker: Heartbeat) => boolean // of another class: it is there, and is given nothing
   readonly isLead: () => boolean
   readonly loads: () => readonly number[] | undefined // by shard, where they are known
   readonly onAgreed: () => void // tell the others
@@ -75,6 +75,7 @@ interface Partner {
   readonly id: string
   readonly node: string | undefined
   duty: Duty
+  isReserve: boolean
   holds: readonly number[] // of the shards that it was last asked for, those that it confirmed
   isAsked: boolean
   isStale: boolean // what it holds for us is not known for certain: ask, whatever `holds` says
@@ -97,13 +98,15 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
 
   /** Brings `partners` up to date; returns those that heartbeat, whatever their state. */
   const meet = (): readonly Partner[] => {
-    const members = membership.members('expert-worker').filter(({ heartbeat }) => options.accepts(heartbeat))
+    const isKnown = (worker: Heartbeat): boolean => options.accepts(worker) || options.standsBy(worker)
+    const members = membership.members('expert-worker').filter(({ heartbeat }) => isKnown(heartbeat))
     const known = new Set(members.map(({ heartbeat }) => heartbeat.incarnation))
     for (const incarnation of partners.keys()) if (!known.has(incarnation)) partners.delete(incarnation)
-    return members.map(({ heartbeat: { id, incarnation, node }, duty }) => {
-      const partner = partners.get(incarnation) ?? newPartner(id, duty, node)
-      partners.set(incarnation, partner)
+    return members.map(({ heartbeat, duty }) => {
+      const partner = partners.get(heartbeat.incarnation) ?? newPartner(heartbeat, duty)
+      partners.set(heartbeat.incarnation, partner)
       partner.duty = duty
+      partner.isReserve = !options.accepts(heartbeat)
       return partner
     })
   }
@@ -112,15 +115,17 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     if (isStopped) return
     const met = meet()
     const draining = met.filter(({ duty }) => duty === 'draining')
-    const ready = met.filter(({ duty, isSilent }) => duty === 'ready' && !isSilent)
-    const wanted = epoch === 0 ? options.minWorkers - options.numReserve() : 1
+    const able = met.filter(({ duty, isSilent }) => duty === 'ready' && !isSilent)
+    const reserve = able.filter(({ isReserve }) => isReserve)
+    const ready = able.filter(({ isReserve }) => !isReserve)
+    const wanted = epoch === 0 ? options.minWorkers - reserve.length : 1
     const canPlace = ready.length >= Math.max(1, wanted)
     if (canPlace) {
       makePlan(ready.map(({ id, node }) => ({ id, node })))
       publish(nextTable())
       agreement.propose(plan)
     }
-    for (const partner of canPlace ? [...ready, ...draining] : draining) settle(partner)
+    for (const partner of [...(canPlace ? ready : []), ...reserve, ...draining]) settle(partner)
   }
 
   /** Only other workers, another agreement or number of replicas makes another plan: it does not waver meanwhile. */
@@ -142,7 +147,9 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
   }
 
   const confirmedBy = (shard: number): readonly string[] =>
-    [...partners.values()].filter(({ duty, holds }) => duty !== 'none' && holds.includes(shard)).map(({ id }) => id)
+    [...partners.values()]
+      .filter(({ duty, isReserve, holds }) => duty !== 'none' && !isReserve && holds.includes(shard))
+      .map(({ id }) => id)
 
   const nextTable = (): Placement =>
     planned.map((wanted, shard) => {
@@ -161,9 +168,9 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
 
   /** Has a worker load what the plan gives it, and drop what neither plan nor table names. */
   const settle = (partner: Partner): void => {
-    const { id, holds } = partner
+    const { id, holds, isReserve } = partner
     if (partner.isAsked) return
-    const named = union(shardsOf(planned, id), shardsOf(table, id))
+    const named = isReserve ? [] : union(shardsOf(planned, id), shardsOf(table, id))
     const wanted = (uses.isOlderInUse() ? union(named, holds) : named).sort((a, b) => a - b)
     const isSettled = wanted.length === holds.length && wanted.every((shard) => holds.includes(shard))
     if (!isSettled || partner.isStale) void ask(partner, wanted)
@@ -268,10 +275,11 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
   }
 }
 
-const newPartner = (id: string, duty: Duty, node: string | undefined): Partner => ({
+const newPartner = ({ id, node }: Heartbeat, duty: Duty): Partner => ({
   id,
   node,
   duty,
+  isReserve: false,
   holds: [],
   isAsked: false,
   isStale: true,

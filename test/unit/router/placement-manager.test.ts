@@ -100,7 +100,7 @@ describe('placement manager', () => {
       replicas: 1,
       minWorkers: 2,
       accepts: () => true,
-      numReserve: () => 0,
+      standsBy: () => false,
       isLead: () => true,
       loads: () => undefined,
       onAgreed: () => undefined,
@@ -274,6 +274,25 @@ describe('placement manager', () => {
     }
     await settle()
     for (const [id, shards] of Object.entries(given)) assert.deepEqual(worker(id).shards, shards)
+  })
+
+  it('a worker that stands by is told that nothing is wanted of it, counts as one that came, and may serve later', async () => {
+    manager.stop()
+    const serving = new Set(['a'])
+    manager = managerFor(membership, {
+      accepts: ({ id }) => serving.has(id),
+      standsBy: ({ id }) => !serving.has(id),
+    })
+    join('a', 'b')
+    await settle()
+    holdersAre(['a'])
+    assert.deepEqual(worker('b').asked, [[]])
+    serving.delete('a')
+    serving.add('b')
+    manager.reconcile()
+    await settle()
+    holdersAre(['b'])
+    assert.deepEqual(worker('a').shards, [])
   })
 
   it('two routers that see workers join in another order come to one plan, and a new lead keeps it (L6)', async () => {
