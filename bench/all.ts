@@ -8,6 +8,7 @@ const BENCHES: Readonly<Record<string, { readonly script: string; readonly quick
   raw: { script: './raw/main.js', quick: ['--quick'] },
   peers: { script: './peers/main.js', quick: ['--quick'] },
   cluster: { script: './cluster.js', quick: ['--rounds', '2', '--tokens', '32'] },
+  frames: { script: './frames.js', quick: ['--rounds', '5'] },
   hop: { script: './hop/main.js', quick: ['--quick'] },
   prefix: { script: './prefix.js', quick: ['--quick'] },
   speculation: { script: './speculation/main.js', quick: ['--quick'] },

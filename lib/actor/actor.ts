@@ -13,6 +13,7 @@
 
 import type { ClusterError } from '../errors.js'
 import type { Body, Message, MessageKind, MessageOf } from '../wire/messages.js'
+import type { VersionRange } from '../wire/versions.js'
 
 /** Milliseconds, timers and turns of the event loop; the real one is made in `main.ts` only. */
 export interface Clock {
@@ -102,5 +103,7 @@ export interface ActorSystem {
   listen<K extends MessageKind>(subject: string, kind: K, handler: (message: MessageOf<K>) => void): () => void
   /** Calls back once when the actor is gone: it stopped, gave up restarting, or its process fell silent. */
   watch(this: void, address: string, onDeath: (error: ClusterError) => void): () => void
+  /** The versions of the frame that the process of an address spoke when it was last heard. */
+  versionsOf(this: void, address: string): VersionRange | undefined
   stop(): Promise<void>
 }

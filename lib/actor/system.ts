@@ -1,23 +1,16 @@
 // The actor runtime of one process over a transport. Thin: the transport delivers, this decodes, queues and answers.
 
-import { ClusterError, isErrorCode } from '../errors.js'
+import { ClusterError } from '../errors.js'
 import type { Transport } from '../transport/transport.js'
-import { decodeFrame, encodeFrame, type Frame } from '../wire/frame.js'
+import { decodeFrame, encodeFrame, headerOf, type Frame } from '../wire/frame.js'
 import type { Body, Message, MessageKind, MessageOf } from '../wire/messages.js'
 import { subjects } from '../wire/subjects.js'
-import type {
-  ActorDefinition,
-  ActorRef,
-  ActorSystem,
-  Answer,
-  AskOptions,
-  Clock,
-  Question,
-  Random,
-  Reason,
-} from './actor.js'
+import { KNOWN_VERSIONS, type VersionRange } from '../wire/versions.js'
+import type { ActorDefinition, ActorRef, ActorSystem, Answer, Clock, Random, Reason } from './actor.js'
+import { asMessage, createAsk, isOfKind, type Sending } from './asking.js'
 import { createCell, type Cell, type Letter } from './actor-cell.js'
 import { createDeathWatch } from './death-watch.js'
+import { createPeerVersions } from './peer-versions.js'
 
 export interface ActorSystemOptions {
   readonly transport: Transport
@@ -25,10 +18,13 @@ export interface ActorSystemOptions {
   readonly random: Random
   readonly cluster: string
   readonly node: string // name of this process, the sender of its messages
+  readonly speaks?: VersionRange | undefined // versions of the frame; absent: all that this build knows
+  readonly reads?: VersionRange | undefined // absent: all that this build knows, whatever it speaks
 }
 
 export function createActorSystem(options: ActorSystemOptions): ActorSystem {
-  const { transport, clock, cluster, node } = options
+  const { transport, clock, cluster, node, speaks = KNOWN_VERSIONS, reads = KNOWN_VERSIONS } = options
+  const peers = createPeerVersions(speaks)
   const deadLetters = new Map<Reason, number>()
   const cells = new Map<string, Cell>()
   const inHand = new Set<string>() // messages that want an answer; every letter is answered, if by a refusal
@@ -37,10 +33,22 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
   const nextId = (): string => `${node}-${(numMessages += 1).toString(36)}`
   const count = (reason: Reason): void => void deadLetters.set(reason, (deadLetters.get(reason) ?? 0) + 1)
 
-  const encode = (message: Message, timeoutMs = 0, traceparent?: string, id = nextId()): Uint8Array =>
-    encodeFrame({ envelope: { id, from: node, timeoutMs, epoch: epochOf(message), traceparent }, message })
+  const encode = (version: number, message: Message, asked: Sending = {}): Uint8Array => {
+    const { timeoutMs = 0, traceparent, id = nextId() } = asked
+    const envelope = { id, from: node, timeoutMs, epoch: epochOf(message), traceparent }
+    return encodeFrame({ version, speaks, envelope, message })
+  }
 
-  const toLetter = ({ envelope, message }: Frame, reply: ((payload: Uint8Array) => void) | undefined): Letter => {
+  const decode = (payload: Uint8Array): Frame => {
+    const frame = decodeFrame(payload, reads)
+    peers.heard(frame.envelope.from, frame.speaks)
+    return frame
+  }
+
+  const toLetter = (
+    { version, speaks, envelope, message }: Frame,
+    reply: ((payload: Uint8Array) => void) | undefined,
+  ): Letter => {
     const arrivedMs = clock.monotonicMs()
     return {
       message,
@@ -52,7 +60,7 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
         reply &&
         ((answer) => {
           inHand.delete(envelope.id)
-          reply(encode(toMessage(answer)))
+          reply(encode(peers.versionOfReply({ version, speaks }), toMessage(answer)))
         }),
     }
   }
@@ -74,12 +82,12 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
     })
     const subscription = transport.subscribe(subjects.actor(cluster, address), ({ payload, reply }) => {
       try {
-        const frame = decodeFrame(payload)
+        const frame = decode(payload)
         if (reply !== undefined) inHand.add(frame.envelope.id)
         cell.deliver(toLetter(frame, reply))
       } catch (error) {
         count('undecodable')
-        reply?.(encode(toMessage(ClusterError.from(error))))
+        reply?.(encode(peers.versionOfReply(headerOf(payload)), toMessage(ClusterError.from(error))))
       }
     })
     cells.set(address, cell)
@@ -94,41 +102,30 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
 
   const announceDeath = (address: string): void => {
     try {
-      transport.publish(subjects.obituaries(cluster), encode({ kind: 'actor.stopped', address }))
+      transport.publish(subjects.obituaries(cluster), encode(speaks.lowest, { kind: 'actor.stopped', address }))
     } catch {
       count('stopped') // the transport is gone already: the watchers see the silence
     }
   }
 
   const tell = <K extends MessageKind>(address: string, kind: K, body: Body<K>): void => {
-    broadcast(subjects.actor(cluster, address), kind, body)
+    publish(subjects.actor(cluster, address), peers.versionFor(address), asMessage(kind, body))
   }
 
   const broadcast = <K extends MessageKind>(subject: string, kind: K, body: Body<K>): void => {
+    publish(subject, speaks.lowest, asMessage(kind, body))
+  }
+
+  const publish = (subject: string, version: number, message: Message): void => {
     try {
-      transport.publish(subject, encode(asMessage(kind, body)))
+      transport.publish(subject, encode(version, message))
     } catch (error) {
       if (ClusterError.from(error).code === 'invalid_argument') throw error
       count('stopped') // at most once: a closed transport loses what is told
     }
   }
 
-  const ask = async <K extends MessageKind, R extends MessageKind>(
-    address: string,
-    message: Question<K, R>,
-    { timeoutMs, signal, traceparent, id }: AskOptions,
-  ): Promise<MessageOf<R>> => {
-    const payload = encode(asMessage(message.kind, message.body), timeoutMs, traceparent, id)
-    const decode = (bytes: Uint8Array): MessageOf<R> =>
-      expectReply(decodeFrame(bytes).message, message.replyKind, address)
-    let read: MessageOf<R> | undefined
-    const reply = await transport.request(subjects.actor(cluster, address), payload, {
-      timeoutMs,
-      ...(signal && { signal }),
-      read: message.read && ((bytes) => message.read?.((read = decode(bytes)))),
-    })
-    return read ?? decode(reply)
-  }
+  const ask = createAsk({ transport, clock, cluster, peers, newMessageId: nextId, encode, decode })
 
   const listen = <K extends MessageKind>(
     subject: string,
@@ -137,7 +134,7 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
   ): (() => void) => {
     const subscription = transport.subscribe(subject, ({ payload }) => {
       try {
-        const { message } = decodeFrame(payload)
+        const { message } = decode(payload)
         if (isOfKind(message, kind)) handler(message)
         else count('no-handler')
       } catch {
@@ -161,6 +158,7 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
     broadcast,
     listen,
     watch: deathWatch.watch,
+    versionsOf: peers.of,
     stop: async () => {
       deathWatch.stop()
       await Promise.all([...cells.values()].map((cell) => cell.stop()))
@@ -171,22 +169,8 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
 
 const epochOf = (message: Message): number => ('tableEpoch' in message ? message.tableEpoch : 0)
 
-// A kind and the body of that kind make the message of that kind; TypeScript cannot follow the distribution.
-const asMessage = <K extends MessageKind>(kind: K, body: Body<K>): Message => ({ kind, ...body }) as unknown as Message
-
-const isOfKind = <K extends MessageKind>(message: Message, kind: K): message is MessageOf<K> => message.kind === kind
-
 function toMessage(answer: Answer | ClusterError): Message {
   if (answer instanceof ClusterError)
     return { kind: 'request.failed', ...answer.toWire(), details: { ...answer.details } }
   return typeof answer === 'object' ? answer : { kind: 'request.done', handled: true }
-}
-
-function expectReply<R extends MessageKind>(message: Message, replyKind: R, address: string): MessageOf<R> {
-  if (message.kind === 'request.failed') {
-    const code = isErrorCode(message.code) ? message.code : 'internal'
-    throw new ClusterError(code, message.message, { details: message.details })
-  }
-  if (isOfKind(message, replyKind)) return message
-  throw new ClusterError('internal', `${address}: want a reply ${replyKind}, got ${message.kind}`)
 }

@@ -2,14 +2,19 @@
 //
 // Invariants
 //   F1  Whatever the bytes, decoding ends with a Frame or one ClusterError `invalid_argument` that says what was wrong.
-//   F2  A frame of another protocol version is refused before its body is looked at.
+//   F2  A frame of a version that is not read here is refused before its body is looked at, with what its sender speaks.
+//   F3  Of a frame of any version, past or to come, its version and the versions that its sender speaks can be read.
 
 import { Packr, Unpackr } from 'msgpackr'
 import { ClusterError } from '../errors.js'
+import { kindOfNumber, numberOfKind, packBody, unpackBody } from './layouts.js'
 import { MESSAGE_SCHEMAS, type Message, type MessageKind } from './messages.js'
+import { describeVersions, isWithin, KNOWN_VERSIONS, type VersionRange } from './versions.js'
 
-export const PROTOCOL_VERSION = 1
 export const MAX_FRAME_BYTES = 256 * 1024 * 1024
+
+/** The reason of the refusal of a frame whose version is not read. */
+export const WIRE_VERSION = 'WIRE_VERSION'
 
 export interface Envelope {
   readonly id: string // of this message; a reply repeats the id of what it answers
@@ -19,43 +24,88 @@ export interface Envelope {
   readonly traceparent: string | undefined
 }
 
-export interface Frame {
+/** What a frame of any version says first. */
+export interface FrameHeader {
+  readonly version: number
+  readonly speaks: VersionRange // the sender
+}
+
+export interface Frame extends FrameHeader {
   readonly envelope: Envelope
   readonly message: Message
 }
 
+type Fields = Readonly<Record<string, unknown>>
+type RawFrame = readonly unknown[] | Fields
+
+const isList = (raw: RawFrame): raw is readonly unknown[] => Array.isArray(raw)
+
 const packr = new Packr({ useRecords: false, variableMapSize: true })
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true })
+const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' })
 
 /** Bytes of a frame. They are the caller's own: nothing reuses them. */
-export function encodeFrame({ envelope, message }: Frame): Uint8Array {
+export function encodeFrame(frame: Frame): Uint8Array {
+  if (frame.version === 1) return packr.pack(toMap(frame))
+  if (frame.version === 2) return packr.pack(toList(frame))
+  throw new ClusterError('internal', `frame: want ${describeVersions(KNOWN_VERSIONS)}, got ${frame.version}`)
+}
+
+/** Version 1 was first spoken by processes that knew no other: who speaks no more than that says so by saying nothing. */
+function toMap({ speaks, envelope, message }: Frame): Fields {
   const { kind, ...body } = message
-  const packed = packr.pack({
-    v: PROTOCOL_VERSION,
+  return {
+    v: 1,
     k: kind,
     id: envelope.id,
     from: envelope.from,
     dl: envelope.timeoutMs,
     ep: envelope.epoch,
     ...(envelope.traceparent === undefined ? {} : { tp: envelope.traceparent }),
+    ...(speaks.highest === 1 ? {} : { vs: [speaks.lowest, speaks.highest] }),
     b: body,
-  })
-  return packed
+  }
+}
+
+function toList({ speaks, envelope, message }: Frame): readonly unknown[] {
+  const { id, from, timeoutMs, epoch, traceparent = null } = envelope
+  const { kind, ...body } = message
+  const header = [2, speaks.lowest, speaks.highest]
+  return [...header, numberOfKind(kind), id, from, timeoutMs, epoch, traceparent, packBody(kind, body)]
 }
 
 const refuse = (what: string, cause?: unknown): ClusterError =>
   new ClusterError('invalid_argument', `frame: ${what}`, cause === undefined ? {} : { cause })
 
 /** Reads and checks a frame; binary fields are views on `bytes`. Throws `invalid_argument`. */
-export function decodeFrame(bytes: Uint8Array): Frame {
-  if (bytes.byteLength > MAX_FRAME_BYTES) throw refuse(`want at most ${MAX_FRAME_BYTES} bytes, got ${bytes.byteLength}`)
-  const raw = asRecord(unpack(bytes))
-  if (raw === undefined) throw refuse('want a map')
-  if (raw.v !== PROTOCOL_VERSION) throw refuse(`want version ${PROTOCOL_VERSION}, got ${String(raw.v)}`)
-  return { envelope: readEnvelope(raw), message: readMessage(raw.k, raw.b) }
+export function decodeFrame(bytes: Uint8Array, reads: VersionRange = KNOWN_VERSIONS): Frame {
+  const raw = unpack(bytes)
+  const header = readHeader(raw)
+  const { version, speaks } = header
+  if (!isWithin(version, reads)) {
+    const why = `frame: want ${describeVersions(reads)}, got ${version}; its sender speaks ${describeVersions(speaks)}`
+    throw new ClusterError('invalid_argument', why, { details: { reason: WIRE_VERSION } })
+  }
+  const { kind, body, ...envelope } = isList(raw) ? ofList(raw) : ofMap(raw)
+  return { version, speaks, envelope: readEnvelope(envelope), message: readMessage(kind, body) }
 }
 
-function unpack(bytes: Uint8Array): unknown {
+/** What a frame says first, where it says that at all: for those that cannot be read further. */
+export function headerOf(bytes: Uint8Array): FrameHeader | undefined {
+  try {
+    return readHeader(unpack(bytes))
+  } catch {
+    return undefined // it is refused with the reason where it is decoded
+  }
+}
+
+function unpack(bytes: Uint8Array): RawFrame {
+  if (bytes.byteLength > MAX_FRAME_BYTES) throw refuse(`want at most ${MAX_FRAME_BYTES} bytes, got ${bytes.byteLength}`)
+  const raw = unpackAny(bytes)
+  if (typeof raw !== 'object' || raw === null || ArrayBuffer.isView(raw)) throw refuse('want a map or a list')
+  return raw as RawFrame // any object may be read by any key; every field is checked before it is used
+}
+
+function unpackAny(bytes: Uint8Array): unknown {
   try {
     return unpackr.unpack(bytes)
   } catch (error) {
@@ -63,13 +113,36 @@ function unpack(bytes: Uint8Array): unknown {
   }
 }
 
-function asRecord(value: unknown): Readonly<Record<string, unknown>> | undefined {
-  const isPlain = typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)
-  // A plain object may be read by any key; every field is checked before it is used.
-  return isPlain ? (value as Record<string, unknown>) : undefined
+/** For a message: not every decoded value can be made text. */
+const show = (value: unknown): string =>
+  typeof value === 'string' || typeof value === 'number' ? String(value).slice(0, 64) : `of type ${typeof value}`
+
+const isVersion = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 65_535
+
+/** A map is of version 1, a list of a later one. */
+function readHeader(raw: RawFrame): FrameHeader {
+  const [version, lowest, highest] = isList(raw) ? raw : headOfMap(raw)
+  if (!isVersion(version) || (version === 1) === isList(raw)) {
+    throw refuse(`want a map of version 1 or a list of a later one, got version ${show(version)}`)
+  }
+  if (!isVersion(lowest) || !isVersion(highest) || lowest > highest) throw refuse('want the versions of its sender')
+  return { version, speaks: { lowest, highest } }
 }
 
-function readEnvelope({ id, from, dl, ep, tp }: Readonly<Record<string, unknown>>): Envelope {
+function headOfMap({ v, vs = [1, 1] }: Fields): readonly unknown[] {
+  return Array.isArray(vs) ? [v, ...(vs as readonly unknown[])] : [v]
+}
+
+const ofMap = ({ k, b, id, from, dl, ep, tp }: Fields): Fields => ({ kind: k, body: b, id, from, dl, ep, tp })
+
+function ofList(list: readonly unknown[]): Fields {
+  const [, , , number, id, from, dl, ep, tp, packed] = list
+  const kind = kindOfNumber(number) ?? number
+  return { kind, body: isKind(kind) ? unpackBody(kind, packed) : undefined, id, from, dl, ep, tp: tp ?? undefined }
+}
+
+function readEnvelope({ id, from, dl, ep, tp }: Fields): Envelope {
   if (typeof id !== 'string' || typeof from !== 'string' || id.length > 512 || from.length > 512) {
     throw refuse('want text of at most 512 characters in id and from')
   }
@@ -83,7 +156,7 @@ function readEnvelope({ id, from, dl, ep, tp }: Readonly<Record<string, unknown>
 const isKind = (kind: unknown): kind is MessageKind => typeof kind === 'string' && Object.hasOwn(MESSAGE_SCHEMAS, kind)
 
 function readMessage(kind: unknown, body: unknown): Message {
-  if (!isKind(kind)) throw refuse(`unknown kind ${String(kind).slice(0, 64)}`)
+  if (!isKind(kind)) throw refuse(`unknown kind ${show(kind)}`)
   const parsed = MESSAGE_SCHEMAS[kind].safeParse(body)
   if (!parsed.success) {
     const issue = parsed.error.issues[0]

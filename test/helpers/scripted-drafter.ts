@@ -81,6 +81,8 @@ async function isKnown(cluster: TestCluster, id: string, state: string): Promise
 /** A message as a drafter sends it; `epoch` is the envelope's, which nobody should mind. */
 export const frameOf = (message: Message, epoch = 0): Uint8Array =>
   encodeFrame({
+    version: 1,
+    speaks: { lowest: 1, highest: 1 },
     envelope: { id: randomUUID(), from: 'scripted-drafter', timeoutMs: 0, epoch, traceparent: undefined },
     message,
   })
