@@ -11,6 +11,7 @@ import { ClusterError } from '../../lib/errors.js'
 import { connectNats } from '../../lib/transport/nats.js'
 import { withoutLogin } from '../../lib/transport/nats-access.js'
 import { UP_ADDRESS } from '../../lib/wire/subjects.js'
+import { speakingUpTo } from '../../lib/wire/versions.js'
 import { answerAsUp, type UpDuties } from './up-actor.js'
 
 const CLAIM_TIMEOUT_MS = 2_000
@@ -33,7 +34,14 @@ export async function joinBus({ url, resolved, notify, closers, scale }: JoinOpt
   const transport = await connectNats({ ...natsOptions(config, 'banyan-up', UP_ADDRESS), url })
   closers.push(() => transport.close())
   const join = (cluster: string): ActorSystem => {
-    const bus = createActorSystem({ transport, clock: systemClock, random: systemRandom, cluster, node: UP_ADDRESS })
+    const bus = createActorSystem({
+      transport,
+      clock: systemClock,
+      random: systemRandom,
+      cluster,
+      node: UP_ADDRESS,
+      speaks: speakingUpTo(config.wireVersion),
+    })
     closers.push(() => bus.stop())
     return bus
   }

@@ -24,6 +24,7 @@ import type { RecordStore } from '../../lib/transport/record-store.js'
 import type { Role } from '../../lib/wire/messages.js'
 import { UP_ADDRESS } from '../../lib/wire/subjects.js'
 import type { Sizes } from '../../lib/wire/sizes.js'
+import { speakingUpTo } from '../../lib/wire/versions.js'
 import { startAttention } from '../../services/attention/start.js'
 import { startDrafter } from '../../services/drafter/start.js'
 import { startExpertWorker } from '../../services/expert-worker/start.js'
@@ -65,6 +66,7 @@ export function startLocal(options: LocalOptions): Promise<RunningServices> {
       random: systemRandom,
       cluster: config.cluster,
       node: id,
+      speaks: speakingUpTo(config.wireVersion),
     })
     const { tracer, shutdown } = createTracing(tracingOptions(config, { role, id, pid: process.pid }))
     const disconnect = async (): Promise<void> => {

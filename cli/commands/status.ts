@@ -28,6 +28,7 @@ const statusSchema = z.object({
       reserve: z.boolean().optional(),
       load: z.record(z.string(), z.number()),
       metrics: z.string().optional(),
+      protocol: z.object({ lowest: z.number(), highest: z.number() }).optional(),
     }),
   ),
   requests: z.object({ running: z.number(), waiting: z.number() }),

@@ -1,5 +1,6 @@
 // The settings of what processes talk over, and of the journal that is kept there.
 
+import { KNOWN_VERSIONS } from '../wire/versions.js'
 import { count } from './door-settings.js'
 import type { SettingName } from './schema.js'
 import type { Setting } from './settings.js'
@@ -53,6 +54,12 @@ export const BUS_SETTINGS = {
     help: 'port for that, 0: any free one (default; always under up)',
     value: 'PORT',
     env: 'BANYAN_LINK_PORT',
+  },
+  wireVersion: {
+    wants: count(KNOWN_VERSIONS.lowest, KNOWN_VERSIONS.highest),
+    help: `highest version of the frame to speak, for rolling upgrades; all are read (default: ${KNOWN_VERSIONS.highest})`,
+    value: 'N',
+    env: 'BANYAN_WIRE_VERSION',
   },
   journal: {
     wants: 'the path of a folder, auto or off',

@@ -1,5 +1,7 @@
 // What every setting is where nobody says otherwise.
 
+import { KNOWN_VERSIONS } from '../wire/versions.js'
+
 /** What a setting is without flag, environment and file; the model and the cores are the machine's and passed in. */
 export function defaultsFor(machine: {
   readonly model?: string | undefined
@@ -28,6 +30,7 @@ export function defaultsFor(machine: {
     cluster: 'main',
     linkHost: '127.0.0.1',
     linkPort: 0,
+    wireVersion: KNOWN_VERSIONS.highest,
     host: '127.0.0.1',
     http: 8000,
     grpc: 50_051,

@@ -20,6 +20,7 @@ import { connectNats } from '../transport/nats.js'
 import type { Role } from '../wire/messages.js'
 import { subjects } from '../wire/subjects.js'
 import { drainWaitMs } from './drain-time.js'
+import { speakingUpTo } from '../wire/versions.js'
 import { openSharedJournal } from './open-journal.js'
 import { orderSchema, type ServiceReport } from './process-messages.js'
 import { metricsAddress, natsOptions } from './options.js'
@@ -128,6 +129,7 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
     random: systemRandom,
     cluster: config.cluster,
     node: id,
+    speaks: speakingUpTo(config.wireVersion),
   })
   const tracing = createTracing(tracingOptions(config, { role, id, pid: host.pid }))
   const disconnect = async (): Promise<void> => {

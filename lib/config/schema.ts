@@ -7,6 +7,7 @@
 
 import { z } from 'zod'
 import { SIZE_BOUNDS } from '../wire/sizes.js'
+import { KNOWN_VERSIONS } from '../wire/versions.js'
 import { isApiKey } from './api-keys.js'
 
 const whole = (min: number, max: number) =>
@@ -58,6 +59,7 @@ export const configSchema = z.object({
   natsTlsKey: text.optional(),
   linkHost: text,
   linkPort: whole(0, 65_535),
+  wireVersion: whole(KNOWN_VERSIONS.lowest, KNOWN_VERSIONS.highest),
   cluster: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/),
   host: text,
   http: whole(0, 65_535),

@@ -1,5 +1,6 @@
 // The cluster as `GET /cluster`, `banyan status` and consoles show it.
 
+import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { ClusterState } from './cluster-state.js'
 import type { CostSummary } from './cost-model.js'
 import { describeCost } from './cost-status.js'
@@ -12,14 +13,20 @@ export interface StatusSources {
   readonly fingerprint: () => string
   readonly state: ClusterState
   readonly workers: Pick<AttentionWorkers, 'numRunning' | 'numWaiting' | 'kvUsage'>
+  readonly versionsOf: ActorSystem['versionsOf']
   readonly stepCost: () => CostSummary | undefined
 }
 
-export function clusterStatus({ model, fingerprint, state, workers, stepCost }: StatusSources): () => ClusterStatus {
+export function clusterStatus(sources: StatusSources): () => ClusterStatus {
+  const { model, fingerprint, state, workers, versionsOf, stepCost } = sources
   const { membership, classes, placement } = state
   const processes = (): ProcessStatus[] => {
     const reserve = new Set(classes.reserve())
-    return membership.processes().map((one) => (reserve.has(one.id) ? { ...one, reserve: true } : one))
+    return membership.processes().map((one) => ({
+      ...one,
+      ...(reserve.has(one.id) && { reserve: true }),
+      protocol: versionsOf(one.id),
+    }))
   }
   return () => ({
     model,

@@ -11,6 +11,7 @@ import type { FingerprintParts } from '../../lib/model/fingerprint.js'
 import type { RequestRecord as TrafficRecord } from '../../lib/traffic/request-record.js'
 import type { ConsoleView, Viewer } from './console/console.js'
 import type { WantedSizes } from '../../lib/wire/sizes.js'
+import type { VersionRange } from '../../lib/wire/versions.js'
 import type { FeedOptions } from './capture/record-feed.js'
 
 /** Sampling fields as a client may send them; every one is optional and checked by the engine (`invalid_argument`). */
@@ -168,6 +169,7 @@ export interface ProcessStatus {
   readonly reserve?: boolean | undefined // it would serve but for its device class
   readonly load: Readonly<Record<string, number>>
   readonly metrics?: string | undefined // URL of its series
+  readonly protocol?: VersionRange | undefined // versions of the frame that it speaks
 }
 
 export interface ClusterStatus {

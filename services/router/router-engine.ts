@@ -90,7 +90,14 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     checkServing,
   })
 
-  const status = clusterStatus({ model: model.id, fingerprint, state, workers, stepCost: options.stepCost })
+  const status = clusterStatus({
+    model: model.id,
+    fingerprint,
+    state,
+    workers,
+    versionsOf: deps.system.versionsOf,
+    stepCost: options.stepCost,
+  })
 
   const console = createConsole({
     clock: deps.system.clock,
