@@ -74,9 +74,9 @@ for (const kind of ['local', 'nats', 'nats with links'] as const) {
     }
 
     async function start(node: string, { speaks, reads }: Build): Promise<Process> {
-      const linkHost = kind === 'nats' ? undefined : '127.0.0.1'
+      const link = kind === 'nats' ? undefined : { host: '127.0.0.1', port: 0 }
       const transport =
-        nats === undefined ? createLocalTransport({ hub }) : await connectNats({ url: nats.url, name: node, linkHost })
+        nats === undefined ? createLocalTransport({ hub }) : await connectNats({ url: nats.url, name: node, link })
       const asked: number[] = []
       const answered: number[] = []
       const watched = watch(transport, asked, answered)

@@ -10,9 +10,10 @@ export function ofClass(inner: Transport, deviceClass: string): Transport {
     },
     publish: (subject, payload) => {
       if (!subject.endsWith('health')) return inner.publish(subject, payload)
-      const { envelope, message } = decodeFrame(payload)
+      const frame = decodeFrame(payload)
+      const { message } = frame
       if (message.kind !== 'worker.heartbeat') return inner.publish(subject, payload)
-      inner.publish(subject, encodeFrame({ envelope, message: { ...message, deviceClass } }))
+      inner.publish(subject, encodeFrame({ ...frame, message: { ...message, deviceClass } }))
     },
   }
 }
