@@ -43,6 +43,12 @@ export const BUS_SETTINGS = {
     value: 'FILE',
     env: 'BANYAN_NATS_TLS_KEY',
   },
+  natsWaitSeconds: {
+    wants: count(0, 3_600),
+    help: 'a server that does not answer yet is tried for N seconds',
+    value: 'N',
+    env: 'BANYAN_NATS_WAIT_SECONDS',
+  },
   linkHost: {
     wants: 'an address of this machine, or off',
     help: 'where other processes reach this one directly (default: 127.0.0.1), or off: everything through NATS',

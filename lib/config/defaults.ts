@@ -50,6 +50,7 @@ export function defaultsFor(machine: {
     traceExperts: 'off',
     journal: 'auto',
     drainSeconds: 30,
+    natsWaitSeconds: 0,
     logLevel: 'info',
     otelServiceName: 'banyan',
     otelSampler: 'parentbased_always_on',

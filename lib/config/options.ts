@@ -89,6 +89,7 @@ export const natsOptions = (config: ClusterConfig, name: string, inbox: string):
   login: { user: config.natsUser, password: config.natsPassword },
   credsFile: config.natsCreds,
   tls: { ca: config.natsTlsCa, cert: config.natsTlsCert, key: config.natsTlsKey },
+  waitMs: config.natsWaitSeconds * 1000,
 })
 
 /** Throws `invalid_argument` where there is no folder for them, or nothing may be told of tokens but hashes. */

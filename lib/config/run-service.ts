@@ -118,6 +118,7 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
   const transport = await connectNats({
     ...natsOptions(config, `banyan-${id}`, role),
     link: config.linkHost === 'off' ? undefined : { host: config.linkHost, port: config.linkPort },
+    onWait: (why) => logger.warn({ seconds: config.natsWaitSeconds }, `${why} Waiting for it.`),
     onRefused: (what) => {
       const level = what.endsWith(DOOR_SUFFIX) ? 'debug' : 'error' // without a link there is still NATS
       logger[level]({ what }, 'the NATS server does not permit this to its user')

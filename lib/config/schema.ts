@@ -57,6 +57,7 @@ export const configSchema = z.object({
   natsTlsCa: text.optional(),
   natsTlsCert: text.optional(),
   natsTlsKey: text.optional(),
+  natsWaitSeconds: whole(0, 3_600),
   linkHost: text,
   linkPort: whole(0, 65_535),
   wireVersion: whole(KNOWN_VERSIONS.lowest, KNOWN_VERSIONS.highest),

@@ -10,6 +10,7 @@ import {
   type Subscription as NatsSubscription,
 } from 'nats'
 import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock, systemRandom } from '../actor/clock.js'
 import { ClusterError } from '../errors.js'
 import { createBusTransport, DEFAULT_MAX_MESSAGE_BYTES, type Bus, type BusMessage } from './bus-transport.js'
@@ -22,6 +23,7 @@ import type { Transport } from './transport.js'
 
 const NO_RESPONDERS = 503
 const CONNECT_TIMEOUT_MS = 10_000
+const RETRY_MS = 500
 const DRAIN_TIMEOUT_MS = 2_000
 
 export interface NatsOptions {
@@ -36,6 +38,10 @@ export interface NatsOptions {
   readonly onRefused?: ((what: string) => void) | undefined
   readonly maxMessageBytes?: number
   readonly connectTimeoutMs?: number
+  /** Who is not let in at first tries again for so long: servers that start with it. Absent: once. */
+  readonly waitMs?: number | undefined
+  /** Told why it waits, once. */
+  readonly onWait?: ((why: string) => void) | undefined
   /** Where other processes may reach this one directly; absent: only over NATS. */
   readonly link?: LinkPlace | undefined
 }
@@ -45,29 +51,31 @@ export async function connectNats(options: NatsOptions): Promise<Transport> {
   const creds = options.credsFile === undefined ? undefined : await readFile(options.credsFile)
   const { servers, login, tls } = natsAccess(options.url, options)
   const inboxPrefix = options.inbox === undefined ? '_INBOX' : `_INBOX.${options.inbox}`
-  const connection = await connect({
-    servers,
-    name: options.name,
-    inboxPrefix,
-    ...login,
-    ...(tls === undefined ? {} : { tls }),
-    timeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
-    maxReconnectAttempts: -1,
-    reconnectTimeWait: 100,
-    reconnectJitter: 50,
-    pingInterval: 3_000, // a connection that swallows everything is given up after three of them
-    ignoreAuthErrorAbort: true, // a server that has just started may not know its users yet
-    noAsyncTraces: true,
-    ...(creds === undefined ? {} : { authenticator: credsAuthenticator(creds) }),
-  }).catch((error: unknown) => {
-    throw new ClusterError(
-      'unavailable',
-      `NATS at ${withoutLogin(options.url)}: ${String(error)}; is the server running?`,
-      {
-        cause: error,
-      },
-    )
-  })
+  const open = (): Promise<NatsConnection> =>
+    connect({
+      servers,
+      name: options.name,
+      inboxPrefix,
+      ...login,
+      ...(tls === undefined ? {} : { tls }),
+      timeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 100,
+      reconnectJitter: 50,
+      pingInterval: 3_000, // a connection that swallows everything is given up after three of them
+      ignoreAuthErrorAbort: true, // a server that has just started may not know its users yet
+      noAsyncTraces: true,
+      ...(creds === undefined ? {} : { authenticator: credsAuthenticator(creds) }),
+    }).catch((error: unknown) => {
+      throw new ClusterError(
+        'unavailable',
+        `NATS at ${withoutLogin(options.url)}: ${String(error)}; is the server running?`,
+        {
+          cause: error,
+        },
+      )
+    })
+  const connection = await persistently(open, options)
   const nats = createNatsBus(connection, inboxPrefix, options.onRefused)
   const bus = await withLinks(nats, options.link)
   return createBusTransport(bus, {
@@ -76,6 +84,22 @@ export async function connectNats(options: NatsOptions): Promise<Transport> {
     clock: systemClock,
     random: systemRandom,
   })
+}
+
+async function persistently(
+  open: () => Promise<NatsConnection>,
+  { waitMs = 0, onWait }: NatsOptions,
+): Promise<NatsConnection> {
+  const untilMs = performance.now() + waitMs
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await open()
+    } catch (error) {
+      if (performance.now() + RETRY_MS > untilMs) throw error
+      if (attempt === 0) onWait?.(ClusterError.from(error).message)
+      await sleep(RETRY_MS)
+    }
+  }
 }
 
 async function withLinks(nats: Bus, link: LinkPlace | undefined): Promise<Bus> {
