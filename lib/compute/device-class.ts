@@ -24,6 +24,7 @@ export const ENGINE_VERSION = 'banyan-wasm-1'
 export interface KernelReport {
   readonly kernel: string
   readonly exactness: 'exact' | 'inexact'
+  readonly leastRows?: number // with which a device's kernel is exact: fewer are filled up
 }
 
 export interface DeviceReport {
@@ -94,7 +95,7 @@ export function requireExact(report: DeviceReport): void {
   if (broken !== undefined) {
     throw new ClusterError(
       'failed_precondition',
-      `${broken.kernel}: want the same bits for a row at every batch size, got different ones on this processor; choose another --weights`,
+      `${broken.kernel}: want the same bits for a row at every batch size, got different ones on this device; choose another --weights`,
     )
   }
 }

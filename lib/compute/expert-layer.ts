@@ -6,19 +6,13 @@
 //       zero.
 
 import type { WeightFormat } from '../model/spec.js'
-import type { ExpertInput } from './expert-call.js'
+import type { ExpertWeights, ExpertWork } from './expert-engine.js'
 import { OP, type Kernels, type Phase } from './kernels.js'
-import { stack, type LinearWeights } from './linear-weights.js'
+import { stack } from './linear-weights.js'
 import { linearTasks, placeLinear, roundingTasks, type PlacedLinear } from './placed-linear.js'
 import { cut, placeFloats, placeInts } from './room.js'
 import { packTiles } from './tiles.js'
 import type { WeightSet } from './weight-store.js'
-
-export interface ExpertWeights {
-  readonly gate: LinearWeights
-  readonly up: LinearWeights
-  readonly down: LinearWeights
-}
 
 /** The weights `name.gate_up` (one product) and `name.down` of one expert. */
 export function packExpert(name: string, { gate, up, down }: ExpertWeights, format: WeightFormat): WeightSet {
@@ -46,23 +40,9 @@ export function placeExpert(kernels: Kernels, set: WeightSet, name: string): Pla
   }
 }
 
-/** Rows that go through one expert; each is an entry of the call. */
-export interface ExpertRows {
-  readonly expert: PlacedExpert
-  readonly rows: ArrayLike<number> // places in x
-  readonly weights: ArrayLike<number>
-}
-
-export interface ExpertWork {
-  readonly input: ExpertInput
-  readonly hidden: number
-  readonly calls: readonly ExpertRows[]
-  /** Entries, counted through all calls, that each row of the result adds up. */
-  readonly sums: readonly (readonly number[])[]
-}
-
 /** Sums over entries of weight · down(silu(gate(x)) · up(x)): [sums.length, hidden]. */
-export function computeExperts(kernels: Kernels, { input, hidden, calls, sums }: ExpertWork): Float32Array {
+export function computeExperts(kernels: Kernels, work: ExpertWork<PlacedExpert>): Float32Array {
+  const { input, hidden, calls, sums } = work
   if (sums.length === 0) return new Float32Array(0)
   kernels.scratch.reset()
   let start = 0

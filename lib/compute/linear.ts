@@ -34,6 +34,8 @@ export function linear(graph: GraphBuilder, x: string, set: WeightSet, name: str
   return bias === undefined ? product : graph.node('Add', [product, graph.weight(bias)])
 }
 
+const FLOAT_ROWS = 1 // the accuracy level that reads rows in float32: a device rounds them to eight bits at level 4
+
 function productOf(graph: GraphBuilder, x: string, set: WeightSet, name: string): string {
   const weights = weightOf(set, `${name}.weights`)
   if (weights.element === 'float') return graph.node('MatMul', [x, graph.weight(weights)])
@@ -46,7 +48,7 @@ function productOf(graph: GraphBuilder, x: string, set: WeightSet, name: string)
       N: outputs,
       bits: (blockBytes * 8) / BLOCK_SIZE,
       block_size: BLOCK_SIZE,
-      accuracy_level: 4,
+      accuracy_level: FLOAT_ROWS,
     },
   })
 }

@@ -5,6 +5,9 @@
 //       never moved to the CPU in silence.
 //   C2  What is kept on the device stays there until it is disposed of, and goes into later runs without a copy.
 
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 import * as ort from 'onnxruntime-node'
 import { binding, initOrt } from 'onnxruntime-node/dist/binding.js'
 import { ClusterError } from '../errors.js'
@@ -54,6 +57,7 @@ export interface Session {
 /** Loads a graph. Throws with the engine's words where it refuses the graph or has no such device. */
 export function createSession(graph: BuiltGraph, options: SessionOptions = {}): Session {
   const { provider = 'cpu', keep = [] } = options
+  if (provider.startsWith('cuda')) requireCuda(provider)
   initOrt()
   const session = new binding.InferenceSession()
   const { buffer, byteOffset, byteLength } = graph.model
@@ -131,12 +135,35 @@ function inEngine<T>(provider: Provider, what: string, call: () => T): T {
 const LOST =
   /device\b.{0,40}\blost|DeviceLost|VK_ERROR_DEVICE_LOST|CUDA error (46|700|719)\b|CUDA failure (46|700|719)\b/i
 
-/** A device that is lost is `unavailable`: another worker may do it. The rest is `internal`. */
+const CUDA_LIBRARY = 'libonnxruntime_providers_cuda.so'
+const CUDA_INSTALL = 'node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12'
+
+/** Throws `failed_precondition` where the engine's library for CUDA is not installed: npm does not do it by itself. */
+function requireCuda(provider: Provider): void {
+  const root = dirname(dirname(createRequire(import.meta.url).resolve('onnxruntime-node')))
+  const library = join(root, 'bin', 'napi-v6', process.platform, process.arch, CUDA_LIBRARY)
+  if (existsSync(library)) return
+  throw noDevice(provider, `${CUDA_LIBRARY}, found none; install it with: ${CUDA_INSTALL}`)
+}
+
+const noDevice = (provider: Provider, wanted: string, cause?: unknown): ClusterError =>
+  new ClusterError('failed_precondition', `device ${provider}: want ${wanted}`, {
+    cause,
+    details: { reason: 'NO_DEVICE', device: provider },
+  })
+
+const NO_ADAPTER = /Failed to get a WebGPU (adapter|device)/i
+const NO_CUDA_DEVICE = /no CUDA-capable device|CUDA driver version is insufficient|invalid device ordinal/i
+
+/** A device that is lost is `unavailable`: another worker may do it; none, `failed_precondition`. The rest is `internal`. */
 export function engineError(provider: Provider, what: string, error: unknown): ClusterError {
   const words = error instanceof Error ? error.message : String(error)
   if (provider !== 'cpu' && LOST.test(words)) {
     const details = { reason: 'DEVICE_LOST', device: provider }
     return new ClusterError('unavailable', `device ${provider} is lost: ${words}`, { cause: error, details })
+  }
+  if (provider !== 'cpu' && (NO_ADAPTER.test(words) || NO_CUDA_DEVICE.test(words))) {
+    return noDevice(provider, `a GPU with its driver (on Linux Vulkan's or CUDA's), found none: ${words.trim()}`, error)
   }
   const where = provider === 'cpu' ? '' : ` on ${provider}`
   return new ClusterError('internal', `compute engine ${what}${where}: ${words}`, { cause: error })

@@ -1,59 +1,91 @@
 // The experts that are loaded here, shard by shard. Loading and dropping are idempotent; what is kept serves meanwhile.
 
-import { packExpert, placeExpert, type PlacedExpert } from '../compute/expert-layer.js'
+import { cpuExperts } from '../compute/cpu-experts.js'
+import type { LayerCall } from '../compute/expert-call.js'
+import type { ExpertEngine } from '../compute/expert-engine.js'
+import type { PlacedExpert } from '../compute/expert-layer.js'
 import type { Kernels } from '../compute/kernels.js'
-import { roundedBlocks } from '../compute/tiles.js'
 import type { WeightSet, WeightStore } from '../compute/weight-store.js'
+import { ClusterError } from '../errors.js'
 import type { Checkpoint } from '../model/checkpoint.js'
 import { shardPlan, type ShardPlan } from '../model/expert-shards.js'
 import type { FfnSpec, WeightFormat } from '../model/spec.js'
 import { linearOf } from '../model/weights.js'
 
+/** A store, whatever computes. */
 export interface ExpertStore {
   readonly plan: ShardPlan
-  readonly kernels: Kernels
   readonly hidden: number
-  readonly readsRounded: boolean // rows as products read them, not float32
+  readonly readsRounded: boolean // rows may come as products read them, not float32
   readonly shards: readonly number[] // loaded, ascending
   /** Loads what is missing, then drops what is not wanted. */
   place(shards: readonly number[]): Promise<void>
+  /**
+   * Computes experts of a layer: sums [sums.length, hidden] over entries, counted through all calls. Throws
+   * `failed_precondition` where a shard is not loaded.
+   */
+  compute(call: LayerCall, sums: readonly (readonly number[])[]): Float32Array
+  dispose(): Promise<void>
+}
+
+/** A store of the CPU engine's experts, which attention in the same process runs in place. */
+export interface CpuExpertStore extends ExpertStore {
+  readonly kernels: Kernels
   /** An expert, where its shard is loaded. */
   readonly expert: (layer: number, shard: number, expert: number) => PlacedExpert | undefined
-  dispose(): Promise<void>
 }
 
 export interface ExpertStoreOptions {
   readonly checkpoint: Checkpoint
   readonly format: WeightFormat
-  readonly kernels: Kernels
   readonly weights: WeightStore
   readonly turn: () => Promise<void> // of the event loop
 }
 
 /** Experts of a shard by layer, then id. */
-type Shard = ReadonlyMap<number, ReadonlyMap<number, PlacedExpert>>
+type Shard<E> = ReadonlyMap<number, ReadonlyMap<number, E>>
 
-export function createExpertStore(options: ExpertStoreOptions): ExpertStore {
+/** A store of experts that the CPU computes. */
+export function createExpertStore(options: ExpertStoreOptions & { readonly kernels: Kernels }): CpuExpertStore {
+  const { checkpoint, format, kernels } = options
+  const { store, expert } = createStoreOn(cpuExperts(kernels, checkpoint.spec.hidden, format), options)
+  return Object.assign(store, { kernels, expert })
+}
+
+/** A store of experts that a device computes. */
+export function createDeviceExpertStore<E extends Disposable>(
+  engine: ExpertEngine<E>,
+  options: ExpertStoreOptions,
+): ExpertStore {
+  return createStoreOn(engine, options).store
+}
+
+interface Disposable {
+  dispose(): void
+}
+
+function createStoreOn<E extends Disposable>(engine: ExpertEngine<E>, options: ExpertStoreOptions) {
   const plan = shardPlan(options.checkpoint.spec)
-  const loaded = new Map<number, Shard>()
+  const { hidden } = options.checkpoint.spec
+  const loaded = new Map<number, Shard<E>>()
+  const expert = (layer: number, shard: number, id: number): E | undefined => loaded.get(shard)?.get(layer)?.get(id)
 
   const drop = (shard: number): void => {
-    for (const experts of loaded.get(shard)?.values() ?? []) for (const expert of experts.values()) expert.dispose()
+    for (const experts of loaded.get(shard)?.values() ?? []) for (const one of experts.values()) one.dispose()
     loaded.delete(shard)
   }
 
   const place = async (wanted: ReadonlySet<number>): Promise<void> => {
-    for (const shard of wanted) if (!loaded.has(shard)) loaded.set(shard, await loadShard(options, plan, shard))
+    for (const shard of wanted) if (!loaded.has(shard)) loaded.set(shard, await loadShard(engine, options, plan, shard))
     options.weights.loaded()
     for (const shard of [...loaded.keys()]) if (!wanted.has(shard)) drop(shard)
   }
 
   let placing: Promise<void> = Promise.resolve() // one at a time: each starts from what the one before left
-  return {
+  const store: ExpertStore = {
     plan,
-    kernels: options.kernels,
-    hidden: options.checkpoint.spec.hidden,
-    readsRounded: roundedBlocks(options.checkpoint.spec.hidden, options.format) > 0,
+    hidden,
+    readsRounded: engine.readsRounded,
     get shards() {
       return [...loaded.keys()].sort((a, b) => a - b)
     },
@@ -62,27 +94,43 @@ export function createExpertStore(options: ExpertStoreOptions): ExpertStore {
       placing = next.catch(() => undefined) // its caller hears of it
       return next
     },
-    expert: (layer, shard, expert) => loaded.get(shard)?.get(layer)?.get(expert),
+    compute: ({ layer, input, calls }, sums) => {
+      const experts = calls.map(({ shard, expert: id, rows, weights }) => {
+        const one = expert(layer, shard, id)
+        if (one !== undefined) return { expert: one, rows, weights }
+        throw new ClusterError('failed_precondition', `layer ${layer}: shard ${shard} is not loaded here`)
+      })
+      return engine.compute({ input, hidden, calls: experts, sums })
+    },
     dispose: async () => {
       await placing
       for (const shard of [...loaded.keys()]) drop(shard)
+      engine.dispose()
     },
   }
+  return { store, expert }
 }
 
 /** Loads a shard whole or not at all. */
-async function loadShard(options: ExpertStoreOptions, plan: ShardPlan, shard: number): Promise<Shard> {
-  const { checkpoint, kernels, weights } = options
-  const layers = new Map<number, Map<number, PlacedExpert>>()
+async function loadShard<E extends Disposable>(
+  engine: ExpertEngine<E>,
+  options: ExpertStoreOptions,
+  plan: ShardPlan,
+  shard: number,
+): Promise<Shard<E>> {
+  const { checkpoint, weights, turn } = options
+  const layers = new Map<number, Map<number, E>>()
   try {
     for (const layer of checkpoint.spec.layers.keys()) {
       const ids = plan.expertsOf(layer, shard)
       if (ids.length === 0) continue
-      const set = weights.open(`experts-${layer}-${shard}`, () => packShard(options, plan, layer, shard))
-      const experts = new Map<number, PlacedExpert>()
+      const set = weights.open(`${engine.setName}-${layer}-${shard}`, () =>
+        packShard(engine, options, layer, plan.expertsOf(layer, shard)),
+      )
+      const experts = new Map<number, E>()
       layers.set(layer, experts)
-      for (const id of ids) experts.set(id, placeExpert(kernels, set, String(id)))
-      await options.turn() // calls are answered meanwhile
+      for (const id of ids) experts.set(id, engine.place(set, String(id)))
+      await turn() // calls are answered meanwhile
     }
   } catch (error) {
     for (const experts of layers.values()) for (const expert of experts.values()) expert.dispose()
@@ -91,16 +139,16 @@ async function loadShard(options: ExpertStoreOptions, plan: ShardPlan, shard: nu
   return layers
 }
 
-function packShard(
+function packShard<E>(
+  engine: ExpertEngine<E>,
   { checkpoint, format }: ExpertStoreOptions,
-  plan: ShardPlan,
   layer: number,
-  shard: number,
+  ids: readonly number[],
 ): WeightSet {
   const ffn = checkpoint.spec.layers[layer]?.ffn
-  const sets = plan.expertsOf(layer, shard).map((expert) => {
+  const sets = ids.map((expert) => {
     const spec = ffn?.experts[expert] ?? ffn?.always?.ffn
-    return spec === undefined ? {} : packExpert(String(expert), readExpert(checkpoint, spec), format)
+    return spec === undefined ? {} : engine.pack(String(expert), readExpert(checkpoint, spec), format)
   })
   return Object.assign({}, ...sets) as WeightSet // names of experts differ
 }

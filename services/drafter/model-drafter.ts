@@ -10,7 +10,7 @@ import type { TouchedExpert } from '../../lib/compute/expert-call.js'
 import type { PlacedExpert } from '../../lib/compute/expert-layer.js'
 import { createWeightStore } from '../../lib/compute/weight-store.js'
 import { geometryOf, loadAttentionModel, type AttentionModel } from '../../lib/decode/attention-model.js'
-import { createExpertStore, type ExpertStore } from '../../lib/decode/expert-store.js'
+import { createExpertStore, type CpuExpertStore } from '../../lib/decode/expert-store.js'
 import { runInPlace } from '../../lib/decode/experts-in-place.js'
 import { batchRows, lastHidden, layOut, runAttention } from '../../lib/decode/layers.js'
 import type { PagePool } from '../../lib/decode/kv-cache.js'
@@ -156,7 +156,7 @@ function runChain(run: Run, state: State, tokens: readonly number[]): Float32Arr
   return chunk.length === tokens.length ? logits?.slice() : undefined
 }
 
-function createRunner(model: AttentionModel, store: ExpertStore): Run {
+function createRunner(model: AttentionModel, store: CpuExpertStore): Run {
   const room = createRoom(model.kernels)
   const find =
     (layer: number) =>

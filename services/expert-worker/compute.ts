@@ -11,7 +11,6 @@ import {
   type LayerCall,
   type TouchedExpert,
 } from '../../lib/compute/expert-call.js'
-import { computeExperts } from '../../lib/compute/expert-layer.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { MessageOf } from '../../lib/wire/messages.js'
 import { packF32, readF32, readI32, readQ16, type WireTensor } from '../../lib/wire/tensor.js'
@@ -31,14 +30,8 @@ export function answerCompute(
 }
 
 /** Partials [rows of every touched shard, hidden]. Throws `failed_precondition` where a shard is not loaded. */
-export function computeLayer(store: ExpertStore, { layer, input, calls }: LayerCall): Float32Array {
-  const experts = calls.map(({ shard, expert: id, rows, weights }) => {
-    const expert = store.expert(layer, shard, id)
-    if (expert !== undefined) return { expert, rows, weights }
-    throw new ClusterError('failed_precondition', `layer ${layer}: shard ${shard} is not loaded here`)
-  })
-  return computeExperts(store.kernels, { input, hidden: store.hidden, calls: experts, sums: shardSums(calls) })
-}
+export const computeLayer = (store: ExpertStore, call: LayerCall): Float32Array =>
+  store.compute(call, shardSums(call.calls))
 
 export const touchedBy = (calls: readonly ExpertCall[]): TouchedExpert[] =>
   calls.map(({ shard, expert, rows }) => ({ shard, expert, count: rows.length }))

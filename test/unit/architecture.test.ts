@@ -97,7 +97,7 @@ describe('architecture', () => {
 
   const single: readonly [string, readonly Source[], (name: string) => boolean, string[]][] = [
     ['the NATS client', product, isPackage('nats'), ['lib/transport/nats.ts']],
-    ['the foreign function interface', product, isPackage('koffi'), ['lib/compute/machine-code/executable.ts']],
+    ['the foreign function interface', product, isPackage('koffi'), ['lib/compute/foreign.ts']],
     ['the compute engine', product, isPackage('onnxruntime-node'), ['lib/compute/session.ts']],
     [
       'gRPC in services and lib',

@@ -1,28 +1,14 @@
-// Machine code in this process: memory that may be executed, and its functions as functions of JavaScript. The only module
-// that imports the foreign function interface.
+// Machine code in this process: memory that may be executed, and its functions as functions of JavaScript.
 //
 // Invariants
 //   X1  Memory is writable or executable, never both.
 
-import { createRequire } from 'node:module'
-import type * as Koffi from 'koffi'
 import { ClusterError } from '../../errors.js'
+import { foreignInterface, type Foreign, type ForeignType } from '../foreign.js'
 
 const PROTECTION = { write: 3, execute: 5 } as const // PROT_READ with PROT_WRITE or PROT_EXEC
 const RETURN = Uint8Array.of(0xc3)
 const PRIVATE_ANONYMOUS = 0x22 // Linux: MAP_PRIVATE | MAP_ANONYMOUS
-
-/** Absent where the package has no binary for this system. */
-function loadKoffi(): typeof Koffi | undefined {
-  try {
-    return createRequire(import.meta.url)('koffi') as typeof Koffi // its own types
-  } catch {
-    return undefined
-  }
-}
-
-let koffi: typeof Koffi | undefined | null = null
-const interfaceToCode = (): typeof Koffi | undefined => (koffi === null ? (koffi = loadKoffi()) : koffi)
 
 let isAllowed: boolean | undefined
 
@@ -38,8 +24,8 @@ function tryToPlaceCode(): boolean {
   }
 }
 
-function required(): typeof Koffi {
-  const loaded = interfaceToCode()
+function required(): Foreign {
+  const loaded = foreignInterface()
   if (loaded === undefined) throw new ClusterError('internal', 'machine code: koffi has no binary for this system')
   return loaded
 }
@@ -67,7 +53,7 @@ const HUGE_PAGES = 14 // Linux: MADV_HUGEPAGE
 /** Asks for large pages where a buffer is not yet touched: reading weights at random misses fewer translations. */
 export function preferHugePages(buffer: ArrayBufferLike, from: number): void {
   if (process.platform !== 'linux' || from >= buffer.byteLength) return
-  const madvise = interfaceToCode()?.load(null).func('int madvise(void *address, size_t length, int advice)')
+  const madvise = foreignInterface()?.load(null).func('int madvise(void *address, size_t length, int advice)')
   madvise?.(addressOf(buffer) + BigInt(from), buffer.byteLength - from, HUGE_PAGES) // refused: nothing is lost
 }
 
@@ -81,4 +67,4 @@ export function functionAt(address: bigint): (first: number, second: number) => 
   return decode(address, task) as (first: number, second: number) => void
 }
 
-let task: Koffi.TypeObject | undefined // of this thread
+let task: ForeignType | undefined // of this thread

@@ -1,0 +1,142 @@
+// Finds out, where a process starts, with how many rows a device's kernels give a row the same bits whatever the rows
+// beside it, and names the device class by a hash over the probe's outputs: equal names, interchangeable workers.
+//
+// Invariants
+//   D1  A kernel that gives a row other bits in other company at every number of rows tried is not used.
+//   D2  The name depends on the device, its driver and the engine, not on the model or its weight format.
+
+import { createHash, type Hash } from 'node:crypto'
+import type { WeightFormat } from '../../model/spec.js'
+import type { DeviceReport, KernelReport } from '../device-class.js'
+import { floatInput } from '../expert-call.js'
+import type { LinearWeights } from '../linear-weights.js'
+import { probeValues, sameBits } from '../probe-values.js'
+import { ENGINE_VERSION, type Provider } from '../session.js'
+import { deviceExperts } from './device-experts.js'
+import { createDeviceLmHead, packDeviceLmHead } from './device-lm-head.js'
+
+/** Of the graphs and their layouts: part of the device class. */
+const GRAPHS_VERSION = 'banyan-graphs-1'
+
+const ROWS = 256
+const SUBSETS: readonly (readonly [first: number, count: number])[] = [
+  [0, 1],
+  [9, 1],
+  [0, 2],
+  [5, 3],
+  [100, 8],
+  [0, 17],
+  [33, 33],
+  [64, 130],
+]
+const LEAST_ROWS = [1, 2, 4, 8, 16, 32]
+
+export interface FfnShape {
+  readonly hidden: number
+  readonly inner: number
+}
+
+const DEFAULT_SHAPE: FfnShape = { hidden: 64, inner: 96 }
+
+export interface DeviceProbeOptions {
+  readonly formats: readonly WeightFormat[]
+  readonly shapes?: readonly FfnShape[] // of the model's experts: a device may choose a kernel by shape
+}
+
+/** With how many rows at least each kernel is exact. */
+export interface DeviceProbe extends DeviceReport {
+  readonly leastRows: Readonly<Record<'experts' | 'head', number>>
+}
+
+/** Throws `failed_precondition` where there is no such device. */
+export function probeProvider(provider: Provider, { formats, shapes = [] }: DeviceProbeOptions): DeviceProbe {
+  const engine = `${ENGINE_VERSION} ${GRAPHS_VERSION}`
+  const hash = createHash('sha256').update(engine)
+  const basics = FORMATS.map((format) => ({
+    format,
+    experts: probeExperts(provider, format, DEFAULT_SHAPE, hash),
+    head: probeHead(provider, format, hash),
+  }))
+  const wanted = basics.filter(({ format }) => formats.includes(format))
+  const experts = wanted.map(({ format, experts: first }) => ({
+    format,
+    least: Math.max(first, ...shapes.map((shape) => probeExperts(provider, format, shape))),
+  }))
+  const kind = provider.split(':')[0] ?? provider
+  return {
+    deviceClass: `${kind}-${hash.digest('hex').slice(0, 12)}`,
+    engine,
+    kernels: [
+      ...experts.map(({ format, least }) => reportOf(`experts ${format}`, least)),
+      ...wanted.map(({ format, head }) => reportOf(`LM head ${format}`, head)),
+    ],
+    leastRows: {
+      experts: Math.max(...experts.map(({ least }) => least)),
+      head: Math.max(...wanted.map(({ head }) => head)),
+    },
+  }
+}
+
+const FORMATS: readonly WeightFormat[] = ['f32', 'int8', 'int4']
+
+const reportOf = (kernel: string, leastRows: number): KernelReport =>
+  leastRows === Infinity ? { kernel, exactness: 'inexact' } : { kernel, exactness: 'exact', leastRows }
+
+const probeLinear = (inputs: number, outputs: number, seed: number): LinearWeights => ({
+  weights: probeValues(inputs * outputs, seed, 0.2),
+  inputs,
+  outputs,
+})
+
+function probeExperts(provider: Provider, format: WeightFormat, { hidden, inner }: FfnShape, hash?: Hash): number {
+  const engine = deviceExperts({ provider, hidden, leastRows: 1 })
+  const weights = {
+    gate: probeLinear(hidden, inner, 11),
+    up: probeLinear(hidden, inner, 12),
+    down: probeLinear(inner, hidden, 13),
+  }
+  const expert = engine.place(engine.pack('0', weights, format), '0')
+  const least = leastExactRows(hidden, hash, (x, numRows) => {
+    const rows = Array.from({ length: numRows }, (_, row) => row)
+    const calls = [{ expert, rows, weights: rows.map(() => 1) }]
+    return engine.compute({ input: floatInput(x, hidden), hidden, calls, sums: rows.map((row) => [row]) })
+  })
+  expert.dispose()
+  engine.dispose()
+  return least
+}
+
+function probeHead(provider: Provider, format: WeightFormat, hash: Hash): number {
+  const [hidden, vocabSize] = [96, 250]
+  const set = packDeviceLmHead({ norm: probeValues(hidden, 5), head: probeLinear(hidden, vocabSize, 14) }, format)
+  const head = createDeviceLmHead(set, { provider, hidden, vocabSize, epsilon: 1e-6, leastRows: 1 })
+  const least = leastExactRows(hidden, hash, (x, numRows) => {
+    const logits = head.run(
+      x,
+      Array.from({ length: numRows }, (_, row) => row),
+    )
+    return Float32Array.from(logits.flatMap((row) => [...row]))
+  })
+  head.dispose()
+  return least
+}
+
+/** The least number of rows from which on a row's bits are the same in any company; Infinity: none of those tried. */
+export function leastExactRows(
+  width: number,
+  hash: Hash | undefined,
+  compute: (x: Float32Array, rows: number) => Float32Array,
+): number {
+  const x = probeValues(ROWS * width, 7, 4)
+  const all = compute(x, ROWS)
+  const outputs = all.length / ROWS
+  hash?.update(new Uint8Array(all.buffer, all.byteOffset, all.byteLength))
+  const isExactWith = (least: number): boolean =>
+    SUBSETS.every(([first, count]) => {
+      const padded = new Float32Array(Math.max(count, least) * width)
+      padded.set(x.subarray(first * width, (first + count) * width))
+      const y = compute(padded, padded.length / width).subarray(0, count * outputs)
+      return sameBits(y, all.subarray(first * outputs, (first + count) * outputs))
+    })
+  return LEAST_ROWS.find(isExactWith) ?? Infinity
+}

@@ -1,0 +1,179 @@
+// Experts and LM head on a device against the CPU's kernels, and a row's bits in any company (I1).
+
+import assert from 'node:assert/strict'
+import { cpuExperts } from '../../../lib/compute/cpu-experts.js'
+import { floatInput, type ExpertInput } from '../../../lib/compute/expert-call.js'
+import type { ExpertEngine } from '../../../lib/compute/expert-engine.js'
+import { findAdapters } from '../../../lib/compute/gpu/adapters.js'
+import { chooseDevice } from '../../../lib/compute/gpu/choose-device.js'
+import { deviceExperts } from '../../../lib/compute/gpu/device-experts.js'
+import { createDeviceLmHead, packDeviceLmHead } from '../../../lib/compute/gpu/device-lm-head.js'
+import { leastExactRows, probeProvider, type DeviceProbe } from '../../../lib/compute/gpu/device-probe.js'
+import { sharedKernels } from '../../../lib/compute/kernels.js'
+import type { LinearWeights } from '../../../lib/compute/linear-weights.js'
+import { createLmHead, packLmHead } from '../../../lib/compute/lm-head.js'
+import { probeValues, sameBits } from '../../../lib/compute/probe-values.js'
+import type { WeightFormat } from '../../../lib/model/spec.js'
+import { useSoftwareGpu } from '../../helpers/software-gpu.js'
+
+const FORMATS = ['f32', 'int8', 'int4'] as const
+const [HIDDEN, INNER, ROWS, VOCAB] = [64, 96, 40, 250]
+const TOLERANCE = 1e-3
+
+const linear = (inputs: number, outputs: number, seed: number, bias = false): LinearWeights => ({
+  weights: probeValues(inputs * outputs, seed, 0.4),
+  inputs,
+  outputs,
+  bias: bias ? probeValues(outputs, seed + 50) : undefined,
+})
+
+const x = probeValues(ROWS * HIDDEN, 3, 4)
+
+interface Call {
+  readonly expert: number
+  readonly rows: readonly number[]
+}
+
+/** Three experts; the second has biases, as no family has and the engine might. */
+function experts<E>(
+  engine: ExpertEngine<E>,
+  format: WeightFormat,
+): (calls: readonly Call[], input?: ExpertInput) => Float32Array {
+  const placed = [0, 1, 2].map((id) => {
+    const [gate, up, down] = [id * 3 + 1, id * 3 + 2, id * 3 + 3]
+    const weights = {
+      gate: linear(HIDDEN, INNER, gate, id === 1),
+      up: linear(HIDDEN, INNER, up, id === 1),
+      down: linear(INNER, HIDDEN, down, id === 1),
+    }
+    return engine.place(engine.pack(String(id), weights, format), String(id))
+  })
+  return (calls, input = floatInput(x, HIDDEN)) => {
+    const entriesOf = new Map<number, number[]>()
+    let entry = 0
+    for (const { rows } of calls) {
+      for (const row of rows) entriesOf.set(row, [...(entriesOf.get(row) ?? []), entry++])
+    }
+    return engine.compute({
+      input,
+      hidden: HIDDEN,
+      calls: calls.map(({ expert, rows }) => ({
+        expert: placed[expert]!,
+        rows,
+        weights: rows.map((row) => 0.25 + ((row * 7 + expert) % 5) / 8),
+      })),
+      sums: [...entriesOf].sort(([a], [b]) => a - b).map(([, entries]) => entries),
+    })
+  }
+}
+
+const all: readonly number[] = Array.from({ length: ROWS }, (_, row) => row)
+const worst = (a: Float32Array, b: Float32Array): number =>
+  a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i]!)), a.length === b.length ? 0 : Infinity)
+
+describe('which device', () => {
+  it('auto is webgpu where a GPU is, never for one in software; cuda is its first device', () => {
+    const discrete = { name: 'a', kind: 'discrete' } as const
+    assert.equal(
+      chooseDevice('auto', () => []),
+      'cpu',
+    )
+    assert.equal(
+      chooseDevice('auto', () => [{ name: 's', kind: 'software' }]),
+      'cpu',
+    )
+    assert.equal(
+      chooseDevice('auto', () => [{ name: 's', kind: 'software' }, discrete]),
+      'webgpu',
+    )
+    assert.equal(
+      chooseDevice('cpu', () => [discrete]),
+      'cpu',
+    )
+    assert.deepEqual(
+      ['cuda', 'cuda:2'].map((setting) => chooseDevice(setting)),
+      ['cuda:0', 'cuda:2'],
+    )
+  })
+})
+
+describe('least exact rows', () => {
+  const width = 8
+  /** Each row plus something that depends on how many there are below a limit. */
+  const withLimit = (limit: number) => (values: Float32Array, rows: number) =>
+    values.map((value) => value + Math.max(0, limit - rows))
+
+  it('is the least number from which on company changes nothing, or Infinity', () => {
+    assert.equal(leastExactRows(width, undefined, withLimit(0)), 1)
+    assert.equal(leastExactRows(width, undefined, withLimit(4)), 4)
+    assert.equal(leastExactRows(width, undefined, withLimit(5)), 8)
+    assert.equal(leastExactRows(width, undefined, withLimit(200)), Infinity)
+  })
+})
+
+describe('experts and LM head on webgpu', function () {
+  this.timeout(120_000) // a first run of each kernel compiles it, in software
+  const kernels = sharedKernels(1)
+  let probe: DeviceProbe
+
+  before(function () {
+    useSoftwareGpu(this)
+    probe = probeProvider('webgpu', { formats: FORMATS, shapes: [{ hidden: HIDDEN, inner: INNER }] })
+  })
+
+  it('the driver calls itself software', () => {
+    assert.deepEqual(
+      findAdapters().map(({ kind }) => kind),
+      ['software'],
+    )
+  })
+
+  it('the probe finds every kernel exact, and names the class the same way again', () => {
+    assert.match(probe.deviceClass, /^webgpu-[0-9a-f]{12}$/)
+    assert.deepEqual(
+      probe.kernels.map(({ kernel, exactness }) => [kernel, exactness]),
+      ['experts', 'LM head'].flatMap((kernel) => FORMATS.map((format) => [`${kernel} ${format}`, 'exact'])),
+    )
+    assert.equal(probeProvider('webgpu', { formats: ['int8'] }).deviceClass, probe.deviceClass)
+  })
+
+  for (const format of FORMATS) {
+    it(`experts in ${format}: those of the CPU, and a row alone as in company`, () => {
+      const engine = deviceExperts({ provider: 'webgpu', hidden: HIDDEN, leastRows: probe.leastRows.experts })
+      const device = experts(engine, format)
+      const cpu = experts(cpuExperts(kernels, HIDDEN, format), format)
+      const calls = [0, 1, 2].map((expert) => ({ expert, rows: all.filter((row) => (row + expert) % 3 !== 0) }))
+      const company = device(calls)
+      assert.ok(worst(company, cpu(calls)) < TOLERANCE)
+      for (const row of [0, 7, 39]) {
+        const alone = device(
+          calls
+            .map(({ expert, rows }) => ({ expert, rows: rows.filter((one) => one === row) }))
+            .filter(({ rows }) => rows.length > 0),
+        )
+        assert.ok(sameBits(alone, company.slice(row * HIDDEN, (row + 1) * HIDDEN)), `row ${row}`)
+      }
+      assert.equal(device([]).length, 0)
+      engine.dispose()
+    })
+
+    it(`LM head in ${format}: that of the CPU, and a row alone as in company`, () => {
+      const weights = { norm: probeValues(HIDDEN, 21), head: linear(HIDDEN, VOCAB, 22) }
+      const shape = { hidden: HIDDEN, vocabSize: VOCAB, epsilon: 1e-6 }
+      const leastRows = probe.leastRows.head
+      const device = createDeviceLmHead(packDeviceLmHead(weights, format), { ...shape, provider: 'webgpu', leastRows })
+      const cpu = createLmHead(kernels, packLmHead(weights, format), shape)
+      const rows = [3, 9, 17, 30, 31]
+      const logits = device.run(x, rows)
+      const wanted = cpu.run(x, rows).map((row) => row.slice())
+      rows.forEach((row, i) => {
+        assert.ok(worst(logits[i]!, wanted[i]!) < TOLERANCE)
+        assert.ok(sameBits(device.run(x, [row])[0]!.slice(), logits[i]!.slice()), `row ${row}`)
+      })
+      assert.deepEqual(device.run(x, []), [])
+      assert.ok(worst(device.norm(x.subarray(0, HIDDEN)), cpu.norm(x.subarray(0, HIDDEN))) < TOLERANCE)
+      device.dispose()
+      cpu.dispose()
+    })
+  }
+})
