@@ -23,7 +23,7 @@ import { drainWaitMs } from './drain-time.js'
 import { speakingUpTo } from '../wire/versions.js'
 import { openSharedJournal } from './open-journal.js'
 import { orderSchema, type ServiceReport } from './process-messages.js'
-import { metricsAddress, natsOptions } from './options.js'
+import { metricsAddress, natsOptions, requireAttentionDevice } from './options.js'
 import { resolveConfig } from './resolve.js'
 import type { ClusterConfig } from './schema.js'
 import type { RunningRouter, RunningService, ServiceDeps } from './service.js'
@@ -66,7 +66,7 @@ export async function runService(role: Role, host: ServiceHost, start: Start): P
 
 async function startService(role: Role, host: ServiceHost, start: Start) {
   const { config } = resolveConfig({ env: host.env, machine: { cores: 1 } })
-  requireCpu(config)
+  if (role === 'attention') requireAttentionDevice(config)
   const id = idOf(role, host.env.BANYAN_ID ?? `${hostname()}-${host.pid}`)
   const { deps, close } = await connectService(role, id, config, host)
   try {
@@ -94,12 +94,6 @@ async function startService(role: Role, host: ServiceHost, start: Start) {
 export function idOf(role: Role, name: string): string {
   const token = name.replace(/[^A-Za-z0-9_-]/g, '-')
   return token.startsWith(`${role}-`) ? token : `${role}-${token}`
-}
-
-/** Throws `unimplemented` for the devices that are not built yet. */
-export function requireCpu(config: ClusterConfig): void {
-  if (config.device === 'auto' || config.device === 'cpu') return
-  throw new ClusterError('unimplemented', `device ${config.device}: this version computes on cpu; want auto or cpu`)
 }
 
 async function connectService(role: Role, id: string, config: ClusterConfig, host: ServiceHost): Promise<Connected> {

@@ -38,6 +38,8 @@ export const configSchema = z.object({
   model: text,
   weights: z.enum(['f32', 'int8', 'int4']),
   device: z.string().regex(DEVICES),
+  attentionDevice: z.string().regex(DEVICES).optional(),
+  expertDevice: z.string().regex(DEVICES).optional(),
   threads: whole(1, 1024),
   routers: size('routers'),
   attention: size('attention'),

@@ -43,6 +43,7 @@ export interface ModelOptions {
 
 export interface AttentionOptions {
   readonly model: ModelOptions
+  readonly device: string // as in the setting
   readonly threads: number // compute threads of this worker
   readonly machineCode: boolean // where the processor has wider vectors than WebAssembly
   readonly kvTokens: number // KV capacity in tokens
@@ -52,6 +53,7 @@ export interface AttentionOptions {
 
 export interface ExpertWorkerOptions {
   readonly model: ModelOptions
+  readonly device: string // as in the setting
   readonly threads: number
   readonly machineCode: boolean
 }

@@ -31,9 +31,21 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   },
   device: {
     wants: 'auto, cpu, webgpu, cuda or cuda:n',
-    help: 'where to compute: auto or cpu',
+    help: 'where to compute: cpu, webgpu, cuda, cuda:n, or auto: webgpu where a GPU is found, else cpu',
     value: 'DEVICE',
     env: 'BANYAN_DEVICE',
+  },
+  attentionDevice: {
+    wants: 'auto, cpu, webgpu, cuda or cuda:n',
+    help: 'where attention workers compute (default: --device)',
+    value: 'DEVICE',
+    env: 'BANYAN_ATTENTION_DEVICE',
+  },
+  expertDevice: {
+    wants: 'auto, cpu, webgpu, cuda or cuda:n',
+    help: 'where expert workers compute (default: --device)',
+    value: 'DEVICE',
+    env: 'BANYAN_EXPERT_DEVICE',
   },
   threads: {
     wants: count(1, 1024),

@@ -1,25 +1,23 @@
-// Starts an expert worker: probe the kernels, report health, load shards as the router places them.
+// Starts an expert worker: open its device, report health, load shards as the router places them.
 // Ready: a router accepts it (its checkpoint, its device class), and what the routers placed on it is loaded.
 
 import { createLeaving } from '../../lib/actor/leaving.js'
 import { pingActor } from '../../lib/actor/ping.js'
 import { watchRouters } from '../../lib/actor/router-watch.js'
 import { createStallDetector } from '../../lib/actor/stall.js'
-import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
 import type { TouchedExpert } from '../../lib/compute/expert-call.js'
 import { DRAIN_WAIT_MS } from '../../lib/config/drain-time.js'
 import type { ExpertWorkerOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
-import { sharedKernels } from '../../lib/compute/kernels.js'
 import { createWeightStore } from '../../lib/compute/weight-store.js'
 import type { Body, Heartbeat } from '../../lib/wire/messages.js'
 import { untilUnneeded } from './drain.js'
 import { expertActors } from './expert-actor.js'
 import { computeLayer, touchedBy } from './compute.js'
 import { createExpertMetrics } from './metrics.js'
-import { createExpertStore } from '../../lib/decode/expert-store.js'
+import { openExperts } from './open-experts.js'
 import { createWants } from './wants.js'
 import { createExpertWork } from './work.js'
 
@@ -28,19 +26,10 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   const { system, id, tracer, logger, drainWaitMs = DRAIN_WAIT_MS } = deps
   const { path, weights: format } = options.model
   const checkpoint = openCheckpoint(path)
-  const kernels =
-    deps.kernels ??
-    sharedKernels(options.threads, {
-      company: deps.neighbours === undefined ? 'shared' : 'alone',
-      machineCode: options.machineCode,
-    })
-  const report = probeDevice(kernels, { formats: [format], geometries: [] })
-  requireExact(report)
   const fingerprint = modelFingerprint(checkpoint, format)
-  const store = createExpertStore({
+  const { store, deviceClass, inPlace } = openExperts(deps, options, {
     checkpoint,
     format,
-    kernels,
     weights: createWeightStore(weightFolder(options.model, fingerprint)),
     turn: system.clock.turn,
   })
@@ -61,7 +50,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     incarnation: deps.incarnation,
     pid: deps.pid,
     state,
-    deviceClass: report.deviceClass,
+    deviceClass,
     fingerprint,
     shards: [...store.shards],
     capacity: { kvTokens: 0, maxRows: 0 },
@@ -97,8 +86,8 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     work.touched(experts)
   }
   deps.neighbours?.set(id, {
-    kernels: store.kernels,
-    expert: store.expert,
+    kernels: inPlace.kernels,
+    expert: inPlace.expert,
     count: (layer, experts) => {
       count(experts.reduce((sum, one) => sum + one.count, 0))
       touched(layer, experts)

@@ -31,6 +31,7 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly drafters?: number
   readonly kvTokens?: number
   readonly machineCode?: boolean
+  readonly expertDevice?: string
   readonly microBatches?: number
   readonly sharedNoise?: boolean
   readonly draftAhead?: boolean
@@ -107,7 +108,7 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
   const model = { path: shape.model ?? demoModel, weights: shape.weights ?? 'int8' }
   const services = new Map<string, RunningService>()
   const numExperts = shape.experts ?? 2
-  const compute = { model, threads: 1, machineCode: shape.machineCode ?? true }
+  const compute = { model, device: 'cpu', threads: 1, machineCode: shape.machineCode ?? true }
   const numAttention = shape.attention ?? 1
   const routerOptions = { ...routerDefaults, ...shape, model, numAttention, numExperts }
   const memory = createMemoryStore()
@@ -121,7 +122,7 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
   const routers = [router]
   for (let i = 1; i < (shape.routers ?? 1); i++) routers.push(await beginRouter(i))
   const starters: Readonly<Record<WorkerRole, (deps: ServiceDeps) => Promise<RunningService>>> = {
-    'expert-worker': (deps) => startExpertWorker(deps, compute),
+    'expert-worker': (deps) => startExpertWorker(deps, { ...compute, device: shape.expertDevice ?? 'cpu' }),
     attention: (deps) =>
       startAttention(deps, {
         ...compute,

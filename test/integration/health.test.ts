@@ -97,7 +97,7 @@ describe('gRPC health', () => {
     await eventually(() => seen.length > 0, 'the first word')
     assert.deepEqual(seen, [NOT_SERVING])
 
-    const compute = { model, threads: 1, machineCode: true }
+    const compute = { model, device: 'cpu', threads: 1, machineCode: true }
     const attention = { ...compute, kvTokens: 4096, microBatches: 1, hedge: true }
     started(await startExpertWorker(connect('expert-worker-0'), compute))
     started(await startAttention(connect('attention-0'), attention))

@@ -167,7 +167,7 @@ function startRouter(place: MutablePlace, deps: ServiceDeps, shape: Shape): Pick
 }
 
 function startWorker(role: SimulatedRole, deps: ServiceDeps, shape: Shape): Promise<RunningService> {
-  const compute = { model: modelOf(shape), threads: 1, machineCode: true } as const
+  const compute = { model: modelOf(shape), device: 'cpu', threads: 1, machineCode: true } as const
   const { kvTokens, microBatches } = shape
   if (role === 'attention') return startAttention(deps, { ...compute, kvTokens, microBatches, hedge: true })
   if (role === 'expert-worker') return startExpertWorker(deps, compute)

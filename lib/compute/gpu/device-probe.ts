@@ -16,9 +16,9 @@ import { deviceExperts } from './device-experts.js'
 import { createDeviceLmHead, packDeviceLmHead } from './device-lm-head.js'
 
 /** Of the graphs and their layouts: part of the device class. */
-const GRAPHS_VERSION = 'banyan-graphs-1'
+const ENGINE = `${ENGINE_VERSION} banyan-graphs-1`
 
-const ROWS = 256
+const ROWS = 128
 const SUBSETS: readonly (readonly [first: number, count: number])[] = [
   [0, 1],
   [9, 1],
@@ -27,7 +27,7 @@ const SUBSETS: readonly (readonly [first: number, count: number])[] = [
   [100, 8],
   [0, 17],
   [33, 33],
-  [64, 130],
+  [50, 70],
 ]
 const LEAST_ROWS = [1, 2, 4, 8, 16, 32]
 
@@ -48,36 +48,49 @@ export interface DeviceProbe extends DeviceReport {
   readonly leastRows: Readonly<Record<'experts' | 'head', number>>
 }
 
+/** What was found, by device: several workers in one process probe once. */
+const found = new Map<Provider, Found>()
+
+interface Found {
+  readonly deviceClass: string
+  readonly basics: Readonly<Record<WeightFormat, Readonly<Record<'experts' | 'head', number>>>>
+  readonly shapes: Map<string, number> // experts by format and shape
+}
+
 /** Throws `failed_precondition` where there is no such device. */
 export function probeProvider(provider: Provider, { formats, shapes = [] }: DeviceProbeOptions): DeviceProbe {
-  const engine = `${ENGINE_VERSION} ${GRAPHS_VERSION}`
-  const hash = createHash('sha256').update(engine)
-  const basics = FORMATS.map((format) => ({
-    format,
-    experts: probeExperts(provider, format, DEFAULT_SHAPE, hash),
-    head: probeHead(provider, format, hash),
-  }))
-  const wanted = basics.filter(({ format }) => formats.includes(format))
-  const experts = wanted.map(({ format, experts: first }) => ({
-    format,
-    least: Math.max(first, ...shapes.map((shape) => probeExperts(provider, format, shape))),
-  }))
-  const kind = provider.split(':')[0] ?? provider
+  const known = found.get(provider) ?? probeBasics(provider)
+  found.set(provider, known)
+  const shaped = (format: WeightFormat, shape: FfnShape): number => {
+    const key = JSON.stringify([format, shape])
+    const least = known.shapes.get(key) ?? probeExperts(provider, format, shape)
+    known.shapes.set(key, least)
+    return least
+  }
+  const experts = formats.map((format) =>
+    Math.max(known.basics[format].experts, ...shapes.map((shape) => shaped(format, shape))),
+  )
+  const heads = formats.map((format) => known.basics[format].head)
   return {
-    deviceClass: `${kind}-${hash.digest('hex').slice(0, 12)}`,
-    engine,
+    deviceClass: known.deviceClass,
+    engine: ENGINE,
     kernels: [
-      ...experts.map(({ format, least }) => reportOf(`experts ${format}`, least)),
-      ...wanted.map(({ format, head }) => reportOf(`LM head ${format}`, head)),
+      ...formats.map((format, i) => reportOf(`experts ${format}`, experts[i]!)),
+      ...formats.map((format, i) => reportOf(`LM head ${format}`, heads[i]!)),
     ],
-    leastRows: {
-      experts: Math.max(...experts.map(({ least }) => least)),
-      head: Math.max(...wanted.map(({ head }) => head)),
-    },
+    leastRows: { experts: Math.max(...experts), head: Math.max(...heads) },
   }
 }
 
-const FORMATS: readonly WeightFormat[] = ['f32', 'int8', 'int4']
+function probeBasics(provider: Provider): Found {
+  const hash = createHash('sha256').update(ENGINE)
+  const probe = (format: WeightFormat) => ({
+    experts: probeExperts(provider, format, DEFAULT_SHAPE, hash),
+    head: probeHead(provider, format, hash),
+  })
+  const basics = { f32: probe('f32'), int8: probe('int8'), int4: probe('int4') } // in the order of the name
+  return { deviceClass: `${provider.split(':')[0]}-${hash.digest('hex').slice(0, 12)}`, basics, shapes: new Map() }
+}
 
 const reportOf = (kernel: string, leastRows: number): KernelReport =>
   leastRows === Infinity ? { kernel, exactness: 'inexact' } : { kernel, exactness: 'exact', leastRows }

@@ -107,7 +107,7 @@ describe('least exact rows', () => {
     assert.equal(leastExactRows(width, undefined, withLimit(0)), 1)
     assert.equal(leastExactRows(width, undefined, withLimit(4)), 4)
     assert.equal(leastExactRows(width, undefined, withLimit(5)), 8)
-    assert.equal(leastExactRows(width, undefined, withLimit(200)), Infinity)
+    assert.equal(leastExactRows(width, undefined, withLimit(100)), Infinity)
   })
 })
 

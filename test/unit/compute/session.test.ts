@@ -1,10 +1,15 @@
 // What a session promises around its runs: typed refusals, and values that stay on the device.
 
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { ClusterError } from '../../../lib/errors.js'
 import { GraphBuilder, type BuiltGraph } from '../../../lib/compute/graph.js'
 import { createSession, engineError, type Matrix } from '../../../lib/compute/session.js'
+import { repositoryRoot } from '../../helpers/paths.js'
 import { useSoftwareGpu } from '../../helpers/software-gpu.js'
+
+const CUDA_LIBRARY = 'libonnxruntime_providers_cuda.so'
 
 const one: Matrix = { data: Float32Array.of(1, -2), dims: [1, 2] }
 const two: Matrix = { data: Float32Array.of(1, 2, 3, 4), dims: [2, 2] }
@@ -33,6 +38,22 @@ describe('session', () => {
   it('refuses a broken graph with the engine’s words', () => {
     const broken = { model: Uint8Array.of(1, 2, 3), weightFolder: undefined }
     assert.throws(() => createSession(broken), isInternal(/refused a graph/))
+  })
+
+  it('without the library for CUDA it says how to install it', function () {
+    const library = join(repositoryRoot, 'node_modules/onnxruntime-node/bin/napi-v6/linux/x64', CUDA_LIBRARY)
+    if (existsSync(library)) return this.skip()
+    const wanted = /^device cuda:0: want libonnxruntime_providers_cuda.so, found none; install it with: node .*cuda12$/
+    assert.throws(
+      () => createSession(twice(), { provider: 'cuda:0' }),
+      (error: unknown) =>
+        error instanceof ClusterError && error.code === 'failed_precondition' && wanted.test(error.message),
+    )
+  })
+
+  it('no adapter is a device that is not there', () => {
+    const none = engineError('webgpu', 'refused a graph', new Error('Failed to get a WebGPU adapter: none'))
+    assert.deepEqual([none.code, none.details.reason], ['failed_precondition', 'NO_DEVICE'])
   })
 
   it('a lost device is unavailable, whatever else fails there is internal', () => {

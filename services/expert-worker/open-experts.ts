@@ -1,0 +1,76 @@
+// The experts of a worker on the device that it is to compute on.
+
+import type { ExpertNeighbour } from '../../lib/compute/expert-call.js'
+import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
+import { chooseDevice } from '../../lib/compute/gpu/choose-device.js'
+import { deviceExperts } from '../../lib/compute/gpu/device-experts.js'
+import { probeProvider, type FfnShape } from '../../lib/compute/gpu/device-probe.js'
+import { sharedKernels } from '../../lib/compute/kernels.js'
+import type { Provider } from '../../lib/compute/session.js'
+import type { ExpertWorkerOptions, ServiceDeps } from '../../lib/config/service.js'
+import {
+  createDeviceExpertStore,
+  createExpertStore,
+  type ExpertStore,
+  type ExpertStoreOptions,
+} from '../../lib/decode/expert-store.js'
+import { ClusterError } from '../../lib/errors.js'
+import type { ModelSpec } from '../../lib/model/spec.js'
+
+export interface OpenedExperts {
+  readonly store: ExpertStore
+  readonly deviceClass: string
+  /** How attention in the same process finds experts that it can run in place. */
+  readonly inPlace: Pick<ExpertNeighbour, 'kernels' | 'expert'>
+}
+
+type Place = Pick<ServiceDeps, 'kernels' | 'neighbours' | 'logger'>
+
+/** Throws where there is no such device, or it does not keep a row's bits. `auto` then computes on the CPU. */
+export function openExperts(
+  place: Place,
+  worker: Pick<ExpertWorkerOptions, 'device' | 'threads' | 'machineCode'>,
+  options: ExpertStoreOptions,
+): OpenedExperts {
+  const device = chooseDevice(worker.device)
+  if (device === 'cpu') return onCpu(place, worker, options)
+  try {
+    return onDevice(device, options)
+  } catch (error) {
+    if (worker.device !== 'auto') throw error
+    const { message: why } = ClusterError.from(error)
+    place.logger.warn({ device, why }, 'the GPU that was found cannot be used: computing on the CPU')
+    return onCpu(place, worker, options)
+  }
+}
+
+function onCpu(
+  { kernels: given, neighbours }: Place,
+  { threads, machineCode }: Pick<ExpertWorkerOptions, 'threads' | 'machineCode'>,
+  options: ExpertStoreOptions,
+): OpenedExperts {
+  const kernels =
+    given ?? sharedKernels(threads, { company: neighbours === undefined ? 'shared' : 'alone', machineCode })
+  const report = probeDevice(kernels, { formats: [options.format], geometries: [] })
+  requireExact(report)
+  const store = createExpertStore({ ...options, kernels })
+  return { store, deviceClass: report.deviceClass, inPlace: store }
+}
+
+function onDevice(provider: Provider, options: ExpertStoreOptions): OpenedExperts {
+  const { spec } = options.checkpoint
+  const report = probeProvider(provider, { formats: [options.format], shapes: shapesOf(spec) })
+  requireExact(report)
+  const engine = deviceExperts({ provider, hidden: spec.hidden, leastRows: report.leastRows.experts })
+  return {
+    store: createDeviceExpertStore(engine, options),
+    deviceClass: report.deviceClass,
+    inPlace: { kernels: undefined, expert: () => undefined },
+  }
+}
+
+/** The different shapes of a model's experts. */
+function shapesOf({ hidden, layers }: ModelSpec): readonly FfnShape[] {
+  const experts = layers.flatMap(({ ffn }) => [...ffn.experts, ...(ffn.always === undefined ? [] : [ffn.always.ffn])])
+  return [...new Set(experts.map(({ intermediate }) => intermediate))].map((inner) => ({ hidden, inner }))
+}
