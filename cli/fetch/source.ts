@@ -74,7 +74,7 @@ function openHttp(base: URL, token: string | undefined): Open {
       )
     if (response.status === 416) return noMore(response, offset)
     if (response.status !== 200 && response.status !== 206) throw refusal(url, response.status)
-    return { ...rangeOf(response, url), bytes: bytesOf(response, url) }
+    return { ...rangeOf(response, url), bytes: bytesOf(response, url, signal) }
   }
 }
 
@@ -105,12 +105,29 @@ function rangeOf({ status, headers }: Response, url: URL): Pick<Content, 'offset
   return { offset: Number(first), totalBytes: total === '*' ? undefined : Number(total) }
 }
 
-async function* bytesOf(response: Response, url: URL): AsyncGenerator<Uint8Array> {
+/**
+ * Reads by hand: a body that is iterated while its request is aborted may never settle in Node 20. Cancelled here, a
+ * pending read does.
+ */
+async function* bytesOf({ body }: Response, url: URL, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  if (body === null) return
+  const reader: ReadableStreamDefaultReader<Uint8Array> = body.getReader()
+  const cancel = (): void => void reader.cancel(signal.reason).catch(() => undefined) // nobody wants the rest
+  signal.addEventListener('abort', cancel, { once: true })
   try {
-    // The body is a web stream, which can be iterated here; TypeScript's library does not say so everywhere.
-    yield* (response.body ?? []) as AsyncIterable<Uint8Array>
+    for (;;) {
+      signal.throwIfAborted()
+      const { done, value } = await reader.read()
+      signal.throwIfAborted()
+      if (done) return
+      yield value
+    }
   } catch (error) {
+    signal.throwIfAborted()
     throw unreachable(url, error)
+  } finally {
+    signal.removeEventListener('abort', cancel)
+    cancel()
   }
 }
 
