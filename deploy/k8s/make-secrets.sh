@@ -8,14 +8,16 @@
 #
 #   -n NAMESPACE   default banyan
 #   -k FILE        API keys, one a line, instead of a new one (docs/reference.md tells what a line can say)
+#   -a NAMES       more names of the servers' certificate: DNS:nats.example.org,IP:10.0.0.7
 #   -t             leaves nats-tls out
 set -eu
 
-namespace=banyan keys='' with_tls=yes
-while getopts n:k:t option; do
+namespace=banyan keys='' more='' with_tls=yes
+while getopts n:k:a:t option; do
   case $option in
     n) namespace=$OPTARG ;;
     k) keys=$(cat "$OPTARG") ;;
+    a) more=,$OPTARG ;;
     t) with_tls=no ;;
     *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p;}' "$0" >&2; exit 2 ;;
   esac
@@ -42,7 +44,7 @@ entry() { printf '  %s: %s\n' "$1" "$(encoded)"; }
 
   if [ "$with_tls" = yes ]; then
     cd "$folder"
-    names=DNS:nats,DNS:nats.$namespace.svc,DNS:localhost,IP:127.0.0.1
+    names=DNS:nats,DNS:nats.$namespace.svc,DNS:localhost,IP:127.0.0.1$more
     for i in 0 1 2; do names=$names,DNS:nats-$i.nats-headless,DNS:nats-$i.nats-headless.$namespace.svc; done
     new_key='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
     # shellcheck disable=SC2086 # several words

@@ -15,6 +15,7 @@ const RESUME_TIMEOUT_MS = 60_000 // a router that is started again on a busy mac
 export interface DoorAddresses {
   readonly grpc: readonly string[]
   readonly http: readonly string[]
+  readonly apiKey?: string | undefined
 }
 
 export interface AskOptions {
@@ -29,8 +30,8 @@ export interface Doors {
   close(): void
 }
 
-export function openDoors({ grpc, http }: DoorAddresses): Doors {
-  const client = new BanyanClient({ address: grpc, maxAttempts: 50, resumeTimeoutMs: RESUME_TIMEOUT_MS })
+export function openDoors({ grpc, http, apiKey }: DoorAddresses): Doors {
+  const client = new BanyanClient({ address: grpc, apiKey, maxAttempts: 50, resumeTimeoutMs: RESUME_TIMEOUT_MS })
 
   const overGrpc = async (request: GenerateRequest, options: AskOptions, recorder: Recorder): Promise<void> => {
     const call = { deadlineMs: DEADLINE_MS, ...(options.signal && { signal: options.signal }) }
@@ -46,7 +47,9 @@ export function openDoors({ grpc, http }: DoorAddresses): Doors {
     ask: async ({ door, request }, options) => {
       const recorder = recordAnswer(request.n ?? 1, () => performance.now())
       try {
-        await (door === 'grpc' ? overGrpc(request, options, recorder) : overHttp(http, request, options, recorder))
+        await (door === 'grpc'
+          ? overGrpc(request, options, recorder)
+          : overHttp({ http, apiKey }, request, options, recorder))
         return recorder.answer()
       } catch (error) {
         return recorder.answer(error)
@@ -65,7 +68,7 @@ const errorSchema = z.object({ error: z.object({ message: z.string(), type: z.st
 
 /** The stream, picked up again at the next router where it breaks. Throws what a retry does not help against. */
 async function overHttp(
-  urls: readonly string[],
+  { http: urls, apiKey }: Omit<DoorAddresses, 'grpc'>,
   request: GenerateRequest,
   options: AskOptions,
   recorder: Recorder,
@@ -74,7 +77,7 @@ async function overHttp(
   for (let attempt = 0; ; attempt++) {
     const url = urls[attempt % urls.length] ?? ''
     try {
-      await readStream(await call(url, request, options, recorder.held(0)), options, recorder)
+      await readStream(await call({ url, apiKey }, request, options, recorder.held(0)), options, recorder)
       return
     } catch (error) {
       const mayRetry = !(error instanceof BanyanError) || error.isRetryable
@@ -84,13 +87,27 @@ async function overHttp(
   }
 }
 
-async function call(url: string, request: GenerateRequest, options: AskOptions, held: number): Promise<Response> {
+interface HttpDoor {
+  readonly url: string
+  readonly apiKey: string | undefined
+}
+
+async function call(
+  { url, apiKey }: HttpDoor,
+  request: GenerateRequest,
+  options: AskOptions,
+  held: number,
+): Promise<Response> {
+  const key = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }
   const signal = AbortSignal.any([AbortSignal.timeout(DEADLINE_MS), ...(options.signal ? [options.signal] : [])])
   const response = await (held > 0
-    ? fetch(`${url}/v1/requests/${options.id}?offset=${held}`, { headers: { accept: 'text/event-stream' }, signal })
+    ? fetch(`${url}/v1/requests/${options.id}?offset=${held}`, {
+        headers: { ...key, accept: 'text/event-stream' },
+        signal,
+      })
     : fetch(`${url}/v1/completions`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', 'x-request-id': options.id },
+        headers: { ...key, 'content-type': 'application/json', 'x-request-id': options.id },
         body: httpBody(request),
         signal,
       }))

@@ -7,5 +7,8 @@ import { parseManifests, type Manifest } from './manifests.js'
 
 const SCRIPT = join(repositoryRoot, 'deploy', 'k8s', 'make-secrets.sh')
 
-/** Needs a shell and openssl, as the script does. */
-export const makeSecrets = (): Manifest[] => parseManifests(execFileSync('sh', [SCRIPT], { encoding: 'utf8' }))
+/** Needs a shell and openssl, as the script does. `names`: more of the NATS servers' certificate. */
+export const makeSecrets = (names: readonly string[] = []): Manifest[] =>
+  parseManifests(
+    execFileSync('sh', [SCRIPT, ...(names.length === 0 ? [] : ['-a', names.join(',')])], { encoding: 'utf8' }),
+  )
