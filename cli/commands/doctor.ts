@@ -1,7 +1,6 @@
 // `banyan doctor`: what this machine is to Banyan, and what to do about what is missing.
 
 import { execFile } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { promisify } from 'node:util'
 import { sharedKernels } from '../../lib/compute/kernels.js'
@@ -14,6 +13,7 @@ import { connectNats } from '../../lib/transport/nats.js'
 import { withoutLogin } from '../../lib/transport/nats-access.js'
 import type { Flags } from '../cluster-flags.js'
 import { describeOrigin, findServer, INSTALL_HINT } from '../cluster/choose-transport.js'
+import { describeDevices, findGpus, type GpusFound, type Problem } from './doctor-devices.js'
 import { notify, print, printJson, table } from '../terminal.js'
 
 const NATS_TIMEOUT_MS = 2_000
@@ -48,8 +48,10 @@ interface Diagnosis {
   readonly deviceClass: string
   readonly kernels: DeviceReport['kernels']
   readonly nats: { readonly where: string; readonly version: string }
-  readonly gpus: readonly string[]
-  readonly problems: readonly { readonly problem: string; readonly advice: string }[]
+  readonly gpus: GpusFound['gpus']
+  readonly adapters: GpusFound['adapters']
+  readonly devices: GpusFound['devices'] // beside the CPU
+  readonly problems: readonly Problem[]
 }
 
 export async function doctor(flags: Flags): Promise<number> {
@@ -62,7 +64,7 @@ export async function doctor(flags: Flags): Promise<number> {
 async function diagnose(): Promise<Diagnosis> {
   const device = probeDevice(sharedKernels(availableParallelism()), { formats: ['f32', 'int8', 'int4'] })
   const nats = await findNats()
-  const gpus = findGpus()
+  const { problems: gpuProblems, ...gpus } = findGpus()
   return {
     banyan: VERSION,
     node: process.version,
@@ -73,8 +75,8 @@ async function diagnose(): Promise<Diagnosis> {
     deviceClass: device.deviceClass,
     kernels: device.kernels,
     nats: { where: nats.where, version: nats.version },
-    gpus,
-    problems: [...kernelProblems(device), ...natsProblems(nats), ...gpuProblems(gpus)],
+    ...gpus,
+    problems: [...kernelProblems(device), ...natsProblems(nats), ...gpuProblems],
   }
 }
 
@@ -121,11 +123,6 @@ async function tryServer(url: string, credsFile: string | undefined): Promise<Na
   }
 }
 
-function findGpus(): readonly string[] {
-  const nodes = existsSync('/dev/dri') ? readdirSync('/dev/dri').filter((name) => name.startsWith('renderD')) : []
-  return [...nodes.map((name) => `/dev/dri/${name}`), ...(existsSync('/dev/nvidia0') ? ['/dev/nvidia0'] : [])]
-}
-
 const kernelProblems = ({ kernels }: DeviceReport): Diagnosis['problems'] =>
   kernels
     .filter(({ exactness }) => exactness === 'inexact')
@@ -137,13 +134,8 @@ const kernelProblems = ({ kernels }: DeviceReport): Diagnosis['problems'] =>
 const natsProblems = ({ problem }: NatsFound): Diagnosis['problems'] =>
   problem === undefined ? [] : [{ problem, advice: INSTALL_HINT }]
 
-const gpuProblems = (gpus: readonly string[]): Diagnosis['problems'] =>
-  gpus.length === 0
-    ? []
-    : [{ problem: 'a GPU is present and not used', advice: 'this version computes on cpu; nothing to do' }]
-
 export function describe(diagnosis: Diagnosis): string {
-  const { processor, nats, gpus, kernels, problems } = diagnosis
+  const { processor, nats, gpus, adapters, devices, kernels, problems } = diagnosis
   const facts = [
     ['banyan', diagnosis.banyan],
     ['node', `${diagnosis.node} on ${diagnosis.platform}`],
@@ -153,7 +145,7 @@ export function describe(diagnosis: Diagnosis): string {
     ['computes with', diagnosis.vectors],
     ['device class', diagnosis.deviceClass],
     ['nats', nats.where === '' ? 'none' : `${nats.where} ${nats.version}`.trim()],
-    ['gpu', gpus.length === 0 ? 'none' : gpus.join(' ')],
+    ['gpu', [...gpus, ...adapters.map(({ name, kind }) => `${name} (${kind})`)].join(', ') || 'none'],
   ]
   const advice = problems.map(({ problem, advice: what }) => `- ${problem}\n  ${what}`)
   return [
@@ -161,6 +153,7 @@ export function describe(diagnosis: Diagnosis): string {
     '',
     'kernels',
     table(kernels.map(({ kernel, exactness }) => [`  ${kernel}`, exactness])),
+    ...(devices.length === 0 ? [] : ['', 'devices', table(describeDevices(devices))]),
     '',
     ...(problems.length === 0 ? ['no problems'] : ['problems', ...advice]),
   ].join('\n')

@@ -136,13 +136,16 @@ const LOST =
   /device\b.{0,40}\blost|DeviceLost|VK_ERROR_DEVICE_LOST|CUDA error (46|700|719)\b|CUDA failure (46|700|719)\b/i
 
 const CUDA_LIBRARY = 'libonnxruntime_providers_cuda.so'
-const CUDA_INSTALL = 'node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12'
+export const CUDA_INSTALL = 'node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12'
 
-/** Throws `failed_precondition` where the engine's library for CUDA is not installed: npm does not do it by itself. */
-function requireCuda(provider: Provider): void {
+/** Whether the engine's library for CUDA is installed: npm does not do it by itself. */
+export function hasCuda(): boolean {
   const root = dirname(dirname(createRequire(import.meta.url).resolve('onnxruntime-node')))
-  const library = join(root, 'bin', 'napi-v6', process.platform, process.arch, CUDA_LIBRARY)
-  if (existsSync(library)) return
+  return existsSync(join(root, 'bin', 'napi-v6', process.platform, process.arch, CUDA_LIBRARY))
+}
+
+function requireCuda(provider: Provider): void {
+  if (hasCuda()) return
   throw noDevice(provider, `${CUDA_LIBRARY}, found none; install it with: ${CUDA_INSTALL}`)
 }
 

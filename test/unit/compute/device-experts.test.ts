@@ -1,6 +1,7 @@
 // Experts and LM head on a device against the CPU's kernels, and a row's bits in any company (I1).
 
 import assert from 'node:assert/strict'
+import { describeDevices, findGpus } from '../../../cli/commands/doctor-devices.js'
 import { cpuExperts } from '../../../lib/compute/cpu-experts.js'
 import { floatInput, type ExpertInput } from '../../../lib/compute/expert-call.js'
 import type { ExpertEngine } from '../../../lib/compute/expert-engine.js'
@@ -135,6 +136,18 @@ describe('experts and LM head on webgpu', function () {
       ['experts', 'LM head'].flatMap((kernel) => FORMATS.map((format) => [`${kernel} ${format}`, 'exact'])),
     )
     assert.equal(probeProvider('webgpu', { formats: ['int8'] }).deviceClass, probe.deviceClass)
+  })
+
+  it('doctor names the adapter, the class, and what is exact with how many rows', () => {
+    const { devices, problems } = findGpus()
+    assert.deepEqual(problems, [])
+    assert.deepEqual(
+      devices.map(({ device, deviceClass }) => [device, deviceClass]),
+      [['webgpu', probe.deviceClass]],
+    )
+    const lines = new Map(describeDevices(devices).map(([what = '', says = '']) => [what.trim(), says]))
+    assert.equal(lines.get('experts f32'), 'exact')
+    assert.match(lines.get('experts int8') ?? '', /^exact, with \d+ rows or more/)
   })
 
   for (const format of FORMATS) {
