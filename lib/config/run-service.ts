@@ -4,7 +4,8 @@
 //   P1  Started by `up` (a channel is open), it leaves on `up`'s word or when the channel breaks, and signals to the
 //       whole process group mean nothing to it: so one Ctrl-C is one drain, and no orphan outlives `up`.
 //   P2  Alone, SIGTERM and SIGINT drain it; exit 0 and 130.
-//   P3  Whatever hangs, the process is gone within a bound after it was told to leave.
+//   P3  Whose device is lost leaves at once with exit 1: a new process finds the device again, this one would not.
+//   P4  Whatever hangs, the process is gone within a bound after it was told to leave.
 
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
@@ -51,9 +52,12 @@ type Farewell = { readonly how: 'drain' | 'stop'; readonly exitCode: number }
 /** Runs until told to leave, then exits the process. Failing to start is one line on stderr (or a report to `up`) and exit 1. */
 export async function runService(role: Role, host: ServiceHost, start: Start): Promise<never> {
   host.env.ORT_DISABLE_TELEMETRY ??= '1' // the compute engine reports to its maker unless told otherwise
-  const farewell = waitForFarewell(host) // first: what arrives while starting must not be lost
+  const told = waitForFarewell(host) // first: what arrives while starting must not be lost
+  let lose = (): void => undefined
+  const lost = new Promise<Farewell>((resolve) => (lose = () => resolve({ how: 'stop', exitCode: 1 })))
+  const farewell = Promise.race([told, lost])
   try {
-    const running = await Promise.race([startService(role, host, start), farewell])
+    const running = await Promise.race([startService(role, host, start, lose), farewell])
     if ('exitCode' in running) return host.exit(running.exitCode) // told to leave while starting: nothing was accepted
     const { how, exitCode } = await farewell
     await within(how === 'drain' ? running.drainMs : STOP_TIMEOUT_MS, running.leave(how))
@@ -64,14 +68,18 @@ export async function runService(role: Role, host: ServiceHost, start: Start): P
   }
 }
 
-async function startService(role: Role, host: ServiceHost, start: Start) {
+async function startService(role: Role, host: ServiceHost, start: Start, lose: () => void) {
   const { config } = resolveConfig({ env: host.env, machine: { cores: 1 } })
   if (role === 'attention') requireAttentionDevice(config)
   const id = idOf(role, host.env.BANYAN_ID ?? `${hostname()}-${host.pid}`)
   const { deps, close } = await connectService(role, id, config, host)
   try {
     const records = role === 'router' ? await openSharedJournal({ ...config, ...deps }) : undefined
-    const service = await start({ ...deps, records }, config)
+    const onDeviceLost = (error: ClusterError): void => {
+      deps.logger.error({ error: error.message }, 'the device is lost: leaving')
+      lose()
+    }
+    const service = await start({ ...deps, records, onDeviceLost }, config)
     host.send?.({
       kind: 'service.started',
       ...('http' in service && { http: service.http, grpc: service.grpc }),

@@ -5,6 +5,7 @@ import type { ActorSystem } from '../actor/actor.js'
 import type { ExpertNeighbours } from '../compute/expert-call.js'
 import type { Kernels } from '../compute/kernels.js'
 import type { Monitor } from '../metrics/monitor.js'
+import type { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
 import type { Tracer } from '@opentelemetry/api'
 import type { RecordStore } from '../transport/record-store.js'
@@ -32,6 +33,7 @@ export interface ServiceDeps {
   readonly kernels?: Kernels | undefined // to compute with; absent: this process's own
   readonly monitor?: Monitor | undefined // what looks at this process alone; absent: nobody does
   readonly drainWaitMs?: number | undefined // that a drain waits for others, as in `drain-time.ts`; absent: its default
+  readonly onDeviceLost?: ((error: ClusterError) => void) | undefined // ends the process: a lost device does not come back to it
   readonly records?: RecordStore | undefined // where accepted requests are kept; absent: in memory
 }
 

@@ -26,6 +26,7 @@ export interface ExpertActorOptions {
   readonly load: Record<string, number>
   readonly metrics?: ExpertMetrics | undefined
   readonly work?: Pick<ExpertWork, 'touched' | 'computed'> | undefined
+  readonly onDeviceLost?: ((error: ClusterError) => void) | undefined
 }
 
 export function expertActors(options: ExpertActorOptions): readonly ActorDefinition[] {
@@ -50,11 +51,13 @@ function computeActor(options: ExpertActorOptions, cancelled: Set<string>): Acto
           })
           const started = clock.monotonicMs()
           if (cancelled.has(message.step)) throw new ClusterError('cancelled', `step ${message.step} was cancelled`)
-          const partials = answerCompute(store, message, (calls) => {
-            const touched = touchedBy(calls)
-            metrics?.touched(message.layer, touched)
-            work?.touched(touched)
-          })
+          const partials = noteLoss(options, () =>
+            answerCompute(store, message, (calls) => {
+              const touched = touchedBy(calls)
+              metrics?.touched(message.layer, touched)
+              work?.touched(touched)
+            }),
+          )
           load.calls = (load.calls ?? 0) + 1
           load.rows = (load.rows ?? 0) + (message.hidden.shape[0] ?? 0)
           const computeMs = clock.monotonicMs() - started
@@ -63,6 +66,16 @@ function computeActor(options: ExpertActorOptions, cancelled: Set<string>): Acto
           return { kind: 'expert.output', step: message.step, layer: message.layer, partials, computeMs }
         }),
     }),
+  }
+}
+
+/** Whoever asked hears of the loss as well, and asks another worker. */
+function noteLoss<T>({ onDeviceLost }: ExpertActorOptions, compute: () => T): T {
+  try {
+    return compute()
+  } catch (error) {
+    if (error instanceof ClusterError && error.details.reason === 'DEVICE_LOST') onDeviceLost?.(error)
+    throw error
   }
 }
 

@@ -69,6 +69,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     load,
     metrics,
     work,
+    onDeviceLost: deps.onDeviceLost,
   })
   const routers = watchRouters({
     system,

@@ -1,7 +1,9 @@
 // X1 and X2 of an expert call, what it refuses, and that placing shards never breaks a call under way.
 
 import assert from 'node:assert/strict'
+import { trace } from '@opentelemetry/api'
 import { systemClock } from '../../../lib/actor/clock.js'
+import { createActorSystem } from '../../../lib/actor/system.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { createWeightStore } from '../../../lib/compute/weight-store.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
@@ -9,11 +11,15 @@ import { ClusterError } from '../../../lib/errors.js'
 import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
 import type { MessageOf } from '../../../lib/wire/messages.js'
 import { packF32, packI32, packQ16, readF32 } from '../../../lib/wire/tensor.js'
+import { createLocalHub, createLocalTransport } from '../../../lib/transport/local.js'
 import { answerCompute } from '../../../services/expert-worker/compute.js'
+import { expertActors } from '../../../services/expert-worker/expert-actor.js'
 import { createWants } from '../../../services/expert-worker/wants.js'
 import { createExpertStore, type ExpertStore } from '../../../lib/decode/expert-store.js'
 import { eventually } from '../../helpers/eventually.js'
 import { goldenModel } from '../../helpers/paths.js'
+
+const tracer = trace.getTracer('test')
 
 interface Call {
   readonly expert: number
@@ -142,6 +148,25 @@ describe('expert worker', () => {
   for (const [title, request, words] of bad) {
     it(`refuses ${title}`, () => assert.throws(() => compute(request()), isCode('invalid_argument', words)))
   }
+
+  it('tells of a lost device, whoever asked hears of it as well; of other failures only who asked', async () => {
+    const failures: ClusterError[] = []
+    const lost = new ClusterError('unavailable', 'device webgpu is lost', { details: { reason: 'DEVICE_LOST' } })
+    for (const error of [new ClusterError('internal', 'bad'), lost]) {
+      const transport = createLocalTransport({ hub: createLocalHub() })
+      const system = createActorSystem({ transport, clock: systemClock, random: () => 0, cluster: 'test', node: 'a' })
+      const failing = { ...store, shards: [], compute: () => assert.fail(error) }
+      const wants = createWants(failing, () => undefined)
+      const options = { address: 'a', store: failing, wants, fingerprint: '', tracer, clock: systemClock, load: {} }
+      for (const actor of expertActors({ ...options, onDeviceLost: (one) => failures.push(one) })) system.spawn(actor)
+      const { kind, ...body } = message(calls)
+      const asked = system.ask('a', { kind, body, replyKind: 'expert.output' }, { timeoutMs: 5_000 })
+      await assert.rejects(asked, isCode(error.code, new RegExp(error.message)))
+      await system.stop()
+      await transport.close()
+    }
+    assert.deepEqual(failures, [lost])
+  })
 
   it('refuses an expert whose shard is not loaded, naming layer, expert and shard', async () => {
     await store.place([0])
