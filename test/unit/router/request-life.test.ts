@@ -360,6 +360,15 @@ describe('where a request runs', function () {
     assert.deepEqual([asked.log.error?.code, other.submitted], ['cancelled', []])
   })
 
+  it('does not begin where other device classes came to serve while it was journaled', async () => {
+    const store = createMemoryStore()
+    const router = startRouter('a', createLocalHub(), store, { fingerprint: 'bny-1' })
+    const record = router.open()
+    await router.life.begin(record, REQUEST, { deadlineMs: undefined, fingerprint: 'bny-0', door: undefined })
+    assert.deepEqual([record.log.error?.details.reason, router.submitted], ['FINGERPRINT_CHANGED', []])
+    await eventually(async () => (await journaled(store))?.state === 'failed', 'its end is journaled')
+  })
+
   it('with log-probabilities is not computed again by a cluster whose answer may differ, though it had ended', async () => {
     const hub = createLocalHub()
     const store = createMemoryStore()

@@ -105,6 +105,24 @@ describe('attention workers', () => {
     workers.stop()
   })
 
+  it('when other classes serve, a worker forgets everything and begins anew with what is asked next', async () => {
+    const { membership, workers } = start()
+    membership.observe(beat({ role: 'attention', id: 'attention' }), 0)
+    const before = createTestSequence('s', promptOf(40), 900)
+    workers.submit([before])
+    await eventually(() => before.emitted.length > 3, 'it is under way')
+    before.emitter.fail(new ClusterError('unavailable', 'other device classes serve now'))
+    workers.cancel([before])
+    workers.reset()
+    assert.equal(workers.kvBlocks.used + workers.kvBlocks.kept, 0, 'no prefix is kept')
+    const next = createTestSequence('t', promptOf(40), 4)
+    workers.submit([next])
+    await eventually(() => next.emitter.isClosed, 'the next one ended')
+    assert.deepEqual([next.emitted, next.cachedTokens], [plainTokens(promptOf(40), 4), 0])
+    await eventually(() => !toy.held.has('s'), 'nothing of the first is held')
+    workers.stop()
+  })
+
   it('a draining worker ends its step, gives its sequences up and gets no new ones', async () => {
     const { membership, workers } = start()
     membership.observe(beat({ role: 'attention', id: 'attention' }), 0)
