@@ -31,7 +31,11 @@ describe('banyan status', () => {
   })
 
   it('reads what an older router says', () => {
-    const text = describeStatus({ ...status, deviceClasses: undefined, placement: { shards: 2, replicas: 1, copies: 1 } })
+    const text = describeStatus({
+      ...status,
+      deviceClasses: undefined,
+      placement: { shards: 2, replicas: 1, copies: 1 },
+    })
     assert.doesNotMatch(text, /busiest|attention on/)
   })
 })
