@@ -155,8 +155,8 @@ const noDevice = (provider: Provider, wanted: string, cause?: unknown): ClusterE
     details: { reason: 'NO_DEVICE', device: provider },
   })
 
-const NO_ADAPTER = /Failed to get a WebGPU (adapter|device)/i
-const NO_CUDA_DEVICE = /no CUDA-capable device|CUDA driver version is insufficient|invalid device ordinal/i
+const NO_ADAPTER =
+  /Failed to get a WebGPU (adapter|device)|no CUDA-capable device|CUDA driver version is insufficient|invalid device ordinal/i
 
 /** A device that is lost is `unavailable`: another worker may do it; none, `failed_precondition`. The rest is `internal`. */
 export function engineError(provider: Provider, what: string, error: unknown): ClusterError {
@@ -165,8 +165,10 @@ export function engineError(provider: Provider, what: string, error: unknown): C
     const details = { reason: 'DEVICE_LOST', device: provider }
     return new ClusterError('unavailable', `device ${provider} is lost: ${words}`, { cause: error, details })
   }
-  if (provider !== 'cpu' && (NO_ADAPTER.test(words) || NO_CUDA_DEVICE.test(words))) {
-    return noDevice(provider, `a GPU with its driver (on Linux Vulkan's or CUDA's), found none: ${words.trim()}`, error)
+  const missing = provider === 'cpu' ? null : NO_ADAPTER.exec(words)
+  if (missing !== null) {
+    const driver = provider === 'webgpu' ? 'and (on Linux) its Vulkan driver' : 'and its driver'
+    return noDevice(provider, `a GPU ${driver}, found none: ${words.slice(missing.index).trim()}`, error)
   }
   const where = provider === 'cpu' ? '' : ` on ${provider}`
   return new ClusterError('internal', `compute engine ${what}${where}: ${words}`, { cause: error })

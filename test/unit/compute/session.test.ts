@@ -52,8 +52,16 @@ describe('session', () => {
   })
 
   it('no adapter is a device that is not there', () => {
-    const none = engineError('webgpu', 'refused a graph', new Error('Failed to get a WebGPU adapter: none'))
+    const none = engineError(
+      'webgpu',
+      'refused a graph',
+      new Error('/src/x.cc:1 Failed to get a WebGPU adapter: No supported adapters\n'),
+    )
     assert.deepEqual([none.code, none.details.reason], ['failed_precondition', 'NO_DEVICE'])
+    assert.match(
+      none.message,
+      /^device webgpu: want a GPU .*, found none: Failed to get a WebGPU adapter: No supported adapters$/,
+    )
   })
 
   it('a lost device is unavailable, whatever else fails there is internal', () => {
