@@ -84,12 +84,19 @@ export function splitRows({ spans, x, tables }: BatchRows, count: number): Batch
 const sliceRows = (values: Float32Array, numRows: number, first: number, size: number): Float32Array =>
   values.subarray((first * values.length) / numRows, ((first + size) * values.length) / numRows)
 
-function sliceSpans(spans: readonly AttentionSpan[], from: number, to: number): AttentionSpan[] {
+/** The rows from … to-1 of spans, as spans. */
+export function sliceSpans<S extends Pick<AttentionSpan, 'views' | 'slots'>>(
+  spans: readonly S[],
+  from: number,
+  to: number,
+): S[] {
   let firstRow = 0
-  return spans.flatMap(({ views, slots, pages }) => {
+  return spans.flatMap((span) => {
+    const { views, slots } = span
     const [first, end] = [Math.max(0, from - firstRow), Math.min(views.length, to - firstRow)]
     firstRow += views.length
-    return first < end ? [{ views: views.slice(first, end), slots: Array.from(slots).slice(first, end), pages }] : []
+    if (first >= end) return []
+    return [{ ...span, views: views.slice(first, end), slots: Array.from(slots).slice(first, end) }]
   })
 }
 

@@ -101,7 +101,11 @@ export interface FloatRows {
 }
 
 /** Tasks that round rows to what `reader` reads. */
-export const roundingTasks = (reader: PlacedLinear, { x, stride, rows, y }: FloatRows, pieces: number): Phase =>
+export const roundingTasks = (
+  reader: Pick<PlacedLinear, 'blocks' | 'rowBytes'>,
+  { x, stride, rows, y }: FloatRows,
+  pieces: number,
+): Phase =>
   cut(rows, pieces).map(({ first, size }) => [
     OP.quantise,
     x + first * stride,

@@ -71,7 +71,11 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
   }
 }
 
-function loadHead(checkpoint: Checkpoint, { format, kernels, weights }: LoadOptions): LmHead {
+/** The LM head in the kernels' memory. */
+export function loadHead(
+  checkpoint: Checkpoint,
+  { format, kernels, weights }: Pick<LoadOptions, 'format' | 'kernels' | 'weights'>,
+): LmHead {
   const { spec } = checkpoint
   const set = weights.open('lm-head', () =>
     packLmHead({ norm: checkpoint.tensor(spec.finalNorm), head: linearOf(checkpoint, spec.lmHead) }, format),
@@ -90,7 +94,7 @@ function loadLayer(checkpoint: Checkpoint, index: number, { format, kernels, wei
   const layer = layers[index]!
   const { numHeads, numKvHeads, headDim, clip, qkNorm } = layer.attention
   const geometry = { numHeads, numKvHeads, headDim }
-  const set = weights.open(`attention-${index}`, () => packLayer(checkpoint, layer, format))
+  const set = weights.open(`attention-${index}`, () => packAttention(attentionWeights(checkpoint, layer), format))
   const pageOffset = index * layerBytes(geometry)
   return createAttentionLayer(kernels, set, {
     ...geometry,
@@ -103,25 +107,19 @@ function loadLayer(checkpoint: Checkpoint, index: number, { format, kernels, wei
   })
 }
 
-function packLayer(
-  checkpoint: Checkpoint,
-  { attention, attentionNorm, ffnNorm, ffn }: LayerSpec,
-  format: WeightFormat,
-) {
+/** A layer's tensors on the side of attention. */
+export function attentionWeights(checkpoint: Checkpoint, { attention, attentionNorm, ffnNorm, ffn }: LayerSpec) {
   const { qkNorm } = attention
-  return packAttention(
-    {
-      norm: checkpoint.tensor(attentionNorm),
-      q: linearOf(checkpoint, attention.q),
-      k: linearOf(checkpoint, attention.k),
-      v: linearOf(checkpoint, attention.v),
-      qkNorm: qkNorm && { q: checkpoint.tensor(qkNorm.q), k: checkpoint.tensor(qkNorm.k) },
-      o: linearOf(checkpoint, attention.o),
-      ffnNorm: checkpoint.tensor(ffnNorm),
-      gate: gateWeights(checkpoint, ffn),
-    },
-    format,
-  )
+  return {
+    norm: checkpoint.tensor(attentionNorm),
+    q: linearOf(checkpoint, attention.q),
+    k: linearOf(checkpoint, attention.k),
+    v: linearOf(checkpoint, attention.v),
+    qkNorm: qkNorm && { q: checkpoint.tensor(qkNorm.q), k: checkpoint.tensor(qkNorm.k) },
+    o: linearOf(checkpoint, attention.o),
+    ffnNorm: checkpoint.tensor(ffnNorm),
+    gate: gateWeights(checkpoint, ffn),
+  }
 }
 
 /** Gate rows and, below them, the shared expert's sigmoid gate: [routed + 0 or 1, hidden]. */
@@ -133,7 +131,8 @@ function gateWeights(checkpoint: Checkpoint, ffn: FfnLayerSpec): LinearWeights |
   return { weights, inputs, outputs: weights.length / inputs }
 }
 
-function embed(checkpoint: Checkpoint, tokens: ArrayLike<number>): Float32Array {
+/** Rows of the embedding: [tokens, hidden]. */
+export function embed(checkpoint: Checkpoint, tokens: ArrayLike<number>): Float32Array {
   const { hidden, embedding } = checkpoint.spec
   const result = new Float32Array(tokens.length * hidden)
   for (let i = 0; i < tokens.length; i++) result.set(checkpoint.rows(embedding, tokens[i]!, 1), i * hidden)

@@ -6,6 +6,7 @@ import { systemClock } from '../../../lib/actor/clock.js'
 import { pingActor } from '../../../lib/actor/ping.js'
 import type { ActorSystem } from '../../../lib/actor/actor.js'
 import type { Checkpoint } from '../../../lib/model/checkpoint.js'
+import type { WeightFormat } from '../../../lib/model/spec.js'
 import type { ExpertNeighbours } from '../../../lib/compute/expert-call.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { createWeightStore } from '../../../lib/compute/weight-store.js'
@@ -29,6 +30,7 @@ export interface ExpertWorkers {
 export async function startExpertWorkers(
   checkpoint: Checkpoint,
   holdings: Readonly<Record<string, readonly number[]>>,
+  format: WeightFormat = 'f32',
 ): Promise<ExpertWorkers> {
   const hub = createLocalHub()
   const closers: (() => Promise<void>)[] = []
@@ -46,7 +48,7 @@ export async function startExpertWorkers(
   for (const [id, shards] of Object.entries(holdings)) {
     const store = createExpertStore({
       checkpoint,
-      format: 'f32',
+      format,
       kernels: sharedKernels(1),
       weights: createWeightStore(undefined),
       turn: systemClock.turn,

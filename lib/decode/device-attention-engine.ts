@@ -1,0 +1,116 @@
+// A device as an attention worker's engine: weights, keys and values stay there. Of each layer one upload (the experts'
+// sums) and one download (normed rows and gate logits; of the last layer h as well) per run of rows. Normed rows and sums
+// lie in the CPU kernels' memory, where dispatch and the frames want them.
+
+import { sliceSpans } from '../compute/attention-batch.js'
+import { attentionGraph, packDeviceAttention, type DeviceLayerShape } from '../compute/gpu/attention-graph.js'
+import { deviceRuns, type DeviceSpan } from '../compute/gpu/attention-runs.js'
+import { createRoom, cut } from '../compute/room.js'
+import { createRopeTables } from '../compute/rope-tables.js'
+import { createSession, type Provider, type Session } from '../compute/session.js'
+import { roundedBlocks } from '../compute/tiles.js'
+import { ClusterError } from '../errors.js'
+import type { Checkpoint } from '../model/checkpoint.js'
+import { shardPlan } from '../model/expert-shards.js'
+import type { AttentionEngine, StepSpan } from './attention-engine.js'
+import { attentionWeights, embed, geometryOf, loadHead, type LoadOptions } from './attention-model.js'
+import { createRunBuffers, openBatch, type DeviceBatch, type DeviceModel } from './device-batch.js'
+import { createSlotPool, DeviceCache } from './device-kv.js'
+import { gateWidth } from './gate.js'
+
+export interface DeviceLoadOptions extends LoadOptions {
+  readonly provider: Exclude<Provider, 'cpu'>
+}
+
+/** An engine, and what it holds on the device. */
+export interface DeviceAttentionEngine extends AttentionEngine {
+  /** Slots of the pool that sequences hold; those that several share count once. */
+  readonly heldSlots: number
+  /** Tensors on the device beside the weights. */
+  readonly numTensors: number
+}
+
+/** Packs the attention side's weights (or finds them packed) and places them on the device. */
+export async function loadDeviceEngine(
+  checkpoint: Checkpoint,
+  options: DeviceLoadOptions,
+): Promise<DeviceAttentionEngine> {
+  const { spec } = checkpoint
+  const { provider, kernels, format, weights, turn } = options
+  const geometry = geometryOf(spec)
+  const { hidden } = spec
+  const layers: Session[] = []
+  for (const index of spec.layers.keys()) {
+    layers.push(loadLayer(checkpoint, index, options))
+    await turn() // heartbeats go out while the weights are loaded
+  }
+  const head = loadHead(checkpoint, options)
+  weights.loaded()
+  const rope = createRopeTables(spec.rope, geometry.headDim)
+  const pool = createSlotPool({ ...geometry, provider, numLayers: layers.length })
+  const buffers = createRunBuffers(provider)
+  const rooms = [createRoom(kernels), createRoom(kernels)]
+  const model: DeviceModel = { spec, kernels, layers, pool, buffers, expertBlocks: roundedBlocks(hidden, format) }
+  let open: readonly DeviceBatch[] = []
+  const closeBatches = (): void => {
+    for (const batch of open) batch.close()
+    open = []
+  }
+  return {
+    spec,
+    plan: shardPlan(spec),
+    head,
+    openCache: () => new DeviceCache(pool),
+    layOut: ({ spans, tokens, positions }, microBatches) => {
+      closeBatches() // of a step that was given up
+      const [x, tables] = [embed(checkpoint, tokens), rope.rows(positions)]
+      const all = spans.map(withTable)
+      open = cut(tokens.length, microBatches).map(({ first, size }, i) => {
+        const end = first + size
+        const rows = {
+          x: x.subarray(first * hidden, end * hidden),
+          runs: deviceRuns(
+            sliceSpans(all, first, end),
+            tables.subarray(first * geometry.headDim, end * geometry.headDim),
+            geometry,
+          ),
+        }
+        return openBatch(model, rooms[i]!, rows)
+      })
+      return open
+    },
+    get heldSlots() {
+      return pool.held
+    },
+    get numTensors() {
+      return pool.numTensors + buffers.numTensors
+    },
+    dispose: () => {
+      closeBatches()
+      for (const part of [pool, buffers, head, ...rooms, ...layers]) part.dispose()
+    },
+  }
+}
+
+function loadLayer(checkpoint: Checkpoint, index: number, options: DeviceLoadOptions): Session {
+  const { hidden, normEpsilon: epsilon, layers } = checkpoint.spec
+  const { format, weights, provider } = options
+  const layer = layers[index]!
+  const { numHeads, numKvHeads, headDim, clip, qkNorm } = layer.attention
+  const set = weights.open(`device-attention-${index}`, () =>
+    packDeviceAttention(attentionWeights(checkpoint, layer), format),
+  )
+  const shape: DeviceLayerShape = {
+    ...{ numHeads, numKvHeads, headDim, hidden, epsilon, clip },
+    qkNorm: qkNorm?.over,
+    gateWidth: gateWidth(layer.ffn),
+    isFirst: index === 0,
+    isLast: index === layers.length - 1,
+  }
+  return createSession(attentionGraph(set, shape), { provider })
+}
+
+function withTable({ cache, views, slots }: StepSpan): DeviceSpan {
+  if (cache instanceof DeviceCache) return { views, slots, table: cache.table }
+  throw new ClusterError('internal', 'KV cache: want one of the engine that computes, got another')
+}
