@@ -7,7 +7,6 @@
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import { openOwnJournal } from '../../lib/config/open-journal.js'
 import type { ResolvedConfig } from '../../lib/config/resolve.js'
-import { requireAttentionDevice } from '../../lib/config/options.js'
 import type { ClusterConfig } from '../../lib/config/schema.js'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
@@ -48,7 +47,6 @@ type Closer = () => Promise<void>
 
 /** Throws `unimplemented`, `failed_precondition`, `deadline_exceeded` or the first service's own error. */
 export async function startCluster(resolved: ResolvedConfig, context: ClusterContext): Promise<RunningCluster> {
-  requireAttentionDevice(resolved.config)
   const closers: Closer[] = [] // undone in reverse
   const closeAll = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close()

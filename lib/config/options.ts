@@ -22,15 +22,6 @@ const modelOptions = (config: ClusterConfig): ModelOptions => ({
   weightCache: config.weightCache === 'off' ? undefined : config.weightCache,
 })
 
-/** Throws `unimplemented` for the devices that attention does not compute on yet. */
-export function requireAttentionDevice({ device, attentionDevice = device }: ClusterConfig): void {
-  if (attentionDevice === 'auto' || attentionDevice === 'cpu') return
-  throw new ClusterError(
-    'unimplemented',
-    `device ${attentionDevice}: attention computes on cpu in this version; want --attention-device cpu`,
-  )
-}
-
 export const attentionOptions = (config: ClusterConfig): AttentionOptions => ({
   model: modelOptions(config),
   device: config.attentionDevice ?? config.device,

@@ -24,7 +24,7 @@ import { drainWaitMs } from './drain-time.js'
 import { speakingUpTo } from '../wire/versions.js'
 import { openSharedJournal } from './open-journal.js'
 import { orderSchema, type ServiceReport } from './process-messages.js'
-import { metricsAddress, natsOptions, requireAttentionDevice } from './options.js'
+import { metricsAddress, natsOptions } from './options.js'
 import { resolveConfig } from './resolve.js'
 import type { ClusterConfig } from './schema.js'
 import type { RunningRouter, RunningService, ServiceDeps } from './service.js'
@@ -70,7 +70,6 @@ export async function runService(role: Role, host: ServiceHost, start: Start): P
 
 async function startService(role: Role, host: ServiceHost, start: Start, lose: () => void) {
   const { config } = resolveConfig({ env: host.env, machine: { cores: 1 } })
-  if (role === 'attention') requireAttentionDevice(config)
   const id = idOf(role, host.env.BANYAN_ID ?? `${hostname()}-${host.pid}`)
   const { deps, close } = await connectService(role, id, config, host)
   try {

@@ -71,17 +71,17 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
   }
 }
 
-/** The LM head in the kernels' memory. */
-export function loadHead(
-  checkpoint: Checkpoint,
-  { format, kernels, weights }: Pick<LoadOptions, 'format' | 'kernels' | 'weights'>,
-): LmHead {
+function loadHead(checkpoint: Checkpoint, { format, kernels, weights }: LoadOptions): LmHead {
   const { spec } = checkpoint
-  const set = weights.open('lm-head', () =>
-    packLmHead({ norm: checkpoint.tensor(spec.finalNorm), head: linearOf(checkpoint, spec.lmHead) }, format),
-  )
+  const set = weights.open('lm-head', () => packLmHead(headWeights(checkpoint), format))
   return createLmHead(kernels, set, { hidden: spec.hidden, vocabSize: spec.vocabSize, epsilon: spec.normEpsilon })
 }
+
+/** Final norm and LM head. */
+export const headWeights = (checkpoint: Checkpoint) => ({
+  norm: checkpoint.tensor(checkpoint.spec.finalNorm),
+  head: linearOf(checkpoint, checkpoint.spec.lmHead),
+})
 
 /** The head geometry that every layer of the supported families shares. */
 export function geometryOf(spec: ModelSpec): HeadGeometry {

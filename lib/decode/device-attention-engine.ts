@@ -5,6 +5,8 @@
 import { sliceSpans } from '../compute/attention-batch.js'
 import { attentionGraph, packDeviceAttention, type DeviceLayerShape } from '../compute/gpu/attention-graph.js'
 import { deviceRuns, type DeviceSpan } from '../compute/gpu/attention-runs.js'
+import { createDeviceLmHead, packDeviceLmHead } from '../compute/gpu/device-lm-head.js'
+import type { LmHead } from '../compute/lm-head.js'
 import { createRoom, cut } from '../compute/room.js'
 import { createRopeTables } from '../compute/rope-tables.js'
 import { createSession, type Provider, type Session } from '../compute/session.js'
@@ -13,13 +15,15 @@ import { ClusterError } from '../errors.js'
 import type { Checkpoint } from '../model/checkpoint.js'
 import { shardPlan } from '../model/expert-shards.js'
 import type { AttentionEngine, StepSpan } from './attention-engine.js'
-import { attentionWeights, embed, geometryOf, loadHead, type LoadOptions } from './attention-model.js'
+import { attentionWeights, embed, geometryOf, headWeights, type LoadOptions } from './attention-model.js'
 import { createRunBuffers, openBatch, type DeviceBatch, type DeviceModel } from './device-batch.js'
 import { createSlotPool, DeviceCache } from './device-kv.js'
 import { gateWidth } from './gate.js'
 
 export interface DeviceLoadOptions extends LoadOptions {
   readonly provider: Exclude<Provider, 'cpu'>
+  /** Of a run: with so many the device gives a row the same bits in any company. */
+  readonly leastRows: Readonly<Record<'attention' | 'head', number>>
 }
 
 /** An engine, and what it holds on the device. */
@@ -37,14 +41,14 @@ export async function loadDeviceEngine(
 ): Promise<DeviceAttentionEngine> {
   const { spec } = checkpoint
   const { provider, kernels, format, weights, turn } = options
-  const geometry = geometryOf(spec)
+  const geometry = { ...geometryOf(spec), leastRows: options.leastRows.attention }
   const { hidden } = spec
   const layers: Session[] = []
   for (const index of spec.layers.keys()) {
     layers.push(loadLayer(checkpoint, index, options))
     await turn() // heartbeats go out while the weights are loaded
   }
-  const head = loadHead(checkpoint, options)
+  const head = loadDeviceHead(checkpoint, options)
   weights.loaded()
   const rope = createRopeTables(spec.rope, geometry.headDim)
   const pool = createSlotPool({ ...geometry, provider, numLayers: layers.length })
@@ -90,6 +94,13 @@ export async function loadDeviceEngine(
       for (const part of [pool, buffers, head, ...rooms, ...layers]) part.dispose()
     },
   }
+}
+
+function loadDeviceHead(checkpoint: Checkpoint, options: DeviceLoadOptions): LmHead {
+  const { hidden, vocabSize, normEpsilon: epsilon } = checkpoint.spec
+  const { format, weights, provider, leastRows } = options
+  const set = weights.open('device-lm-head', () => packDeviceLmHead(headWeights(checkpoint), format))
+  return createDeviceLmHead(set, { provider, hidden, vocabSize, epsilon, leastRows: leastRows.head })
 }
 
 function loadLayer(checkpoint: Checkpoint, index: number, options: DeviceLoadOptions): Session {

@@ -1,7 +1,6 @@
-// Starts an attention worker: probe the kernels, load the weights, serve steps, report health. Ready: loaded, and a
+// Starts an attention worker: open its device, load the weights, serve steps, report health. Ready: loaded, and a
 // router of its checkpoint is there to give it steps.
 
-import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
 import { DRAIN_WAIT_MS } from '../../lib/config/drain-time.js'
 import type { AttentionOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
@@ -12,14 +11,12 @@ import { createStallDetector } from '../../lib/actor/stall.js'
 import { untilDrained } from '../../lib/actor/until.js'
 import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
-import { sharedKernels } from '../../lib/compute/kernels.js'
 import { createWeightStore } from '../../lib/compute/weight-store.js'
 import type { Body, Heartbeat } from '../../lib/wire/messages.js'
 import { controlActor, passOn, stepActor } from './attention-actor.js'
-import { geometryOf, loadAttentionModel } from '../../lib/decode/attention-model.js'
-import { createCpuAttentionEngine } from '../../lib/decode/cpu-attention-engine.js'
 import { createExpertPeers } from './expert-peers.js'
 import { createAttentionMetrics } from './metrics.js'
+import { openEngine } from './open-engine.js'
 import { createStepRunner } from './step-runner.js'
 
 /** Resolves when the worker serves. Throws where the checkpoint or the processor does not allow it. */
@@ -27,15 +24,8 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const { system, tracer, logger, id, drainWaitMs = DRAIN_WAIT_MS } = deps
   const checkpoint = openCheckpoint(options.model.path)
   const format = options.model.weights
-  const kernels =
-    deps.kernels ??
-    sharedKernels(options.threads, {
-      company: deps.neighbours === undefined ? 'shared' : 'alone',
-      machineCode: options.machineCode,
-    })
-  const report = probeDevice(kernels, { formats: [format], geometries: [geometryOf(checkpoint.spec)] })
-  requireExact(report)
   const fingerprint = modelFingerprint(checkpoint, format)
+  const { deviceClass, load: loadEngine } = openEngine(deps, options, checkpoint)
   let state: Heartbeat['state'] = 'starting'
   const load: Record<string, number> = { steps: 0 }
   const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
@@ -48,20 +38,14 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     incarnation: deps.incarnation,
     pid: deps.pid,
     state,
-    deviceClass: report.deviceClass,
+    deviceClass,
     fingerprint,
     shards: [],
     capacity: { kvTokens: options.kvTokens, maxRows: 0 },
     load: { ...load, ...stalls.load, ...peers.load },
   })
   const heartbeat = startServiceHeartbeat(deps, describe, () => routers.isHeard(fingerprint))
-  const model = await loadAttentionModel(checkpoint, {
-    format,
-    kernels,
-    weights: createWeightStore(weightFolder(options.model, fingerprint)),
-    turn: system.clock.turn,
-  })
-  const engine = createCpuAttentionEngine(model)
+  const engine = await loadEngine(createWeightStore(weightFolder(options.model, fingerprint)))
   const runner = createStepRunner({
     engine,
     system,

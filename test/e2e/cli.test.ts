@@ -61,12 +61,7 @@ describe('banyan', function () {
       ['bad settings, all of them', ['--experts', '0', '--http', 'x'], 2, /experts: want.*http: want/],
       ['no prompt', ['generate'], 2, /exactly one of PROMPT/],
       ['a prompt twice', ['generate', 'a', '--tokens', '1'], 2, /exactly one of PROMPT/],
-      [
-        'a device that is not built',
-        ['up', '--device', 'webgpu'],
-        1,
-        /^banyan: unimplemented: device webgpu: attention/,
-      ],
+      ['a device that is not here', ['up', '--device', 'cuda:9'], 1, /^banyan: failed_precondition: .*cuda/],
       ['a command that is not built', ['deploy', 'plan', 'm'], 1, /^banyan: unimplemented: deploy/],
       [
         'no cluster',

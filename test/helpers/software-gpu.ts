@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { brotliDecompressSync } from 'node:zlib'
 import koffi from 'koffi'
+import { GraphBuilder } from '../../lib/compute/graph.js'
+import { createSession } from '../../lib/compute/session.js'
 
 export interface SoftwareGpu {
   /** Of processes that are to see the driver. */
@@ -30,7 +32,7 @@ export function findSoftwareGpu(): SoftwareGpu | string {
   }
 }
 
-let isLoaded = false
+let held: readonly unknown[] | undefined // a library that nobody holds is unloaded, a device without a session forgets its kernels
 
 /** Makes this process see the driver, or skips the test with the reason. */
 export function useSoftwareGpu(test: Mocha.Context): void {
@@ -39,10 +41,12 @@ export function useSoftwareGpu(test: Mocha.Context): void {
     console.log(`      skipped: ${found}`)
     return test.skip()
   }
-  if (isLoaded) return
+  if (held !== undefined) return
   process.env.VK_ICD_FILENAMES = found.env.VK_ICD_FILENAMES
-  koffi.load(join(found.env.LD_LIBRARY_PATH, LOADER)) // a later look for the loader finds the one that is there
-  isLoaded = true
+  const loader = koffi.load(join(found.env.LD_LIBRARY_PATH, LOADER)) // a later look for it finds the one that is there
+  const graph = new GraphBuilder()
+  graph.output(graph.input('x', [1]), 'y', [1])
+  held = [loader, createSession(graph.build('held'), { provider: 'webgpu' })]
 }
 
 /** Unpacks once per version of the package. */

@@ -31,6 +31,7 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly drafters?: number
   readonly kvTokens?: number
   readonly machineCode?: boolean
+  readonly attentionDevice?: string
   readonly expertDevice?: string
   readonly microBatches?: number
   readonly sharedNoise?: boolean
@@ -126,6 +127,7 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
     attention: (deps) =>
       startAttention(deps, {
         ...compute,
+        device: shape.attentionDevice ?? 'cpu',
         kvTokens: shape.kvTokens ?? 65_536,
         microBatches: shape.microBatches ?? 1,
         hedge: true,

@@ -1,4 +1,4 @@
-// Experts on a device, attention on the CPU, over NATS: the goldens, and the same tokens in any company. The device is a
+// One side on a device, the other on the CPU, over NATS: the goldens, and the same tokens in any company. The device is a
 // GPU in software.
 
 import assert from 'node:assert/strict'
@@ -10,6 +10,29 @@ import { useSoftwareGpu } from '../helpers/software-gpu.js'
 import { startTestCluster, type TestCluster } from '../helpers/test-cluster.js'
 
 const TOLERANCE = 1e-3
+
+/** Roles and the devices they compute on. */
+async function classesOf({ router }: TestCluster): Promise<ReadonlySet<string>> {
+  const status = (await (await fetch(`${router.http}/cluster`)).json()) as {
+    processes: { role: string; deviceClass: string }[]
+  }
+  return new Set(status.processes.map(({ role, deviceClass }) => `${role} ${deviceClass.split('-')[0]}`))
+}
+
+/** Sampled completions of four prompts, at once and one by one. */
+async function completions({ router }: TestCluster): Promise<readonly (readonly (readonly number[])[])[]> {
+  const client = new BanyanClient({ address: router.grpc })
+  const complete = async (seed: bigint) => {
+    const sampling = { temperature: 1, maxTokens: 12, seed, ignoreEos: true }
+    return (await client.complete({ tokens: [1, 2, 3, 4, 1, 2, 3, 4 + Number(seed % 3n)], sampling })).tokenIds
+  }
+  const seeds = [1n, 2n, 3n, 4n]
+  const together = await Promise.all(seeds.map(complete))
+  const alone: (readonly number[])[] = []
+  for (const seed of seeds) alone.push(await complete(seed))
+  client.close()
+  return [together, alone]
+}
 
 describe('experts on webgpu, attention on the CPU', function () {
   this.timeout(120_000) // the driver compiles each kernel, in software
@@ -39,19 +62,44 @@ describe('experts on webgpu, attention on the CPU', function () {
   it('int8, rows rounded on the way: drafted, together or alone, the tokens are the same, and the class is told', async () => {
     const model = goldenModel('qwen3-moe')
     cluster = await startTestCluster({ model, expertDevice: 'webgpu', nats: nats.url, draftPrice: 0 })
-    const client = new BanyanClient({ address: cluster.router.grpc })
-    const complete = async (seed: bigint) => {
-      const sampling = { temperature: 1, maxTokens: 12, seed, ignoreEos: true }
-      return (await client.complete({ tokens: [1, 2, 3, 4, 1, 2, 3, 4 + Number(seed % 3n)], sampling })).tokenIds
-    }
-    const seeds = [1n, 2n, 3n, 4n]
-    const together = await Promise.all(seeds.map(complete))
-    for (const [i, seed] of seeds.entries()) assert.deepEqual(await complete(seed), together[i])
-    client.close()
-    const status = (await (await fetch(`${cluster.router.http}/cluster`)).json()) as {
-      processes: { role: string; deviceClass: string }[]
-    }
-    const classes = new Set(status.processes.map(({ role, deviceClass }) => `${role} ${deviceClass.split('-')[0]}`))
+    const [together, alone] = await completions(cluster)
+    assert.deepEqual(alone, together)
+    const classes = await classesOf(cluster)
     for (const wanted of ['attention cpu', 'expert-worker webgpu']) assert.ok(classes.has(wanted), wanted)
+  })
+})
+
+describe('attention on webgpu, experts on the CPU', function () {
+  this.timeout(120_000) // the driver compiles each kernel, in software
+  let nats: TestNats
+  let cluster: TestCluster | undefined
+
+  before(async function () {
+    useSoftwareGpu(this)
+    nats = await startNatsForTest()
+  })
+  afterEach(async () => {
+    await cluster?.stop()
+    cluster = undefined
+  })
+  after(() => nats?.stop())
+
+  it('float32: every logit within 1e-3 of the reference, and its greedy ids', async () => {
+    const family = 'qwen3-moe'
+    const model = goldenModel(family)
+    cluster = await startTestCluster({ model, weights: 'f32', attentionDevice: 'webgpu', nats: nats.url, drafters: 0 })
+    assert.ok((await worstLogit(cluster, family)) < TOLERANCE)
+    for (const { prompt, greedy } of readGolden(family).cases) {
+      assert.deepEqual(await greedyOf(cluster, prompt), greedy)
+    }
+  })
+
+  it('int8: drafted, together or alone, the tokens are the same, and the class is told', async () => {
+    const model = goldenModel('qwen2-moe')
+    cluster = await startTestCluster({ model, attentionDevice: 'webgpu', nats: nats.url, draftPrice: 0 })
+    const [together, alone] = await completions(cluster)
+    assert.deepEqual(alone, together)
+    const classes = await classesOf(cluster)
+    for (const wanted of ['attention webgpu', 'expert-worker cpu']) assert.ok(classes.has(wanted), wanted)
   })
 })

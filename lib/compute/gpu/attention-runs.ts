@@ -2,7 +2,7 @@
 // long ones go alone, in pieces; a later run of a layer sees what an earlier one wrote.
 //
 // Invariants
-//   P1  A run has at least LEAST_ROWS rows, so that its products take the device's one way for many rows: another for few
+//   P1  A run has at least `leastRows` rows (`attention-probe.ts`), so that its products take the device's one way for many rows: another for few
 //       would give a row other bits. Rows that fill up see nothing and write to a slot that nobody reads.
 
 import { sliceSpans, type RowView } from '../attention-batch.js'
@@ -15,7 +15,6 @@ import { ONES, UNSEEN } from './attention-graph.js'
 export const ZERO_SLOT = 0
 export const WASTE_SLOT = 1
 
-export const LEAST_ROWS = 16
 const SHORT_ROWS = 16 // of a span that shares a run
 const MOST_ROWS = 512 // of a run
 const RUN_BYTES = 2 ** 26 // of scores, or of gathered keys, where one span allows it
@@ -44,9 +43,13 @@ export interface DeviceRun {
   readonly shapes: Readonly<Record<string, Matrix>>
 }
 
+export interface RunShape extends HeadGeometry {
+  readonly leastRows: number
+}
+
 /** Lays the spans' rows out as runs, in the order they have to go. `tables`: [rows, headDim] cosines, then sines. */
-export function deviceRuns(spans: readonly DeviceSpan[], tables: Float32Array, geometry: HeadGeometry): DeviceRun[] {
-  return grouped(piecesOf(spans), geometry).map((pieces) => runOf(pieces, tables, geometry))
+export function deviceRuns(spans: readonly DeviceSpan[], tables: Float32Array, shape: RunShape): DeviceRun[] {
+  return grouped(piecesOf(spans), shape).map((pieces) => runOf(pieces, tables, shape))
 }
 
 function piecesOf(spans: readonly DeviceSpan[]): Piece[] {
@@ -95,10 +98,10 @@ function numSlotsOf({ views }: DeviceSpan): number {
   return Math.ceil(end / SLOT_STEP) * SLOT_STEP
 }
 
-function runOf(pieces: readonly Piece[], tables: Float32Array, geometry: HeadGeometry): DeviceRun {
-  const { numHeads, numKvHeads, headDim } = geometry
+function runOf(pieces: readonly Piece[], tables: Float32Array, shape: RunShape): DeviceRun {
+  const { numHeads, numKvHeads, headDim, leastRows } = shape
   const spans = pieces.length
-  const rows = powerOfTwo(Math.max(Math.ceil(LEAST_ROWS / spans), ...pieces.map(({ views }) => views.length)))
+  const rows = powerOfTwo(Math.max(Math.ceil(leastRows / spans), ...pieces.map(({ views }) => views.length)))
   const numSlots = Math.max(...pieces.map(numSlotsOf))
   const half = headDim / 2
   const places = new Int32Array(spans * rows).fill(-1)

@@ -3,10 +3,12 @@
 
 import assert from 'node:assert/strict'
 import { systemClock } from '../../../lib/actor/clock.js'
+import { probeDeviceAttention } from '../../../lib/compute/gpu/attention-probe.js'
+import { probeProvider } from '../../../lib/compute/gpu/device-probe.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { createWeightStore } from '../../../lib/compute/weight-store.js'
 import type { AttentionEngine } from '../../../lib/decode/attention-engine.js'
-import { loadAttentionModel } from '../../../lib/decode/attention-model.js'
+import { geometryOf, loadAttentionModel } from '../../../lib/decode/attention-model.js'
 import { createCpuAttentionEngine } from '../../../lib/decode/cpu-attention-engine.js'
 import { loadDeviceEngine, type DeviceAttentionEngine } from '../../../lib/decode/device-attention-engine.js'
 import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
@@ -71,8 +73,13 @@ describe('attention on webgpu', function () {
     weights: createWeightStore(undefined),
     turn: systemClock.turn,
   })
-  const onDevice = (checkpoint: Checkpoint, format: WeightFormat) =>
-    loadDeviceEngine(checkpoint, { ...loadOptions(format), provider: 'webgpu' })
+  const onDevice = (checkpoint: Checkpoint, format: WeightFormat) => {
+    const { spec } = checkpoint
+    const attention = probeDeviceAttention('webgpu', format, { ...geometryOf(spec), hidden: spec.hidden })
+    const leastRows = { attention, head: probeProvider('webgpu', { formats: [format] }).leastRows.head }
+    assert.ok(attention <= 32, `attention is exact with ${attention} rows`)
+    return loadDeviceEngine(checkpoint, { ...loadOptions(format), provider: 'webgpu', leastRows })
+  }
 
   const runnerOf = (engine: AttentionEngine, experts: ExpertWorkers, microBatches = 1): StepRunner =>
     createStepRunner({
@@ -135,83 +142,90 @@ describe('attention on webgpu', function () {
   }
 
   for (const format of ['f32', 'int8', 'int4'] as const) {
-    describe(`a row's bits in ${format}`, () => {
-      let checkpoint: Checkpoint
-      let experts: ExpertWorkers
-      let engine: DeviceAttentionEngine
-
-      before(async () => {
-        checkpoint = openCheckpoint(goldenModel('qwen3-moe'))
-        experts = await startExpertWorkers(checkpoint, { a: every }, format)
-        engine = await onDevice(checkpoint, format)
-      })
-      after(async () => {
-        engine.dispose()
-        await experts.stop()
-        checkpoint.close()
-      })
-
-      const prompt = tokensOf(70, 2)
-      const all = prompt.map((_, i) => i)
-      const release = ['s', 't', 'u']
-
-      /** Logits of the last rows of prompt and tokens, decoded one by one. */
-      async function plain(tokens: readonly number[]): Promise<number[][]> {
-        const runner = runnerOf(engine, experts)
-        const rows = [(await logits(runner, [entry({ epoch: 0, base: 0, tokens: prompt })])).at(-1)!]
-        for (const [i, token] of tokens.entries()) {
-          const accepted = i === 0 ? all : [0]
-          rows.push((await logits(runner, [entry({ epoch: i + 1, base: 70 + i, accepted, tokens: [token] })]))[0]!)
-        }
-        runner.cancel(['s'])
-        return rows
-      }
-
-      it('do not depend on how the prompt was cut, nor on the rows beside it', async () => {
-        const [want] = await plain([])
-        const runner = runnerOf(engine, experts, 2)
-        const others = [
-          entry({ sequence: 't', epoch: 0, base: 0, tokens: tokensOf(3, 5) }),
-          entry({ sequence: 'u', epoch: 0, base: 0, tokens: tokensOf(130, 6) }),
-        ]
-        const first = entry({ epoch: 0, base: 0, tokens: prompt.slice(0, 33) })
-        await logits(runner, [others[0]!, first, others[1]!])
-        const rest = { epoch: 1, base: 33, accepted: all.slice(0, 33), tokens: prompt.slice(33) }
-        assert.deepEqual((await logits(runner, [entry(rest)])).at(-1), want)
-        runner.cancel(release)
-      })
-
-      it('of a node of a tree are those of decoding its path, also after a commit', async () => {
-        const runner = runnerOf(engine, experts)
-        const [left, right] = [await plain([5, 9, 4, 8]), await plain([5, 11, 2])]
-        await logits(runner, [entry({ epoch: 0, base: 0, tokens: prompt })])
-        const tree = { tokens: [5, 11, 9, 2, 4], parents: [-1, 0, 0, 1, 2] }
-        const got = await logits(runner, [entry({ epoch: 1, base: 70, accepted: all, ...tree })])
-        assert.deepEqual([got[0], got[2], got[4]], left.slice(1, 4))
-        assert.deepEqual([got[1], got[3]], right.slice(2))
-        const next = { epoch: 2, base: 73, accepted: [0, 2, 4], tokens: [8] }
-        assert.deepEqual(await logits(runner, [entry(next)]), left.slice(4))
-        assert.deepEqual(await logits(runner, [entry(next)]), left.slice(4), 'of a step that is tried again')
-        runner.cancel(release)
-      })
-
-      it('are kept by a fork, which shares slots until it writes; what is released is free again', async () => {
-        const want = await plain([5, 9])
-        const other = await plain([11])
-        assert.equal(engine.heldSlots, 0)
-        const runner = runnerOf(engine, experts)
-        await logits(runner, [entry({ epoch: 0, base: 0, tokens: prompt })])
-        const before = { held: engine.heldSlots, tensors: engine.numTensors }
-        const fork = { sequence: 't', epoch: 0, base: 70, tokens: [5], prefix: { sequence: 's', tokens: prompt } }
-        const both = [entry({ epoch: 1, base: 70, accepted: all, tokens: [11] }), entry(fork)]
-        assert.deepEqual(await logits(runner, both), [other[1], want[1]])
-        assert.deepEqual({ held: engine.heldSlots, tensors: engine.numTensors }, { ...before, held: before.held + 2 })
-        const next = entry({ sequence: 't', epoch: 1, base: 71, accepted: [0], tokens: [9] })
-        assert.deepEqual(await logits(runner, [next], ['s']), [want[2]])
-        assert.equal(engine.heldSlots, 72)
-        runner.cancel(release)
-        assert.equal(engine.heldSlots, 0)
-      })
+    it(`${format}: the probe finds with how many rows attention is exact`, () => {
+      const shape = { hidden: 64, numHeads: 3, numKvHeads: 1, headDim: 12 } // one KV head, a width of its own
+      const least = probeDeviceAttention('webgpu', format, shape)
+      assert.ok(least <= 16, `got ${least}`)
     })
   }
+
+  describe("a row's bits", () => {
+    const format = 'int4' // of its kernels, few rows take another
+    let checkpoint: Checkpoint
+    let experts: ExpertWorkers
+    let engine: DeviceAttentionEngine
+
+    before(async () => {
+      checkpoint = openCheckpoint(goldenModel('qwen3-moe'))
+      experts = await startExpertWorkers(checkpoint, { a: every }, format)
+      engine = await onDevice(checkpoint, format)
+    })
+    after(async () => {
+      engine.dispose()
+      await experts.stop()
+      checkpoint.close()
+    })
+
+    const prompt = tokensOf(70, 2)
+    const all = prompt.map((_, i) => i)
+    const release = ['s', 't', 'u']
+
+    /** Logits of the last rows of prompt and tokens, decoded one by one. */
+    async function plain(tokens: readonly number[]): Promise<number[][]> {
+      const runner = runnerOf(engine, experts)
+      const rows = [(await logits(runner, [entry({ epoch: 0, base: 0, tokens: prompt })])).at(-1)!]
+      for (const [i, token] of tokens.entries()) {
+        const accepted = i === 0 ? all : [0]
+        rows.push((await logits(runner, [entry({ epoch: i + 1, base: 70 + i, accepted, tokens: [token] })]))[0]!)
+      }
+      runner.cancel(['s'])
+      return rows
+    }
+
+    it('do not depend on how the prompt was cut, nor on the rows beside it', async () => {
+      const [want] = await plain([])
+      const runner = runnerOf(engine, experts, 2)
+      const others = [
+        entry({ sequence: 't', epoch: 0, base: 0, tokens: tokensOf(3, 5) }),
+        entry({ sequence: 'u', epoch: 0, base: 0, tokens: tokensOf(130, 6) }),
+      ]
+      const first = entry({ epoch: 0, base: 0, tokens: prompt.slice(0, 33) })
+      await logits(runner, [others[0]!, first, others[1]!])
+      const rest = { epoch: 1, base: 33, accepted: all.slice(0, 33), tokens: prompt.slice(33) }
+      assert.deepEqual((await logits(runner, [entry(rest)])).at(-1), want)
+      runner.cancel(release)
+    })
+
+    it('of a node of a tree are those of decoding its path, also after a commit', async () => {
+      const runner = runnerOf(engine, experts)
+      const [left, right] = [await plain([5, 9, 4, 8]), await plain([5, 11, 2])]
+      await logits(runner, [entry({ epoch: 0, base: 0, tokens: prompt })])
+      const tree = { tokens: [5, 11, 9, 2, 4], parents: [-1, 0, 0, 1, 2] }
+      const got = await logits(runner, [entry({ epoch: 1, base: 70, accepted: all, ...tree })])
+      assert.deepEqual([got[0], got[2], got[4]], left.slice(1, 4))
+      assert.deepEqual([got[1], got[3]], right.slice(2))
+      const next = { epoch: 2, base: 73, accepted: [0, 2, 4], tokens: [8] }
+      assert.deepEqual(await logits(runner, [entry(next)]), left.slice(4))
+      assert.deepEqual(await logits(runner, [entry(next)]), left.slice(4), 'of a step that is tried again')
+      runner.cancel(release)
+    })
+
+    it('are kept by a fork, which shares slots until it writes; what is released is free again', async () => {
+      const want = await plain([5, 9])
+      const other = await plain([11])
+      assert.equal(engine.heldSlots, 0)
+      const runner = runnerOf(engine, experts)
+      await logits(runner, [entry({ epoch: 0, base: 0, tokens: prompt })])
+      const before = { held: engine.heldSlots, tensors: engine.numTensors }
+      const fork = { sequence: 't', epoch: 0, base: 70, tokens: [5], prefix: { sequence: 's', tokens: prompt } }
+      const both = [entry({ epoch: 1, base: 70, accepted: all, tokens: [11] }), entry(fork)]
+      assert.deepEqual(await logits(runner, both), [other[1], want[1]])
+      assert.deepEqual({ held: engine.heldSlots, tensors: engine.numTensors }, { ...before, held: before.held + 2 })
+      const next = entry({ sequence: 't', epoch: 1, base: 71, accepted: [0], tokens: [9] })
+      assert.deepEqual(await logits(runner, [next], ['s']), [want[2]])
+      assert.equal(engine.heldSlots, 72)
+      runner.cancel(release)
+      assert.equal(engine.heldSlots, 0)
+    })
+  })
 })

@@ -1,0 +1,76 @@
+// What an attention worker computes with: probed where it starts, loaded once it is heard of.
+
+import { probeDevice, requireExact, type DeviceReport } from '../../lib/compute/device-class.js'
+import { probeDeviceAttention } from '../../lib/compute/gpu/attention-probe.js'
+import { chooseDevice } from '../../lib/compute/gpu/choose-device.js'
+import { probeProvider } from '../../lib/compute/gpu/device-probe.js'
+import { sharedKernels, type Kernels } from '../../lib/compute/kernels.js'
+import type { Provider } from '../../lib/compute/session.js'
+import type { WeightStore } from '../../lib/compute/weight-store.js'
+import type { AttentionOptions, ServiceDeps } from '../../lib/config/service.js'
+import type { AttentionEngine } from '../../lib/decode/attention-engine.js'
+import { geometryOf, loadAttentionModel } from '../../lib/decode/attention-model.js'
+import { createCpuAttentionEngine } from '../../lib/decode/cpu-attention-engine.js'
+import { loadDeviceEngine } from '../../lib/decode/device-attention-engine.js'
+import { ClusterError } from '../../lib/errors.js'
+import type { Checkpoint } from '../../lib/model/checkpoint.js'
+
+export interface OpenedEngine {
+  readonly deviceClass: string
+  readonly load: (weights: WeightStore) => Promise<AttentionEngine>
+}
+
+/** Throws where there is no such device, or it does not keep a row's bits. `auto` then computes on the CPU. */
+export function openEngine(deps: ServiceDeps, options: AttentionOptions, checkpoint: Checkpoint): OpenedEngine {
+  const kernels =
+    deps.kernels ??
+    sharedKernels(options.threads, {
+      company: deps.neighbours === undefined ? 'shared' : 'alone',
+      machineCode: options.machineCode,
+    })
+  const load = { checkpoint, format: options.model.weights, kernels, turn: deps.system.clock.turn }
+  const device = chooseDevice(options.device)
+  if (device === 'cpu') return onCpu(load)
+  try {
+    return onDevice(device, load)
+  } catch (error) {
+    if (options.device !== 'auto') throw error
+    const { message: why } = ClusterError.from(error)
+    deps.logger.warn({ device, why }, 'the GPU that was found cannot be used: computing on the CPU')
+    return onCpu(load)
+  }
+}
+
+interface Load {
+  readonly checkpoint: Checkpoint
+  readonly format: AttentionOptions['model']['weights']
+  readonly kernels: Kernels
+  readonly turn: () => Promise<void>
+}
+
+function onCpu({ checkpoint, ...load }: Load): OpenedEngine {
+  const report = probeDevice(load.kernels, { formats: [load.format], geometries: [geometryOf(checkpoint.spec)] })
+  requireExact(report)
+  return {
+    deviceClass: report.deviceClass,
+    load: async (weights) => createCpuAttentionEngine(await loadAttentionModel(checkpoint, { ...load, weights })),
+  }
+}
+
+function onDevice(provider: Exclude<Provider, 'cpu'>, { checkpoint, ...load }: Load): OpenedEngine {
+  const { spec } = checkpoint
+  const { format } = load
+  const report = probeProvider(provider, { formats: [format] })
+  const attention = probeDeviceAttention(provider, format, { ...geometryOf(spec), hidden: spec.hidden })
+  requireExact({ ...report, kernels: [...report.kernels, reportOf(format, attention)] })
+  const leastRows = { attention, head: report.leastRows.head }
+  return {
+    deviceClass: report.deviceClass,
+    load: (weights) => loadDeviceEngine(checkpoint, { ...load, weights, provider, leastRows }),
+  }
+}
+
+const reportOf = (format: string, leastRows: number): DeviceReport['kernels'][number] => ({
+  kernel: `attention ${format}`,
+  exactness: leastRows === Infinity ? 'inexact' : 'exact',
+})
