@@ -24,6 +24,8 @@ export interface DeviceLoadOptions extends LoadOptions {
   readonly provider: Exclude<Provider, 'cpu'>
   /** Of a run: with so many the device gives a row the same bits in any company. */
   readonly leastRows: Readonly<Record<'attention' | 'head', number>>
+  /** Hears of the loss of the device before whoever runs the step does. */
+  readonly onDeviceLost?: ((error: ClusterError) => void) | undefined
 }
 
 /** An engine, and what it holds on the device. */
@@ -54,7 +56,15 @@ export async function loadDeviceEngine(
   const pool = createSlotPool({ ...geometry, provider, numLayers: layers.length })
   const buffers = createRunBuffers(provider)
   const rooms = [createRoom(kernels), createRoom(kernels)]
-  const model: DeviceModel = { spec, kernels, layers, pool, buffers, expertBlocks: roundedBlocks(hidden, format) }
+  const model: DeviceModel = {
+    spec,
+    kernels,
+    layers,
+    pool,
+    buffers,
+    expertBlocks: roundedBlocks(hidden, format),
+    onDeviceLost: options.onDeviceLost,
+  }
   let open: readonly DeviceBatch[] = []
   const closeBatches = (): void => {
     for (const batch of open) batch.close()

@@ -17,6 +17,7 @@ import {
   type Provider,
   type Session,
 } from '../compute/session.js'
+import { ClusterError } from '../errors.js'
 import type { ModelSpec } from '../model/spec.js'
 import type { StepBatch } from './attention-engine.js'
 import type { SlotPool } from './device-kv.js'
@@ -29,6 +30,7 @@ export interface DeviceModel {
   readonly pool: SlotPool
   readonly buffers: RunBuffers
   readonly expertBlocks: number // of a row that experts read rounded; 0: they read float32
+  readonly onDeviceLost?: ((error: ClusterError) => void) | undefined
 }
 
 export interface DeviceBatch extends StepBatch {
@@ -83,7 +85,12 @@ export function openBatch(model: DeviceModel, room: Room, { x, runs }: BatchRun)
     const sums = index === 0 ? {} : { delta: gather(kernels.floats(delta, x.length), run, hidden) }
     const into: Record<string, DeviceTensor> = { next_keys: keys, next_values: values, ...(!isLast && { next_h: to }) }
     const inputs = { h: from, ...sums, ...shared, ...run.shapes, keys, values }
-    return layers[index]!.runKept(inputs, into).outputs.rows!
+    try {
+      return layers[index]!.runKept(inputs, into).outputs.rows!
+    } catch (error) {
+      if (error instanceof ClusterError && error.details.reason === 'DEVICE_LOST') model.onDeviceLost?.(error)
+      throw error
+    }
   }
 
   return {

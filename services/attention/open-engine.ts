@@ -28,7 +28,13 @@ export function openEngine(deps: ServiceDeps, options: AttentionOptions, checkpo
       company: deps.neighbours === undefined ? 'shared' : 'alone',
       machineCode: options.machineCode,
     })
-  const load = { checkpoint, format: options.model.weights, kernels, turn: deps.system.clock.turn }
+  const load = {
+    checkpoint,
+    format: options.model.weights,
+    kernels,
+    turn: deps.system.clock.turn,
+    onDeviceLost: deps.onDeviceLost,
+  }
   const device = chooseDevice(options.device)
   if (device === 'cpu') return onCpu(load)
   try {
@@ -46,6 +52,7 @@ interface Load {
   readonly format: AttentionOptions['model']['weights']
   readonly kernels: Kernels
   readonly turn: () => Promise<void>
+  readonly onDeviceLost: ServiceDeps['onDeviceLost']
 }
 
 function onCpu({ checkpoint, ...load }: Load): OpenedEngine {
