@@ -9,13 +9,14 @@ import { ClusterError } from '../../lib/errors.js'
 import { createLocalHub, createLocalTransport } from '../../lib/transport/local.js'
 import { connectNats } from '../../lib/transport/nats.js'
 import type { Transport } from '../../lib/transport/transport.js'
-import { decodeFrame, encodeFrame, headerOf } from '../../lib/wire/frame.js'
+import { decodeFrame, encodeFrame } from '../../lib/wire/frame.js'
 import type { MessageOf } from '../../lib/wire/messages.js'
 import { subjects } from '../../lib/wire/subjects.js'
 import { packF32, packI32, readF32 } from '../../lib/wire/tensor.js'
 import type { VersionRange } from '../../lib/wire/versions.js'
 import { eventually } from '../helpers/eventually.js'
 import { startNatsForTest, type TestNats } from '../helpers/nats.js'
+import { watchVersions } from '../helpers/watch-versions.js'
 
 const ONE: VersionRange = { lowest: 1, highest: 1 }
 const TWO: VersionRange = { lowest: 2, highest: 2 }
@@ -79,7 +80,10 @@ for (const kind of ['local', 'nats', 'nats with links'] as const) {
         nats === undefined ? createLocalTransport({ hub }) : await connectNats({ url: nats.url, name: node, link })
       const asked: number[] = []
       const answered: number[] = []
-      const watched = watch(transport, asked, answered)
+      const watched = watchVersions(transport, {
+        sent: (version) => asked.push(version),
+        answered: (version) => answered.push(version),
+      })
       const common = { clock: systemClock, random: Math.random, cluster: cluster() }
       const system = createActorSystem({ ...common, transport: watched, node, speaks, reads })
       const stop = async (): Promise<void> => {
@@ -280,26 +284,6 @@ for (const kind of ['local', 'nats', 'nats with links'] as const) {
       assert.ok(numAnswers > 1)
     })
   })
-}
-
-/** The versions of the frames that go through a transport. */
-function watch(transport: Transport, asked: number[], answered: number[]): Transport {
-  const note = (into: number[], payload: Uint8Array): Uint8Array => {
-    into.push(headerOf(payload)?.version ?? NaN)
-    return payload
-  }
-  return {
-    ...transport,
-    publish: (subject, payload) => transport.publish(subject, note(asked, payload)),
-    request: (subject, payload, options) => transport.request(subject, note(asked, payload), options),
-    subscribe: (subject, handler, options) =>
-      transport.subscribe(
-        subject,
-        ({ reply, ...delivery }) =>
-          handler({ ...delivery, ...(reply && { reply: (payload) => reply(note(answered, payload)) }) }),
-        options,
-      ),
-  }
 }
 
 const heartbeatOf = (id: string) => ({

@@ -2,7 +2,7 @@
 // service has a connection of its own, as it would in a process of its own.
 
 import { randomUUID } from 'node:crypto'
-import { createActorSystem } from '../../lib/actor/system.js'
+import { createActorSystem, type ActorSystemOptions } from '../../lib/actor/system.js'
 import { systemClock } from '../../lib/actor/clock.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import type { ActorSystem } from '../../lib/actor/actor.js'
@@ -21,6 +21,8 @@ import { startRouter } from '../../services/router/start.js'
 import { eventually } from './eventually.js'
 import { demoModel } from './paths.js'
 
+export type Build = Pick<ActorSystemOptions, 'speaks' | 'reads'>
+
 export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly nats?: string // URL of a server; absent: the local transport
   readonly model?: string
@@ -38,6 +40,7 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly draftAhead?: boolean
   readonly draftModel?: string
   readonly links?: boolean // over nats
+  readonly versions?: (id: string) => Build // of the frame, that a service's build knows
   readonly wrap?: (id: string, transport: Transport) => Transport // a service's connection
   readonly spansTo?: string | undefined // folder for the spans of all services
   readonly neighbours?: boolean // false: frames between services of one process too
@@ -54,6 +57,8 @@ export interface TestCluster {
   /** One more, with the next free index; returns its id. */
   addService(role: WorkerRole): Promise<string>
   drainService(id: string): Promise<void>
+  /** Drains a router and starts it anew; resolves when it is ready. */
+  restartRouter(index: number): Promise<void>
   stopService(id: string): Promise<void>
   stop(): Promise<void>
 }
@@ -79,7 +84,8 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
             link: shape.links === false ? undefined : { host: '127.0.0.1', port: 0 },
           })
     const transport = shape.wrap?.(id, connection) ?? connection
-    const system = createActorSystem({ transport, clock: systemClock, random: Math.random, cluster: name, node: id })
+    const common = { clock: systemClock, random: Math.random, cluster: name }
+    const system = createActorSystem({ ...common, transport, node: id, ...shape.versions?.(id) })
     const tracing = createTracing({
       serviceName: 'banyan',
       instanceId: id,
@@ -160,9 +166,9 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
   for (let i = 0; i < numAttention; i++) await addService('attention')
   for (let i = 0; i < (shape.drafters ?? 1); i++) await addService('drafter')
   const { system, transport } = await connect('test-client')
-  for (const { http } of routers) {
-    await eventually(async () => (await fetch(`${http}/ready`)).status === 200, 'the cluster is ready')
-  }
+  const untilReady = ({ http }: RunningRouter): Promise<void> =>
+    eventually(async () => (await fetch(`${http}/ready`)).status === 200, 'the cluster is ready')
+  for (const running of routers) await untilReady(running)
 
   return {
     router,
@@ -172,6 +178,11 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
     name,
     addService,
     drainService: async (id) => take(id)?.drain(),
+    restartRouter: async (index) => {
+      await routers[index]?.drain()
+      routers[index] = await beginRouter(index)
+      await untilReady(routers[index])
+    },
     stopService: async (id) => take(id)?.stop(),
     stop: async () => {
       for (const running of routers) await running.stop()

@@ -1,13 +1,10 @@
 // The size of a cluster changes under load: no stream fails, and every token is that of the quiet run.
 
 import assert from 'node:assert/strict'
-import { BanyanClient } from '../../sdk/src/index.js'
 import { eventually } from '../helpers/eventually.js'
 import { startNatsForTest, type TestNats } from '../helpers/nats.js'
-import { PROMPTS } from '../helpers/prompts.js'
+import { streamsDuring } from '../helpers/streams-during.js'
 import { startTestCluster, type ClusterShape, type TestCluster } from '../helpers/test-cluster.js'
-
-const STREAMS = 8
 
 interface Status {
   readonly epoch: number
@@ -18,31 +15,8 @@ interface Status {
 const statusOf = async ({ router }: TestCluster): Promise<Status> =>
   (await (await fetch(`${router.http}/cluster`)).json()) as Status // the documented form
 
-/** All streams, over and over until `meanwhile` has ended, then to their ends; the last round's tokens of each. */
-async function streamsDuring(cluster: TestCluster, meanwhile: () => Promise<void>): Promise<(readonly number[])[][]> {
-  const client = new BanyanClient({ address: cluster.router.grpc, maxAttempts: 1 })
-  let isChanging = true
-  const one = async (i: number): Promise<readonly number[]> => {
-    const tokens: number[] = []
-    const sampling = { temperature: i % 2 === 0 ? 0 : 0.9, seed: BigInt(i), maxTokens: 96, ignoreEos: true }
-    for await (const event of client.generate({ text: PROMPTS[i] ?? 'a', sampling }, { deadlineMs: 60_000 })) {
-      if (event.type === 'chunk') tokens.push(...event.tokenIds)
-    }
-    return tokens
-  }
-  const rounds: (readonly number[])[][] = []
-  const changes = meanwhile().finally(() => {
-    isChanging = false
-  })
-  try {
-    do rounds.push(await Promise.all(Array.from({ length: STREAMS }, (_, i) => one(i))))
-    while (isChanging)
-    await changes
-  } finally {
-    client.close()
-  }
-  return rounds
-}
+const during = (cluster: TestCluster, meanwhile: () => Promise<void>): Promise<(readonly number[])[][]> =>
+  streamsDuring(() => [cluster.router.grpc], meanwhile)
 
 const expertWorkers = (count: number): string[] => Array.from({ length: count }, (_, i) => `expert-worker-${i}`)
 
@@ -77,7 +51,7 @@ describe('a cluster changes its size under load', function () {
   before(async () => {
     nats = await startNatsForTest()
     const cluster = await startTestCluster({ nats: nats.url })
-    const [round = []] = await streamsDuring(cluster, () => Promise.resolve())
+    const [round = []] = await during(cluster, () => Promise.resolve())
     quiet = round
     await cluster.stop()
   })
@@ -135,7 +109,7 @@ describe('a cluster changes its size under load', function () {
         const shape: ClusterShape = { rebalance: false, ...(transport === 'nats' && { nats: nats.url }) }
         const cluster = await startTestCluster(shape)
         try {
-          for (const round of await streamsDuring(cluster, () => change(cluster))) assert.deepEqual(round, quiet)
+          for (const round of await during(cluster, () => change(cluster))) assert.deepEqual(round, quiet)
         } finally {
           await cluster.stop()
         }

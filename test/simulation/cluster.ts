@@ -34,6 +34,7 @@ export interface Shape {
   readonly prefillChunk: number
   readonly tokenBudget: number
   readonly maxRunning: number
+  readonly mixesBuilds: boolean // every second life is of the build that knows version 1 of the frame alone
 }
 
 export interface Surroundings {
@@ -139,7 +140,7 @@ function start(place: MutablePlace, shape: Shape, surroundings: Surroundings): M
     place.router = undefined
     place.service = undefined
   })
-  const deps = depsOf(place, surroundings)
+  const deps = depsOf(place, shape, surroundings)
   machine.run(() => {
     const serve = (service: Pick<RunningService, 'drain'>): void => {
       if (machine.state !== 'dead') Object.assign(place, { service, isStarted: true })
@@ -200,11 +201,19 @@ function routerOptions(shape: Shape): RouterOptions {
   }
 }
 
-function depsOf({ id, machine, link }: Place, { metered, log, timeline, records }: Surroundings): ServiceDeps {
+const VERSION_ONE = { lowest: 1, highest: 1 }
+
+function depsOf(
+  { id, machine, link }: Place,
+  { mixesBuilds }: Shape,
+  { metered, log, timeline, records }: Surroundings,
+): ServiceDeps {
   const { clock, random, incarnation } = machine
+  const isOlder = mixesBuilds && Number.parseInt(incarnation, 16) % 2 === 0
+  const build = isOlder ? { speaks: VERSION_ONE, reads: VERSION_ONE } : {}
   const transport = createBusTransport(link.bus, { kind: 'nats', maxMessageBytes: 2 ** 24, clock, random })
   return {
-    system: createActorSystem({ transport, clock, random, cluster: 'simulated', node: id }),
+    system: createActorSystem({ transport, clock, random, cluster: 'simulated', node: id, ...build }),
     transport,
     tracer: trace.getTracer('simulation'),
     logger: loggerOf(id, (line) => log.note(timeline.nowMs, line)),

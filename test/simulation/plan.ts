@@ -68,6 +68,7 @@ function drawShape(random: () => number, model: SimulatedModel): Shape {
     prefillChunk: pick(random, [7, 32, 256]),
     tokenBudget: pick(random, [48, 512]),
     maxRunning: pick(random, [4, 64]),
+    mixesBuilds: random() < 0.5,
   }
 }
 

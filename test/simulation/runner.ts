@@ -73,6 +73,7 @@ const QUIET: Shape = {
   prefillChunk: 512,
   tokenBudget: 512,
   maxRunning: 1, // one after the other
+  mixesBuilds: false,
 }
 
 /** What the smallest cluster answers when nothing goes wrong. */
@@ -91,7 +92,7 @@ async function quietAnswers(requests: readonly GenerateRequest[], metered: Meter
 }
 
 function describe({ shape, calls, faults }: Plan): string {
-  const { counts, replicas, draft, kvTokens } = shape
+  const { counts, replicas, draft, kvTokens, mixesBuilds } = shape
   const processes = Object.entries(counts).map(([role, count]) => `${count} ${role}`)
-  return `${processes.join(', ')}, ${replicas} replicas, drafts ${draft ? 'on' : 'off'}, ${kvTokens} KV tokens, ${calls.length} calls, faults: ${faults.map(({ kind }) => kind).join(' ') || 'none'}`
+  return `${processes.join(', ')}, ${replicas} replicas, drafts ${draft ? 'on' : 'off'}, ${mixesBuilds ? 'two builds, ' : ''}${kvTokens} KV tokens, ${calls.length} calls, faults: ${faults.map(({ kind }) => kind).join(' ') || 'none'}`
 }

@@ -134,6 +134,7 @@ function build({ model, metered }: Runner, size: Size) {
     prefillChunk: 256,
     tokenBudget: 512,
     maxRunning: 64,
+    mixesBuilds: false,
   }
   const usual = { latencyMs: 0.2, jitterMs: 0.1, bytesPerMs: 1e6, lost: 0, duplicated: 0, reordered: 0 }
   const random = randomFor('network')
