@@ -305,6 +305,11 @@ describe('the judge of connections', () => {
       /want drafter → nats client/,
     ],
   ])
+  it('to somebody who is not there', () => {
+    const peer = { podSelector: { matchLabels: { app: 'nobody' } } }
+    const found = checkNetwork(changed(whole, 'NetworkPolicy drafter', 'spec.egress.1', { to: [peer] }))
+    assert.match(found.join(), /NetworkPolicy drafter: leads to nobody/)
+  })
   it('a namespace without policies', () => {
     const found = checkNetwork(whole.filter(({ kind }) => kind !== 'NetworkPolicy'))
     assert.ok(

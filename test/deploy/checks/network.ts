@@ -24,6 +24,7 @@ import {
   type Typed,
   type Workload,
 } from '../manifests.js'
+import { environmentOf } from './settings.js'
 
 interface End {
   readonly title: string
@@ -50,7 +51,12 @@ const namespaceLabels = (name: string, more: Labels = {}): Labels => ({ 'kuberne
 /** Who is not of this namespace, by what their namespace or they themselves are called. */
 const OUTSIDE: readonly End[] = [
   { title: 'client', labels: {}, namespace: namespaceLabels('apps', { 'banyan.dev/client': 'true' }), ports: [] },
-  { title: 'prometheus', labels: {}, namespace: namespaceLabels('monitoring'), ports: [] },
+  {
+    title: 'monitoring',
+    labels: {},
+    namespace: namespaceLabels('monitoring'),
+    ports: [{ name: 'otlp', number: 4318, protocol: 'TCP' }],
+  },
   {
     title: 'dns',
     labels: { 'k8s-app': 'kube-dns' },
@@ -83,11 +89,11 @@ const NEEDED: readonly string[] = [
   'nats → nats cluster',
   'client → router http',
   'client → router grpc',
-  'prometheus → router metrics',
-  'prometheus → attention metrics',
-  'prometheus → expert-worker metrics',
-  'prometheus → drafter metrics',
-  'prometheus → nats monitor',
+  'monitoring → router metrics',
+  'monitoring → attention metrics',
+  'monitoring → expert-worker metrics',
+  'monitoring → drafter metrics',
+  'monitoring → nats monitor',
   'router → dns dns',
   'attention → dns dns',
   'expert-worker → dns dns',
@@ -95,8 +101,22 @@ const NEEDED: readonly string[] = [
   'nats → dns dns',
 ]
 
-export function checkNetwork(objects: readonly Manifest[], needed: readonly string[] = NEEDED): string[] {
+/** What these manifests need beside that: a model from the world, a place for spans. */
+function neededHere(objects: readonly Manifest[]): string[] {
+  const ours = workloads(objects).filter(({ isOurs }) => isOurs)
+  const fetching = ours.filter(({ pod }) => pod.initContainers?.some(({ args }) => args?.[0] === 'fetch'))
+  const tracing = ours.filter(({ containers }) =>
+    containers.some((container) => 'OTEL_EXPORTER_OTLP_ENDPOINT' in environmentOf(container, objects)),
+  )
+  return [
+    ...fetching.map(({ name }) => `${name} → stranger https`),
+    ...tracing.map(({ name }) => `${name} → monitoring otlp`),
+  ]
+}
+
+export function checkNetwork(objects: readonly Manifest[]): string[] {
   const policies = ofKind<Typed<V1NetworkPolicy>>(objects, 'NetworkPolicy')
+  const needed = [...NEEDED, ...neededHere(objects)]
   const inside = workloads(objects).map(endOf)
   const ends = [...inside, ...OUTSIDE]
   const found = ends.flatMap((from) =>
@@ -106,7 +126,14 @@ export function checkNetwork(objects: readonly Manifest[], needed: readonly stri
         : to.ports.flatMap((port) => judge({ from, to, port }, policies, needed)),
     ),
   )
-  return [...new Set(found)]
+  const strangers = policies.flatMap(({ metadata, spec }) => {
+    const peers = (spec?.egress ?? []).flatMap(({ to = [] }) => to)
+    const isNobody = (peer: V1NetworkPolicyPeer): boolean => !ends.some((end) => isPeer(peer, end))
+    return peers
+      .filter(isNobody)
+      .map((peer) => `NetworkPolicy ${metadata.name}: leads to nobody: ${JSON.stringify(peer)}`)
+  })
+  return [...new Set(found), ...strangers]
 }
 
 function judge(connection: Connection, policies: readonly V1NetworkPolicy[], needed: readonly string[]): string[] {

@@ -113,8 +113,10 @@ function checkPod(workload: Workload, objects: readonly Manifest[]): string[] {
       ]),
     ),
     ...variables.flatMap(({ configMapKeyRef: map, secretKeyRef: secret }) => [
-      ...(map === undefined ? [] : hasKey(title, objects, { kind: 'ConfigMap', name: map.name, key: map.key })),
-      ...(secret === undefined ? [] : hasKey(title, objects, { kind: 'Secret', name: secret.name, key: secret.key })),
+      ...(map === undefined ? [] : hasKey(title, objects, { kind: 'ConfigMap', ...map, isOptional: map.optional })),
+      ...(secret === undefined
+        ? []
+        : hasKey(title, objects, { kind: 'Secret', ...secret, isOptional: secret.optional })),
     ]),
     ...volumes.flatMap((volume) => checkVolume(title, volume, objects)),
     ...mounted.filter((name) => !known.includes(name)).map((name) => `${title}: mounts ${name}, which is no volume`),
@@ -124,7 +126,7 @@ function checkPod(workload: Workload, objects: readonly Manifest[]): string[] {
 
 interface Source {
   readonly kind: 'ConfigMap' | 'Secret'
-  readonly name: string | undefined
+  readonly name?: string | undefined
   readonly key?: string | undefined
   readonly isOptional?: boolean | undefined
 }

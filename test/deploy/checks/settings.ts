@@ -14,7 +14,6 @@ import { ofKind, portOf, workloads, type Manifest, type Typed, type Workload } f
 
 /** What others than Banyan read in its containers. */
 const OF_OTHERS: ReadonlySet<string> = new Set([
-  'NODE_NAME',
   'NVIDIA_DRIVER_CAPABILITIES',
   'NVIDIA_VISIBLE_DEVICES',
   'NODE_OPTIONS',
