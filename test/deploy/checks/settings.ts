@@ -13,11 +13,7 @@ import { repositoryRoot } from '../../helpers/paths.js'
 import { ofKind, portOf, workloads, type Manifest, type Typed, type Workload } from '../manifests.js'
 
 /** What others than Banyan read in its containers. */
-const OF_OTHERS: ReadonlySet<string> = new Set([
-  'NVIDIA_DRIVER_CAPABILITIES',
-  'NVIDIA_VISIBLE_DEVICES',
-  'NODE_OPTIONS',
-])
+const OF_OTHERS: ReadonlySet<string> = new Set(['NVIDIA_DRIVER_CAPABILITIES', 'NVIDIA_VISIBLE_DEVICES', 'NODE_OPTIONS'])
 const MONITOR_PATHS: ReadonlySet<string> = new Set(['/health', '/ready', '/metrics'])
 
 export function checkSettings(objects: readonly Manifest[]): string[] {

@@ -9,6 +9,7 @@
 //   - time: preStop, drain, grace and the periods of probes take a stated part of what they say. Timeouts do not.
 // Not there: limits of memory, security contexts, NetworkPolicies, priorities.
 
+import { createServer } from 'node:net'
 import type { Labels } from '../manifests.js'
 
 export interface PodIdentity {
@@ -37,3 +38,11 @@ export function createAddresses(network = 77) {
 }
 
 export type Addresses = ReturnType<typeof createAddresses>
+
+/** Whether this machine has all of 127.0.0.0/8 (Linux has; macOS has 127.0.0.1 alone). */
+export const hasAddresses = (): Promise<boolean> =>
+  new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen(0, '127.77.0.1', () => server.close(() => resolve(true)))
+  })
