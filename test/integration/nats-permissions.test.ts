@@ -11,11 +11,14 @@ import { eventually } from '../helpers/eventually.js'
 import { freePorts } from '../helpers/free-ports.js'
 import { startConfiguredNats } from '../helpers/nats-config.js'
 import { startNatsPods, type NatsPods } from '../helpers/nats-pods.js'
+import { restore, snapshot } from '../helpers/nats-snapshot.js'
 import { repositoryRoot } from '../helpers/paths.js'
 
 const ROLES = ['router', 'attention', 'expert-worker', 'drafter'] as const
 const USERS = [...ROLES, 'up'] as const
 type User = (typeof USERS)[number]
+
+const JOURNAL = 'banyan-main-requests'
 
 const passwordOf = (user: User): string => `pw-of-${user}`
 const passwords = Object.fromEntries(
@@ -43,6 +46,8 @@ const PUBLISH: Readonly<Record<string, readonly User[]>> = {
   '_INBOX.router.stolen.1': ['up'],
   '_INBOX.attention.stolen.1': ['up'],
   '$JS.API.STREAM.NAMES': ['router', 'up'],
+  '$JS.SNAPSHOT.RESTORE.banyan-main-requests.x': ['up'],
+  '$JS.SNAPSHOT.ACK.banyan-main-requests.x': ['up'],
   '$SYS.REQ.SERVER.PING': [],
   anything: [],
 }
@@ -127,13 +132,28 @@ describe('the configuration of NATS servers', function () {
       for (const { child } of running) child.kill('SIGTERM')
     }
     const admin = await connectAs('router')
-    const stream = await (await admin.jetstreamManager()).streams.info('banyan-main-requests')
+    const stream = await (await admin.jetstreamManager()).streams.info(JOURNAL)
     await admin.close()
     assert.equal(stream.config.num_replicas, 3)
     for (const { outcome } of running) {
       const { code, stderr } = await outcome
       assert.equal(code, 0, stderr)
       assert.doesNotMatch(stderr, /does not permit|pw-of/)
+    }
+  })
+
+  it('lets `up` back the journal up and restore it', async () => {
+    const up = await connectAs('up')
+    try {
+      const { streams } = await up.jetstreamManager()
+      const { config, state } = await streams.info(JOURNAL)
+      assert.ok(state.messages > 0)
+      const backup = await snapshot(up, JOURNAL)
+      await streams.delete(JOURNAL)
+      await restore(up, { config, state }, backup)
+      assert.equal((await streams.info(JOURNAL)).state.messages, state.messages)
+    } finally {
+      await up.close()
     }
   })
 

@@ -18,4 +18,14 @@ describe('PrometheusRule', () => {
     const why = 'stale: call deploy/observability/make-prometheus-rule.sh'
     assert.deepEqual(spec, read('observability/prometheus/rules.yml'), why)
   })
+
+  it('has an alert for every heading of the runbook, and each is found from docs/operations.md', () => {
+    const text = (path: string): string => readFileSync(join(repositoryRoot, path), 'utf8')
+    const all = (path: string, pattern: RegExp): string[] =>
+      [...text(path).matchAll(pattern)].map(([, name = '']) => name.toLowerCase()).sort()
+    const alerts = all('deploy/observability/prometheus/rules.yml', /^ +- alert: (\w+)$/gm)
+    assert.deepEqual(all('deploy/observability/README.md', /^## (Banyan\w+)$/gm), alerts)
+    const linked = all('docs/operations.md', /deploy\/observability\/README\.md#(\w+)\)/g)
+    assert.deepEqual([...new Set(linked)], alerts)
+  })
 })
