@@ -1,17 +1,23 @@
-// `banyan inspect MODEL`: what a checkpoint is and what it would take. No weights are read.
+// `banyan inspect MODEL`: what a checkpoint is and what it would take. No weights are read; a configuration is enough.
 
-import { openCheckpoint } from '../../lib/model/checkpoint.js'
-import { inspectCheckpoint, type CheckpointReport } from '../../lib/model/inspect.js'
+import { openCheckpoint, readDeclaredModel } from '../../lib/model/checkpoint.js'
+import { inspectCheckpoint, inspectDeclared, type CheckpointReport } from '../../lib/model/inspect.js'
 import type { Flags } from '../cluster-flags.js'
-import { print, printJson, table } from '../terminal.js'
+import { notify, print, printJson, table } from '../terminal.js'
 
 export async function inspect(model: string, flags: Flags): Promise<number> {
+  const declared = readDeclaredModel(model)
+  const report = declared.hasWeights ? inspectFolder(model) : inspectDeclared(declared)
+  if (!report.hasWeights) notify(`${model}: no weights here, only a configuration; sizes are what it asks for`)
+  if (flags.json === true) printJson(report)
+  else print(describe(report))
+  return 0
+}
+
+function inspectFolder(model: string): CheckpointReport {
   const checkpoint = openCheckpoint(model)
   try {
-    const report = inspectCheckpoint(checkpoint)
-    if (flags.json === true) printJson(report)
-    else print(describe(report))
-    return 0
+    return inspectCheckpoint(checkpoint)
   } finally {
     checkpoint.close()
   }
@@ -20,6 +26,7 @@ export async function inspect(model: string, flags: Flags): Promise<number> {
 const MILLION = 1e6
 const megabytes = (bytes: number): string => `${(bytes / MILLION).toFixed(1)} MB`
 const names = (list: readonly string[]): string => (list.length === 0 ? 'none' : list.join(', '))
+const NO_WEIGHTS = 'no weights here'
 
 export function describe(report: CheckpointReport): string {
   const { weightBytes } = report
@@ -29,7 +36,7 @@ export function describe(report: CheckpointReport): string {
       : `${report.experts}, ${report.expertsPerToken} per token, in ${report.shards} shards`
   return table([
     ['family', report.family],
-    ['fingerprint', report.fingerprint],
+    ['fingerprint', report.fingerprint ?? NO_WEIGHTS],
     [
       'parameters',
       `${(report.parameters / MILLION).toFixed(2)} M, ${(report.activeParameters / MILLION).toFixed(2)} M per token`,
@@ -39,14 +46,7 @@ export function describe(report: CheckpointReport): string {
     ['experts', experts],
     ['vocabulary', String(report.vocabSize)],
     ['context', `${report.maxPositions} tokens`],
-    [
-      'tensors',
-      Object.entries(report.dtypes)
-        .map(([dtype, count]) => `${count} ${dtype}`)
-        .join(', '),
-    ],
-    ['missing', names(report.missing)],
-    ['unexpected', names(report.unexpected)],
+    ...(report.hasWeights ? tensorRows(report) : [['tensors', NO_WEIGHTS]]),
     [
       'weights in memory',
       Object.entries(weightBytes)
@@ -54,7 +54,16 @@ export function describe(report: CheckpointReport): string {
         .join(', '),
     ],
     ['KV in memory', `${report.kvBytesPerToken} bytes per token`],
+  ])
+}
+
+function tensorRows({ dtypes, missing, unexpected, ...report }: CheckpointReport): readonly (readonly string[])[] {
+  const counts = Object.entries(dtypes).map(([dtype, count]) => `${count} ${dtype}`)
+  return [
+    ['tensors', counts.join(', ')],
+    ['missing', names(missing)],
+    ['unexpected', names(unexpected)],
     ['tokenizer', report.hasTokenizer ? 'yes' : 'none: token ids only'],
     ['chat template', report.hasChatTemplate ? 'yes' : 'none'],
-  ])
+  ]
 }

@@ -6,8 +6,8 @@
 //   CK2  What is wrong is said at opening, with the name of the file, tensor or key.
 
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, statSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { ClusterError } from '../errors.js'
 import { createChatTemplate, type ChatTemplate } from './chat-template.js'
 import { specOf } from './families/registry.js'
@@ -37,8 +37,34 @@ export interface Checkpoint {
   close(): void
 }
 
+/** What a folder's configuration says, whether or not weights lie beside it. */
+export interface DeclaredModel {
+  readonly path: string // of the folder
+  readonly spec: ModelSpec
+  readonly defaults: GenerationDefaults
+  readonly hasWeights: boolean
+}
+
+/** Reads the configuration of a checkpoint folder, or a `config.json` itself; weights are not looked at. */
+export function readDeclaredModel(path: string): DeclaredModel {
+  const isConfig = basename(path) === 'config.json'
+  const declared = readFolder(isConfig ? dirname(path) : path)
+  return isConfig ? { ...declared, hasWeights: false } : declared
+}
+
 /** Opens and checks a checkpoint folder; no weights are read yet. */
 export function openCheckpoint(path: string): Checkpoint {
+  const { spec, defaults } = readFolder(path)
+  const files = openFiles(path)
+  try {
+    return assemble(path, spec, defaults, files)
+  } catch (error) {
+    for (const file of files) file.close()
+    throw error
+  }
+}
+
+function readFolder(path: string): DeclaredModel {
   if (path.endsWith('.gguf'))
     throw new ClusterError(
       'unimplemented',
@@ -50,13 +76,8 @@ export function openCheckpoint(path: string): Checkpoint {
   const declared = specOf(config, join(path, 'config.json'))
   const defaults = readGenerationDefaults(join(path, 'generation_config.json'))
   const spec = defaults.eosTokenIds.length > 0 ? { ...declared, eosTokenIds: defaults.eosTokenIds } : declared
-  const files = openFiles(path)
-  try {
-    return assemble(path, spec, defaults, files)
-  } catch (error) {
-    for (const file of files) file.close()
-    throw error
-  }
+  const hasWeights = readdirSync(path).some((name) => /\.safetensors(\.index\.json)?$/.test(name))
+  return { path, spec, defaults, hasWeights }
 }
 
 function assemble(

@@ -1,13 +1,15 @@
-// What a checkpoint is and what it would take, for `banyan inspect`.
+// What a checkpoint is and what it would take, for `banyan inspect`. A configuration alone says all but what its weights
+// are like.
 
-import { isQuantisable } from '../compute/quantise.js'
-import { wantedTensors, type Checkpoint } from './checkpoint.js'
+import { wantedTensors, type Checkpoint, type DeclaredModel } from './checkpoint.js'
 import { shardPlan } from './expert-shards.js'
-import type { FfnSpec, LinearRef, ModelSpec, WeightFormat } from './spec.js'
+import { ffnLinears, linearValues, modelSizes, totalBytes, valuesOf } from './sizes.js'
+import type { ModelSpec, WeightFormat } from './spec.js'
 
 export interface CheckpointReport {
   readonly family: string
-  readonly fingerprint: string
+  readonly hasWeights: boolean // false: only a configuration, the rest is what it asks for
+  readonly fingerprint: string | null // null without weights
   readonly parameters: number
   readonly activeParameters: number // per token
   readonly layers: number
@@ -29,21 +31,40 @@ export interface CheckpointReport {
   readonly hasChatTemplate: boolean
 }
 
-const size = (shape: readonly number[]): number => shape.reduce((product, axis) => product * axis, 1)
-const linearSize = ({ weight, bias }: LinearRef): number => size(weight.shape) + (bias ? size(bias.shape) : 0)
-const ffnSize = ({ gate, up, down }: FfnSpec): number => linearSize(gate) + linearSize(up) + linearSize(down)
-
 export function inspectCheckpoint(checkpoint: Checkpoint): CheckpointReport {
-  const { spec } = checkpoint
-  const { numHeads = 0, numKvHeads = 0, headDim = 0 } = spec.layers[0]?.attention ?? {}
-  const wanted = [...wantedTensors(spec).values()]
-  const moe = spec.layers.find(({ ffn }) => ffn.gate !== undefined)?.ffn
-  const parameters = wanted.reduce((sum, { shape }) => sum + size(shape), 0)
   const dtypes: Record<string, number> = {}
   for (const { dtype } of checkpoint.tensors.values()) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1
   return {
-    family: spec.family,
+    ...inspectSpec(checkpoint.spec),
+    hasWeights: true,
     fingerprint: checkpoint.fingerprint,
+    dtypes,
+    missing: checkpoint.missing,
+    unexpected: checkpoint.unexpected,
+    hasTokenizer: checkpoint.tokenizer !== undefined,
+    hasChatTemplate: checkpoint.chatTemplate !== undefined,
+  }
+}
+
+/** What a configuration without weights says. */
+export const inspectDeclared = ({ spec }: DeclaredModel): CheckpointReport => ({
+  ...inspectSpec(spec),
+  hasWeights: false,
+  fingerprint: null,
+  dtypes: {},
+  missing: [],
+  unexpected: [],
+  hasTokenizer: false,
+  hasChatTemplate: false,
+})
+
+function inspectSpec(spec: ModelSpec) {
+  const { numHeads = 0, numKvHeads = 0, headDim = 0 } = spec.layers[0]?.attention ?? {}
+  const moe = spec.layers.find(({ ffn }) => ffn.gate !== undefined)?.ffn
+  const parameters = [...wantedTensors(spec).values()].reduce((sum, ref) => sum + valuesOf(ref), 0)
+  const bytesIn = (format: WeightFormat): number => totalBytes(modelSizes(spec, format))
+  return {
+    family: spec.family,
     parameters,
     activeParameters: parameters - idleParameters(spec),
     layers: spec.layers.length,
@@ -56,34 +77,15 @@ export function inspectCheckpoint(checkpoint: Checkpoint): CheckpointReport {
     experts: moe?.experts.length ?? 0,
     expertsPerToken: moe?.gate?.topK ?? 0,
     shards: shardPlan(spec).numShards,
-    dtypes,
-    missing: checkpoint.missing,
-    unexpected: checkpoint.unexpected,
-    weightBytes: { f32: weightBytes(spec, 'f32'), int8: weightBytes(spec, 'int8'), int4: weightBytes(spec, 'int4') },
-    kvBytesPerToken: spec.layers.length * numKvHeads * (2 * headDim + 1) * 4,
-    hasTokenizer: checkpoint.tokenizer !== undefined,
-    hasChatTemplate: checkpoint.chatTemplate !== undefined,
+    weightBytes: { f32: bytesIn('f32'), int8: bytesIn('int8'), int4: bytesIn('int4') },
+    kvBytesPerToken: modelSizes(spec, 'f32').kvPerToken,
   }
 }
 
 /** Parameters of routed experts that a token does not use. */
 function idleParameters({ layers }: ModelSpec): number {
   return layers.reduce((sum, { ffn }) => {
-    const all = ffn.experts.reduce((total, expert) => total + ffnSize(expert), 0)
+    const all = linearValues(ffn.experts.flatMap(ffnLinears))
     return sum + all * (1 - (ffn.gate?.topK ?? 0) / Math.max(1, ffn.experts.length))
   }, 0)
-}
-
-/** Matrices in the format (block scales included), everything else in float32. */
-function weightBytes(spec: ModelSpec, format: WeightFormat): number {
-  const perWeight = { f32: 4, int8: 1 + 2 / 32, int4: 0.5 + 2 / 32 }[format]
-  const matrices = spec.layers.flatMap(({ attention, ffn }) => [
-    ...[attention.q, attention.k, attention.v, attention.o],
-    ...[...ffn.experts, ...(ffn.always ? [ffn.always.ffn] : [])].flatMap(({ gate, up, down }) => [gate, up, down]),
-  ])
-  const blocked = new Set([...matrices, spec.lmHead].filter(({ weight }) => isQuantisable(weight.shape[1] ?? 0)))
-  const inBlocks = [...blocked].reduce((sum, { weight }) => sum + size(weight.shape) * perWeight, 0)
-  const names = new Set([...blocked].map(({ weight }) => weight.name))
-  const rest = [...wantedTensors(spec).values()].filter(({ name }) => !names.has(name) || name === spec.embedding.name)
-  return Math.round(inBlocks + rest.reduce((sum, { shape }) => sum + size(shape) * 4, 0))
 }

@@ -1,0 +1,72 @@
+// What a model's parts take in memory, from its configuration alone.
+//
+// Invariants
+//   MS1  Every byte of the weights is in exactly one part: `totalBytes` is what all parts take together.
+//   MS2  A shard's bytes are those of the experts that `shardPlan` gives it.
+
+import { isQuantisable } from '../compute/quantise.js'
+import { shardPlan } from './expert-shards.js'
+import type { FfnSpec, LayerSpec, LinearRef, ModelSpec, TensorRef, WeightFormat } from './spec.js'
+
+export interface ModelSizes {
+  readonly embedding: number // float32; attention workers read its rows from the checkpoint's file
+  readonly attention: number // attention, norms and gates of all layers
+  readonly head: number // final norm and LM head
+  readonly shards: readonly number[] // experts, by shard
+  readonly kvPerToken: number // keys and values of all layers, float32
+}
+
+const BYTES_PER_WEIGHT: Readonly<Record<WeightFormat, number>> = { f32: 4, int8: 1 + 2 / 32, int4: 0.5 + 2 / 32 } // with a scale of two bytes per block of 32
+
+export const valuesOf = ({ shape }: TensorRef): number => shape.reduce((product, axis) => product * axis, 1)
+const valuesIn = (refs: readonly (TensorRef | undefined)[]): number =>
+  refs.reduce((sum, ref) => sum + (ref === undefined ? 0 : valuesOf(ref)), 0)
+
+/** Values of matrices and biases. */
+export const linearValues = (linears: readonly LinearRef[]): number =>
+  linears.reduce((sum, { weight, bias }) => sum + valuesIn([weight, bias]), 0)
+
+/** Matrices in the format where their rows can be cut into blocks, biases in float32. */
+export const linearBytes = (linears: readonly LinearRef[], format: WeightFormat): number =>
+  linears.reduce((sum, { weight, bias }) => {
+    const stored = isQuantisable(weight.shape[1] ?? 0) ? format : 'f32'
+    return sum + valuesOf(weight) * BYTES_PER_WEIGHT[stored] + valuesIn([bias]) * 4
+  }, 0)
+
+export const ffnLinears = ({ gate, up, down }: FfnSpec): readonly LinearRef[] => [gate, up, down]
+export const attentionLinears = ({ attention: { q, k, v, o } }: LayerSpec): readonly LinearRef[] => [q, k, v, o]
+
+/** Bytes of a layer's attention with its norms and gate. */
+export function attentionBytes(layer: LayerSpec, format: WeightFormat): number {
+  const { attention, attentionNorm, ffnNorm, ffn } = layer
+  const { q, k } = attention.qkNorm ?? {}
+  const floats = valuesIn([attentionNorm, ffnNorm, q, k, ffn.gate?.weight, ffn.always?.sigmoidGate])
+  return linearBytes(attentionLinears(layer), format) + floats * 4
+}
+
+export function modelSizes(spec: ModelSpec, format: WeightFormat): ModelSizes {
+  const { numKvHeads = 0, headDim = 0 } = spec.layers[0]?.attention ?? {}
+  return {
+    embedding: valuesOf(spec.embedding) * 4,
+    attention: spec.layers.reduce((sum, layer) => sum + attentionBytes(layer, format), 0),
+    head: linearBytes([spec.lmHead], format) + valuesOf(spec.finalNorm) * 4,
+    shards: shardBytes(spec, format),
+    kvPerToken: spec.layers.length * 2 * numKvHeads * headDim * 4,
+  }
+}
+
+export const totalBytes = ({ embedding, attention, head, shards }: ModelSizes): number =>
+  Math.round(embedding + attention + head + shards.reduce((sum, bytes) => sum + bytes, 0))
+
+function shardBytes(spec: ModelSpec, format: WeightFormat): number[] {
+  const plan = shardPlan(spec)
+  const bytes = Array.from({ length: plan.numShards }, () => 0)
+  for (const [layer, { ffn }] of spec.layers.entries()) {
+    const experts = [...ffn.experts, ...(ffn.always ? [ffn.always.ffn] : [])]
+    for (const [expert, each] of experts.entries()) {
+      const shard = plan.shardOf(layer, expert)
+      bytes[shard] = (bytes[shard] ?? 0) + linearBytes(ffnLinears(each), format)
+    }
+  }
+  return bytes
+}

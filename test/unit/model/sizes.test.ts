@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { readDeclaredModel } from '../../../lib/model/checkpoint.js'
+import { modelSizes, totalBytes } from '../../../lib/model/sizes.js'
+import { declaredSpec, QWEN3_30B_A3B } from '../../helpers/declared-models.js'
+import { goldenModel, repositoryRoot } from '../../helpers/paths.js'
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
+
+describe('modelSizes', () => {
+  it('of a 30 B-A3B configuration are those worked out by hand', () => {
+    const sizes = modelSizes(declaredSpec(QWEN3_30B_A3B), 'int8')
+    const perWeight = 1 + 2 / 32
+    assert.equal(sum(sizes.shards), 48 * 128 * 3 * 2048 * 768 * perWeight)
+    assert.deepEqual(new Set(sizes.shards), new Set([48 * 16 * 3 * 2048 * 768 * perWeight]))
+    assert.equal(sizes.embedding, 151_936 * 2048 * 4)
+    assert.equal(sizes.head, 151_936 * 2048 * perWeight + 2048 * 4)
+    const matrices = 2048 * (32 * 128) * 2 + 2048 * (4 * 128) * 2
+    const floats = 2 * 2048 + 2 * 128 + 128 * 2048 // norms, q and k norms, gate
+    assert.equal(sizes.attention, 48 * (matrices * perWeight + floats * 4))
+    assert.equal(sizes.kvPerToken, 48 * 2 * 4 * 128 * 4)
+  })
+
+  it('add up to every tensor in float32, with the embedding once more where it is the head too', () => {
+    for (const family of ['qwen3-moe', 'qwen2-moe', 'mixtral', 'olmoe', 'llama-dense', 'qwen3-dense']) {
+      const { spec } = readDeclaredModel(goldenModel(family))
+      const sizes = modelSizes(spec, 'f32')
+      assert.equal(totalBytes(sizes), sizes.embedding + sizes.attention + sizes.head + sum(sizes.shards), family)
+      assert.ok(totalBytes(modelSizes(spec, 'int8')) < totalBytes(sizes), family)
+    }
+  })
+
+  it('of the demonstration model stay what `inspect` always said', () => {
+    const { spec } = readDeclaredModel(join(repositoryRoot, 'models', 'demo'))
+    const megabytes = (['f32', 'int8', 'int4'] as const).map((format) => totalBytes(modelSizes(spec, format)) / 1e6)
+    assert.deepEqual(
+      megabytes.map((value) => value.toFixed(1)),
+      ['36.2', '12.0', '7.8'],
+    )
+  })
+})
