@@ -6,7 +6,7 @@ import { SETTINGS } from '../lib/config/settings.js'
 import { addClusterFlags, collect, type Flags } from './cluster-flags.js'
 import { addFetch } from './fetch/add-fetch.js'
 import { addReplay } from './replay/add-replay.js'
-import { unimplemented } from './commands/unimplemented.js'
+import { addDeploy } from './deploy/add-deploy.js'
 import { parseReal, parseUint64, parseWhole } from './parse.js'
 import { addTrace } from './trace/add-trace.js'
 import { usageError } from './report-error.js'
@@ -66,7 +66,7 @@ export function createProgram(onExit: (code: number) => void): Command {
   addFetch(program, runs)
   addReplay(program, runs)
   addTrace(program, runs)
-  addUnimplemented(program, runs)
+  addDeploy(program, runs)
   for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
     command.exitOverride().configureOutput({ outputError: () => undefined }) // reported once, by `main.ts`
   }
@@ -177,18 +177,6 @@ function addExport(program: Command, runs: Wire): void {
     .option('--weights <WIDTH>', 'f32, f16, int8 (Q8_0) or int4 (Q4_0)', 'int8')
     .option('--json', 'print what was written as JSON')
     .action(runs(async (flags, model = '') => (await import('./commands/export.js')).exportGguf(model, flags)))
-}
-
-function addUnimplemented(program: Command, runs: Wire): void {
-  for (const name of ['deploy']) {
-    program
-      .command(name)
-      .description('not in this version')
-      .argument('[words...]')
-      .allowUnknownOption()
-      .helpOption(false)
-      .action(runs(async () => unimplemented(name)))
-  }
 }
 
 /** Commander's complaint as a usage error; undefined where it only printed help or the version. */

@@ -18,8 +18,13 @@ export interface Rendered {
   readonly stderr: string
 }
 
+const PLANNED = /^plan-/ // where `banyan deploy plan` writes: a user's own
+
 /** What is rendered: every overlay, and every component at once. */
-export const overlays = (): string[] => readdirSync(join(K8S, 'overlays')).sort()
+export const overlays = (): string[] =>
+  readdirSync(join(K8S, 'overlays'))
+    .filter((name) => !PLANNED.test(name))
+    .sort()
 export const targets = (): string[] => [...overlays(), ...(existsSync(PROBE) ? ['every-component'] : [])]
 
 const folderOf = (name: string): string => (name === 'every-component' ? PROBE : join(K8S, 'overlays', name))
@@ -48,7 +53,10 @@ export function sourcesHash(): string {
   const hash = createHash('sha256')
   for (const folder of [K8S, PROBE].filter((candidate) => existsSync(candidate))) {
     const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
-    const paths = files.map((entry) => join(entry.parentPath, entry.name)).sort()
+    const paths = files
+      .map((entry) => join(entry.parentPath, entry.name))
+      .filter((path) => !PLANNED.test(relative(join(K8S, 'overlays'), path)))
+      .sort()
     for (const path of paths) {
       const content = createHash('sha256').update(readFileSync(path)).digest('hex')
       hash.update(`${content}  ${relative(repositoryRoot, path).replaceAll('\\', '/')}\n`)

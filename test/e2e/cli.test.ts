@@ -62,7 +62,21 @@ describe('banyan', function () {
       ['no prompt', ['generate'], 2, /exactly one of PROMPT/],
       ['a prompt twice', ['generate', 'a', '--tokens', '1'], 2, /exactly one of PROMPT/],
       ['a device that is not here', ['up', '--device', 'cuda:9'], 1, /^banyan: failed_precondition: .*cuda/],
-      ['a command that is not built', ['deploy', 'plan', 'm'], 1, /^banyan: unimplemented: deploy/],
+      ['nothing to deploy', ['deploy'], 2, /^banyan: invalid_argument: deploy: want plan, found nothing/],
+      ['a plan for no nodes', ['deploy', 'plan', goldenModel('mixtral')], 2, /deploy plan: want --nodes N/],
+      ['a plan for no model', ['deploy', 'plan', '/nowhere', '--nodes', '2'], 1, /^banyan: not_found: .*\/nowhere/],
+      [
+        'a plan with GPUs that no node has',
+        ['deploy', 'plan', goldenModel('mixtral'), '--nodes', '2', '--device', 'cuda'],
+        2,
+        /--device cuda: want nodes with GPUs/,
+      ],
+      [
+        'a plan that does not fit',
+        ['deploy', 'plan', goldenModel('mixtral'), '--nodes', '1', '--replicas', '2', '--out', '/nowhere/plan'],
+        1,
+        /^banyan: failed_precondition: .*want 2 nodes/,
+      ],
       [
         'no cluster',
         ['status', '--url', 'http://127.0.0.1:9', '--json'],
@@ -126,7 +140,11 @@ describe('banyan', function () {
     const inspected = parse<Record<string, unknown>>(
       (await runCli(['inspect', goldenModel('qwen3-moe'), '--json'])).stdout,
     )
-    assert.deepEqual([inspected.family, inspected.missing], ['qwen3_moe', []])
+    assert.deepEqual([inspected.family, inspected.missing, inspected.hasWeights], ['qwen3_moe', [], true])
+    const configured = await runCli(['inspect', join(goldenModel('qwen3-moe'), 'config.json'), '--json'])
+    const { hasWeights, fingerprint, weightBytes } = parse<Record<string, unknown>>(configured.stdout)
+    assert.deepEqual([hasWeights, fingerprint, weightBytes], [false, null, inspected.weightBytes])
+    assert.match(configured.stderr, /no weights here, only a configuration/)
     const examined = parse<{ kernels: readonly { exactness: string }[]; node: string }>(
       (await runCli(['doctor', '--json'])).stdout,
     )
