@@ -61,7 +61,7 @@ describe('banyan', function () {
       ['bad settings, all of them', ['--experts', '0', '--http', 'x'], 2, /experts: want.*http: want/],
       ['no prompt', ['generate'], 2, /exactly one of PROMPT/],
       ['a prompt twice', ['generate', 'a', '--tokens', '1'], 2, /exactly one of PROMPT/],
-      ['a device that is not here', ['up', '--device', 'cuda:9'], 1, /^banyan: failed_precondition: .*cuda/],
+      ['a device that is not here', ['up', '--device', 'cuda:9'], 1, /^banyan: failed_precondition: .*cuda/m],
       ['nothing to deploy', ['deploy'], 2, /^banyan: invalid_argument: deploy: want plan, found nothing/],
       ['a plan for no nodes', ['deploy', 'plan', goldenModel('mixtral')], 2, /deploy plan: want --nodes N/],
       ['a plan for no model', ['deploy', 'plan', '/nowhere', '--nodes', '2'], 1, /^banyan: not_found: .*\/nowhere/],
