@@ -35,7 +35,8 @@ export async function sampleAll(
   if (context.routes !== undefined) returnRoutes(ready, context.routes)
   const rows = sampledRows(states, withLogits)
   if (rows.length === 0) return undefined
-  const logits = await engine.head.run(last, rows)
+  const run = engine.head.run(last, rows)
+  const logits = run instanceof Promise ? await run : run // no turn: another worker's run in this process overwrites them
   if (withLogits) return packF32(concat(logits), [rows.length, vocabSize])
   let first = 0
   for (const one of ready) {
@@ -60,7 +61,8 @@ async function returnHidden(
     return count === 0 ? [] : [{ result, count, rows: last.subarray((end - count) * hidden, end * hidden) }]
   })
   if (wanting.length === 0) return
-  const normed = await head.norm(concat(wanting.map(({ rows }) => rows)))
+  const norm = head.norm(concat(wanting.map(({ rows }) => rows)))
+  const normed = norm instanceof Promise ? await norm : norm
   let row = 0
   for (const { result, count } of wanting) {
     result.hidden = packF32(normed.subarray(row * hidden, (row + count) * hidden), [count, hidden])
