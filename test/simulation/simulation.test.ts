@@ -5,7 +5,7 @@ import { keptSeeds } from './kept-seeds.js'
 import { scenarioNamed } from './plan.js'
 import { openRunner, type Runner } from './runner.js'
 
-const NUM_SEEDS = 200
+const NUM_SEEDS = 100
 const PER_TEST = 50
 
 describe('simulation', function () {
