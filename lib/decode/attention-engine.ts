@@ -4,16 +4,14 @@
 //
 // Invariants
 //   E1  A row's bits are a function of the tokens on its path: not of the rows beside it, not of the slots it does not see.
-//   E2  Nothing waits where nothing has to: an engine that is done when a call returns gives the value, no promise.
+//   E2  An engine is done when a call returns: nothing else runs in this process between a call and the reading of what
+//       it gave, which the next run may overwrite.
 
 import type { RowView } from '../compute/attention-batch.js'
 import type { ModelSpec } from '../model/spec.js'
 import type { ShardPlan } from '../model/expert-shards.js'
 import type { ExpertOperands } from './experts-in-place.js'
 import type { Routes } from './gate.js'
-
-/** A value, or the promise of one where a device computes it. */
-export type Eventual<T> = T | Promise<T>
 
 /**
  * Keys and values of one sequence: slots below `length` hold the committed tokens in position order, those from there on
@@ -59,16 +57,16 @@ export interface LayerOutput {
 export interface StepBatch {
   readonly rows: number
   /** Attention and gate of a layer; layers run in order, each once. */
-  runLayer(index: number): Eventual<LayerOutput>
+  runLayer(index: number): LayerOutput
   /** The last hidden state of the rows before the final norm: [rows, hidden]. */
-  lastHidden(): Eventual<Float32Array>
+  lastHidden(): Float32Array
 }
 
 export interface EngineHead {
   /** Logits of rows of x [numRows, hidden]: one array [vocab] per row, to be read before the engine's next run. */
-  run(x: Float32Array, rows: readonly number[]): Eventual<readonly Float32Array[]>
+  run(x: Float32Array, rows: readonly number[]): readonly Float32Array[]
   /** Rows of x [rows, hidden] after the final norm: what draft heads read. */
-  norm(x: Float32Array): Eventual<Float32Array>
+  norm(x: Float32Array): Float32Array
 }
 
 export interface AttentionEngine {

@@ -47,9 +47,7 @@ export async function forward(
     await Promise.allSettled(experts) // nothing of a failed step runs on
   }
   times.layersDone(times.nowMs() - startMs, turnedMs)
-  const last: Float32Array[] = []
-  for (const batch of batches) last.push(await batch.lastHidden())
-  return concat(last)
+  return concat(batches.map((batch) => batch.lastHidden()))
 }
 
 interface LayerRun {
@@ -67,8 +65,7 @@ async function runLayer({ index, batch, firstRow, context, times }: LayerRun): P
   let askedMs = startMs
   let expertComputeMs = 0
   try {
-    const output = batch.runLayer(index)
-    const { operands, routes } = output instanceof Promise ? await output : output // E2: the next batch is not let in
+    const { operands, routes } = batch.runLayer(index)
     times.attention(index, startMs)
     context.routes?.note(index, firstRow, routes)
     askedMs = times.nowMs()

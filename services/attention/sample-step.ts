@@ -31,12 +31,11 @@ export async function sampleAll(
   const states = ready.map(({ state }) => state)
   const last = await forward(engine, states, context, times)
   for (const state of states) state.isTailComputed = true
-  await returnHidden(engine, ready, last)
+  returnHidden(engine, ready, last)
   if (context.routes !== undefined) returnRoutes(ready, context.routes)
   const rows = sampledRows(states, withLogits)
   if (rows.length === 0) return undefined
-  const run = engine.head.run(last, rows)
-  const logits = run instanceof Promise ? await run : run // no turn: another worker's run in this process overwrites them
+  const logits = engine.head.run(last, rows)
   if (withLogits) return packF32(concat(logits), [rows.length, vocabSize])
   let first = 0
   for (const one of ready) {
@@ -48,11 +47,7 @@ export async function sampleAll(
 }
 
 /** The last hidden states of the rows that are wanted. */
-async function returnHidden(
-  { head, spec: { hidden } }: AttentionEngine,
-  ready: readonly Ready[],
-  last: Float32Array,
-): Promise<void> {
+function returnHidden({ head, spec: { hidden } }: AttentionEngine, ready: readonly Ready[], last: Float32Array): void {
   let end = 0
   const wanting = ready.flatMap(({ state, entry, result }) => {
     const { length } = state.tail.tokens
@@ -61,8 +56,7 @@ async function returnHidden(
     return count === 0 ? [] : [{ result, count, rows: last.subarray((end - count) * hidden, end * hidden) }]
   })
   if (wanting.length === 0) return
-  const norm = head.norm(concat(wanting.map(({ rows }) => rows)))
-  const normed = norm instanceof Promise ? await norm : norm
+  const normed = head.norm(concat(wanting.map(({ rows }) => rows)))
   let row = 0
   for (const { result, count } of wanting) {
     result.hidden = packF32(normed.subarray(row * hidden, (row + count) * hidden), [count, hidden])
