@@ -2,7 +2,7 @@
 
 import { probeDevice, requireExact, type DeviceReport } from '../../lib/compute/device-class.js'
 import { probeDeviceAttention } from '../../lib/compute/gpu/attention-probe.js'
-import { chooseDevice } from '../../lib/compute/gpu/choose-device.js'
+import { openOnDevice } from '../../lib/compute/gpu/choose-device.js'
 import { probeProvider } from '../../lib/compute/gpu/device-probe.js'
 import { sharedKernels, type Kernels } from '../../lib/compute/kernels.js'
 import type { Provider } from '../../lib/compute/session.js'
@@ -12,7 +12,6 @@ import type { AttentionEngine } from '../../lib/decode/attention-engine.js'
 import { geometryOf, loadAttentionModel } from '../../lib/decode/attention-model.js'
 import { createCpuAttentionEngine } from '../../lib/decode/cpu-attention-engine.js'
 import { loadDeviceEngine } from '../../lib/decode/device-attention-engine.js'
-import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 
 export interface OpenedEngine {
@@ -35,16 +34,11 @@ export function openEngine(deps: ServiceDeps, options: AttentionOptions, checkpo
     turn: deps.system.clock.turn,
     onDeviceLost: deps.onDeviceLost,
   }
-  const device = chooseDevice(options.device)
-  if (device === 'cpu') return onCpu(load)
-  try {
-    return onDevice(device, load)
-  } catch (error) {
-    if (options.device !== 'auto') throw error
-    const { message: why } = ClusterError.from(error)
-    deps.logger.warn({ device, why }, 'the GPU that was found cannot be used: computing on the CPU')
-    return onCpu(load)
-  }
+  return openOnDevice(options.device, {
+    onCpu: () => onCpu(load),
+    onDevice: (provider) => onDevice(provider, load),
+    warn: (fields, message) => deps.logger.warn(fields, message),
+  })
 }
 
 interface Load {

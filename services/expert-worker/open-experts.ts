@@ -2,7 +2,7 @@
 
 import type { ExpertNeighbour } from '../../lib/compute/expert-call.js'
 import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
-import { chooseDevice } from '../../lib/compute/gpu/choose-device.js'
+import { openOnDevice } from '../../lib/compute/gpu/choose-device.js'
 import { deviceExperts } from '../../lib/compute/gpu/device-experts.js'
 import { probeProvider, type FfnShape } from '../../lib/compute/gpu/device-probe.js'
 import { sharedKernels } from '../../lib/compute/kernels.js'
@@ -14,7 +14,6 @@ import {
   type ExpertStore,
   type ExpertStoreOptions,
 } from '../../lib/decode/expert-store.js'
-import { ClusterError } from '../../lib/errors.js'
 import type { ModelSpec } from '../../lib/model/spec.js'
 
 export interface OpenedExperts {
@@ -32,16 +31,11 @@ export function openExperts(
   worker: Pick<ExpertWorkerOptions, 'device' | 'threads' | 'machineCode'>,
   options: ExpertStoreOptions,
 ): OpenedExperts {
-  const device = chooseDevice(worker.device)
-  if (device === 'cpu') return onCpu(place, worker, options)
-  try {
-    return onDevice(device, options)
-  } catch (error) {
-    if (worker.device !== 'auto') throw error
-    const { message: why } = ClusterError.from(error)
-    place.logger.warn({ device, why }, 'the GPU that was found cannot be used: computing on the CPU')
-    return onCpu(place, worker, options)
-  }
+  return openOnDevice(worker.device, {
+    onCpu: () => onCpu(place, worker, options),
+    onDevice: (provider) => onDevice(provider, options),
+    warn: (fields, message) => place.logger.warn(fields, message),
+  })
 }
 
 function onCpu(
