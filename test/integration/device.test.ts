@@ -34,7 +34,7 @@ async function completions({ router }: TestCluster): Promise<readonly (readonly 
   return [together, alone]
 }
 
-describe('experts on webgpu, attention on the CPU', function () {
+describe('one side on a device', function () {
   this.timeout(120_000) // the driver compiles each kernel, in software
   let nats: TestNats
   let cluster: TestCluster | undefined
@@ -49,57 +49,51 @@ describe('experts on webgpu, attention on the CPU', function () {
   })
   after(() => nats?.stop())
 
-  it('float32: every logit within 1e-3 of the reference, and its greedy ids', async () => {
-    const family = 'qwen2-moe' // with a shared expert
-    const model = goldenModel(family)
-    cluster = await startTestCluster({ model, weights: 'f32', expertDevice: 'webgpu', nats: nats.url, drafters: 0 })
-    assert.ok((await worstLogit(cluster, family)) < TOLERANCE)
-    for (const { prompt, greedy } of readGolden(family).cases) {
-      assert.deepEqual(await greedyOf(cluster, prompt), greedy)
-    }
+  describe('experts on webgpu, attention on the CPU', () => {
+    it('float32: every logit within 1e-3 of the reference, and its greedy ids', async () => {
+      const family = 'qwen2-moe' // with a shared expert
+      const model = goldenModel(family)
+      cluster = await startTestCluster({ model, weights: 'f32', expertDevice: 'webgpu', nats: nats.url, drafters: 0 })
+      assert.ok((await worstLogit(cluster, family)) < TOLERANCE)
+      for (const { prompt, greedy } of readGolden(family).cases) {
+        assert.deepEqual(await greedyOf(cluster, prompt), greedy)
+      }
+    })
+
+    it('int8, rows rounded on the way: drafted, together or alone, the tokens are the same, and the class is told', async () => {
+      const model = goldenModel('qwen3-moe')
+      cluster = await startTestCluster({ model, expertDevice: 'webgpu', nats: nats.url, draftPrice: 0 })
+      const [together, alone] = await completions(cluster)
+      assert.deepEqual(alone, together)
+      const classes = await classesOf(cluster)
+      for (const wanted of ['attention cpu', 'expert-worker webgpu']) assert.ok(classes.has(wanted), wanted)
+    })
   })
 
-  it('int8, rows rounded on the way: drafted, together or alone, the tokens are the same, and the class is told', async () => {
-    const model = goldenModel('qwen3-moe')
-    cluster = await startTestCluster({ model, expertDevice: 'webgpu', nats: nats.url, draftPrice: 0 })
-    const [together, alone] = await completions(cluster)
-    assert.deepEqual(alone, together)
-    const classes = await classesOf(cluster)
-    for (const wanted of ['attention cpu', 'expert-worker webgpu']) assert.ok(classes.has(wanted), wanted)
-  })
-})
+  describe('attention on webgpu, experts on the CPU', () => {
+    it('float32: every logit within 1e-3 of the reference, and its greedy ids', async () => {
+      const family = 'qwen3-moe'
+      const model = goldenModel(family)
+      cluster = await startTestCluster({
+        model,
+        weights: 'f32',
+        attentionDevice: 'webgpu',
+        nats: nats.url,
+        drafters: 0,
+      })
+      assert.ok((await worstLogit(cluster, family)) < TOLERANCE)
+      for (const { prompt, greedy } of readGolden(family).cases) {
+        assert.deepEqual(await greedyOf(cluster, prompt), greedy)
+      }
+    })
 
-describe('attention on webgpu, experts on the CPU', function () {
-  this.timeout(120_000) // the driver compiles each kernel, in software
-  let nats: TestNats
-  let cluster: TestCluster | undefined
-
-  before(async function () {
-    useSoftwareGpu(this)
-    nats = await startNatsForTest()
-  })
-  afterEach(async () => {
-    await cluster?.stop()
-    cluster = undefined
-  })
-  after(() => nats?.stop())
-
-  it('float32: every logit within 1e-3 of the reference, and its greedy ids', async () => {
-    const family = 'qwen3-moe'
-    const model = goldenModel(family)
-    cluster = await startTestCluster({ model, weights: 'f32', attentionDevice: 'webgpu', nats: nats.url, drafters: 0 })
-    assert.ok((await worstLogit(cluster, family)) < TOLERANCE)
-    for (const { prompt, greedy } of readGolden(family).cases) {
-      assert.deepEqual(await greedyOf(cluster, prompt), greedy)
-    }
-  })
-
-  it('int8: drafted, together or alone, the tokens are the same, and the class is told', async () => {
-    const model = goldenModel('qwen2-moe')
-    cluster = await startTestCluster({ model, attentionDevice: 'webgpu', nats: nats.url, draftPrice: 0 })
-    const [together, alone] = await completions(cluster)
-    assert.deepEqual(alone, together)
-    const classes = await classesOf(cluster)
-    for (const wanted of ['attention webgpu', 'expert-worker cpu']) assert.ok(classes.has(wanted), wanted)
+    it('int8: drafted, together or alone, the tokens are the same, and the class is told', async () => {
+      const model = goldenModel('qwen2-moe')
+      cluster = await startTestCluster({ model, attentionDevice: 'webgpu', nats: nats.url, draftPrice: 0 })
+      const [together, alone] = await completions(cluster)
+      assert.deepEqual(alone, together)
+      const classes = await classesOf(cluster)
+      for (const wanted of ['attention webgpu', 'expert-worker cpu']) assert.ok(classes.has(wanted), wanted)
+    })
   })
 })
