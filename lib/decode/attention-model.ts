@@ -17,6 +17,7 @@ import { createRopeTables, type RopeTables } from '../compute/rope-tables.js'
 import { roundedBlocks } from '../compute/tiles.js'
 import type { WeightStore } from '../compute/weight-store.js'
 import type { Checkpoint } from '../model/checkpoint.js'
+import { firstAttention, grouped, headsOf } from '../model/attention-parts.js'
 import { linearOf } from '../model/weights.js'
 import type { FfnLayerSpec, LayerSpec, ModelSpec, WeightFormat } from '../model/spec.js'
 import { shardPlan, type ShardPlan } from '../model/expert-shards.js'
@@ -63,7 +64,7 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
     rooms,
     layers,
     head,
-    rope: createRopeTables(spec.rope, geometryOf(spec).headDim),
+    rope: createRopeTables(firstAttention(spec).rope, geometryOf(spec).headDim),
     embed: (tokens) => embed(checkpoint, tokens),
     dispose: () => {
       for (const part of [head, ...rooms, ...layers]) part.dispose()
@@ -85,14 +86,14 @@ export const headWeights = (checkpoint: Checkpoint) => ({
 
 /** The head geometry that every layer of the supported families shares. */
 export function geometryOf(spec: ModelSpec): HeadGeometry {
-  const { numHeads = 1, numKvHeads = 1, headDim = 2 } = spec.layers[0]?.attention ?? {}
-  return { numHeads, numKvHeads, headDim }
+  const attention = firstAttention(spec)
+  return { numHeads: attention.numHeads, ...headsOf(attention) }
 }
 
 function loadLayer(checkpoint: Checkpoint, index: number, { format, kernels, weights }: LoadOptions): AttentionLayer {
   const { hidden, normEpsilon: epsilon, layers } = checkpoint.spec
   const layer = layers[index]!
-  const { numHeads, numKvHeads, headDim, clip, qkNorm } = layer.attention
+  const { numHeads, numKvHeads, headDim, clip, qkNorm } = grouped(layer.attention, 'engine')
   const geometry = { numHeads, numKvHeads, headDim }
   const set = weights.open(`attention-${index}`, () => packAttention(attentionWeights(checkpoint, layer), format))
   const pageOffset = index * layerBytes(geometry)
@@ -108,7 +109,9 @@ function loadLayer(checkpoint: Checkpoint, index: number, { format, kernels, wei
 }
 
 /** A layer's tensors on the side of attention. */
-export function attentionWeights(checkpoint: Checkpoint, { attention, attentionNorm, ffnNorm, ffn }: LayerSpec) {
+export function attentionWeights(checkpoint: Checkpoint, layer: LayerSpec) {
+  const { attentionNorm, ffnNorm, ffn } = layer
+  const attention = grouped(layer.attention, 'engine')
   const { qkNorm } = attention
   return {
     norm: checkpoint.tensor(attentionNorm),

@@ -12,6 +12,7 @@ import { createRopeTables } from '../compute/rope-tables.js'
 import { createSession, type Provider, type Session } from '../compute/session.js'
 import { roundedBlocks } from '../compute/tiles.js'
 import { ClusterError } from '../errors.js'
+import { firstAttention, grouped } from '../model/attention-parts.js'
 import type { Checkpoint } from '../model/checkpoint.js'
 import { shardPlan } from '../model/expert-shards.js'
 import type { AttentionEngine, StepSpan } from './attention-engine.js'
@@ -52,7 +53,7 @@ export async function loadDeviceEngine(
   }
   const head = loadDeviceHead(checkpoint, options)
   weights.loaded()
-  const rope = createRopeTables(spec.rope, geometry.headDim)
+  const rope = createRopeTables(firstAttention(spec).rope, geometry.headDim)
   const pool = createSlotPool({ ...geometry, provider, numLayers: layers.length })
   const buffers = createRunBuffers(provider)
   const rooms = [createRoom(kernels), createRoom(kernels)]
@@ -117,7 +118,7 @@ function loadLayer(checkpoint: Checkpoint, index: number, options: DeviceLoadOpt
   const { hidden, normEpsilon: epsilon, layers } = checkpoint.spec
   const { format, weights, provider } = options
   const layer = layers[index]!
-  const { numHeads, numKvHeads, headDim, clip, qkNorm } = layer.attention
+  const { numHeads, numKvHeads, headDim, clip, qkNorm } = grouped(layer.attention, 'device')
   const set = weights.open(`device-attention-${index}`, () =>
     packDeviceAttention(attentionWeights(checkpoint, layer), format),
   )

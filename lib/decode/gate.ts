@@ -62,7 +62,7 @@ function weigh(scores: Float32Array, chosen: readonly number[], gate: NonNullabl
   for (let i = 0; i < scores.length; i++) max = Math.max(max, scores[i]!)
   const exps = chosen.map((expert) => Math.exp(scores[expert]! - max))
   let denominator = 0
-  if (gate.softmaxOver === 'chosen' || gate.renormalise) for (const value of exps) denominator += value
+  if (gate.scores === 'softmax-of-chosen' || gate.renormalise) for (const value of exps) denominator += value
   else for (let i = 0; i < scores.length; i++) denominator += Math.exp(scores[i]! - max)
   return exps.map((value) => value / denominator)
 }

@@ -1,5 +1,6 @@
 // What a worker of each role needs in memory: weights, KV and operands where it computes, and its process around them.
 
+import { firstAttention, headsOf } from '../model/attention-parts.js'
 import { modelSizes, type ModelSizes } from '../model/sizes.js'
 import type { ModelSpec, WeightFormat } from '../model/spec.js'
 import { CPU, GPU, MEMORY, TOKEN_BUDGET } from './constants.js'
@@ -27,7 +28,8 @@ export function modelMemory(spec: ModelSpec, weights: WeightFormat): ModelMemory
     return Math.max(most, rows + (ffn.always?.ffn.intermediate ?? 0))
   }, 0)
   const perRow = layers.reduce((most, { ffn }) => Math.max(most, (ffn.gate?.topK ?? 0) + (ffn.always ? 1 : 0)), 0)
-  const { numHeads = 0, numKvHeads = 0, headDim = 0 } = layers[0]?.attention ?? {}
+  const { numHeads } = firstAttention(spec)
+  const { numKvHeads, headDim } = headsOf(firstAttention(spec))
   const shards = sizes.shards.reduce((sum, bytes) => sum + bytes, 0)
   return {
     sizes,

@@ -2,7 +2,8 @@
 
 import { roundedBlocks } from '../compute/tiles.js'
 import { shardPlan } from '../model/expert-shards.js'
-import { attentionBytes, attentionLinears, ffnLinears, linearBytes, linearValues, modelSizes } from '../model/sizes.js'
+import { attentionLinears } from '../model/attention-parts.js'
+import { attentionBytes, ffnLinears, linearBytes, linearValues, modelSizes } from '../model/sizes.js'
 import type { FfnSpec, LayerSpec, ModelSpec, WeightFormat } from '../model/spec.js'
 
 /** Weights as bytes that are read and values that are multiplied. */
@@ -61,7 +62,7 @@ function layerLoad(layer: LayerSpec, format: WeightFormat): LayerLoad {
   const { experts, gate, always } = layer.ffn
   return {
     count: 0,
-    attention: { bytes: attentionBytes(layer, format), values: linearValues(attentionLinears(layer)) },
+    attention: { bytes: attentionBytes(layer, format), values: linearValues(attentionLinears(layer.attention)) },
     expert: weightsOf(experts[0]),
     always: weightsOf(always?.ffn),
     numExperts: experts.length,

@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { ClusterError } from '../errors.js'
+import { attentionLinears, attentionVectors } from './attention-parts.js'
 import { createChatTemplate, type ChatTemplate } from './chat-template.js'
 import { specOf } from './families/registry.js'
 import { readGenerationDefaults, type GenerationDefaults } from './generation-defaults.js'
@@ -167,16 +168,10 @@ export function wantedTensors(spec: ModelSpec): Map<string, TensorRef> {
     add(weight)
     add(bias)
   }
-  for (const { attention, attentionNorm, ffnNorm, ffn } of spec.layers) {
-    ;[
-      attentionNorm,
-      ffnNorm,
-      attention.qkNorm?.q,
-      attention.qkNorm?.k,
-      ffn.gate?.weight,
-      ffn.always?.sigmoidGate,
-    ].forEach(add)
-    ;[attention.q, attention.k, attention.v, attention.o].forEach(addLinear)
+  for (const { attention, attentionNorm, attentionPostNorm, ffnNorm, ffnPostNorm, ffn } of spec.layers) {
+    ;[attentionNorm, attentionPostNorm, ffnNorm, ffnPostNorm, ...attentionVectors(attention)].forEach(add)
+    ;[ffn.gate?.weight, ffn.gate?.bias, ffn.gate?.correction, ffn.always?.sigmoidGate].forEach(add)
+    attentionLinears(attention).forEach(addLinear)
     for (const { gate, up, down } of [...ffn.experts, ...(ffn.always ? [ffn.always.ffn] : [])])
       [gate, up, down].forEach(addLinear)
   }

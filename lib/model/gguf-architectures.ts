@@ -3,7 +3,8 @@
 // the file would load and then answer something else.
 
 import { ClusterError } from '../errors.js'
-import type { AttentionSpec, FfnSpec, LayerSpec, ModelSpec } from './spec.js'
+import { grouped } from './attention-parts.js'
+import type { FfnSpec, GroupedAttentionSpec, LayerSpec, ModelSpec } from './spec.js'
 
 export interface GgufArchitecture {
   readonly name: string // `general.architecture`
@@ -78,22 +79,26 @@ export function architectureOf(spec: ModelSpec): GgufArchitecture {
   return rules
 }
 
-function wholeDifferences({ rope, lmHead, hidden, layers }: ModelSpec, rules: Rules): string[] {
+function wholeDifferences({ lmHead, hidden, layers }: ModelSpec, rules: Rules): string[] {
   const found: string[] = []
-  if (rope.scaling.type !== 'default' && rules.scalesRotation !== true) found.push(`rope type ${rope.scaling.type}`)
+  const attentions = layers.map(({ attention }) => grouped(attention, 'export gguf'))
+  for (const { rope } of attentions)
+    if (rope.scaling.type !== 'default' && rules.scalesRotation !== true) found.push(`rope type ${rope.scaling.type}`)
   if (lmHead.bias !== undefined) found.push('a bias on the LM head')
-  const isSquare = layers.every(({ attention: { numHeads, headDim } }) => numHeads * headDim === hidden)
+  const isSquare = attentions.every(({ numHeads, headDim }) => numHeads * headDim === hidden)
   if (rules.isSquare === true && !isSquare) found.push(`heads that do not add up to the width ${hidden}`)
   return found
 }
 
 /** Where a layer differs, the first of them names the checkpoint's own terms. */
-function differences({ attention, ffn }: LayerSpec, rules: Rules): string[] {
+function differences(layer: LayerSpec, rules: Rules): string[] {
+  const attention = grouped(layer.attention, 'export gguf')
+  const { ffn } = layer
   const found: string[] = []
   const kind = ffnKind(ffn)
   if (kind !== rules.ffn) found.push(`a layer with ${kind}`)
   if (ffn.gate !== undefined) {
-    const isDivided = ffn.gate.softmaxOver === 'chosen' || ffn.gate.renormalise
+    const isDivided = ffn.gate.scores === 'softmax-of-chosen' || ffn.gate.renormalise
     const gateWeights = isDivided ? 'divided by their sum' : 'as they are'
     if (gateWeights !== rules.gateWeights) found.push(`gate weights ${gateWeights}`)
   }
@@ -114,7 +119,7 @@ function ffnKind({ experts, always }: LayerSpec['ffn']): string {
   return always.sigmoidGate === undefined ? 'routed experts and a shared one without gate' : 'routed and shared experts'
 }
 
-function attentionBiases({ q, k, v, o }: AttentionSpec): Bias[] {
+function attentionBiases({ q, k, v, o }: GroupedAttentionSpec): Bias[] {
   const onInput = [q, k, v].some(({ bias }) => bias !== undefined)
   return [...(onInput ? (['q, k, v'] as const) : []), ...(o.bias === undefined ? [] : (['attention output'] as const))]
 }

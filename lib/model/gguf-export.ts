@@ -15,6 +15,7 @@ import { architectureOf, type GgufArchitecture } from './gguf-architectures.js'
 import type { GgufFormat } from './gguf-encoding.js'
 import { vocabularyOf } from './gguf-tokenizer.js'
 import type { GgufContent, GgufMetadata, GgufTensor } from './gguf-writer.js'
+import { grouped } from './attention-parts.js'
 import type { FfnLayerSpec, LayerSpec, LinearRef, ModelSpec, TensorRef } from './spec.js'
 
 /** Widths of matrices in the file, and the number that names the mix (`general.file_type`). */
@@ -52,8 +53,11 @@ export function ggufOf(checkpoint: Checkpoint, weights: GgufWeights): GgufExport
   }
 }
 
+const EXPORT = 'export gguf'
+
 function metadataOf({ spec, path }: Checkpoint, { name }: GgufArchitecture, weights: GgufWeights): GgufMetadata {
-  const { attention, ffn } = firstLayer(spec)
+  const { ffn } = firstLayer(spec)
+  const attention = grouped(firstLayer(spec).attention, EXPORT)
   const routed = ffn.experts[0]
   const counts: Readonly<Record<string, number | undefined>> = {
     vocab_size: spec.vocabSize,
@@ -80,7 +84,7 @@ function metadataOf({ spec, path }: Checkpoint, { name }: GgufArchitecture, weig
       value === undefined ? [] : [[`${name}.${key}`, { type: 'uint32', value }]],
     ),
     [`${name}.attention.layer_norm_rms_epsilon`, { type: 'float32', value: spec.normEpsilon }],
-    [`${name}.rope.freq_base`, { type: 'float32', value: spec.rope.theta }],
+    [`${name}.rope.freq_base`, { type: 'float32', value: attention.rope.theta }],
   ]
 }
 
@@ -162,7 +166,8 @@ function interleaveHalves(rows: Float32Array, headDim: number, width: number): F
 }
 
 function layerTensors(tensors: Tensors, layer: LayerSpec, block: string): GgufTensor[] {
-  const { attention, attentionNorm, ffnNorm, ffn } = layer
+  const { attentionNorm, ffnNorm, ffn } = layer
+  const attention = grouped(layer.attention, EXPORT)
   const { headDim, qkNorm } = attention
   return [
     ...tensors.vector(`${block}.attn_norm.weight`, attentionNorm),
@@ -206,10 +211,10 @@ function outputTensors(
 
 /** Llama 3's rotation: what each frequency is divided by. */
 function rotationTensors(spec: ModelSpec): GgufTensor[] {
-  if (spec.rope.scaling.type === 'default') return []
-  const { headDim } = firstLayer(spec).attention
-  const published = inverseFrequencies({ theta: spec.rope.theta, scaling: { type: 'default' } }, headDim)
-  const stretched = inverseFrequencies(spec.rope, headDim)
+  const { headDim, rope } = grouped(firstLayer(spec).attention, EXPORT)
+  if (rope.scaling.type === 'default') return []
+  const published = inverseFrequencies({ theta: rope.theta, scaling: { type: 'default' } }, headDim)
+  const stretched = inverseFrequencies(rope, headDim)
   const factors = published.map((frequency, i) => frequency / (stretched[i] ?? frequency))
   return [{ name: 'rope_freqs.weight', dims: [headDim / 2], format: 'F32', pieces: () => [factors] }]
 }

@@ -1,6 +1,7 @@
 // What a checkpoint is and what it would take, for `banyan inspect`. A configuration alone says all but what its weights
 // are like.
 
+import { firstAttention, headsOf } from './attention-parts.js'
 import { wantedTensors, type Checkpoint, type DeclaredModel } from './checkpoint.js'
 import { shardPlan } from './expert-shards.js'
 import { ffnLinears, linearValues, modelSizes, totalBytes, valuesOf } from './sizes.js'
@@ -59,7 +60,8 @@ export const inspectDeclared = ({ spec }: DeclaredModel): CheckpointReport => ({
 })
 
 function inspectSpec(spec: ModelSpec) {
-  const { numHeads = 0, numKvHeads = 0, headDim = 0 } = spec.layers[0]?.attention ?? {}
+  const { numHeads } = firstAttention(spec)
+  const { numKvHeads, headDim } = headsOf(firstAttention(spec))
   const moe = spec.layers.find(({ ffn }) => ffn.gate !== undefined)?.ffn
   const parameters = [...wantedTensors(spec).values()].reduce((sum, ref) => sum + valuesOf(ref), 0)
   const bytesIn = (format: WeightFormat): number => totalBytes(modelSizes(spec, format))

@@ -5,6 +5,7 @@
 //   MS2  A shard's bytes are those of the experts that `shardPlan` gives it.
 
 import { isQuantisable } from '../compute/quantise.js'
+import { attentionLinears, attentionVectors, cachedValues } from './attention-parts.js'
 import { shardPlan } from './expert-shards.js'
 import type { FfnSpec, LayerSpec, LinearRef, ModelSpec, TensorRef, WeightFormat } from './spec.js'
 
@@ -34,24 +35,23 @@ export const linearBytes = (linears: readonly LinearRef[], format: WeightFormat)
   }, 0)
 
 export const ffnLinears = ({ gate, up, down }: FfnSpec): readonly LinearRef[] => [gate, up, down]
-export const attentionLinears = ({ attention: { q, k, v, o } }: LayerSpec): readonly LinearRef[] => [q, k, v, o]
 
 /** Bytes of a layer's attention with its norms and gate. */
 export function attentionBytes(layer: LayerSpec, format: WeightFormat): number {
-  const { attention, attentionNorm, ffnNorm, ffn } = layer
-  const { q, k } = attention.qkNorm ?? {}
-  const floats = valuesIn([attentionNorm, ffnNorm, q, k, ffn.gate?.weight, ffn.always?.sigmoidGate])
-  return linearBytes(attentionLinears(layer), format) + floats * 4
+  const { attention, attentionNorm, attentionPostNorm, ffnNorm, ffnPostNorm, ffn } = layer
+  const { weight, bias, correction } = ffn.gate ?? {}
+  const norms = [attentionNorm, attentionPostNorm, ffnNorm, ffnPostNorm, ...attentionVectors(attention)]
+  const floats = valuesIn([...norms, weight, bias, correction, ffn.always?.sigmoidGate])
+  return linearBytes(attentionLinears(attention), format) + floats * 4
 }
 
 export function modelSizes(spec: ModelSpec, format: WeightFormat): ModelSizes {
-  const { numKvHeads = 0, headDim = 0 } = spec.layers[0]?.attention ?? {}
   return {
     embedding: valuesOf(spec.embedding) * 4,
     attention: spec.layers.reduce((sum, layer) => sum + attentionBytes(layer, format), 0),
     head: linearBytes([spec.lmHead], format) + valuesOf(spec.finalNorm) * 4,
     shards: shardBytes(spec, format),
-    kvPerToken: spec.layers.length * 2 * numKvHeads * headDim * 4,
+    kvPerToken: spec.layers.reduce((sum, { attention }) => sum + cachedValues(attention) * 4, 0),
   }
 }
 

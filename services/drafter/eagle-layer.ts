@@ -12,6 +12,7 @@ import { createRoom, placeFloats, placeInts } from '../../lib/compute/room.js'
 import { createRopeTables } from '../../lib/compute/rope-tables.js'
 import { roundedBlocks } from '../../lib/compute/tiles.js'
 import { geometryOf } from '../../lib/decode/attention-model.js'
+import { firstAttention } from '../../lib/model/attention-parts.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
 import { linearOf } from '../../lib/model/weights.js'
@@ -47,7 +48,7 @@ export function createEagleLayer(
   file: HeadFile,
   { kernels, format }: { readonly kernels: Kernels; readonly format: WeightFormat },
 ): EagleLayer {
-  const { hidden, normEpsilon: epsilon, rope } = checkpoint.spec
+  const { hidden, normEpsilon: epsilon } = checkpoint.spec
   const geometry = geometryOfHead(checkpoint, file)
   const expertBlocks = roundedBlocks(hidden, format)
   const attention = createAttentionLayer(kernels, packAttention(attentionWeights(file, hidden, geometry), format), {
@@ -61,7 +62,7 @@ export function createEagleLayer(
   const ffn = placeExpert(kernels, packExpert('ffn', ffnWeights(file, hidden), format), 'ffn')
   const fc = createLinearMap(kernels, file.linear('fc', 2 * hidden, hidden), format)
   const head: LinearMap = createLinearMap(kernels, linearOf(checkpoint, checkpoint.spec.lmHead), format)
-  const tables = createRopeTables(rope, geometry.headDim)
+  const tables = createRopeTables(firstAttention(checkpoint.spec).rope, geometry.headDim)
   const room = createRoom(kernels)
 
   const runFfn = (x: number, rows: number, y: number): void => {

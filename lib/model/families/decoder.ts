@@ -3,7 +3,7 @@
 
 import { ClusterError } from '../../errors.js'
 import { eosOf, linearRef, ropeOf, vectorRef, type ConfigFields } from '../config-fields.js'
-import type { AttentionSpec, FfnLayerSpec, FfnSpec, LayerSpec, LinearRef, ModelSpec } from '../spec.js'
+import type { FfnLayerSpec, FfnSpec, GroupedAttentionSpec, LayerSpec, LinearRef, ModelSpec } from '../spec.js'
 
 export interface DecoderOptions {
   readonly qkvBias: boolean
@@ -30,7 +30,6 @@ export function decoderSpec(fields: ConfigFields, options: DecoderOptions): Mode
     vocabSize,
     maxPositions: fields.size('max_position_embeddings'),
     normEpsilon: fields.number('rms_norm_eps', 1e-6),
-    rope: ropeOf(fields),
     layers: Array.from({ length: numLayers }, (_, layer) => layerSpec(fields, options, layer, hidden)),
     embedding,
     finalNorm: vectorRef('model.norm', hidden),
@@ -50,7 +49,12 @@ function layerSpec(fields: ConfigFields, options: DecoderOptions, layer: number,
   }
 }
 
-function attentionSpec(fields: ConfigFields, options: DecoderOptions, prefix: string, hidden: number): AttentionSpec {
+function attentionSpec(
+  fields: ConfigFields,
+  options: DecoderOptions,
+  prefix: string,
+  hidden: number,
+): GroupedAttentionSpec {
   const numHeads = fields.size('num_attention_heads')
   const numKvHeads = fields.size('num_key_value_heads', numHeads)
   if (numHeads % numKvHeads !== 0) fields.refuse('num_key_value_heads', `a divisor of num_attention_heads ${numHeads}`)
@@ -62,6 +66,8 @@ function attentionSpec(fields: ConfigFields, options: DecoderOptions, prefix: st
   const kvSize = numKvHeads * headDim
   const isPerHead = options.qkNorm === 'head'
   return {
+    kind: 'grouped',
+    rope: ropeOf(fields),
     numHeads,
     numKvHeads,
     headDim,

@@ -24,7 +24,7 @@ export const mixtral: Family = {
           gate: {
             weight: { name: `${moe}.gate.weight`, shape: [numExperts, hidden] },
             topK,
-            softmaxOver: 'chosen',
+            scores: 'softmax-of-chosen',
             renormalise: false,
           },
         }

@@ -21,7 +21,7 @@ export function moeFfn(fields: ConfigFields, prefix: string, options: MoeOptions
     gate: {
       weight: { name: `${mlp}.gate.weight`, shape: [numExperts, hidden] },
       topK,
-      softmaxOver: 'all',
+      scores: 'softmax',
       renormalise: options.renormalise,
     },
     ...(shared === undefined

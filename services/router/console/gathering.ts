@@ -10,7 +10,8 @@ import { createExpertCounts, type ExpertCounts } from './expert-counts.js'
 import { createSeries, type Series } from './series.js'
 import { createTokenOrigins, originsOf, type TokenOrigins } from './token-origins.js'
 
-const DETAIL_EVERY_MS = 1_000
+/** Steps are told in detail every so often; when steps begin again after a pause, more often at first. */
+const DETAIL_EVERY_MS = { least: 50, most: 1_000 }
 const LAYER_COLUMNS = 4
 
 /** A step that ended. */
@@ -24,7 +25,10 @@ export interface StepSight {
 /** How step loops tell; they ask `isOpen` first. */
 export interface StepWatch {
   readonly isOpen: boolean
-  /** True about once a second for each worker: the step that begins is to be told with its layers and experts. */
+  /**
+   * Whether the step that begins is to be told with its layers and experts: true once a second for each worker, and
+   * sooner after a pause, so that a short burst is seen as well.
+   */
   takeDetail(worker: string): boolean
   /** Tokens that a sequence gets of a step, before they are added to it; without a tree at the end of its prefill. */
   emitted(sequence: Sequence, step: string, tokens: readonly number[], tree: BareStepTree | undefined): void
@@ -72,7 +76,7 @@ function gather(clock: Clock, isWatched: (sequence: Sequence) => boolean): Gathe
   const counts = createExpertCounts()
   const origins = new WeakMap<Sequence, TokenOrigins>()
   const times = new WeakMap<Sequence, SequenceTimes>()
-  const askedMs = new Map<string, number>() // by worker
+  const asked = new Map<string, { readonly nextMs: number; readonly everyMs: number }>() // by worker
   let lastStep: ConsoleStep | undefined
 
   const noteTime = (sequence: Sequence, numTokens: number): void => {
@@ -103,8 +107,11 @@ function gather(clock: Clock, isWatched: (sequence: Sequence) => boolean): Gathe
     ttftMs: (sequence) => times.get(sequence)?.ttftMs,
     takeDetail: (worker) => {
       const nowMs = clock.monotonicMs()
-      if (nowMs - (askedMs.get(worker) ?? -Infinity) < DETAIL_EVERY_MS) return false
-      askedMs.set(worker, nowMs)
+      const last = asked.get(worker)
+      if (last !== undefined && nowMs < last.nextMs) return false
+      const hasPaused = last === undefined || nowMs - last.nextMs > DETAIL_EVERY_MS.most
+      const everyMs = hasPaused ? DETAIL_EVERY_MS.least : Math.min(2 * last.everyMs, DETAIL_EVERY_MS.most)
+      asked.set(worker, { nextMs: nowMs + everyMs, everyMs })
       return true
     },
     emitted: (sequence, step, tokens, tree) => {

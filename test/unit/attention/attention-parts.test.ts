@@ -3,7 +3,7 @@ import { PAGE_SLOTS } from '../../../lib/compute/attention-layer.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { packI32 } from '../../../lib/wire/tensor.js'
-import type { FfnLayerSpec } from '../../../lib/model/spec.js'
+import type { FfnLayerSpec, GateSpec } from '../../../lib/model/spec.js'
 import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import type { StepEntry } from '../../../lib/wire/messages.js'
 import { route } from '../../../lib/decode/gate.js'
@@ -15,7 +15,7 @@ const ffn = { intermediate: 1, gate: linear, up: linear, down: linear }
 
 function layer(options: {
   topK: number
-  softmaxOver: 'all' | 'chosen'
+  scores: GateSpec['scores']
   renormalise: boolean
   shared?: boolean
 }): FfnLayerSpec {
@@ -33,7 +33,7 @@ describe('route', () => {
 
   it('gives ties to the lower id (G1)', () => {
     const { experts } = route(
-      layer({ topK: 2, softmaxOver: 'chosen', renormalise: false }),
+      layer({ topK: 2, scores: 'softmax-of-chosen', renormalise: false }),
       1,
       Float32Array.of(1, 2, 2, 2),
     )
@@ -42,14 +42,14 @@ describe('route', () => {
 
   it('weighs over all experts, or over the chosen', () => {
     const logits = Float32Array.of(Math.log(1), Math.log(2), Math.log(4), Math.log(1))
-    close(route(layer({ topK: 2, softmaxOver: 'all', renormalise: false }), 1, logits).weights, [2 / 8, 4 / 8])
-    close(route(layer({ topK: 2, softmaxOver: 'all', renormalise: true }), 1, logits).weights, [2 / 6, 4 / 6])
-    close(route(layer({ topK: 2, softmaxOver: 'chosen', renormalise: false }), 1, logits).weights, [2 / 6, 4 / 6])
+    close(route(layer({ topK: 2, scores: 'softmax', renormalise: false }), 1, logits).weights, [2 / 8, 4 / 8])
+    close(route(layer({ topK: 2, scores: 'softmax', renormalise: true }), 1, logits).weights, [2 / 6, 4 / 6])
+    close(route(layer({ topK: 2, scores: 'softmax-of-chosen', renormalise: false }), 1, logits).weights, [2 / 6, 4 / 6])
   })
 
   it('adds the shared expert behind its sigmoid', () => {
     const { experts, weights } = route(
-      layer({ topK: 1, softmaxOver: 'all', renormalise: true, shared: true }),
+      layer({ topK: 1, scores: 'softmax', renormalise: true, shared: true }),
       1,
       Float32Array.of(0, 5, 0, 0, Math.log(3)),
     )

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ClusterError } from '../../../lib/errors.js'
+import { grouped } from '../../../lib/model/attention-parts.js'
 import { openCheckpoint } from '../../../lib/model/checkpoint.js'
 import { shardPlan } from '../../../lib/model/expert-shards.js'
 import { specOf } from '../../../lib/model/families/registry.js'
@@ -15,6 +16,10 @@ const configOf = (family: string): Config =>
 
 const withChanges = (family: string, changes: Config) => specOf({ ...configOf(family), ...changes }, 'config.json')
 
+/** The attention of the first layer. */
+const attentionOf = (family: string, changes: Config) =>
+  grouped(withChanges(family, changes).layers[0]?.attention ?? assert.fail(), 'test')
+
 describe('families', () => {
   for (const family of ['llama-dense', 'qwen3-dense', 'mixtral', 'qwen2-moe', 'qwen3-moe', 'olmoe']) {
     it(`${family}: every tensor is there, none is left over`, () => {
@@ -25,13 +30,12 @@ describe('families', () => {
   }
 
   it('head_dim falls back to hidden / heads, also where it is null', () => {
-    assert.equal(withChanges('llama-dense', { head_dim: null }).layers[0]?.attention.headDim, 16)
-    assert.equal(withChanges('mixtral', { head_dim: undefined }).layers[0]?.attention.headDim, 16)
+    assert.equal(attentionOf('llama-dense', { head_dim: null }).headDim, 16)
+    assert.equal(attentionOf('mixtral', { head_dim: undefined }).headDim, 16)
   })
 
   it('one KV head and a head_dim of its own are taken as they are', () => {
-    const { attention } =
-      withChanges('llama-dense', { num_key_value_heads: 1, head_dim: 24 }).layers[0] ?? assert.fail()
+    const attention = attentionOf('llama-dense', { num_key_value_heads: 1, head_dim: 24 })
     assert.deepEqual(
       [attention.numKvHeads, attention.q.weight.shape, attention.k.weight.shape],
       [1, [96, 64], [24, 64]],
@@ -61,7 +65,7 @@ describe('families', () => {
   })
 
   it('the older rope form, the newer one and Llama 3 scaling are read', () => {
-    assert.equal(withChanges('llama-dense', { rope_parameters: undefined, rope_theta: 5e5 }).rope.theta, 5e5)
+    assert.equal(attentionOf('llama-dense', { rope_parameters: undefined, rope_theta: 5e5 }).rope.theta, 5e5)
     const llama3 = {
       rope_type: 'llama3',
       rope_theta: 5e5,
@@ -70,7 +74,7 @@ describe('families', () => {
       high_freq_factor: 4,
       original_max_position_embeddings: 64,
     }
-    assert.deepEqual(withChanges('llama-dense', { rope_parameters: llama3 }).rope.scaling, {
+    assert.deepEqual(attentionOf('llama-dense', { rope_parameters: llama3 }).rope.scaling, {
       type: 'llama3',
       factor: 8,
       lowFreqFactor: 1,
@@ -79,7 +83,7 @@ describe('families', () => {
     })
   })
 
-  it('clip_qkv is read', () => assert.equal(withChanges('olmoe', { clip_qkv: 8 }).layers[0]?.attention.clip, 8))
+  it('clip_qkv is read', () => assert.equal(attentionOf('olmoe', { clip_qkv: 8 }).clip, 8))
 
   const refused: readonly [string, string, Config, RegExp][] = [
     [

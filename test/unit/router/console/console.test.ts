@@ -269,14 +269,17 @@ describe('a console', () => {
     console.open(viewer(undefined, 'yours', 'c0'))
   })
 
-  it('asks each worker for details about once a second', () => {
+  it('asks each worker for details once a second, and sooner after a pause', () => {
     const { console, gathering, clock } = createBench()
     console.open(viewer())
-    const asked = Array.from({ length: 40 }, () => {
-      clock.advance(100)
-      return gathering.takeDetail('attention-0')
-    })
-    assert.equal(asked.filter(Boolean).length, 4)
+    const askedMs = (stepMs: number, numSteps: number): number[] =>
+      Array.from({ length: numSteps }, (_, i) => {
+        if (i > 0) clock.advance(stepMs)
+        return gathering.takeDetail('attention-0') ? i * stepMs : []
+      }).flat()
+    assert.deepEqual(askedMs(10, 400), [0, 50, 150, 350, 750, 1_550, 2_550, 3_550])
+    clock.advance(5_000)
+    assert.deepEqual(askedMs(10, 20), [0, 50, 150])
     assert.equal(gathering.takeDetail('attention-1'), true)
   })
 

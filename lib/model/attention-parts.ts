@@ -1,0 +1,43 @@
+// What a layer's attention is made of, for those who do not care which kind it is.
+
+import { ClusterError } from '../errors.js'
+import type { AttentionSpec, GroupedAttentionSpec, LinearRef, ModelSpec, TensorRef } from './spec.js'
+
+/** Matrices of a layer's attention. */
+export function attentionLinears(attention: AttentionSpec): readonly LinearRef[] {
+  if (attention.kind === 'grouped') return [attention.q, attention.k, attention.v, attention.o]
+  const { q, kvDown, kvUp, o } = attention
+  return [...('down' in q ? [q.down, q.up] : [q]), kvDown, kvUp, o]
+}
+
+/** Norms and sinks of a layer's attention. */
+export function attentionVectors(attention: AttentionSpec): readonly TensorRef[] {
+  const own =
+    attention.kind === 'grouped'
+      ? [attention.qkNorm?.q, attention.qkNorm?.k]
+      : ['norm' in attention.q ? attention.q.norm : undefined, attention.latentNorm]
+  return [...own, attention.sinks].filter((ref) => ref !== undefined)
+}
+
+/** Numbers that the cache keeps of a token for one layer. */
+export function cachedValues(attention: AttentionSpec): number {
+  return attention.kind === 'grouped'
+    ? 2 * attention.numKvHeads * attention.headDim
+    : 2 * attention.latentDim + attention.rotatedDim // the latent vector as a key and, in the order of values, again
+}
+
+/** Key and value heads of a layer, and the width of a key. */
+export const headsOf = (attention: AttentionSpec): { readonly numKvHeads: number; readonly headDim: number } =>
+  attention.kind === 'grouped' ? attention : { numKvHeads: 1, headDim: attention.latentDim + attention.rotatedDim }
+
+/** A layer's attention where only the grouped kind will do. Throws `unimplemented` naming who wants it. */
+export function grouped(attention: AttentionSpec, who: string): GroupedAttentionSpec {
+  if (attention.kind === 'grouped') return attention
+  throw new ClusterError('unimplemented', `${who}: want grouped-query attention, got ${attention.kind} attention`)
+}
+
+/** The attention of the first layer. Throws `invalid_argument` for a model without layers. */
+export function firstAttention({ layers: [first] }: ModelSpec): AttentionSpec {
+  if (first !== undefined) return first.attention
+  throw new ClusterError('invalid_argument', 'model: want at least one layer')
+}

@@ -1,0 +1,43 @@
+// Tensors as the files of a checkpoint hold them, whatever the file format and the format of their numbers.
+//
+// Invariants
+//   TN1  A tensor is read by rows: nobody needs more of it in memory than what it asked for.
+
+/** One published tensor. */
+export interface StoredTensor {
+  readonly name: string // as the families know it
+  readonly file: string // path, for errors
+  readonly dtype: string // as the file names it
+  readonly shape: readonly number[]
+  readonly numBytes: number // in the file
+  /**
+   * Rows first … first + count - 1 as float32, where the last axis is a row and all others count rows. Of a tensor that
+   * lies transposed, rows are columns of `shape`'s last two axes.
+   */
+  readRows(first: number, count: number): Float32Array
+  /** The file holds the last two axes the other way round than `shape` says: reading it by columns costs nothing. */
+  readonly isTransposed?: boolean
+  /** The same rows as integers in blocks of 32 with a scale each, where the file holds them so (Q8_0, Q4_0). */
+  readonly readBlocks?: (first: number, count: number) => StoredBlocks
+}
+
+/** Rows of integers: value = scale · (level - zero), zero being 128 for 8 bits and 8 for 4 bits. */
+export interface StoredBlocks {
+  readonly bits: 4 | 8
+  readonly data: Uint8Array // [rows, in / 32, 32 * bits / 8], low nibble first
+  readonly scales: Float32Array // [rows, in / 32]
+}
+
+/** An open file of tensors. */
+export interface TensorFile {
+  readonly path: string
+  readonly tensors: ReadonlyMap<string, StoredTensor>
+  /** The text or bytes that describe the tensors, for fingerprints. */
+  readonly header: string | Uint8Array
+  readonly sizeBytes: number
+  /** Raw bytes at an offset of the file, for fingerprints. */
+  readBytes(offset: number, length: number): Uint8Array
+  close(): void
+}
+
+export const sizeOf = (shape: readonly number[]): number => shape.reduce((product, axis) => product * axis, 1)
