@@ -1,26 +1,32 @@
 // Reading `config.json`: every key is checked where it is read, and an error names the key, what it holds and what is
-// wanted. Families share what they share: sizes, heads, rotation, end tokens.
+// wanted. Families share what they share: sizes, heads, end tokens.
 
 import { ClusterError } from '../errors.js'
-import type { LinearRef, RopeSpec, TensorRef } from './spec.js'
+import type { LinearRef, TensorRef } from './spec.js'
+
+type Config = Readonly<Record<string, unknown>>
 
 export interface ConfigFields {
   readonly family: string
+  readonly path: string // for errors: of the file and, where it is a section, of the section inside
   has(key: string): boolean
   /** A positive integer. */
   size(key: string, fallback?: number): number
   /** A non-negative integer. */
-  count(key: string, fallback: number): number
+  count(key: string, fallback?: number): number
   number(key: string, fallback?: number): number
   flag(key: string, fallback: boolean): boolean
   /** A list of non-negative integers. */
   counts(key: string): readonly number[]
+  /** The fields of an object inside; of an empty one where there is none. */
+  section(key: string): ConfigFields
+  /** The same fields with values for absent keys. */
+  withDefaults(defaults: Config): ConfigFields
   raw(key: string): unknown
   refuse(key: string, wanted: string): never
 }
 
-export function configFields(config: Readonly<Record<string, unknown>>, path: string): ConfigFields {
-  const family = typeof config.model_type === 'string' ? config.model_type : 'unknown'
+export function configFields(config: Config, path: string): ConfigFields {
   const refuse = (key: string, wanted: string): never => {
     throw new ClusterError(
       'invalid_argument',
@@ -37,7 +43,8 @@ export function configFields(config: Readonly<Record<string, unknown>>, path: st
     return value
   }
   return {
-    family,
+    family: typeof config.model_type === 'string' ? config.model_type : 'unknown',
+    path,
     has,
     size: (key, fallback) => integer(key, 1, fallback),
     count: (key, fallback) => integer(key, 0, fallback),
@@ -56,10 +63,18 @@ export function configFields(config: Readonly<Record<string, unknown>>, path: st
       const isList = Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0)
       return isList ? (value as number[]) : refuse(key, 'a list of layer numbers') // every item was just checked
     },
+    section: (key) => {
+      const value = config[key] ?? {}
+      return isObject(value) ? configFields(value, `${path}: ${key}`) : refuse(key, 'an object')
+    },
+    withDefaults: (defaults) => configFields({ ...defaults, ...config }, path),
     raw: (key) => config[key],
     refuse,
   }
 }
+
+const isObject = (value: unknown): value is Config =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** A linear layer's tensors: NAME.weight [outputs, inputs] and, where asked, NAME.bias [outputs]. */
 export function linearRef(name: string, outputs: number, inputs: number, hasBias = false): LinearRef {
@@ -68,40 +83,6 @@ export function linearRef(name: string, outputs: number, inputs: number, hasBias
 }
 
 export const vectorRef = (name: string, size: number): TensorRef => ({ name: `${name}.weight`, shape: [size] })
-
-/** Rotary parameters from `rope_parameters` (newer) or `rope_theta` and `rope_scaling` (older). */
-export function ropeOf(fields: ConfigFields): RopeSpec {
-  const key = fields.has('rope_parameters') ? 'rope_parameters' : 'rope_scaling'
-  const raw = fields.raw(key) ?? {}
-  if (typeof raw !== 'object') return fields.refuse(key, 'an object')
-  const rope = raw as Readonly<Record<string, unknown>> // any object may be read by key; values are checked below
-  const value = (name: string): number => {
-    const found = rope[name]
-    return typeof found === 'number' && Number.isFinite(found) && found > 0
-      ? found
-      : fields.refuse(key, `a positive number in ${name}`)
-  }
-  const theta = typeof rope.rope_theta === 'number' ? value('rope_theta') : fields.number('rope_theta', 10_000)
-  const type = rope.rope_type ?? rope.type ?? 'default'
-  if (type === 'default') return { theta, scaling: { type: 'default' } }
-  if (type !== 'llama3') {
-    throw new ClusterError(
-      'unimplemented',
-      `${key}: rope type ${JSON.stringify(type)}; this version knows default and llama3`,
-    )
-  }
-  const original = rope.original_max_position_embeddings
-  return {
-    theta,
-    scaling: {
-      type: 'llama3',
-      factor: value('factor'),
-      lowFreqFactor: value('low_freq_factor'),
-      highFreqFactor: value('high_freq_factor'),
-      originalMaxPosition: typeof original === 'number' ? original : fields.size('original_max_position_embeddings'),
-    },
-  }
-}
 
 /** End-of-sequence ids: one, a list, or none. */
 export function eosOf(value: unknown): readonly number[] {

@@ -1,28 +1,38 @@
 // What the Llama-shaped families share: names and sizes of a pre-norm decoder with grouped-query attention. A family
 // file says only where it differs.
 
-import { ClusterError } from '../../errors.js'
-import { eosOf, linearRef, ropeOf, vectorRef, type ConfigFields } from '../config-fields.js'
-import type { FfnLayerSpec, FfnSpec, GroupedAttentionSpec, LayerSpec, LinearRef, ModelSpec } from '../spec.js'
+import { eosOf, linearRef, vectorRef, type ConfigFields } from '../config-fields.js'
+import { ropeOf } from '../rope-config.js'
+import {
+  SILU,
+  type Activation,
+  type AttentionSpec,
+  type FfnLayerSpec,
+  type FfnSpec,
+  type LayerSpec,
+  type LinearRef,
+  type ModelSpec,
+  type RopeSpec,
+  type TensorRef,
+} from '../spec.js'
+import type { WindowOf } from './windows.js'
+
+type PerLayer<T> = (layer: number, prefix: string) => T
 
 export interface DecoderOptions {
-  readonly qkvBias: boolean
-  readonly outputBias: boolean
-  readonly qkNorm?: 'head' | 'projection'
-  readonly clip?: number
-  readonly ffn: (layer: number, prefix: string) => FfnLayerSpec
+  readonly attention: PerLayer<AttentionSpec>
+  readonly ffn: PerLayer<FfnLayerSpec>
+  readonly activation?: Activation // by `hidden_act`, unless given
+  readonly prefix?: string // of every tensor's name
 }
 
-/** Builds the spec of a Llama-shaped model. */
+/** Builds the spec of a pre-norm decoder. */
 export function decoderSpec(fields: ConfigFields, options: DecoderOptions): ModelSpec {
+  const { prefix = '', activation = activationOf(fields) } = options
   const hidden = fields.size('hidden_size')
   const vocabSize = fields.size('vocab_size')
   const numLayers = fields.size('num_hidden_layers')
-  checkUnsupported(fields)
-  const embedding = { name: 'model.embed_tokens.weight', shape: [vocabSize, hidden] }
-  const lmHead: LinearRef = fields.flag('tie_word_embeddings', false)
-    ? { weight: embedding }
-    : { weight: { name: 'lm_head.weight', shape: [vocabSize, hidden] } }
+  const embedding = { name: `${prefix}model.embed_tokens.weight`, shape: [vocabSize, hidden] }
   const bos = eosOf(fields.raw('bos_token_id'))[0]
   return {
     family: fields.family,
@@ -30,31 +40,126 @@ export function decoderSpec(fields: ConfigFields, options: DecoderOptions): Mode
     vocabSize,
     maxPositions: fields.size('max_position_embeddings'),
     normEpsilon: fields.number('rms_norm_eps', 1e-6),
-    layers: Array.from({ length: numLayers }, (_, layer) => layerSpec(fields, options, layer, hidden)),
+    layers: Array.from({ length: numLayers }, (_, layer) => {
+      const name = `${prefix}model.layers.${layer}`
+      return {
+        attentionNorm: vectorRef(`${name}.input_layernorm`, hidden),
+        attention: options.attention(layer, `${name}.self_attn`),
+        ffnNorm: vectorRef(`${name}.post_attention_layernorm`, hidden),
+        ffn: withActivation(options.ffn(layer, name), activation),
+      }
+    }),
     embedding,
-    finalNorm: vectorRef('model.norm', hidden),
-    lmHead,
+    finalNorm: vectorRef(`${prefix}model.norm`, hidden),
+    lmHead: fields.flag('tie_word_embeddings', false)
+      ? { weight: embedding }
+      : linearRef(`${prefix}lm_head`, vocabSize, hidden),
     eosTokenIds: eosOf(fields.raw('eos_token_id')),
     ...(bos === undefined ? {} : { bosTokenId: bos }),
   }
 }
 
-function layerSpec(fields: ConfigFields, options: DecoderOptions, layer: number, hidden: number): LayerSpec {
-  const prefix = `model.layers.${layer}`
-  return {
-    attentionNorm: vectorRef(`${prefix}.input_layernorm`, hidden),
-    attention: attentionSpec(fields, options, `${prefix}.self_attn`, hidden),
-    ffnNorm: vectorRef(`${prefix}.post_attention_layernorm`, hidden),
-    ffn: options.ffn(layer, prefix),
+/** The activation that a configuration names. */
+export function activationOf(fields: ConfigFields, key = 'hidden_act'): Activation {
+  switch (fields.raw(key) ?? 'silu') {
+    case 'silu':
+    case 'swish':
+      return SILU
+    case 'gelu_pytorch_tanh':
+    case 'gelu_new':
+      return { type: 'gelu' }
+    default:
+      return fields.refuse(key, '"silu" or "gelu_pytorch_tanh"')
   }
 }
 
-function attentionSpec(
+function withActivation(layer: FfnLayerSpec, activation: Activation): FfnLayerSpec {
+  if (activation.type === 'silu') return layer
+  const { experts, always } = layer
+  return {
+    ...layer,
+    experts: experts.map((expert) => ({ ...expert, activation })),
+    ...(always && { always: { ...always, ffn: { ...always.ffn, activation } } }),
+  }
+}
+
+/** The spec with every layer changed. */
+export const mapLayers = (spec: ModelSpec, change: (layer: LayerSpec, index: number) => LayerSpec): ModelSpec => ({
+  ...spec,
+  layers: spec.layers.map(change),
+})
+
+/** The tensor with its values multiplied. */
+export const scaled = (ref: TensorRef, times: number): TensorRef => (times === 1 ? ref : { ...ref, times })
+
+/** The linear layer with what it gives multiplied. */
+export const scaledLinear = ({ weight, bias }: LinearRef, times: number): LinearRef => ({
+  weight: scaled(weight, times),
+  ...(bias && { bias: scaled(bias, times) }),
+})
+
+export interface GroupedOptions {
+  readonly qkvBias: boolean
+  readonly outputBias: boolean
+  readonly qkNorm?: 'head' | 'projection'
+  readonly clip?: number
+  readonly window?: WindowOf
+  readonly rope?: (layer: number) => RopeSpec // the same in every layer, unless given
+  readonly scale?: number
+  readonly hasSinks?: boolean
+}
+
+/** Grouped-query attention with `attention_bias` on all projections or none. */
+export function biasedAttention(
   fields: ConfigFields,
-  options: DecoderOptions,
-  prefix: string,
-  hidden: number,
-): GroupedAttentionSpec {
+  options: Omit<GroupedOptions, 'qkvBias' | 'outputBias'> = {},
+): PerLayer<AttentionSpec> {
+  const hasBias = fields.flag('attention_bias', false)
+  return groupedAttention(fields, { ...options, qkvBias: hasBias, outputBias: hasBias })
+}
+
+/** Grouped-query attention under the names that Llama gave it. */
+export function groupedAttention(fields: ConfigFields, options: GroupedOptions): PerLayer<AttentionSpec> {
+  const hidden = fields.size('hidden_size')
+  const { numHeads, numKvHeads, headDim } = headsOf(fields, hidden)
+  const qSize = numHeads * headDim
+  const kvSize = numKvHeads * headDim
+  const { qkNorm, clip, scale } = options
+  const ropeOfLayer = options.rope ?? constant(ropeOf(fields, headDim))
+  const normSizes = qkNorm === 'head' ? { q: headDim, k: headDim } : { q: qSize, k: kvSize }
+  return (layer, prefix) => {
+    const window = options.window?.(layer)
+    return {
+      kind: 'grouped',
+      rope: ropeOfLayer(layer),
+      numHeads,
+      numKvHeads,
+      headDim,
+      q: linearRef(`${prefix}.q_proj`, qSize, hidden, options.qkvBias),
+      k: linearRef(`${prefix}.k_proj`, kvSize, hidden, options.qkvBias),
+      v: linearRef(`${prefix}.v_proj`, kvSize, hidden, options.qkvBias),
+      o: linearRef(`${prefix}.o_proj`, hidden, qSize, options.outputBias),
+      ...(qkNorm && {
+        qkNorm: {
+          over: qkNorm,
+          q: vectorRef(`${prefix}.q_norm`, normSizes.q),
+          k: vectorRef(`${prefix}.k_norm`, normSizes.k),
+        },
+      }),
+      ...(clip !== undefined && { clip }),
+      ...(scale !== undefined && { scale }),
+      ...(window !== undefined && { window }),
+      ...(options.hasSinks === true && { sinks: { name: `${prefix}.sinks`, shape: [numHeads] } }),
+    }
+  }
+}
+
+const constant =
+  <T>(value: T) =>
+  (): T =>
+    value
+
+export function headsOf(fields: ConfigFields, hidden: number) {
   const numHeads = fields.size('num_attention_heads')
   const numKvHeads = fields.size('num_key_value_heads', numHeads)
   if (numHeads % numKvHeads !== 0) fields.refuse('num_key_value_heads', `a divisor of num_attention_heads ${numHeads}`)
@@ -62,40 +167,7 @@ function attentionSpec(
     fields.refuse('num_attention_heads', `a divisor of hidden_size ${hidden}`)
   const headDim = fields.size('head_dim', hidden / numHeads)
   if (headDim % 2 !== 0) fields.refuse('head_dim', 'an even number')
-  const qSize = numHeads * headDim
-  const kvSize = numKvHeads * headDim
-  const isPerHead = options.qkNorm === 'head'
-  return {
-    kind: 'grouped',
-    rope: ropeOf(fields),
-    numHeads,
-    numKvHeads,
-    headDim,
-    q: linearRef(`${prefix}.q_proj`, qSize, hidden, options.qkvBias),
-    k: linearRef(`${prefix}.k_proj`, kvSize, hidden, options.qkvBias),
-    v: linearRef(`${prefix}.v_proj`, kvSize, hidden, options.qkvBias),
-    o: linearRef(`${prefix}.o_proj`, hidden, qSize, options.outputBias),
-    ...(options.qkNorm === undefined
-      ? {}
-      : {
-          qkNorm: {
-            over: options.qkNorm,
-            q: vectorRef(`${prefix}.q_norm`, isPerHead ? headDim : qSize),
-            k: vectorRef(`${prefix}.k_norm`, isPerHead ? headDim : kvSize),
-          },
-        }),
-    ...(options.clip === undefined ? {} : { clip: options.clip }),
-  }
-}
-
-function checkUnsupported(fields: ConfigFields): void {
-  const window = fields.raw('sliding_window')
-  const isWindowOn = fields.has('use_sliding_window') ? fields.flag('use_sliding_window', false) : true
-  if (typeof window === 'number' && window > 0 && isWindowOn && window < fields.size('max_position_embeddings')) {
-    throw new ClusterError('unimplemented', `sliding_window: ${window}; this version attends to the whole context`)
-  }
-  const activation = fields.raw('hidden_act') ?? 'silu'
-  if (activation !== 'silu') fields.refuse('hidden_act', '"silu"')
+  return { numHeads, numKvHeads, headDim }
 }
 
 export interface FfnNames {
@@ -128,9 +200,10 @@ export function denseFfn(fields: ConfigFields, prefix: string, hasBias = false):
   return { experts: [], always: { ffn } }
 }
 
-/** Number of routed experts, under either of its published names, and how many a token uses. */
+/** Number of routed experts, under any of its published names, and how many a token uses. */
 export function expertCounts(fields: ConfigFields): { readonly numExperts: number; readonly topK: number } {
-  const key = fields.has('num_experts') ? 'num_experts' : 'num_local_experts'
+  const names = ['num_experts', 'n_routed_experts', 'num_local_experts']
+  const key = names.find((name) => fields.has(name)) ?? 'num_local_experts'
   const numExperts = fields.count(key, 0)
   const topK = numExperts === 0 ? 0 : fields.size('num_experts_per_tok')
   if (topK > numExperts) fields.refuse('num_experts_per_tok', `at most ${key} ${numExperts}`)

@@ -1,16 +1,13 @@
 // Llama: dense SwiGLU FFNs.
 
+import { biasedAttention, decoderSpec, denseFfn } from './decoder.js'
 import type { Family } from './family.js'
-import { decoderSpec, denseFfn } from './decoder.js'
 
 export const llama: Family = {
   architecture: 'LlamaForCausalLM',
-  spec: (fields) => {
-    const hasBias = fields.flag('attention_bias', false)
-    return decoderSpec(fields, {
-      qkvBias: hasBias,
-      outputBias: hasBias,
+  spec: (fields) =>
+    decoderSpec(fields, {
+      attention: biasedAttention(fields),
       ffn: (_, prefix) => denseFfn(fields, prefix, fields.flag('mlp_bias', false)),
-    })
-  },
+    }),
 }

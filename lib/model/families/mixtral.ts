@@ -1,20 +1,21 @@
-// Mixtral: every layer sparse, softmax over the chosen experts, `block_sparse_moe` names.
+// Mixtral: Mistral with every layer sparse, softmax over the chosen experts, `block_sparse_moe` names.
 
-import { expertCounts, decoderSpec, ffnSpec } from './decoder.js'
+import { decoderSpec, expertCounts, ffnSpec, groupedAttention } from './decoder.js'
 import type { Family } from './family.js'
+import { windowEverywhere } from './windows.js'
 
 const NAMES = { gate: 'w1', up: 'w3', down: 'w2' }
 
 export const mixtral: Family = {
   architecture: 'MixtralForCausalLM',
+  defaults: { rms_norm_eps: 1e-5, rope_theta: 1e6 },
   spec: (fields) => {
     const hidden = fields.size('hidden_size')
     const intermediate = fields.size('intermediate_size')
     const { numExperts, topK } = expertCounts(fields)
     if (numExperts === 0) fields.refuse('num_local_experts', 'at least 1')
     return decoderSpec(fields, {
-      qkvBias: false,
-      outputBias: false,
+      attention: groupedAttention(fields, { qkvBias: false, outputBias: false, window: windowEverywhere(fields) }),
       ffn: (_, prefix) => {
         const moe = `${prefix}.block_sparse_moe`
         return {

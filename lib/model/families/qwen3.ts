@@ -1,17 +1,15 @@
 // Qwen3 dense: Llama with q/k norm per head.
 
+import { biasedAttention, decoderSpec, denseFfn } from './decoder.js'
 import type { Family } from './family.js'
-import { decoderSpec, denseFfn } from './decoder.js'
+import { QWEN_WINDOWS, upperWindows } from './qwen2.js'
 
 export const qwen3: Family = {
   architecture: 'Qwen3ForCausalLM',
-  spec: (fields) => {
-    const hasBias = fields.flag('attention_bias', false)
-    return decoderSpec(fields, {
-      qkvBias: hasBias,
-      outputBias: hasBias,
-      qkNorm: 'head',
+  defaults: QWEN_WINDOWS,
+  spec: (fields) =>
+    decoderSpec(fields, {
+      attention: biasedAttention(fields, { qkNorm: 'head', window: upperWindows(fields) }),
       ffn: (_, prefix) => denseFfn(fields, prefix),
-    })
-  },
+    }),
 }

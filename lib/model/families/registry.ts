@@ -4,14 +4,34 @@ import { ClusterError } from '../../errors.js'
 import { configFields } from '../config-fields.js'
 import type { ModelSpec } from '../spec.js'
 import type { Family } from './family.js'
+import { deepseekV3 } from './deepseek-v3.js'
+import { gemma3, gemma3Conditional } from './gemma3.js'
+import { gptOss } from './gpt-oss.js'
+import { graniteMoe } from './granitemoe.js'
 import { llama } from './llama.js'
+import { mistral } from './mistral.js'
 import { mixtral } from './mixtral.js'
 import { olmoe } from './olmoe.js'
+import { qwen2 } from './qwen2.js'
 import { qwen2Moe } from './qwen2-moe.js'
 import { qwen3Moe } from './qwen3-moe.js'
 import { qwen3 } from './qwen3.js'
 
-export const FAMILIES: readonly Family[] = [llama, qwen3, mixtral, qwen2Moe, qwen3Moe, olmoe]
+export const FAMILIES: readonly Family[] = [
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  gemma3,
+  gemma3Conditional,
+  mixtral,
+  qwen2Moe,
+  qwen3Moe,
+  olmoe,
+  graniteMoe,
+  gptOss,
+  deepseekV3,
+]
 
 /** The spec of a parsed `config.json`. Throws `invalid_argument` naming the key, or `unimplemented` naming the family. */
 export function specOf(config: Readonly<Record<string, unknown>>, path: string): ModelSpec {
@@ -24,5 +44,5 @@ export function specOf(config: Readonly<Record<string, unknown>>, path: string):
       `${path}: architectures ${JSON.stringify(named)}; this version serves ${known}`,
     )
   }
-  return family.spec(configFields(config, path))
+  return family.spec(configFields({ ...family.defaults, ...config }, path))
 }

@@ -20,8 +20,12 @@ const withChanges = (family: string, changes: Config) => specOf({ ...configOf(fa
 const attentionOf = (family: string, changes: Config) =>
   grouped(withChanges(family, changes).layers[0]?.attention ?? assert.fail(), 'test')
 
+const FUSED = ['deepseek-v3']
+const MISTRAL = { architectures: ['MistralForCausalLM'] }
+const GEMMA = { architectures: ['Gemma3ForCausalLM'], sliding_window: 8 }
+
 describe('families', () => {
-  for (const family of ['llama-dense', 'qwen3-dense', 'mixtral', 'qwen2-moe', 'qwen3-moe', 'olmoe']) {
+  for (const family of ['llama-dense', 'qwen3-dense', 'mixtral', 'qwen2-moe', 'qwen3-moe', 'olmoe', ...FUSED]) {
     it(`${family}: every tensor is there, none is left over`, () => {
       const checkpoint = openCheckpoint(goldenModel(family))
       assert.deepEqual([checkpoint.missing, checkpoint.unexpected], [[], []])
@@ -83,6 +87,102 @@ describe('families', () => {
     })
   })
 
+  it('the scaled ropes are read from both forms', () => {
+    const older = (rope_scaling: Config) =>
+      attentionOf('llama-dense', { rope_parameters: undefined, rope_theta: 5e5, rope_scaling }).rope
+    assert.deepEqual(older({ type: 'linear', factor: 4 }), { theta: 5e5, scaling: { type: 'linear', factor: 4 } })
+    assert.deepEqual(older({ rope_type: 'dynamic', factor: 2 }).scaling, {
+      type: 'dynamic',
+      factor: 2,
+      originalMaxPosition: 512,
+    })
+    const newer = { rope_theta: 1e4, rope_type: 'linear', factor: 2, partial_rotary_factor: 0.5 }
+    assert.deepEqual(attentionOf('llama-dense', { rope_parameters: newer }).rope, {
+      theta: 1e4,
+      dims: 8,
+      scaling: { type: 'linear', factor: 2 },
+    })
+  })
+
+  it('the factor of YaRN’s cosines is given, or inferred from the factor or from both mscales', () => {
+    const yarn = (more: Config) => {
+      const { scaling } = attentionOf('llama-dense', { rope_scaling: { type: 'yarn', factor: 4, ...more } }).rope
+      return scaling.type === 'yarn' ? scaling : assert.fail()
+    }
+    const inferred = 0.1 * Math.log(4) + 1
+    assert.deepEqual(yarn({ original_max_position_embeddings: 128 }), {
+      type: 'yarn',
+      factor: 4,
+      originalMaxPosition: 128,
+      betaFast: 32,
+      betaSlow: 1,
+      isTruncated: true,
+      attentionFactor: inferred,
+    })
+    assert.equal(yarn({ attention_factor: 1.5, mscale: 1, mscale_all_dim: 1 }).attentionFactor, 1.5)
+    assert.equal(yarn({ mscale: 1, mscale_all_dim: 1 }).attentionFactor, 1)
+    assert.equal(yarn({ mscale: 2 }).attentionFactor, inferred)
+    assert.equal(yarn({ factor: null, original_max_position_embeddings: 64 }).factor, 8)
+    assert.deepEqual([yarn({ truncate: false }).isTruncated, yarn({}).originalMaxPosition], [false, 512])
+  })
+
+  it('windows lie in the layers that the family says; one over all positions is none', () => {
+    const windows = (family: string, changes: Config) =>
+      withChanges(family, changes).layers.map(({ attention }) => attention.window)
+    const on = { use_sliding_window: true, sliding_window: 16, max_window_layers: 1 }
+    const none = [undefined, undefined, undefined]
+    assert.deepEqual(windows('mixtral', { sliding_window: 16 }), [16, 16, 16])
+    assert.deepEqual(windows('mixtral', { sliding_window: 512 }), none)
+    assert.deepEqual(windows('qwen3-dense', { ...on, layer_types: undefined }), [undefined, 16, 16])
+    assert.deepEqual(windows('qwen3-dense', { ...on, use_sliding_window: false }), none)
+    assert.deepEqual(windows('qwen2-moe', { ...on, layer_types: undefined }), [16, undefined, undefined])
+    assert.deepEqual(windows('qwen3-moe', on), [16, 16, 16])
+    assert.deepEqual(windows('gpt-oss', { layer_types: undefined }), [16, undefined, 16])
+    assert.deepEqual(windows('llama-dense', { ...MISTRAL, max_position_embeddings: 8192 }), [4096, 4096, 4096])
+    assert.deepEqual(windows('llama-dense', { ...MISTRAL, sliding_window: null }), none)
+    assert.deepEqual(windows('llama-dense', { ...GEMMA, sliding_window: 8, sliding_window_pattern: 2 }), [
+      8,
+      undefined,
+      8,
+    ])
+  })
+
+  it('Gemma-3 rotates by the type of the layer, in both forms', () => {
+    const ropes = (changes: Config) =>
+      withChanges('llama-dense', { ...GEMMA, sliding_window_pattern: 2, ...changes }).layers.map(
+        ({ attention }) => attention.rope,
+      )
+    const linear = { type: 'linear', factor: 8 }
+    const sliding = { theta: 2e4, scaling: { type: 'default' } }
+    const full = { theta: 2e6, scaling: linear }
+    const older = { rope_parameters: null, rope_local_base_freq: 2e4, rope_theta: 2e6, rope_scaling: linear }
+    assert.deepEqual(ropes(older), [sliding, full, sliding])
+    const newer = {
+      full_attention: { rope_type: 'linear', factor: 8, rope_theta: 2e6 },
+      sliding_attention: { rope_type: 'default', rope_theta: 2e4 },
+    }
+    assert.deepEqual(ropes({ rope_parameters: newer }), [sliding, full, sliding])
+    assert.deepEqual(
+      ropes({ rope_parameters: null }).map(({ theta }) => theta),
+      [1e4, 1e6, 1e4],
+    )
+  })
+
+  it('the text half of Gemma-3 with images is read from its section, absent sizes as the reference takes them', () => {
+    const spec = specOf(
+      {
+        architectures: ['Gemma3ForConditionalGeneration'],
+        eos_token_id: [1, 106],
+        text_config: { hidden_size: 2560, intermediate_size: 10240, num_hidden_layers: 34, sliding_window: 1024 },
+      },
+      'config.json',
+    )
+    assert.deepEqual(
+      [spec.vocabSize, spec.maxPositions, spec.eosTokenIds, spec.lmHead.weight.name],
+      [262_208, 131_072, [1, 106], 'language_model.model.embed_tokens.weight'],
+    )
+  })
+
   it('clip_qkv is read', () => assert.equal(attentionOf('olmoe', { clip_qkv: 8 }).clip, 8))
 
   const refused: readonly [string, string, Config, RegExp][] = [
@@ -107,9 +207,53 @@ describe('families', () => {
       { num_experts_per_tok: 9 },
       /num_experts_per_tok.*at most.*8.*got 9/,
     ],
-    ['an unknown rope', 'llama-dense', { rope_parameters: { rope_type: 'yarn' } }, /rope type "yarn"/],
-    ['a sliding window in use', 'mixtral', { sliding_window: 128 }, /sliding_window: 128/],
-    ['another activation', 'llama-dense', { hidden_act: 'gelu' }, /hidden_act: want "silu", got "gelu"/],
+    ['an unknown rope', 'llama-dense', { rope_parameters: { rope_type: 'longrope' } }, /rope type "longrope"/],
+    [
+      'positions of several axes',
+      'llama-dense',
+      { rope_scaling: { type: 'default', mrope_section: [4, 2, 2] } },
+      /rope_scaling: mrope_section: want none/,
+    ],
+    [
+      'a rope without its factor',
+      'llama-dense',
+      { rope_scaling: { type: 'linear' } },
+      /rope_scaling: factor: want a number, got nothing/,
+    ],
+    [
+      'an odd number of rotated dimensions',
+      'llama-dense',
+      { partial_rotary_factor: 0.2 },
+      /partial_rotary_factor: want an even number of the 16.*got 0.2/,
+    ],
+    [
+      'a rope for each type of layer where layers have no types',
+      'llama-dense',
+      { rope_parameters: { full_attention: { rope_theta: 1 } } },
+      /rope_parameters: want one set/,
+    ],
+    ['a window of no positions', 'mixtral', { sliding_window: 0 }, /sliding_window: .*got 0/],
+    [
+      'layer types of another number',
+      'qwen3-dense',
+      { use_sliding_window: true, layer_types: ['full_attention'] },
+      /layer_types: want 3 of/,
+    ],
+    ['another activation', 'llama-dense', { hidden_act: 'gelu' }, /hidden_act: want "silu".*got "gelu"/],
+    ['another gate', 'deepseek-v3', { scoring_func: 'softmax' }, /scoring_func: want "sigmoid", got "softmax"/],
+    [
+      'groups that do not divide the experts',
+      'deepseek-v3',
+      { n_group: 3 },
+      /n_group: want a divisor of the 16.*got 3/,
+    ],
+    [
+      'more experts a token than the chosen groups have',
+      'deepseek-v3',
+      { num_experts_per_tok: 9 },
+      /num_experts_per_tok: want at most the 8 .*got 9/,
+    ],
+    ['capped logits', 'llama-dense', { ...GEMMA, final_logit_softcapping: 30 }, /final_logit_softcapping: .*got 30/],
   ]
   for (const [title, family, changes, message] of refused) {
     it(`${title} is refused with the key`, () =>
