@@ -1,7 +1,7 @@
 // `banyan export gguf MODEL`: the same weights as a file for llama.cpp.
 
 import { existsSync, statSync } from 'node:fs'
-import { openCheckpoint } from '../../lib/model/checkpoint.js'
+import { openModel } from '../../lib/model/checkpoint.js'
 import { GGUF_WEIGHTS, ggufOf, type GgufWeights } from '../../lib/model/gguf-export.js'
 import { writeGguf } from '../../lib/model/gguf-writer.js'
 import type { Flags } from '../cluster-flags.js'
@@ -18,7 +18,7 @@ export async function exportGguf(model: string, { out, weights = 'int8', json }:
     throw usageError(`--weights: want one of ${Object.keys(GGUF_WEIGHTS).join(', ')}, found ${JSON.stringify(weights)}`)
   if (existsSync(out) && !statSync(out).isFile()) throw usageError(`--out: want a file, found ${out}, which is none`)
   const { signal } = watchSignals(process, () => Date.now())
-  const checkpoint = openCheckpoint(model)
+  const checkpoint = await openModel(model)
   try {
     const content = ggufOf(checkpoint, weights)
     const tensors = content.tensors.length

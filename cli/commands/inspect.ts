@@ -1,21 +1,21 @@
 // `banyan inspect MODEL`: what a checkpoint is and what it would take. No weights are read; a configuration is enough.
 
-import { openCheckpoint, readDeclaredModel } from '../../lib/model/checkpoint.js'
+import { openModel, readDeclaredModel } from '../../lib/model/checkpoint.js'
 import { inspectCheckpoint, inspectDeclared, type CheckpointReport } from '../../lib/model/inspect.js'
 import type { Flags } from '../cluster-flags.js'
 import { notify, print, printJson, table } from '../terminal.js'
 
 export async function inspect(model: string, flags: Flags): Promise<number> {
-  const declared = readDeclaredModel(model)
-  const report = declared.hasWeights ? inspectFolder(model) : inspectDeclared(declared)
+  const declared = await readDeclaredModel(model)
+  const report = declared.hasWeights ? await inspectWeights(model) : inspectDeclared(declared)
   if (!report.hasWeights) notify(`${model}: no weights here, only a configuration; sizes are what it asks for`)
   if (flags.json === true) printJson(report)
   else print(describe(report))
   return 0
 }
 
-function inspectFolder(model: string): CheckpointReport {
-  const checkpoint = openCheckpoint(model)
+async function inspectWeights(model: string): Promise<CheckpointReport> {
+  const checkpoint = await openModel(model)
   try {
     return inspectCheckpoint(checkpoint)
   } finally {

@@ -16,7 +16,7 @@ import { parseImage, planRequest, slugOf } from './plan-request.js'
 import { writeOverlay } from './write-overlay.js'
 
 export async function deployPlan(model: string, flags: Flags): Promise<number> {
-  const request = planRequest(model, flags)
+  const request = await planRequest(model, flags)
   const image = typeof flags.image === 'string' ? parseImage(flags.image) : undefined
   const source = modelSource(model, flags)
   const base = baseOf(flags)

@@ -17,7 +17,7 @@ const MAX_STREAMS = 32_768 // 64 attention workers of 512 rows
 const WEIGHTS: readonly WeightFormat[] = ['f32', 'int8', 'int4']
 const DEVICES: readonly PlanRequest['device'][] = ['cpu', 'webgpu', 'cuda']
 
-export function planRequest(model: string, flags: Flags): PlanRequest {
+export async function planRequest(model: string, flags: Flags): Promise<PlanRequest> {
   const pools = nodePools(flags)
   const weights = oneOf('--weights', flags.weights ?? DEFAULTS.weights, WEIGHTS)
   const device = oneOf('--device', flags.device ?? DEFAULTS.device, DEVICES)
@@ -26,7 +26,7 @@ export function planRequest(model: string, flags: Flags): PlanRequest {
   const streams = within('--streams', flags.streams, 1, MAX_STREAMS)
   const replicas = within('--replicas', flags.replicas, 1, SIZE_BOUNDS.replicas.max)
   const tpotMs = within('--tpot-ms', flags.tpotMs, 1, 600_000) ?? DEFAULTS.tpotMs
-  const { spec, path } = readDeclaredModel(model)
+  const { spec, path } = await readDeclaredModel(model)
   const context = within('--context', flags.context, 1, spec.maxPositions)
   return {
     model: modelName(path),

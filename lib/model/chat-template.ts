@@ -13,12 +13,13 @@ export interface ChatTemplate {
   render(messages: readonly { readonly role: string; readonly content: string }[]): string
 }
 
-/** The folder's chat template, or undefined where it has none. */
-export function createChatTemplate(folder: string): ChatTemplate | undefined {
-  const config = tokenizerConfig(folder)
-  const source = templateSource(folder, config)
-  if (source === undefined) return undefined
-  const template = parse(source, folder)
+/** A template of its source and of what tokenizer_config.json says; `path` is named in errors. */
+export function createChatTemplate(
+  source: string,
+  config: Readonly<Record<string, unknown>>,
+  path: string,
+): ChatTemplate {
+  const template = parse(source, path)
   const tokens = { bos_token: tokenText(config.bos_token), eos_token: tokenText(config.eos_token) }
   return { render: (messages) => render(template, { messages, ...tokens }) }
 }
@@ -43,11 +44,11 @@ function templateSource(folder: string, config: Readonly<Record<string, unknown>
   return typeof chosen?.template === 'string' ? chosen.template : undefined
 }
 
-function parse(source: string, folder: string): Template {
+function parse(source: string, path: string): Template {
   try {
     return new Template(source)
   } catch (error) {
-    throw new ClusterError('invalid_argument', `${folder}: chat template: ${String(error)}`, { cause: error })
+    throw new ClusterError('invalid_argument', `${path}: chat template: ${String(error)}`, { cause: error })
   }
 }
 

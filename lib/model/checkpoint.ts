@@ -1,22 +1,22 @@
-// A checkpoint folder as Hugging Face lays it out: config.json, safetensors (one file, or shards with an index),
-// tokenizer, chat template, generation defaults.
+// A checkpoint: what its configuration says, and its tensors as the model uses them, whichever files hold them.
 //
 // Invariants
 //   CK1  A tensor is handed out only with the shape that the configuration asks for.
 //   CK2  What is wrong is said at opening, with the name of the file, tensor or key.
 
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { ClusterError } from '../errors.js'
 import { attentionLinears, attentionVectors } from './attention-parts.js'
 import { createChatTemplate, type ChatTemplate } from './chat-template.js'
 import { specOf } from './families/registry.js'
-import { readGenerationDefaults, type GenerationDefaults } from './generation-defaults.js'
-import { readJson } from './json-file.js'
-import { openSafetensors, type SafetensorsFile, type TensorInfo } from './safetensors.js'
+import { generationDefaults, type GenerationDefaults } from './generation-defaults.js'
+import { openFolder, openModelSource, readModelConfig, type ModelConfig, type ModelSource } from './model-source.js'
 import type { LinearRef, ModelSpec, TensorRef } from './spec.js'
-import { createTokenizer, type ModelTokenizer } from './tokenizer.js'
+import type { StoredBlocks, StoredTensor, TensorFile } from './stored-tensor.js'
+import { readTensor, readTensorBlocks, readTensorRows, storedShape } from './tensor-view.js'
+import { tokenizerOf, type ModelTokenizer } from './tokenizer.js'
 
 export type { GenerationDefaults } from './generation-defaults.js'
 
@@ -30,132 +30,107 @@ export interface Checkpoint {
   readonly createdUnixMs: number
   readonly missing: readonly string[]
   readonly unexpected: readonly string[]
-  readonly tensors: ReadonlyMap<string, TensorInfo>
+  readonly tensors: ReadonlyMap<string, StoredTensor>
   /** A whole tensor as float32. Throws `invalid_argument` naming the tensor, its shape and the wanted one. */
   tensor(ref: TensorRef): Float32Array
   /** Rows first … first + count - 1 of a matrix. */
   rows(ref: TensorRef, first: number, count: number): Float32Array
+  /** A whole matrix as integers in blocks, where the files hold it so. */
+  blocks(ref: TensorRef): StoredBlocks | undefined
   close(): void
 }
 
-/** What a folder's configuration says, whether or not weights lie beside it. */
+/** What a model's configuration says, whether or not weights lie beside it. */
 export interface DeclaredModel {
-  readonly path: string // of the folder
+  readonly path: string // of the folder or GGUF file
   readonly spec: ModelSpec
   readonly defaults: GenerationDefaults
   readonly hasWeights: boolean
 }
 
-/** Reads the configuration of a checkpoint folder, or a `config.json` itself; weights are not looked at. */
-export function readDeclaredModel(path: string): DeclaredModel {
-  const isConfig = basename(path) === 'config.json'
-  const declared = readFolder(isConfig ? dirname(path) : path)
-  return isConfig ? { ...declared, hasWeights: false } : declared
+/** Reads the configuration of a folder, of a `config.json` itself or of a GGUF file; weights are not looked at. */
+export async function readDeclaredModel(path: string): Promise<DeclaredModel> {
+  return declare(await readModelConfig(path))
 }
 
-/** Opens and checks a checkpoint folder; no weights are read yet. */
-export function openCheckpoint(path: string): Checkpoint {
-  const { spec, defaults } = readFolder(path)
-  const files = openFiles(path)
+/** Opens and checks a model: a folder or a GGUF file; no weights are read yet. */
+export const openModel = async (path: string): Promise<Checkpoint> => checkpointOf(await openModelSource(path))
+
+/** The same for what is known to be a folder of safetensors. */
+export const openCheckpoint = (path: string): Checkpoint => checkpointOf(openFolder(path))
+
+/** Checks what was opened and takes it over, or closes it. */
+function checkpointOf(source: ModelSource): Checkpoint {
   try {
-    return assemble(path, spec, defaults, files)
+    return assemble(source)
   } catch (error) {
-    for (const file of files) file.close()
+    for (const file of source.files) file.close()
     throw error
   }
 }
 
-function readFolder(path: string): DeclaredModel {
-  if (path.endsWith('.gguf'))
-    throw new ClusterError(
-      'unimplemented',
-      `${path}: GGUF files are not served by this version; use a safetensors folder`,
-    )
-  if (!existsSync(path) || !statSync(path).isDirectory())
-    throw new ClusterError('not_found', `model: ${path} is no folder`)
-  const config = readJson(join(path, 'config.json'))
-  const declared = specOf(config, join(path, 'config.json'))
-  const defaults = readGenerationDefaults(join(path, 'generation_config.json'))
+function declare({ path, config, configPath, generationConfig, hasWeights }: ModelConfig): DeclaredModel {
+  const declared = specOf(config, configPath)
+  const defaults = generationDefaults(generationConfig, join(dirname(configPath), 'generation_config.json'))
   const spec = defaults.eosTokenIds.length > 0 ? { ...declared, eosTokenIds: defaults.eosTokenIds } : declared
-  const hasWeights = readdirSync(path).some((name) => /\.safetensors(\.index\.json)?$/.test(name))
   return { path, spec, defaults, hasWeights }
 }
 
-function assemble(
-  path: string,
-  spec: ModelSpec,
-  defaults: GenerationDefaults,
-  files: readonly SafetensorsFile[],
-): Checkpoint {
-  const owners = new Map(
-    files.flatMap((file) => [...file.tensors.keys()].map((name): [string, SafetensorsFile] => [name, file])),
-  )
+function assemble(source: ModelSource): Checkpoint {
+  const { path, configPath, files, tokenizer, chatTemplate } = source
+  const { spec, defaults } = declare(source)
+  const tensors = tensorsOf(files)
   const wanted = wantedTensors(spec)
-  const missing = [...wanted.keys()].filter((name) => !owners.has(name))
+  const missing = [...wanted.keys()].filter((name) => !tensors.has(name))
   if (missing.length > 0) {
     const more = missing.length > 3 ? ` and ${missing.length - 3} more` : ''
     throw new ClusterError('invalid_argument', `${path}: missing tensor ${missing.slice(0, 3).join(', ')}${more}`)
   }
-  const find = (ref: TensorRef): SafetensorsFile => {
-    const file = owners.get(ref.name)
-    const found = file?.tensors.get(ref.name)?.shape
-    if (file === undefined || found === undefined)
-      throw new ClusterError('invalid_argument', `${path}: missing tensor ${ref.name}`)
-    if (found.length !== ref.shape.length || found.some((size, i) => size !== ref.shape[i])) {
-      throw new ClusterError(
-        'invalid_argument',
-        `${file.path}: tensor ${ref.name}: want shape [${ref.shape.join(', ')}], got [${found.join(', ')}]`,
-      )
-    }
-    return file
+  const find = (ref: TensorRef): StoredTensor => {
+    const stored = tensors.get(ref.name)
+    if (stored === undefined) throw new ClusterError('invalid_argument', `${path}: missing tensor ${ref.name}`)
+    const shape = storedShape(ref)
+    if (stored.shape.length === shape.length && stored.shape.every((size, i) => size === shape[i])) return stored
+    throw new ClusterError(
+      'invalid_argument',
+      `${stored.file}: tensor ${ref.name}: want shape [${shape.join(', ')}] by ${configPath}, ` +
+        `got [${stored.shape.join(', ')}]`,
+    )
   }
   for (const ref of wanted.values()) find(ref)
-  const tokenizer = createTokenizer(path, spec.vocabSize)
   return {
     path,
     spec,
     defaults,
-    tokenizer,
-    chatTemplate: createChatTemplate(path),
-    fingerprint: fingerprintOf(path, files),
-    createdUnixMs: Math.floor(statSync(join(path, 'config.json')).mtimeMs),
+    tokenizer: tokenizer && tokenizerOf(tokenizer, spec.vocabSize),
+    chatTemplate:
+      chatTemplate === undefined ? undefined : createChatTemplate(chatTemplate, tokenizer?.config ?? {}, path),
+    fingerprint: fingerprintOf(source),
+    createdUnixMs: Math.floor(statSync(configPath).mtimeMs),
     missing,
-    unexpected: [...owners.keys()].filter((name) => !wanted.has(name)),
-    tensors: new Map(files.flatMap((file) => [...file.tensors])),
-    tensor: (ref) => find(ref).readFloat32(ref.name),
-    rows: (ref, first, count) => find(ref).readRowsFloat32(ref.name, first, count),
+    unexpected: [...tensors.keys()].filter((name) => !wanted.has(name)),
+    tensors,
+    tensor: (ref) => readTensor(find(ref), ref),
+    rows: (ref, first, count) => readTensorRows(find(ref), ref, first, count),
+    blocks: (ref) => readTensorBlocks(find(ref), ref),
     close: () => files.forEach((file) => file.close()),
   }
 }
 
-/** The shards that the index names, or the one file. */
-function openFiles(path: string): SafetensorsFile[] {
-  const index = join(path, 'model.safetensors.index.json')
-  const names = existsSync(index) ? indexedFiles(index) : ['model.safetensors']
-  const files: SafetensorsFile[] = []
-  try {
-    for (const name of names) files.push(openSafetensors(join(path, name)))
-    return files
-  } catch (error) {
-    for (const file of files) file.close()
-    throw error
-  }
-}
-
-function indexedFiles(index: string): string[] {
-  const map = readJson(index).weight_map
-  if (typeof map !== 'object' || map === null)
-    throw new ClusterError('invalid_argument', `${index}: want an object weight_map`)
-  const names = [...new Set(Object.values(map))]
-  return names.map((name) => {
-    if (typeof name !== 'string' || basename(name) !== name || name === '') {
+/** The tensors of all files by name. */
+function tensorsOf(files: readonly TensorFile[]): ReadonlyMap<string, StoredTensor> {
+  const tensors = new Map<string, StoredTensor>()
+  for (const tensor of files.flatMap((file) => [...file.tensors.values()])) {
+    const other = tensors.get(tensor.name)
+    if (other !== undefined) {
       throw new ClusterError(
         'invalid_argument',
-        `${index}: want plain file names in weight_map, got ${JSON.stringify(name)}`,
+        `${tensor.file}: tensor ${tensor.name}: want it once, got it in ${other.file} too`,
       )
     }
-    return name
-  })
+    tensors.set(tensor.name, tensor)
+  }
+  return tensors
 }
 
 /** Every tensor that the spec refers to, by name. */
@@ -188,8 +163,8 @@ const SAMPLE_BYTES = 4096
  * Identity of configuration and weights: the configuration's text, every header, and the data, whole up to 64 MB a
  * file, above that 256 evenly spaced samples of 4 KB.
  */
-function fingerprintOf(path: string, files: readonly SafetensorsFile[]): string {
-  const hash = createHash('sha256').update(readFileSync(join(path, 'config.json')))
+function fingerprintOf({ configText, files }: ModelSource): string {
+  const hash = createHash('sha256').update(configText)
   for (const file of files) {
     hash.update(file.header).update(String(file.sizeBytes))
     if (file.sizeBytes <= WHOLE_BYTES) hash.update(file.readBytes(0, file.sizeBytes))

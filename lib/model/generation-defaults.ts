@@ -1,9 +1,7 @@
 // `generation_config.json`: what absent sampling fields take. Where the file has none, the neutral values.
 
-import { existsSync } from 'node:fs'
 import { ClusterError } from '../errors.js'
 import { eosOf } from './config-fields.js'
-import { readJson } from './json-file.js'
 
 export interface GenerationDefaults {
   readonly temperature: number
@@ -16,9 +14,8 @@ export interface GenerationDefaults {
 
 const NEUTRAL: GenerationDefaults = { temperature: 1, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1, eosTokenIds: [] }
 
-export function readGenerationDefaults(path: string): GenerationDefaults {
-  if (!existsSync(path)) return NEUTRAL
-  const config = readJson(path)
+/** `path` is named in errors. */
+export function generationDefaults(config: Readonly<Record<string, unknown>>, path: string): GenerationDefaults {
   const number = (key: string, fallback: number): number => {
     const value = config[key]
     if (value === undefined || value === null) return fallback

@@ -4,8 +4,10 @@
 import { firstAttention, headsOf } from './attention-parts.js'
 import { wantedTensors, type Checkpoint, type DeclaredModel } from './checkpoint.js'
 import { shardPlan } from './expert-shards.js'
-import { ffnLinears, linearValues, modelSizes, totalBytes, valuesOf } from './sizes.js'
+import { ffnLinears, linearValues, modelSizes, totalBytes } from './sizes.js'
 import type { ModelSpec, WeightFormat } from './spec.js'
+import { sizeOf } from './stored-tensor.js'
+import { storedShape } from './tensor-view.js'
 
 export interface CheckpointReport {
   readonly family: string
@@ -63,7 +65,7 @@ function inspectSpec(spec: ModelSpec) {
   const { numHeads } = firstAttention(spec)
   const { numKvHeads, headDim } = headsOf(firstAttention(spec))
   const moe = spec.layers.find(({ ffn }) => ffn.gate !== undefined)?.ffn
-  const parameters = [...wantedTensors(spec).values()].reduce((sum, ref) => sum + valuesOf(ref), 0)
+  const parameters = [...wantedTensors(spec).values()].reduce((sum, ref) => sum + sizeOf(storedShape(ref)), 0)
   const bytesIn = (format: WeightFormat): number => totalBytes(modelSizes(spec, format))
   return {
     family: spec.family,

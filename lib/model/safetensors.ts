@@ -8,28 +8,21 @@
 import { closeSync, fstatSync, openSync, readSync, writeFileSync } from 'node:fs'
 import { ClusterError } from '../errors.js'
 import { toFloat32 } from './dtypes.js'
+import { numRows, rowWidth, sizeOf, type StoredTensor, type TensorFile } from './stored-tensor.js'
 
 const MAX_HEADER_BYTES = 100 * 1024 * 1024
 
-export interface TensorInfo {
+interface TensorInfo {
   readonly dtype: string
   readonly shape: readonly number[]
   readonly begin: number // bytes, from the start of the data section
   readonly end: number
 }
 
-export interface SafetensorsFile {
-  readonly path: string
-  readonly header: string // the JSON text, for fingerprints
-  readonly sizeBytes: number
-  readonly tensors: ReadonlyMap<string, TensorInfo>
-  /** Values as float32 (F32, F16 and BF16 are readable). */
+export interface SafetensorsFile extends TensorFile {
+  readonly header: string // the JSON text
+  /** A whole tensor as float32 (F32, F16 and BF16 are readable). */
   readFloat32(name: string): Float32Array
-  /** Rows of a tensor whose first axis has the rows: [count, rest]. */
-  readRowsFloat32(name: string, firstRow: number, count: number): Float32Array
-  /** Raw bytes at an offset of the file, for fingerprints. */
-  readBytes(offset: number, length: number): Uint8Array
-  close(): void
 }
 
 const DTYPE_BYTES: Readonly<Record<string, number>> = {
@@ -49,8 +42,6 @@ const DTYPE_BYTES: Readonly<Record<string, number>> = {
   F8_E4M3: 1,
   F8_E5M2: 1,
 }
-
-const product = (shape: readonly number[]): number => shape.reduce((size, axis) => size * axis, 1)
 
 /** Opens a file and checks its whole header. Throws `invalid_argument` naming file and tensor, `not_found` without a file. */
 export function openSafetensors(path: string): SafetensorsFile {
@@ -98,30 +89,49 @@ function readHeader(fd: number, path: string): SafetensorsFile {
   }
   const header = Buffer.from(readExactly(fd, path, 8, headerBytes)).toString('utf8')
   const dataStart = 8 + headerBytes
-  const tensors = parseHeader(header, sizeBytes - dataStart, path)
-  const info = (name: string): TensorInfo => tensors.get(name) ?? refuse(`tensor ${name} is not in this file`)
-
-  const readFloats = (name: string, first: number, count: number): Float32Array => {
-    const { dtype, begin } = info(name)
-    const width = DTYPE_BYTES[dtype] ?? 0
-    const bytes = readExactly(fd, path, dataStart + begin + first * width, count * width)
-    return toFloat32(bytes, dtype, `${path}: tensor ${name}`)
-  }
-
+  const tensors = new Map<string, StoredTensor>()
+  for (const [name, info] of parseHeader(header, sizeBytes - dataStart, path))
+    tensors.set(name, storedTensor({ fd, path, dataStart }, name, info))
   return {
     path,
     header,
     sizeBytes,
     tensors,
-    readFloat32: (name) => readFloats(name, 0, product(info(name).shape)),
-    readRowsFloat32: (name, firstRow, count) => {
-      const [rows = 0, ...rest] = info(name).shape
-      if (firstRow < 0 || count < 0 || firstRow + count > rows)
-        refuse(`tensor ${name}: rows ${firstRow} … ${firstRow + count - 1} of ${rows}`)
-      return readFloats(name, firstRow * product(rest), count * product(rest))
+    readFloat32: (name) => {
+      const tensor = tensors.get(name) ?? refuse(`tensor ${name} is not in this file`)
+      return tensor.readRows(0, numRows(tensor))
     },
     readBytes: (offset, length) => readExactly(fd, path, offset, Math.min(length, sizeBytes - offset)),
     close: () => closeSync(fd),
+  }
+}
+
+interface DataSection {
+  readonly fd: number
+  readonly path: string
+  readonly dataStart: number
+}
+
+function storedTensor({ fd, path, dataStart }: DataSection, name: string, info: TensorInfo): StoredTensor {
+  const { dtype, shape, begin, end } = info
+  const rows = numRows(info)
+  const rowBytes = rowWidth(info) * (DTYPE_BYTES[dtype] ?? 0)
+  return {
+    name,
+    file: path,
+    dtype,
+    shape,
+    numBytes: end - begin,
+    readRows: (first, count) => {
+      if (first < 0 || count < 0 || first + count > rows) {
+        throw new ClusterError(
+          'invalid_argument',
+          `${path}: tensor ${name}: want rows ${first} … ${first + count - 1}, got ${rows} rows`,
+        )
+      }
+      const bytes = readExactly(fd, path, dataStart + begin + first * rowBytes, count * rowBytes)
+      return toFloat32(bytes, dtype, `${path}: tensor ${name}`)
+    },
   }
 }
 
@@ -163,9 +173,9 @@ function parseTensor(name: string, value: unknown, dataBytes: number, refuse: (w
   }
   const [begin = 0, end = 0] = offsets
   if (begin > end || end > dataBytes) return refuse(`tensor ${name}: bytes ${begin} … ${end} of ${dataBytes}`)
-  if (product(shape) * width !== end - begin) {
+  if (sizeOf(shape) * width !== end - begin) {
     return refuse(
-      `tensor ${name}: ${dtype} [${shape.join(', ')}] wants ${product(shape) * width} bytes, got ${end - begin}`,
+      `tensor ${name}: ${dtype} [${shape.join(', ')}] wants ${sizeOf(shape) * width} bytes, got ${end - begin}`,
     )
   }
   return { dtype, shape, begin, end }

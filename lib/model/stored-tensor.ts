@@ -12,7 +12,8 @@ export interface StoredTensor {
   readonly numBytes: number // in the file
   /**
    * Rows first … first + count - 1 as float32, where the last axis is a row and all others count rows. Of a tensor that
-   * lies transposed, rows are columns of `shape`'s last two axes.
+   * lies transposed, rows are columns of `shape`'s last two axes. Throws `invalid_argument` for rows that it lacks,
+   * `unimplemented` for a dtype that is not served; values are not judged.
    */
   readRows(first: number, count: number): Float32Array
   /** The file holds the last two axes the other way round than `shape` says: reading it by columns costs nothing. */
@@ -41,3 +42,13 @@ export interface TensorFile {
 }
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((product, axis) => product * axis, 1)
+
+/** Values in a row, as `readRows` counts them. */
+export const rowWidth = ({ shape, isTransposed = false }: Pick<StoredTensor, 'shape' | 'isTransposed'>): number =>
+  shape.at(isTransposed ? -2 : -1) ?? 1
+
+/** Rows, as `readRows` counts them. */
+export function numRows(tensor: Pick<StoredTensor, 'shape' | 'isTransposed'>): number {
+  const width = rowWidth(tensor)
+  return width === 0 ? 0 : sizeOf(tensor.shape) / width
+}

@@ -42,11 +42,27 @@ interface AddedToken {
 
 /** The folder's tokenizer, or undefined where it has none. */
 export function createTokenizer(folder: string, vocabSize: number): ModelTokenizer | undefined {
+  const files = readTokenizerFiles(folder)
+  return files && tokenizerOf(files, vocabSize)
+}
+
+/** A tokenizer as published, wherever it was read. */
+export interface TokenizerFiles {
+  readonly path: string // for errors
+  readonly json: Readonly<Record<string, unknown>> // as tokenizer.json says it
+  readonly config: Readonly<Record<string, unknown>> // as tokenizer_config.json says it; empty without one
+}
+
+/** The folder's tokenizer files, or undefined where it has none. */
+export function readTokenizerFiles(folder: string): TokenizerFiles | undefined {
   const path = join(folder, 'tokenizer.json')
   if (!existsSync(path)) return undefined
-  const json = readJson(path)
   const configPath = join(folder, 'tokenizer_config.json')
-  const config = existsSync(configPath) ? readJson(configPath) : {}
+  return { path, json: readJson(path), config: existsSync(configPath) ? readJson(configPath) : {} }
+}
+
+/** Throws `invalid_argument` naming what is wrong in the files. */
+export function tokenizerOf({ path, json, config }: TokenizerFiles, vocabSize: number): ModelTokenizer {
   const added = addedTokens(json, path)
   const specials = new Set(added.filter(({ special }) => special).map(({ id }) => id))
   const highest = added.reduce((most, { id }) => Math.max(most, id), 0)

@@ -5,7 +5,7 @@ import type { Clock } from '../../lib/actor/actor.js'
 import type { DrafterOptions } from '../../lib/config/service.js'
 import type { Kernels } from '../../lib/compute/kernels.js'
 import { ClusterError } from '../../lib/errors.js'
-import { openCheckpoint, type Checkpoint } from '../../lib/model/checkpoint.js'
+import { openModel, type Checkpoint } from '../../lib/model/checkpoint.js'
 import type { TextSource } from './draft-source.js'
 import type { DraftModel } from './draft-model.js'
 import type { Sources } from './drafting.js'
@@ -52,7 +52,7 @@ export async function openSources(
   const needsModel = ['medusa', 'eagle', 'model'].some((name) => wanted.has(name))
   if (!needsModel)
     return { texts, medusa: undefined, models: [], names: [...namesOf(texts), AHEAD], hidden: 0, dispose }
-  const target = openCheckpoint(options.model.path)
+  const target = await openModel(options.model.path)
   const opened: { dispose(): void }[] = [{ dispose: () => target.close() }]
   const keep = <T extends { dispose(): void }>(part: T): T => (opened.push(part), part)
   const disposeAll = (): void => opened.reverse().forEach((part) => part.dispose())
@@ -67,7 +67,7 @@ export async function openSources(
       models.push(keep(createEagle(target, layer)))
     }
     if (wanted.has('model')) {
-      const draftModel = keep(closing(openDraftModel(options)))
+      const draftModel = keep(closing(await openDraftModel(options)))
       models.push(keep(await createModelDrafter(draftModel.checkpoint, { ...compute, target, turn: clock.turn })))
     }
     const first = texts.length + (medusa === undefined ? 0 : 1)
@@ -92,8 +92,8 @@ const closing = (checkpoint: Checkpoint) => ({ checkpoint, dispose: () => checkp
 const dispose = (): void => undefined
 const namesOf = (sources: readonly { readonly name: string }[]): string[] => sources.map(({ name }) => name)
 
-function openDraftModel({ draftModel }: DrafterOptions): Checkpoint {
-  if (draftModel !== undefined) return openCheckpoint(draftModel)
+async function openDraftModel({ draftModel }: DrafterOptions): Promise<Checkpoint> {
+  if (draftModel !== undefined) return openModel(draftModel)
   throw new ClusterError('failed_precondition', 'draft source model: want --draft-model PATH, found none')
 }
 

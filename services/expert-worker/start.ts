@@ -9,7 +9,7 @@ import type { TouchedExpert } from '../../lib/compute/expert-call.js'
 import { DRAIN_WAIT_MS } from '../../lib/config/drain-time.js'
 import type { ExpertWorkerOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
-import { openCheckpoint } from '../../lib/model/checkpoint.js'
+import { openModel } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
 import { createWeightStore } from '../../lib/compute/weight-store.js'
 import type { Body, Heartbeat } from '../../lib/wire/messages.js'
@@ -25,7 +25,7 @@ import { createExpertWork } from './work.js'
 export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorkerOptions): Promise<RunningService> {
   const { system, id, tracer, logger, drainWaitMs = DRAIN_WAIT_MS } = deps
   const { path, weights: format } = options.model
-  const checkpoint = openCheckpoint(path)
+  const checkpoint = await openModel(path)
   const fingerprint = modelFingerprint(checkpoint, format)
   const { store, deviceClass, inPlace } = openExperts(deps, options, {
     checkpoint,

@@ -7,7 +7,7 @@ import { DRAIN_WAIT_MS } from '../../lib/config/drain-time.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
 import { reachable } from '../../lib/metrics/metrics-server.js'
 import { ClusterError } from '../../lib/errors.js'
-import { openCheckpoint } from '../../lib/model/checkpoint.js'
+import { openModel, type Checkpoint } from '../../lib/model/checkpoint.js'
 import { shardPlan } from '../../lib/model/expert-shards.js'
 import { modelFingerprint } from '../../lib/model/fingerprint.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
@@ -46,7 +46,7 @@ export interface RouterCore {
 
 /** Resolves when the doors are open; `GET /ready` tells when the cluster behind them can serve. */
 export async function startRouter(deps: ServiceDeps, options: RouterOptions): Promise<RunningRouter> {
-  const core = startRouterCore(deps, options)
+  const core = startRouterCore(deps, options, await openModel(options.model.path))
   const { engine } = core
   const { logger, system, drainWaitMs = DRAIN_WAIT_MS } = deps
   const { clock } = system
@@ -92,10 +92,9 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
   }
 }
 
-/** Watches the cluster, places shards and runs requests. */
-export function startRouterCore(deps: ServiceDeps, options: RouterOptions): RouterCore {
+/** Watches the cluster, places shards and runs requests. The checkpoint is closed at its end. */
+export function startRouterCore(deps: ServiceDeps, options: RouterOptions, checkpoint: Checkpoint): RouterCore {
   const { system, logger, cluster, id } = deps
-  const checkpoint = openCheckpoint(options.model.path)
   const fingerprint = modelFingerprint(checkpoint, options.model.weights)
   let numSteps = 0
   const newStepId = (): string => `${id}.${deps.incarnation}.${(numSteps += 1)}`

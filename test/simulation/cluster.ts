@@ -5,6 +5,7 @@ import { createActorSystem } from '../../lib/actor/system.js'
 import type { Random } from '../../lib/actor/actor.js'
 import { randomHex } from '../../lib/actor/random-id.js'
 import type { Logger, RouterOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
+import { openCheckpoint } from '../../lib/model/checkpoint.js'
 import type { RecordStore } from '../../lib/transport/record-store.js'
 import { createBusTransport } from '../../lib/transport/bus-transport.js'
 import { startAttention } from '../../services/attention/start.js'
@@ -154,7 +155,7 @@ function start(place: MutablePlace, shape: Shape, surroundings: Surroundings): M
 }
 
 function startRouter(place: MutablePlace, deps: ServiceDeps, shape: Shape): Pick<RunningService, 'drain'> {
-  const router = startRouterCore(deps, routerOptions(shape))
+  const router = startRouterCore(deps, routerOptions(shape), openCheckpoint(shape.model))
   place.router = router
   router.setState('ready')
   return {

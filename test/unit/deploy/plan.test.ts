@@ -15,7 +15,7 @@ import { repositoryRoot } from '../../helpers/paths.js'
 
 const GIBI = 2 ** 30
 const large = declaredSpec(QWEN3_30B_A3B)
-const demo = readDeclaredModel(join(repositoryRoot, 'models', 'demo')).spec
+const { spec: demo } = await readDeclaredModel(join(repositoryRoot, 'models', 'demo'))
 
 const pool = (count: number, more: Partial<NodePool> = {}): NodePool => ({
   name: 'pool-1',

@@ -19,7 +19,7 @@ import type { ModelSpec } from '../../../lib/model/spec.js'
 import { declaredSpec, QWEN3_30B_A3B, SYNTHETIC_0_4 } from '../../helpers/declared-models.js'
 import { repositoryRoot } from '../../helpers/paths.js'
 
-const demo = readDeclaredModel(join(repositoryRoot, 'models', 'demo')).spec
+const { spec: demo } = await readDeclaredModel(join(repositoryRoot, 'models', 'demo'))
 const large = modelLoad(declaredSpec(QWEN3_30B_A3B), 'int8')
 const near = (actual: number, wanted: number, what?: string): void =>
   assert.ok(Math.abs(actual - wanted) <= 1e-9 * Math.abs(wanted), `${what ?? ''} want ${wanted}, found ${actual}`)

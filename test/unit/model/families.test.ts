@@ -288,14 +288,10 @@ describe('shardPlan', () => {
 })
 
 describe('openCheckpoint', () => {
-  it('names a folder that is none, and a GGUF file as not served', () => {
+  it('names a folder that is none', () => {
     assert.throws(
       () => openCheckpoint('/nowhere'),
       (error) => error instanceof ClusterError && error.code === 'not_found',
-    )
-    assert.throws(
-      () => openCheckpoint('x.gguf'),
-      (error) => error instanceof ClusterError && error.code === 'unimplemented',
     )
   })
 

@@ -21,17 +21,17 @@ describe('modelSizes', () => {
     assert.equal(sizes.kvPerToken, 48 * 2 * 4 * 128 * 4)
   })
 
-  it('add up to every tensor in float32, with the embedding once more where it is the head too', () => {
+  it('add up to every tensor in float32, with the embedding once more where it is the head too', async () => {
     for (const family of ['qwen3-moe', 'qwen2-moe', 'mixtral', 'olmoe', 'llama-dense', 'qwen3-dense']) {
-      const { spec } = readDeclaredModel(goldenModel(family))
+      const { spec } = await readDeclaredModel(goldenModel(family))
       const sizes = modelSizes(spec, 'f32')
       assert.equal(totalBytes(sizes), sizes.embedding + sizes.attention + sizes.head + sum(sizes.shards), family)
       assert.ok(totalBytes(modelSizes(spec, 'int8')) < totalBytes(sizes), family)
     }
   })
 
-  it('of the demonstration model stay what `inspect` always said', () => {
-    const { spec } = readDeclaredModel(join(repositoryRoot, 'models', 'demo'))
+  it('of the demonstration model stay what `inspect` always said', async () => {
+    const { spec } = await readDeclaredModel(join(repositoryRoot, 'models', 'demo'))
     const megabytes = (['f32', 'int8', 'int4'] as const).map((format) => totalBytes(modelSizes(spec, format)) / 1e6)
     assert.deepEqual(
       megabytes.map((value) => value.toFixed(1)),

@@ -1,0 +1,85 @@
+// Where a model comes from: a folder as Hugging Face lays it out, or a GGUF file. Both give the same things, and from
+// here on nobody cares which it was.
+
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { ClusterError } from '../errors.js'
+import { chatTemplateSource } from './chat-template.js'
+import { openGguf } from './gguf/open.js'
+import { readJson } from './json-file.js'
+import { openShards } from './shard-index.js'
+import type { TensorFile } from './stored-tensor.js'
+import { readTokenizerFiles, type TokenizerFiles } from './tokenizer.js'
+
+type Json = Readonly<Record<string, unknown>>
+
+/** What a model is said to be; its weights are not looked at. */
+export interface ModelConfig {
+  readonly path: string // the folder, or the GGUF file
+  readonly config: Json // as config.json says it, under the keys that the families read
+  readonly configPath: string // for errors
+  readonly configText: string // what the fingerprint covers
+  readonly generationConfig: Json // as generation_config.json says it; empty without one
+  readonly hasWeights: boolean
+}
+
+/** An open model. Whoever opened it closes its files. */
+export interface ModelSource extends ModelConfig {
+  readonly tokenizer: TokenizerFiles | undefined
+  readonly chatTemplate: string | undefined // its source
+  readonly files: readonly TensorFile[]
+}
+
+/** Opens a folder or a GGUF file; no weights are read yet. Throws naming the file, tensor or key that is wrong. */
+export async function openModelSource(path: string): Promise<ModelSource> {
+  const gguf = ggufOf(path)
+  return gguf === undefined ? openFolder(path) : openGguf(gguf)
+}
+
+/** Opens a folder of safetensors. */
+export function openFolder(path: string): ModelSource {
+  const config = readFolder(path)
+  const [tokenizer, chatTemplate] = [readTokenizerFiles(path), chatTemplateSource(path)]
+  return { ...config, tokenizer, chatTemplate, files: openShards(path) }
+}
+
+/** What a folder, a `config.json` itself or a GGUF file says, without its weights. */
+export async function readModelConfig(path: string): Promise<ModelConfig> {
+  if (basename(path) === 'config.json') return { ...readFolder(dirname(path)), hasWeights: false }
+  const gguf = ggufOf(path)
+  if (gguf === undefined) return readFolder(path)
+  const source = await openGguf(gguf)
+  source.files.forEach((file) => file.close())
+  return source
+}
+
+/** The GGUF file that a path names: itself, or the only one of a folder without safetensors. */
+function ggufOf(path: string): string | undefined {
+  if (path.endsWith('.gguf')) return path
+  if (!isFolder(path)) return undefined
+  const names = readdirSync(path)
+  if (names.some(isWeightFile)) return undefined
+  const [first, ...more] = names.filter((name) => name.endsWith('.gguf')).sort()
+  if (first === undefined || more.length === 0) return first === undefined ? undefined : join(path, first)
+  throw new ClusterError(
+    'invalid_argument',
+    `${path}: want one GGUF file, got ${more.length + 1}: ${[first, ...more].join(', ')}; name the one to serve`,
+  )
+}
+
+const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory()
+const isWeightFile = (name: string): boolean => /\.safetensors(\.index\.json)?$/.test(name)
+
+function readFolder(path: string): ModelConfig {
+  if (!isFolder(path)) throw new ClusterError('not_found', `model: ${path} is no folder`)
+  const configPath = join(path, 'config.json')
+  const generation = join(path, 'generation_config.json')
+  return {
+    path,
+    config: readJson(configPath),
+    configPath,
+    configText: readFileSync(configPath, 'utf8'),
+    generationConfig: existsSync(generation) ? readJson(generation) : {},
+    hasWeights: readdirSync(path).some(isWeightFile),
+  }
+}

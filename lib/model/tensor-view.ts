@@ -1,0 +1,154 @@
+// Reads what a `TensorRef` names out of a stored tensor: an item of a fused tensor, its transpose, some of its rows.
+//
+// Invariants
+//   TV1  Beyond the result, no more than a piece of about a megabyte is in memory.
+//   TV2  Of a fused tensor only the item's own bytes are read.
+//   TV3  What is handed out is finite: NaNs and infinities are refused where they are read.
+
+import { ClusterError } from '../errors.js'
+import type { TensorRef } from './spec.js'
+import { rowWidth, sizeOf, type StoredBlocks, type StoredTensor } from './stored-tensor.js'
+
+const PIECE_VALUES = 256 * 1024
+
+/** Shape of the published tensor that a reference is (a part of). */
+export const storedShape = ({ shape, part }: TensorRef): readonly number[] => part?.stored ?? shape
+
+/** Rows of a reference: all axes but the last; of a vector, one. */
+export const rowsOf = ({ shape }: TensorRef): number => sizeOf(shape.slice(0, -1))
+
+/** A whole tensor as float32. Throws `invalid_argument` naming file and tensor where it is not finite. */
+export const readTensor = (stored: StoredTensor, ref: TensorRef): Float32Array =>
+  readTensorRows(stored, ref, 0, rowsOf(ref))
+
+/** Rows first … first + count - 1 of a matrix. */
+export function readTensorRows(stored: StoredTensor, ref: TensorRef, first: number, count: number): Float32Array {
+  const values = isVector(ref) ? readVector(stored, ref) : readMatrix(stored, ref, { first, count })
+  refuseNonFinite(values, stored, ref, first)
+  const { times = 1, plus = 0 } = ref
+  if (times !== 1 || plus !== 0) for (let i = 0; i < values.length; i++) values[i] = values[i]! * times + plus
+  return values
+}
+
+/** A whole matrix as the file's own integers, where it holds them in the order that the reference asks for. */
+export function readTensorBlocks(stored: StoredTensor, ref: TensorRef): StoredBlocks | undefined {
+  const isAsStored = ref.part?.rowOf === undefined && ref.times === undefined && ref.plus === undefined
+  const lies = layoutOf(stored, ref)
+  if (stored.readBlocks === undefined || !isAsStored || !lies.isByRows || isVector(ref)) return undefined
+  return stored.readBlocks(lies.firstRow, rowsOf(ref))
+}
+
+interface Rows {
+  readonly first: number
+  readonly count: number
+}
+
+/** Shape of the item that a reference lies in. */
+const itemShape = (ref: TensorRef): readonly number[] =>
+  ref.part?.item === undefined ? storedShape(ref) : storedShape(ref).slice(1)
+
+const isVector = (ref: TensorRef): boolean => itemShape(ref).length === 1
+
+interface Layout {
+  /** Rows of the file are rows of the reference; otherwise its columns. */
+  readonly isByRows: boolean
+  readonly firstRow: number // of the item, in the file
+  readonly width: number // of a row in the file
+  readonly rows: number // of the item, in the file
+}
+
+function layoutOf(stored: StoredTensor, ref: TensorRef): Layout {
+  const width = rowWidth(stored)
+  const rows = sizeOf(itemShape(ref)) / width
+  const isByRows = (ref.part?.isTransposed ?? false) === (stored.isTransposed ?? false)
+  return { isByRows, firstRow: (ref.part?.item ?? 0) * rows, width, rows }
+}
+
+function readVector(stored: StoredTensor, { shape: [size = 0], part }: TensorRef): Float32Array {
+  const all = stored.readRows(part?.item ?? 0, 1)
+  const rowOf = part?.rowOf
+  return rowOf === undefined ? all : Float32Array.from({ length: size }, (_, i) => all[rowOf(i)]!)
+}
+
+function readMatrix(stored: StoredTensor, ref: TensorRef, wanted: Rows): Float32Array {
+  const layout = layoutOf(stored, ref)
+  const rowOf = ref.part?.rowOf
+  if (!layout.isByRows) return readColumns(stored, layout, wanted, rowOf)
+  return rowOf === undefined ? readRun(stored, layout, wanted) : readScattered(stored, layout, wanted, rowOf)
+}
+
+const pieceRows = (width: number): number => Math.max(1, Math.floor(PIECE_VALUES / width))
+
+/** Rows that follow each other. */
+function readRun(stored: StoredTensor, { firstRow, width }: Layout, { first, count }: Rows): Float32Array {
+  const most = pieceRows(width)
+  if (count <= most) return stored.readRows(firstRow + first, count)
+  const result = new Float32Array(count * width)
+  for (let row = 0; row < count; row += most) {
+    result.set(stored.readRows(firstRow + first + row, Math.min(most, count - row)), row * width)
+  }
+  return result
+}
+
+/** Rows in another order, or some of them: what lies between two of a piece is read too where it is little. */
+function readScattered(
+  stored: StoredTensor,
+  { firstRow, width }: Layout,
+  { first, count }: Rows,
+  rowOf: (row: number) => number,
+): Float32Array {
+  const result = new Float32Array(count * width)
+  const most = pieceRows(width)
+  for (let done = 0; done < count;) {
+    let [low, high, end] = [Infinity, -Infinity, done]
+    for (; end < count; end++) {
+      const row = rowOf(first + end)
+      if (end > done && Math.max(high, row) - Math.min(low, row) >= most) break
+      ;[low, high] = [Math.min(low, row), Math.max(high, row)]
+    }
+    const piece = stored.readRows(firstRow + low, high - low + 1)
+    for (; done < end; done++) {
+      const at = (rowOf(first + done) - low) * width
+      result.set(piece.subarray(at, at + width), done * width)
+    }
+  }
+  return result
+}
+
+/** Rows that are columns of the file. */
+function readColumns(
+  stored: StoredTensor,
+  { firstRow, width, rows }: Layout,
+  { first, count }: Rows,
+  rowOf: (row: number) => number = (row) => row,
+): Float32Array {
+  const columns = Array.from({ length: count }, (_, i) => rowOf(first + i))
+  const result = new Float32Array(count * rows)
+  const most = pieceRows(width)
+  for (let at = 0; at < rows; at += most) {
+    const numRead = Math.min(most, rows - at)
+    const piece = stored.readRows(firstRow + at, numRead)
+    for (let i = 0; i < count; i++) {
+      for (let row = 0; row < numRead; row++) result[i * rows + at + row] = piece[row * width + columns[i]!]!
+    }
+  }
+  return result
+}
+
+function refuseNonFinite(values: Float32Array, stored: StoredTensor, ref: TensorRef, firstRow: number): void {
+  let [bad, where] = [0, -1]
+  for (let i = 0; i < values.length; i++) {
+    if (values[i]! - values[i]! === 0) continue
+    if (bad === 0) where = i
+    bad++
+  }
+  if (bad === 0) return
+  const width = ref.shape.at(-1) ?? 1
+  const place = ref.shape.length < 2 ? [where] : [firstRow + Math.floor(where / width), where % width]
+  const item = ref.part?.item === undefined ? '' : ` of item ${ref.part.item}`
+  throw new ClusterError(
+    'invalid_argument',
+    `${stored.file}: tensor ${stored.name}: want finite values, got ${bad} of ${values.length} that are not${item}, ` +
+      `the first ${values[where]} at [${place.join(', ')}]`,
+  )
+}
