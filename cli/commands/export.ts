@@ -2,8 +2,8 @@
 
 import { existsSync, statSync } from 'node:fs'
 import { openModel } from '../../lib/model/checkpoint.js'
-import { GGUF_WEIGHTS, ggufOf, type GgufWeights } from '../../lib/model/gguf-export.js'
-import { writeGguf } from '../../lib/model/gguf-writer.js'
+import { GGUF_WEIGHTS, ggufOf, type GgufWeights } from '../../lib/model/gguf/export.js'
+import { writeGguf } from '../../lib/model/gguf/writer.js'
 import type { Flags } from '../cluster-flags.js'
 import { watchSignals } from '../interruption.js'
 import { usageError } from '../report-error.js'

@@ -1,4 +1,4 @@
-// Number formats of GGUF tensors. Integer blocks hold the levels that our own kernels compute with
+// Values as GGUF tensors hold them. Integer blocks hold the levels that our own kernels compute with
 // (`lib/compute/quantise.ts`), and their scales: bfloat16 numbers, which float16 holds from 2^-14 up:
 //
 //   Q8_0  32 values: float16 scale, 32 × int8          value = scale · q
@@ -9,26 +9,13 @@
 //   GE1  A block's levels and scale are those of `quantise`; a scale below 2^-14 is rounded once more.
 //   GE2  float16 is rounded to nearest, ties to even; a value beyond its range is refused, never infinity.
 
-import { BLOCK_SIZE, quantise } from '../compute/quantise.js'
-import { ClusterError } from '../errors.js'
+import { BLOCK_SIZE, quantise } from '../../compute/quantise.js'
+import { ClusterError } from '../../errors.js'
 
-export type GgufFormat = 'F32' | 'F16' | 'Q8_0' | 'Q4_0'
-
-/** Number of the format in the file, and the bytes of a block of so many values. */
-export const GGUF_FORMATS: Readonly<
-  Record<GgufFormat, { readonly id: number; readonly values: number; readonly bytes: number }>
-> = {
-  F32: { id: 0, values: 1, bytes: 4 },
-  F16: { id: 1, values: 1, bytes: 2 },
-  Q4_0: { id: 2, values: BLOCK_SIZE, bytes: 2 + BLOCK_SIZE / 2 },
-  Q8_0: { id: 8, values: BLOCK_SIZE, bytes: 2 + BLOCK_SIZE },
-}
-
-export const encodedBytes = (format: GgufFormat, numValues: number): number =>
-  (numValues / GGUF_FORMATS[format].values) * GGUF_FORMATS[format].bytes
+export type EncodedFormat = 'F32' | 'F16' | 'Q8_0' | 'Q4_0'
 
 /** Values (whole blocks) as the file has them. Throws `invalid_argument` where float16 cannot hold a value or scale. */
-export function encodeValues(format: GgufFormat, values: Float32Array): Uint8Array {
+export function encodeValues(format: EncodedFormat, values: Float32Array): Uint8Array {
   switch (format) {
     case 'F32':
       return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)

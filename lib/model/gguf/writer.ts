@@ -9,8 +9,9 @@
 import { createWriteStream } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
-import { ClusterError } from '../errors.js'
-import { encodedBytes, encodeValues, GGUF_FORMATS, type GgufFormat } from './gguf-encoding.js'
+import { ClusterError } from '../../errors.js'
+import { encodeValues, type EncodedFormat } from './encoding.js'
+import { encodedBytes, GGUF_FORMATS } from './formats.js'
 
 export type GgufValue =
   | { readonly type: 'uint32' | 'float32'; readonly value: number }
@@ -24,7 +25,7 @@ export type GgufMetadata = readonly (readonly [key: string, value: GgufValue])[]
 export interface GgufTensor {
   readonly name: string
   readonly dims: readonly number[] // innermost first
-  readonly format: GgufFormat // the innermost dimension is a multiple of its block
+  readonly format: EncodedFormat // the innermost dimension is a multiple of its block
   /** All values in order, in pieces of whole blocks. */
   readonly pieces: () => Iterable<Float32Array>
 }

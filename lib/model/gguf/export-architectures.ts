@@ -2,9 +2,9 @@
 // leaves open (how the gate's weights are used, which biases are added); a spec that wants otherwise is refused, because
 // the file would load and then answer something else.
 
-import { ClusterError } from '../errors.js'
-import { grouped } from './attention-parts.js'
-import type { FfnSpec, GroupedAttentionSpec, LayerSpec, ModelSpec } from './spec.js'
+import { ClusterError } from '../../errors.js'
+import { grouped } from '../attention-parts.js'
+import type { FfnSpec, GroupedAttentionSpec, LayerSpec, ModelSpec } from '../spec.js'
 
 export interface GgufArchitecture {
   readonly name: string // `general.architecture`

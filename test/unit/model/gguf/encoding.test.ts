@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { quantise } from '../../../lib/compute/quantise.js'
-import { encodeValues, GGUF_FORMATS, type GgufFormat } from '../../../lib/model/gguf-encoding.js'
-import { ClusterError } from '../../../lib/errors.js'
-import { decodeGguf } from '../../helpers/gguf-reader.js'
+import { quantise } from '../../../../lib/compute/quantise.js'
+import { encodeValues, type EncodedFormat } from '../../../../lib/model/gguf/encoding.js'
+import { GGUF_FORMATS } from '../../../../lib/model/gguf/formats.js'
+import { ClusterError } from '../../../../lib/errors.js'
+import { decodeGguf } from '../../../helpers/gguf-reader.js'
 
-const roundTrip = (format: GgufFormat, values: Float32Array): number[] =>
+const roundTrip = (format: EncodedFormat, values: Float32Array): number[] =>
   decodeGguf(GGUF_FORMATS[format].id, Buffer.from(encodeValues(format, values)))
 
 const block = fc.float32Array({ minLength: 64, maxLength: 64, noNaN: true, min: -100, max: 100 })

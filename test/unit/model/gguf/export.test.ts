@@ -4,11 +4,11 @@ import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
-import { ggufOf, type GgufWeights } from '../../../lib/model/gguf-export.js'
-import { writeGguf } from '../../../lib/model/gguf-writer.js'
-import { decodeGguf, readGguf, type GgufFile } from '../../helpers/gguf-reader.js'
-import { goldenModel } from '../../helpers/paths.js'
+import { openCheckpoint, type Checkpoint } from '../../../../lib/model/checkpoint.js'
+import { ggufOf, type GgufWeights } from '../../../../lib/model/gguf/export.js'
+import { writeGguf } from '../../../../lib/model/gguf/writer.js'
+import { decodeGguf, readGguf, type GgufFile } from '../../../helpers/gguf-reader.js'
+import { goldenModel } from '../../../helpers/paths.js'
 
 describe('export gguf', () => {
   let folder: string

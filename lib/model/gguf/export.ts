@@ -4,19 +4,19 @@
 //   GX1  The weights are ours: f32 and f16 hold the published values (f16 rounded), int8 and int4 the levels that our own
 //        kernels use, with the scale rounded to float16. A row that blocks of 32 do not fill stays float32, as with us.
 //   GX2  Norms, biases and the gate stay float32.
-//   GX3  What llama.cpp would compute otherwise is refused (`gguf-architectures.ts`).
+//   GX3  What llama.cpp would compute otherwise is refused (`export-architectures.ts`).
 
 import { basename, resolve } from 'node:path'
-import { isQuantisable } from '../compute/quantise.js'
-import { inverseFrequencies } from '../compute/rope-tables.js'
-import { ClusterError } from '../errors.js'
-import type { Checkpoint } from './checkpoint.js'
-import { architectureOf, type GgufArchitecture } from './gguf-architectures.js'
-import type { GgufFormat } from './gguf-encoding.js'
-import { vocabularyOf } from './gguf-tokenizer.js'
-import type { GgufContent, GgufMetadata, GgufTensor } from './gguf-writer.js'
-import { grouped } from './attention-parts.js'
-import type { FfnLayerSpec, LayerSpec, LinearRef, ModelSpec, TensorRef } from './spec.js'
+import { isQuantisable } from '../../compute/quantise.js'
+import { inverseFrequencies } from '../../compute/rope-tables.js'
+import { ClusterError } from '../../errors.js'
+import type { Checkpoint } from '../checkpoint.js'
+import { architectureOf, type GgufArchitecture } from './export-architectures.js'
+import type { EncodedFormat } from './encoding.js'
+import { vocabularyOf } from './export-vocabulary.js'
+import type { GgufContent, GgufMetadata, GgufTensor } from './writer.js'
+import { grouped } from '../attention-parts.js'
+import type { FfnLayerSpec, LayerSpec, LinearRef, ModelSpec, TensorRef } from '../spec.js'
 
 /** Widths of matrices in the file, and the number that names the mix (`general.file_type`). */
 export const GGUF_WEIGHTS = {
@@ -24,7 +24,7 @@ export const GGUF_WEIGHTS = {
   f16: { format: 'F16', fileType: 1 },
   int8: { format: 'Q8_0', fileType: 7 },
   int4: { format: 'Q4_0', fileType: 2 },
-} as const satisfies Record<string, { format: GgufFormat; fileType: number }>
+} as const satisfies Record<string, { format: EncodedFormat; fileType: number }>
 
 export type GgufWeights = keyof typeof GGUF_WEIGHTS
 
@@ -107,9 +107,9 @@ interface Tensors {
   rotated(name: string, linear: LinearRef, headDim: number): GgufTensor[]
 }
 
-function createTensors(checkpoint: Checkpoint, format: GgufFormat, architecture: GgufArchitecture): Tensors {
+function createTensors(checkpoint: Checkpoint, format: EncodedFormat, architecture: GgufArchitecture): Tensors {
   const isBlocked = format === 'Q8_0' || format === 'Q4_0'
-  const planned = (name: string, refs: readonly TensorRef[], as: GgufFormat, headDim?: number): GgufTensor => {
+  const planned = (name: string, refs: readonly TensorRef[], as: EncodedFormat, headDim?: number): GgufTensor => {
     const [first] = refs
     if (first === undefined) throw new ClusterError('internal', `export gguf: ${name}: want a source, found none`)
     const dims = [...first.shape].reverse()

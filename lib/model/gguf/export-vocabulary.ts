@@ -3,10 +3,10 @@
 
 import { join } from 'node:path'
 import { z } from 'zod'
-import { chatTemplateSource } from './chat-template.js'
-import type { Checkpoint } from './checkpoint.js'
-import type { GgufMetadata, GgufValue } from './gguf-writer.js'
-import { readJson } from './json-file.js'
+import { chatTemplateSource } from '../chat-template.js'
+import type { Checkpoint } from '../checkpoint.js'
+import type { GgufMetadata, GgufValue } from './writer.js'
+import { readJson } from '../json-file.js'
 
 const TOKEN_TYPES = { normal: 1, control: 3, userDefined: 4, unused: 5 }
 
