@@ -62,7 +62,8 @@ function openFile(path: string): number {
   }
 }
 
-function readExactly(fd: number, path: string, offset: number, length: number): Uint8Array<ArrayBuffer> {
+/** `length` bytes from `offset`. Throws `invalid_argument` where the file ends before. */
+export function readExactly(fd: number, path: string, offset: number, length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length)
   let done = 0
   while (done < length) {

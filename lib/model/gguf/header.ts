@@ -1,0 +1,191 @@
+// The header of a GGUF file: read by @huggingface/gguf, trusted after the checks below.
+// https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+//
+// Invariants
+//   GH1  Counts are bounded by the file's size before anything is allocated for them.
+//   GH2  Every tensor has a known format, whole blocks in each row, and bytes of its own inside the file.
+//   GH3  What is read took exactly the bytes that it has in the file: nothing was cut short, no key stands twice.
+
+import { gguf, GGUFValueType, type GGUFParseOutput, type GGUFTypedMetadata } from '@huggingface/gguf'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { ClusterError } from '../../errors.js'
+import { sizeOf } from '../stored-tensor.js'
+import { encodedBytes, formatOf, GGUF_FORMATS, otherFormat, type GgufFormatName } from './formats.js'
+import { ggufFields, type GgufFields } from './fields.js'
+
+export interface GgufTensorInfo {
+  readonly name: string
+  readonly format: GgufFormatName
+  readonly shape: readonly number[] // outermost first, as everywhere else
+  readonly begin: number // bytes, from the start of the file
+  readonly end: number
+}
+
+export interface GgufHeader {
+  readonly path: string
+  readonly fields: GgufFields
+  readonly tensors: ReadonlyMap<string, GgufTensorInfo>
+  readonly numBytes: number // up to the first tensor's
+  readonly sizeBytes: number // of the file
+}
+
+type Refuse = (what: string) => never
+type TypedHeader = GGUFParseOutput & { readonly typedMetadata: GGUFTypedMetadata }
+
+const PREAMBLE_BYTES = 24
+const LEAST_TENSOR_BYTES = 8 + 4 + 8 + 4 + 8 // name, one dimension, type, offset
+const LEAST_VALUE_BYTES = 8 + 4 + 1 // key, type, value
+const MAX_DIMS = 4
+
+/** Reads and checks the header. Throws `not_found` without a file, `invalid_argument` naming file and tensor or key. */
+export async function readGgufHeader(path: string): Promise<GgufHeader> {
+  const refuse: Refuse = (what) => {
+    throw new ClusterError('invalid_argument', `${path}: ${what}`)
+  }
+  const { preamble, sizeBytes } = readPreamble(path)
+  checkPreamble(preamble, sizeBytes, refuse)
+  const parsed = await parse(path, refuse)
+  const [valuesEnd, end] = parsed.tensorInfoByteRange
+  if (end > sizeBytes) refuse(`want a header of at least ${end} bytes, got a file of ${sizeBytes}`)
+  const bytes = PREAMBLE_BYTES + metadataBytes(parsed.typedMetadata)
+  if (bytes !== valuesEnd)
+    refuse(
+      `metadata: want ${valuesEnd - PREAMBLE_BYTES} bytes, got ${bytes - PREAMBLE_BYTES}: a key twice, or no UTF-8`,
+    )
+  const fields = ggufFields(parsed.typedMetadata, path)
+  const alignment = fields.count('general.alignment', 32)
+  if (!Number.isInteger(Math.log2(alignment))) fields.refuse('general.alignment', 'a power of two')
+  const numBytes = Math.ceil(end / alignment) * alignment
+  const tensors = checkTensors(parsed, { numBytes, sizeBytes, alignment }, refuse)
+  return { path, fields, tensors, numBytes, sizeBytes }
+}
+
+function readPreamble(path: string): { readonly preamble: Buffer; readonly sizeBytes: number } {
+  let fd: number
+  try {
+    fd = openSync(path, 'r')
+  } catch (error) {
+    throw new ClusterError('not_found', `${path}: cannot be opened`, { cause: error })
+  }
+  try {
+    const stat = fstatSync(fd)
+    if (!stat.isFile()) throw new ClusterError('invalid_argument', `${path}: want a file, got none`)
+    const preamble = Buffer.alloc(PREAMBLE_BYTES)
+    const length = readSync(fd, preamble, 0, PREAMBLE_BYTES, 0)
+    return { preamble: preamble.subarray(0, length), sizeBytes: stat.size }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function checkPreamble(preamble: Buffer, sizeBytes: number, refuse: Refuse): void {
+  const magic = preamble.toString('latin1', 0, 4)
+  if (magic !== 'GGUF') refuse(`magic: want "GGUF", got ${JSON.stringify(magic)}`)
+  if (preamble.length < PREAMBLE_BYTES) refuse(`want at least ${PREAMBLE_BYTES} bytes, got ${preamble.length}`)
+  const version = preamble.readUInt32LE(4)
+  if (version !== 2 && version !== 3) {
+    const isSwapped = [1, 2, 3].includes(preamble.readUInt32BE(4))
+    refuse(`version: want 2 or 3, got ${isSwapped ? 'a big-endian file' : version}`)
+  }
+  const count = (at: number, what: string, leastBytes: number): void => {
+    const [found, most] = [preamble.readBigUInt64LE(at), Math.floor((sizeBytes - PREAMBLE_BYTES) / leastBytes)]
+    if (found > BigInt(most)) refuse(`${what}: want at most ${most} in ${sizeBytes} bytes, got ${found}`)
+  }
+  count(8, 'tensor count', LEAST_TENSOR_BYTES)
+  count(16, 'metadata count', LEAST_VALUE_BYTES)
+}
+
+/** The library's reading; what it throws is about the file's bytes. */
+async function parse(path: string, refuse: Refuse): Promise<TypedHeader> {
+  try {
+    return await gguf(resolve(path), { allowLocalFile: true, typedMetadata: true })
+  } catch (error) {
+    const reason = error instanceof RangeError ? 'a length in it goes beyond its end' : String(error)
+    return refuse(`header: cannot be read: ${reason}`)
+  }
+}
+
+const VALUE_BYTES: Readonly<Partial<Record<GGUFValueType, number>>> = {
+  [GGUFValueType.UINT8]: 1,
+  [GGUFValueType.INT8]: 1,
+  [GGUFValueType.UINT16]: 2,
+  [GGUFValueType.INT16]: 2,
+  [GGUFValueType.UINT32]: 4,
+  [GGUFValueType.INT32]: 4,
+  [GGUFValueType.FLOAT32]: 4,
+  [GGUFValueType.BOOL]: 1,
+  [GGUFValueType.UINT64]: 8,
+  [GGUFValueType.INT64]: 8,
+  [GGUFValueType.FLOAT64]: 8,
+}
+
+const COUNTED = new Set(['version', 'tensor_count', 'kv_count']) // the library lists the preamble as values, too
+
+/** Bytes that the values would have in a file. */
+function metadataBytes(metadata: GGUFTypedMetadata): number {
+  let bytes = 0
+  for (const [key, { value, type, ...rest }] of Object.entries(metadata)) {
+    if (COUNTED.has(key)) continue
+    const element = 'subType' in rest ? rest.subType : undefined
+    bytes += stringBytes(key) + 4 + (Array.isArray(value) ? arrayBytes(value, element) : valueBytes(value, type))
+  }
+  return bytes
+}
+
+const stringBytes = (text: string): number => 8 + Buffer.byteLength(text)
+
+const valueBytes = (value: unknown, type: GGUFValueType): number =>
+  typeof value === 'string' ? stringBytes(value) : (VALUE_BYTES[type] ?? 0)
+
+function arrayBytes(values: readonly unknown[], element: GGUFValueType | undefined): number {
+  const sizes = values.map((value) => (element === undefined ? 0 : valueBytes(value, element)))
+  return 4 + 8 + sizes.reduce((sum, size) => sum + size, 0)
+}
+
+interface Bounds {
+  readonly numBytes: number
+  readonly sizeBytes: number
+  readonly alignment: number
+}
+
+function checkTensors({ tensorInfos }: GGUFParseOutput, bounds: Bounds, refuse: Refuse): Map<string, GgufTensorInfo> {
+  const tensors = new Map<string, GgufTensorInfo>()
+  for (const info of tensorInfos) {
+    if (tensors.has(info.name)) refuse(`tensor ${info.name}: stands in the header twice`)
+    tensors.set(info.name, checkTensor(info, bounds, refuse))
+  }
+  const ordered = [...tensors.values()].sort((a, b) => a.begin - b.begin || a.end - b.end)
+  ordered.forEach((tensor, i) => {
+    const previous = ordered[i - 1]
+    if (previous !== undefined && tensor.begin < previous.end)
+      refuse(
+        `tensor ${tensor.name}: want an offset from byte ${previous.end}, where ${previous.name} ends, got ${tensor.begin}`,
+      )
+  })
+  return tensors
+}
+
+function checkTensor(
+  { name, shape: dims, dtype, offset }: GGUFParseOutput['tensorInfos'][number],
+  { numBytes, sizeBytes, alignment }: Bounds,
+  refuseFile: Refuse,
+): GgufTensorInfo {
+  const refuse: Refuse = (what) => refuseFile(`tensor ${name}: ${what}`)
+  const format = formatOf(dtype)
+  if (format === undefined)
+    return refuse(`format: want one of ${Object.keys(GGUF_FORMATS).join(', ')}, got ${otherFormat(dtype)}`)
+  const shape = dims.map(Number).reverse()
+  if (shape.length < 1 || shape.length > MAX_DIMS) refuse(`want 1 to ${MAX_DIMS} dimensions, got ${shape.length}`)
+  if (shape.some((size) => size < 1) || !Number.isSafeInteger(sizeOf(shape)))
+    refuse(`want dimensions of at least 1 that fit the file, got [${shape.join(', ')}]`)
+  const { values } = GGUF_FORMATS[format]
+  const width = shape.at(-1) ?? 0
+  if (width % values !== 0) refuse(`want rows of whole ${format} blocks of ${values}, got ${width} values`)
+  if (offset % BigInt(alignment) !== 0n) refuse(`offset: want a multiple of ${alignment}, got ${offset}`)
+  const numTensorBytes = encodedBytes(format, sizeOf(shape))
+  if (offset > BigInt(sizeBytes) || numBytes + Number(offset) + numTensorBytes > sizeBytes)
+    refuse(`want ${numTensorBytes} bytes from ${BigInt(numBytes) + offset}, got a file of ${sizeBytes}`)
+  const begin = numBytes + Number(offset)
+  return { name, format, shape, begin, end: begin + numTensorBytes }
+}
