@@ -1,144 +1,54 @@
-// Attention over pages of keys and values. A page holds PAGE_SLOTS slots of one layer: keys [kvHeads, slots / 8, headDim,
-// 8], so that eight slots are scored at once over memory that is read in order, then values [kvHeads, slots, headDim].
+// Attention over pages of keys and values (`pages.ts`).
 //
-// A row sees the slots below its `prefix` and those of its list, which rise. What it does not see weighs exactly zero.
+// A row sees the slots from its `first` to its `prefix` and those of its list, which rise. What it does not see weighs
+// exactly zero. A sink is a score of its own behind the slots: it weighs, and has no value.
 //
 // Page after page for all queries, so that a page is read once from memory: scores of all slots, then weights, then the
 // sums over values, which wait in the thread's scratch.
 //
 // Invariants
-//   A1  Scores, maximum, weights, their sum and the sum of values each have one order: ascending slot. A row's result is
-//       a function of the keys and values that it sees, in their order: not of the slots that hold them, of the slots
-//       between them, or of the rows beside it.
+//   A1  Scores, maximum, weights, their sum and the sum of values each have one order: ascending slot, the sink at last.
+//       A row's result is a function of the keys and values that it sees, in their order: not of the slots that hold
+//       them, of the slots between them, or of the rows beside it.
 //   A2  Slots that nobody sees hold finite numbers.
 
 import { exp, largest } from './math'
+import { PAGE_SLOTS, PAGE_SLOTS_LOG2 } from './pages'
 import { threadScratch } from './thread'
-import { normRow } from './rows'
 
-const PAGE_SLOTS_LOG2: usize = 7
-const PAGE_SLOTS: i32 = 128
-
-/** Norms and rotates queries and keys in place; queries are scaled by 1 / √headDim, keys and values go to their slots. */
+/** What is the same for all rows of a layer. */
 @unmanaged
-export class Rotation {
-  op: i32
-  x: usize // rows of [q | k | v]
-  xStride: usize
-  rows: i32
-  tables: usize // per row headDim / 2 cosines, then as many sines
-  places: usize // per row: address of the page, slot in it
-  numHeads: i32
-  numKvHeads: i32
-  headDim: i32 // even
-  normed: i32 // what the q and k norms span. 0: there are none, 1: a head, 2: the whole projection
-  qNorm: usize
-  kNorm: usize
-  epsilon: f32
-  clip: f32 // Infinity: none
-  pageOffset: usize // from a page's address to this layer's part
+export class HeadWidths {
+  headDim: i32 // of queries and keys
+  valueDim: i32
+  queryBytes: usize // from a query head to the next
 }
 
-/** Attention of all query heads of one KV head for rows of one sequence. */
+/** Attention of query heads of one KV head for rows of one sequence. */
 @unmanaged
 export class Attention {
   op: i32
-  q: usize // rows of queries: this KV head's group
+  widths: HeadWidths
+  q: usize // rows of queries: these heads
   qStride: usize
   rows: i32
   group: i32 // query heads
-  headDim: i32
   keys: usize // from a page's address to this head's keys in this layer
   values: usize
   pages: usize // address of each page
   numSlots: i32 // that some row sees, rounded up to 16
-  views: usize // per row: prefix, first entry and number of entries of its list
+  views: usize // per row: first slot, prefix, first entry and number of entries of its list
   list: usize
+  sinks: usize // a score per query head; 0: none
   y: usize
   yStride: usize
-}
-
-// @ts-ignore: decorator
-@inline
-function clipRow(x: usize, width: usize, clip: f32): void {
-  for (let i: usize = 0; i < width; i += 4) store<f32>(x + i, max(min(load<f32>(x + i), clip), -clip))
-}
-
-/** (a, b) → (a·cos - b·sin, b·cos + a·sin) of the two halves of each head. */
-function rotateHeads(x: usize, heads: i32, half: usize, tables: usize, scale: f32): void {
-  const factor = f32x4.splat(scale)
-  for (let head = 0; head < heads; head++) {
-    const whole = half & ~15
-    for (let i: usize = 0; i < whole; i += 16) {
-      const cos = v128.load(tables + i)
-      const sin = v128.load(tables + half + i)
-      const a = v128.load(x + i)
-      const b = v128.load(x + half + i)
-      v128.store(x + i, f32x4.mul(factor, f32x4.sub(f32x4.mul(a, cos), f32x4.mul(b, sin))))
-      v128.store(x + half + i, f32x4.mul(factor, f32x4.add(f32x4.mul(b, cos), f32x4.mul(a, sin))))
-    }
-    for (let i = whole; i < half; i += 4) {
-      const cos = load<f32>(tables + i)
-      const sin = load<f32>(tables + half + i)
-      const a = load<f32>(x + i)
-      const b = load<f32>(x + half + i)
-      store<f32>(x + i, scale * (a * cos - b * sin))
-      store<f32>(x + half + i, scale * (b * cos + a * sin))
-    }
-    x += half << 1
-  }
-}
-
-function normHeads(p: Rotation, x: usize, heads: i32, weight: usize): void {
-  if (p.normed == 2) normRow(x, heads * p.headDim, weight, p.epsilon, x)
-  if (p.normed != 1) return
-  for (let head = 0; head < heads; head++) {
-    normRow(x, p.headDim, weight, p.epsilon, x)
-    x += <usize>p.headDim << 2
-  }
-}
-
-/** A row's key and value into its slot. */
-function keep(k: usize, v: usize, heads: usize, headDim: usize, page: usize, slot: usize): void {
-  const inner = (((slot >> 3) * headDim) << 5) + ((slot & 7) << 2)
-  for (let head: usize = 0; head < heads; head++) {
-    let key = page + (head * headDim << (PAGE_SLOTS_LOG2 + 2)) + inner
-    for (const end = k + (headDim << 2); k < end; k += 4) {
-      store<f32>(key, load<f32>(k))
-      key += 32
-    }
-  }
-  let value = page + ((heads * headDim) << (PAGE_SLOTS_LOG2 + 2)) + ((slot * headDim) << 2)
-  for (let head: usize = 0; head < heads; head++) {
-    memory.copy(value, v, headDim << 2)
-    v += headDim << 2
-    value += headDim << (PAGE_SLOTS_LOG2 + 2)
-  }
-}
-
-export function rotate(p: Rotation): void {
-  const width = <usize>p.headDim << 2
-  const scale: f32 = <f32>1 / <f32>Mathf.sqrt(<f32>p.headDim)
-  for (let row: usize = 0; row < <usize>p.rows; row++) {
-    const q = p.x + row * p.xStride
-    const k = q + <usize>p.numHeads * width
-    const v = k + <usize>p.numKvHeads * width
-    normHeads(p, q, p.numHeads, p.qNorm)
-    normHeads(p, k, p.numKvHeads, p.kNorm)
-    if (p.clip < Infinity) clipRow(q, v + <usize>p.numKvHeads * width - q, p.clip)
-    const tables = p.tables + row * width
-    rotateHeads(q, p.numHeads, width >> 1, tables, scale)
-    rotateHeads(k, p.numKvHeads, width >> 1, tables, 1)
-    const place = p.places + (row << 3)
-    keep(k, v, <usize>p.numKvHeads, <usize>p.headDim, <usize>load<i32>(place) + p.pageOffset, <usize>load<i32>(place, 4))
-  }
 }
 
 /** Address of query i: row by row, head by head. */
 // @ts-ignore: decorator
 @inline
 function queryAt(p: Attention, i: i32): usize {
-  return p.q + <usize>(i / p.group) * p.qStride + ((<usize>(i % p.group) * <usize>p.headDim) << 2)
+  return p.q + <usize>(i / p.group) * p.qStride + <usize>(i % p.group) * p.widths.queryBytes
 }
 
 // @ts-ignore: decorator
@@ -186,32 +96,45 @@ function score(s: usize, row: usize, slots: usize, k: usize, width: usize, qa: u
 }
 
 /** Scores → weights exp(score - maximum), zero where the row does not see. */
-function soften(p: Attention, s: usize, row: usize): void {
-  const view = p.views + row * 12
-  const prefix = <usize>load<i32>(view) << 2
-  const list = p.list + (<usize>load<i32>(view, 4) << 2)
-  const entries = <usize>load<i32>(view, 8) << 2
-  const whole = prefix & ~15
+function soften(p: Attention, s: usize, query: i32): void {
+  const view = p.views + (<usize>(query / p.group) << 4)
+  const first = <usize>load<i32>(view) << 2
+  const prefix = <usize>load<i32>(view, 4) << 2
+  const list = p.list + (<usize>load<i32>(view, 8) << 2)
+  const entries = <usize>load<i32>(view, 12) << 2
+  const whole = first + ((prefix - first) & ~15)
   let best: f32 = -Infinity
   let bests = f32x4.splat(-Infinity)
-  for (let i: usize = 0; i < whole; i += 16) bests = f32x4.max(bests, v128.load(s + i))
+  for (let i = first; i < whole; i += 16) bests = f32x4.max(bests, v128.load(s + i))
   best = largest(bests)
   for (let i = whole; i < prefix; i += 4) best = max(best, load<f32>(s + i))
   for (let i: usize = 0; i < entries; i += 4) best = max(best, load<f32>(s + (<usize>load<i32>(list + i) << 2)))
+  for (let i: usize = 0; i < first; i += 4) store<f32>(s + i, -Infinity)
   hide(p, s, prefix, list, entries)
-  const end = <usize>p.numSlots << 2
+  if (p.sinks != 0) {
+    const sink = load<f32>(p.sinks + (<usize>(query % p.group) << 2))
+    putSink(s + (<usize>p.numSlots << 2), sink)
+    best = max(best, sink)
+  }
+  const end = scoreBytes(p)
   for (let i: usize = 0; i < end; i += 16) v128.store(s + i, exp(f32x4.sub(v128.load(s + i), f32x4.splat(best))))
+}
+
+/** A vector of sixteen scores, of which one is the sink. */
+function putSink(s: usize, sink: f32): void {
+  for (let i: usize = 0; i < SINK_BYTES; i += 16) v128.store(s + i, f32x4.splat(-Infinity))
+  store<f32>(s, sink)
 }
 
 /** The sum of a query's weights, in the order of slots. */
 function totalOf(p: Attention, s: usize): f32 {
-  const end = s + (<usize>p.numSlots << 2)
+  const end = s + scoreBytes(p)
   let sum: f32 = 0
   for (; s < end; s += 4) sum += load<f32>(s)
   return sum
 }
 
-/** Sets the scores that a row does not see to -Infinity. */
+/** Sets the scores from its prefix on that a row does not see to -Infinity. */
 function hide(p: Attention, s: usize, prefix: usize, list: usize, entries: usize): void {
   let at = prefix
   for (let i: usize = 0; i < entries; i += 4) {
@@ -227,8 +150,8 @@ function hide(p: Attention, s: usize, prefix: usize, list: usize, entries: usize
 // @ts-ignore: decorator
 @inline
 function gather(p: Attention, first: i32, page: i32, isFour: bool): void {
-  const row = <usize>p.numSlots << 2
-  const stride = <usize>p.headDim << 2
+  const row = scoreBytes(p)
+  const stride = <usize>p.widths.valueDim << 2
   const width = sumBytes(p)
   const scores = scoresOf(p, first) + (<usize>page << 2)
   const end = scores + (<usize>min(PAGE_SLOTS, p.numSlots - page) << 2)
@@ -281,27 +204,37 @@ function gather(p: Attention, first: i32, page: i32, isFour: bool): void {
 
 /** A query's sums of values, divided by the sum of its weights. */
 function put(p: Attention, query: i32, total: f32): void {
-  const y = p.y + <usize>(query / p.group) * p.yStride + ((<usize>(query % p.group) * <usize>p.headDim) << 2)
+  const y = p.y + <usize>(query / p.group) * p.yStride + <usize>(query % p.group) * (<usize>p.widths.valueDim << 2)
   const sums = sumsOf(p, query)
   const totals = f32x4.splat(total)
-  const end = <usize>p.headDim << 2
+  const end = <usize>p.widths.valueDim << 2
   const whole = end & ~15
   for (let i: usize = 0; i < whole; i += 16) v128.store(y + i, f32x4.div(v128.load(sums + i), totals))
   for (let i = whole; i < end; i += 4) store<f32>(y + i, load<f32>(sums + i) / total)
 }
 
-// The thread's scratch: per query its scores [numSlots], then per query its sums [headDim, whole vectors of eight].
+// The thread's scratch: per query its scores [numSlots, and a vector of sixteen for the sink], then per query its sums
+// [valueDim, whole vectors of eight].
+
+const SINK_BYTES: usize = 64
+
+/** Bytes of a query's scores. */
+// @ts-ignore: decorator
+@inline
+function scoreBytes(p: Attention): usize {
+  return (<usize>p.numSlots << 2) + (p.sinks == 0 ? 0 : SINK_BYTES)
+}
 
 // @ts-ignore: decorator
 @inline
 function scoresOf(p: Attention, query: i32): usize {
-  return threadScratch() + ((<usize>query * <usize>p.numSlots) << 2)
+  return threadScratch() + <usize>query * scoreBytes(p)
 }
 
 // @ts-ignore: decorator
 @inline
 function sumBytes(p: Attention): usize {
-  return ((<usize>p.headDim + 7) & ~7) << 2
+  return ((<usize>p.widths.valueDim + 7) & ~7) << 2
 }
 
 // @ts-ignore: decorator
@@ -332,21 +265,22 @@ export function gatherOne(p: Attention, first: i32, page: i32): void {
 export function attend(p: Attention): void {
   const numQueries = p.rows * p.group
   const inFours = numQueries & ~3
+  const width = <usize>p.widths.headDim << 2
   for (let page = 0; page < p.numSlots; page += PAGE_SLOTS) {
     const slots = <usize>min(PAGE_SLOTS, p.numSlots - page)
     const k = pageAt(p, page) + p.keys
     for (let query = 0; query < inFours; query += 4) {
       const s = scoresOf(p, query) + (<usize>page << 2)
       const qa = queryAt(p, query), qb = queryAt(p, query + 1), qc = queryAt(p, query + 2), qd = queryAt(p, query + 3)
-      scoreFour(s, <usize>p.numSlots << 2, slots, k, <usize>p.headDim << 2, qa, qb, qc, qd)
+      scoreFour(s, scoreBytes(p), slots, k, width, qa, qb, qc, qd)
     }
     for (let query = inFours; query < numQueries; query++) {
-      scoreOne(scoresOf(p, query) + (<usize>page << 2), slots, k, <usize>p.headDim << 2, queryAt(p, query))
+      scoreOne(scoresOf(p, query) + (<usize>page << 2), slots, k, width, queryAt(p, query))
     }
   }
   memory.fill(sumsOf(p, 0), 0, <usize>numQueries * sumBytes(p))
   for (let query = 0; query < numQueries; query++) {
-    soften(p, scoresOf(p, query), <usize>(query / p.group))
+    soften(p, scoresOf(p, query), query)
   }
   for (let page = 0; page < p.numSlots; page += PAGE_SLOTS) {
     for (let query = 0; query < inFours; query += 4) gatherFour(p, query, page)

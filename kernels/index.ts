@@ -7,8 +7,9 @@
 //   T2  A task is done when `done` counts it; it is written before `limit` shows it.
 //   T3  `after` never falls from task to task, so `done` reaches it only by tasks before it.
 
-import { Attention, attend, Rotation, rotate } from './attention'
+import { Attention, attend } from './attention'
 import { linearFloat, linearInt4, linearInt8, Product, weightBytes } from './linear'
+import { Rotation, rotate } from './rotation'
 import { threadScratch } from './thread'
 import { Gated, gated, Norm, norm, Quantise, quantise, Sum, sum } from './rows'
 

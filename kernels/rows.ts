@@ -33,7 +33,7 @@ export class Gated {
   qStride: usize
 }
 
-/** h = x + delta, n = h / rms(h) · weight, and n rounded. Rows lie one after the other, `width` float32 each. */
+/** h = x + delta, n = h / rms(h) · weight, and n rounded. Rows of h and n lie one after the other, `width` float32 each. */
 @unmanaged
 export class Norm {
   op: i32
@@ -49,6 +49,7 @@ export class Norm {
   q: usize
   qStride: usize
   deltaStride: usize
+  xStride: usize
 }
 
 /**
@@ -145,7 +146,7 @@ function addRow(x: usize, delta: usize, width: i32, y: usize): void {
 export function norm(p: Norm): void {
   const stride = (<usize>p.width) << 2
   for (let row: usize = 0; row < <usize>p.rows; row++) {
-    let h = p.x + row * stride
+    let h = p.x + row * p.xStride
     if (p.delta != 0) {
       addRow(h, p.delta + row * p.deltaStride, p.width, p.h + row * stride)
       h = p.h + row * stride

@@ -1,11 +1,10 @@
 // The operands of a step's attention in the engine's memory: set up once per step, read by every layer.
 
-import { PAGE_SLOTS, type HeadGeometry } from './attention-layer.js'
 import type { Kernels } from './kernels.js'
+import { PAGE_SLOTS } from './kv-layout.js'
 import { roundedBytes } from './placed-linear.js'
-import { BLOCK_SIZE } from './quantise.js'
 import { cut, placeFloats, placeInts, type Room } from './room.js'
-import { TILE } from './tiles.js'
+import { placeSeen, type SeenSlots } from './seen-slots.js'
 
 /** What a row sees: the slots below `prefix`, and those of a list above it, rising. */
 export interface RowView {
@@ -38,37 +37,68 @@ export interface AttentionBatch {
   readonly h: number // [rows, hidden]
   readonly delta: number // [rows, hidden]
   readonly n: number // [rows, hidden]
-  readonly projected: number // [rows, hidden]
-  readonly qkv: number
-  readonly attended: number // [rows, heads * headDim]
-  readonly rounded: number
+  /** What a layer needs for itself; see `cutWork`. */
+  readonly work: number
   readonly gate: number
   /** Normed rows as the experts' products read them; 0: they read `n`. */
   readonly forExperts: number
-  readonly tables: number // [rows, headDim]: cosines, sines
+  readonly tables: readonly number[] // by kind of rotation: [rows, rotated]: cosines, sines
   readonly places: number // [rows, 2]: page, slot in it
-  readonly views: number // [rows, 3]
-  readonly list: number
+  readonly seen: ReadonlyMap<number, SeenSlots> // by window
   readonly inOrder: number // 0, 1, 2, …
-  readonly spans: readonly {
-    readonly firstRow: number
-    readonly rows: number
-    readonly pages: number
-    readonly numSlots: number
-  }[]
 }
 
-export interface BatchShape extends HeadGeometry {
+/** What a layer wants of a batch. */
+export interface LayerNeeds {
+  readonly workBytes: number // of a row
+  readonly gateStride: number // floats of a row of gate logits
+  readonly group: number // queries of a row that attend together
+  readonly window: number // positions that a row sees; Infinity: all
+}
+
+export interface BatchShape extends Omit<LayerNeeds, 'window'> {
   readonly hidden: number
-  readonly gateWidth: number
   readonly expertBlocks: number // of a row that experts read rounded; 0: they read float32
+  readonly windows: readonly number[]
+}
+
+/** A batch that all these layers can run. */
+export function batchShape(
+  layers: readonly LayerNeeds[],
+  row: Pick<BatchShape, 'hidden' | 'expertBlocks'>,
+): BatchShape {
+  const most = (of: (needs: LayerNeeds) => number): number => Math.max(...layers.map(of))
+  return {
+    ...row,
+    workBytes: most(({ workBytes }) => workBytes),
+    gateStride: most(({ gateStride }) => gateStride),
+    group: most(({ group }) => group),
+    windows: [...new Set(layers.map(({ window }) => window))],
+  }
+}
+
+const CACHE_LINE = 64
+const wholeLines = (numBytes: number): number => Math.ceil(numBytes / CACHE_LINE) * CACHE_LINE
+
+/** Bytes of a row of operands that `cutWork` cuts. */
+export const workBytes = (rowBytes: readonly number[]): number =>
+  rowBytes.reduce((sum, bytes) => sum + wholeLines(bytes), 0)
+
+/** Addresses of a layer's operands, each with rows of so many bytes. */
+export function cutWork({ rows, work }: AttentionBatch, rowBytes: readonly number[]): number[] {
+  let next = work
+  return rowBytes.map((bytes) => {
+    const address = next
+    next += rows * wholeLines(bytes)
+    return address
+  })
 }
 
 /** A step's rows, span after span. */
 export interface BatchRows {
   readonly spans: readonly AttentionSpan[]
   readonly x: Float32Array // [rows, hidden]: embeddings
-  readonly tables: Float32Array // [rows, headDim]
+  readonly tables: readonly Float32Array[] // by kind of rotation: [rows, rotated]
 }
 
 /** Cuts a step's rows into about equal micro-batches; later ones may see keys and values of earlier ones. */
@@ -77,7 +107,7 @@ export function splitRows({ spans, x, tables }: BatchRows, count: number): Batch
   return cut(numRows, count).map(({ first, size }) => ({
     spans: sliceSpans(spans, first, first + size),
     x: sliceRows(x, numRows, first, size),
-    tables: sliceRows(tables, numRows, first, size),
+    tables: tables.map((table) => sliceRows(table, numRows, first, size)),
   }))
 }
 
@@ -102,79 +132,32 @@ export function sliceSpans<S extends Pick<AttentionSpan, 'views' | 'slots'>>(
 
 /** Takes room for a batch and fills in what all layers share; `room` is the step's own, from its start. */
 export function layOutBatch(kernels: Kernels, room: Room, shape: BatchShape, batch: BatchRows): AttentionBatch {
-  const { hidden, numHeads, numKvHeads, headDim, gateWidth, expertBlocks } = shape
+  const { hidden, gateStride, expertBlocks, group } = shape
   const rows = batch.x.length / hidden
-  const attendedWidth = numHeads * headDim
-  const blocks = Math.ceil(Math.max(hidden, attendedWidth) / BLOCK_SIZE)
-  const floats = (width: number): number => room.take(rows * wholeTiles(width) * 4)
+  const floats = (width: number): number => room.take(rows * width * 4)
   room.reset()
   return {
     rows,
     h: placeFloats(kernels, room, batch.x),
     delta: floats(hidden),
     n: floats(hidden),
-    projected: floats(hidden),
-    qkv: floats((numHeads + 2 * numKvHeads) * headDim),
-    attended: floats(attendedWidth),
-    rounded: room.take(rows * roundedBytes(blocks)),
-    gate: floats(gateWidth),
+    work: room.take(rows * shape.workBytes),
+    gate: floats(gateStride),
     forExperts: expertBlocks === 0 ? 0 : room.take(rows * roundedBytes(expertBlocks)),
-    tables: placeFloats(kernels, room, batch.tables),
+    tables: batch.tables.map((table) => placeFloats(kernels, room, table)),
     places: placeInts(
       kernels,
       room,
       batch.spans.flatMap(({ slots, pages }) => placesOf(slots, pages)),
     ),
-    ...placeViews(kernels, room, batch.spans),
+    seen: new Map(shape.windows.map((window) => [window, placeSeen(kernels, room, batch.spans, { window, group })])),
     inOrder: placeInts(
       kernels,
       room,
       Array.from({ length: rows }, (_, row) => row),
     ),
-    spans: placeSpans(kernels, room, batch.spans, numHeads / numKvHeads),
   }
 }
-
-const wholeTiles = (width: number): number => Math.ceil(width / TILE) * TILE
 
 const placesOf = (slots: ArrayLike<number>, pages: readonly number[]): number[] =>
   Array.from(slots).flatMap((slot) => [pages[Math.floor(slot / PAGE_SLOTS)] ?? 0, slot % PAGE_SLOTS])
-
-function placeViews(kernels: Kernels, room: Room, spans: readonly AttentionSpan[]) {
-  const views: number[] = []
-  const list: number[] = []
-  for (const { prefix, more } of spans.flatMap((span) => span.views)) {
-    views.push(prefix, list.length, more.length)
-    list.push(...more)
-  }
-  return { views: placeInts(kernels, room, views), list: placeInts(kernels, room, list) }
-}
-
-const VECTOR_SLOTS = 16 // that a kernel scores at once
-const SCORE_BYTES = 2 ** 19 // of a task at most, where one row allows it: they stay in a core's cache
-const PIECE_ROWS = 32 // at most: early rows skip late slots
-
-/** Spans in pieces of a few rows, each as long as its rows see. */
-function placeSpans(kernels: Kernels, room: Room, spans: readonly AttentionSpan[], group: number) {
-  let firstRow = 0
-  return spans.flatMap(({ views, pages }) => {
-    const placed = placeInts(kernels, room, pages)
-    const size = rowsOfPiece(group * numSlotsOf(views) * 4)
-    const pieces = Array.from({ length: Math.ceil(views.length / size) }, (_, i) => {
-      const some = views.slice(i * size, (i + 1) * size)
-      return { firstRow: firstRow + i * size, rows: some.length, pages: placed, numSlots: numSlotsOf(some) }
-    })
-    firstRow += views.length
-    return pieces
-  })
-}
-
-function rowsOfPiece(scoreBytesOfRow: number): number {
-  const rows = Math.max(1, Math.min(PIECE_ROWS, Math.floor(SCORE_BYTES / scoreBytesOfRow)))
-  return rows < 8 ? rows : rows & ~7 // whole blocks of queries
-}
-
-function numSlotsOf(views: readonly RowView[]): number {
-  const end = views.reduce((most, { prefix, more }) => Math.max(most, prefix, (more.at(-1) ?? -1) + 1), 0)
-  return Math.ceil(end / VECTOR_SLOTS) * VECTOR_SLOTS
-}

@@ -2,11 +2,12 @@
 
 import type { Hash } from 'node:crypto'
 import { ancestors, depths, type TokenTree } from '../speculative/token-tree.js'
-import { layOutBatch, rowViews, type RowView } from './attention-batch.js'
-import { createAttentionLayer, layerBytes, packAttention, PAGE_SLOTS, type HeadGeometry } from './attention-layer.js'
+import { batchShape, layOutBatch, rowViews, type RowView } from './attention-batch.js'
+import { createAttentionLayer, packAttention, type HeadGeometry } from './attention-layer.js'
 import { concat } from './concat.js'
 import type { KernelReport } from './device-class.js'
 import type { Kernels } from './kernels.js'
+import { layerBytes, PAGE_SLOTS, SLACK_BYTES } from './kv-layout.js'
 import { probeValues, sameBits } from './probe-values.js'
 import { createRoom } from './room.js'
 
@@ -19,9 +20,16 @@ const LONGEST = 600 // positions that have embeddings and tables
 const TREE: TokenTree = { parents: [-1, 0, 1, 2, 3, 4, 4, 5, 5, 6, 7, 7, 8], tokens: Array<number>(13).fill(0) }
 const PROBE_BASES = [1, 40, PAGE_SLOTS - 5, 2 * PAGE_SLOTS - 5]
 
+/** An attention to be probed. */
+export interface ProbedAttention extends HeadGeometry {
+  readonly rotatedDim?: number | undefined // of a head; all, unless given
+  readonly window?: number | undefined
+  readonly hasSinks?: boolean | undefined
+}
+
 /** Every node of a tree against plain decoding of its path, around page boundaries and in short contexts. */
-export function probeAttention(kernels: Kernels, geometry: HeadGeometry, hash?: Hash): KernelReport {
-  const probe = createAttentionProbe(kernels, geometry)
+export function probeAttention(kernels: Kernels, attention: ProbedAttention, hash?: Hash): KernelReport {
+  const probe = createAttentionProbe(kernels, attention)
   let isExact = true
   for (const base of PROBE_BASES) {
     const rows = probe.attendTree(base, TREE)
@@ -29,9 +37,10 @@ export function probeAttention(kernels: Kernels, geometry: HeadGeometry, hash?: 
     isExact = rows.every((row, node) => sameBits(probe.attendPath(base, TREE, node), row)) && isExact
   }
   probe.dispose()
-  const { numHeads, numKvHeads, headDim } = geometry
+  const { numHeads, numKvHeads, headDim, window, hasSinks } = attention
+  const kind = `${window === undefined ? '' : `, window ${window}`}${hasSinks === true ? ', sinks' : ''}`
   return {
-    kernel: `tree attention, ${numHeads} heads on ${numKvHeads} of width ${headDim}`,
+    kernel: `tree attention, ${numHeads} heads on ${numKvHeads} of width ${headDim}${kind}`,
     exactness: isExact ? 'exact' : 'inexact',
   }
 }
@@ -56,8 +65,8 @@ interface ProbeRow {
 }
 
 /** A layer with made-up weights and room for a few hundred tokens. */
-export function createAttentionProbe(kernels: Kernels, geometry: HeadGeometry): AttentionProbe {
-  const { numHeads, numKvHeads, headDim } = geometry
+export function createAttentionProbe(kernels: Kernels, attention: ProbedAttention): AttentionProbe {
+  const { numHeads, numKvHeads, headDim, rotatedDim = headDim, hasSinks } = attention
   const linear = (inputs: number, outputs: number, seed: number) => {
     return { weights: probeValues(inputs * outputs, seed, 0.4), inputs, outputs }
   }
@@ -66,40 +75,39 @@ export function createAttentionProbe(kernels: Kernels, geometry: HeadGeometry): 
     q: linear(HIDDEN, numHeads * headDim, 2),
     k: linear(HIDDEN, numKvHeads * headDim, 3),
     v: linear(HIDDEN, numKvHeads * headDim, 4),
+    sinks: hasSinks === true ? probeValues(numHeads, 7, 2) : undefined,
     o: linear(numHeads * headDim, HIDDEN, 5),
     ffnNorm: probeValues(HIDDEN, 6),
   }
   const set = packAttention(weights, 'int8')
   const layer = createAttentionLayer(kernels, set, {
-    ...geometry,
+    ...attention,
     hidden: HIDDEN,
     epsilon: 1e-6,
+    rotation: 0,
     pageOffset: 0,
     expertBlocks: 0,
   })
+  const shape = batchShape([layer.needs], { hidden: HIDDEN, expertBlocks: 0 })
   const room = createRoom(kernels)
   const embeddings = probeValues(2 * LONGEST * HIDDEN, 31, 2)
-  const angles = probeValues(LONGEST * headDim, 57, 2)
+  const angles = probeValues(LONGEST * rotatedDim, 57, 2)
   const pages = Array.from({ length: Math.ceil(LONGEST / PAGE_SLOTS) }, () => {
-    const address = kernels.allocate(layerBytes(geometry) + 64)
-    kernels.floats(address, layerBytes(geometry) / 4).fill(0)
+    const size = layerBytes({ numKvHeads, headDim, valueDim: headDim })
+    const address = kernels.allocate(size + SLACK_BYTES)
+    kernels.floats(address, size / 4).fill(0)
     return address
   })
 
   /** Normed rows after the layer: [rows, HIDDEN]. */
   const run = (rows: readonly ProbeRow[]): readonly Float32Array[] => {
     const views = rows.map(({ view }) => view)
-    const batch = layOutBatch(
-      kernels,
-      room,
-      { ...geometry, hidden: HIDDEN, gateWidth: 0, expertBlocks: 0 },
-      {
-        spans: [{ views, slots: rows.map(({ slot }) => slot), pages }],
-        x: concat(rows.map(({ id }) => rowOf(embeddings, id))),
-        tables: concat(rows.map(({ position }) => angles.subarray(position * headDim, (position + 1) * headDim))),
-      },
-    )
-    layer.run(batch, false)
+    const batch = layOutBatch(kernels, room, shape, {
+      spans: [{ views, slots: rows.map(({ slot }) => slot), pages }],
+      x: concat(rows.map(({ id }) => rowOf(embeddings, id))),
+      tables: [concat(rows.map(({ position }) => angles.subarray(position * rotatedDim, (position + 1) * rotatedDim)))],
+    })
+    layer.run(batch)
     const n = kernels.floats(batch.n, rows.length * HIDDEN).slice()
     return rows.map((_, row) => rowOf(n, row))
   }

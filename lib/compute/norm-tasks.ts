@@ -4,9 +4,10 @@ import { floatBits, OP, type Phase } from './kernels.js'
 import type { PlacedLinear } from './placed-linear.js'
 import { cut } from './room.js'
 
-/** All addresses; rows are `width` float32, one after the other (those of delta may lie further apart). */
+/** All addresses; rows are `width` float32, one after the other (those of x and delta may lie further apart). */
 export interface NormRows {
   readonly x: number
+  readonly xStride?: number // bytes
   /** h = x + delta is normed, and kept at `h`. */
   readonly residual?: { readonly delta: number; readonly deltaStride?: number; readonly h: number } | undefined
   readonly rows: number
@@ -22,10 +23,11 @@ export interface NormRows {
 export function normTasks(norm: NormRows, pieces: number): Phase {
   const { residual, width, reader } = norm
   const stride = width * 4
+  const xStride = norm.xStride ?? stride
   const deltaStride = residual?.deltaStride ?? stride
   return cut(norm.rows, pieces).map(({ first, size }) => [
     OP.norm,
-    norm.x + first * stride,
+    norm.x + first * xStride,
     residual === undefined ? 0 : residual.delta + first * deltaStride,
     residual === undefined ? 0 : residual.h + first * stride,
     size,
@@ -37,5 +39,6 @@ export function normTasks(norm: NormRows, pieces: number): Phase {
     (norm.rounded ?? 0) + first * (reader?.rowBytes ?? 0),
     reader?.rowBytes ?? 0,
     deltaStride,
+    xStride,
   ])
 }

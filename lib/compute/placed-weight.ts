@@ -25,6 +25,13 @@ export function placeWeight(kernels: Kernels, { source, dims, element }: WeightT
   return { address, dispose: () => kernels.release(address) }
 }
 
+/** A kernel's parameters, words of 32 bits. */
+export function placeWords(kernels: Kernels, words: readonly number[]): PlacedWeight {
+  const address = kernels.allocate(words.length * 4)
+  kernels.ints(address, words.length).set(words)
+  return { address, dispose: () => kernels.release(address) }
+}
+
 function readInto(target: Uint8Array, path: string, position: number): void {
   const file = openSync(path, 'r')
   try {

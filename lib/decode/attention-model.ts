@@ -1,15 +1,16 @@
 // The attention worker's share of the checkpoint in the engine's memory: the attention layers, the LM head, and
 // embedding rows read on demand.
 
+import { batchShape, type BatchShape } from '../compute/attention-batch.js'
 import {
   createAttentionLayer,
-  layerBytes,
   packAttention,
   type AttentionLayer,
   type HeadGeometry,
 } from '../compute/attention-layer.js'
 import { concat } from '../compute/concat.js'
 import type { Kernels } from '../compute/kernels.js'
+import { pageBytes } from '../compute/kv-layout.js'
 import type { LinearWeights } from '../compute/linear-weights.js'
 import { createLmHead, packLmHead, type LmHead } from '../compute/lm-head.js'
 import { createRoom, type Room } from '../compute/room.js'
@@ -17,9 +18,9 @@ import { createRopeTables, type RopeTables } from '../compute/rope-tables.js'
 import { roundedBlocks } from '../compute/tiles.js'
 import type { WeightStore } from '../compute/weight-store.js'
 import type { Checkpoint } from '../model/checkpoint.js'
-import { firstAttention, grouped, headsOf } from '../model/attention-parts.js'
+import { firstAttention, grouped, headsOf, rotatedDims } from '../model/attention-parts.js'
 import { linearOf } from '../model/weights.js'
-import type { FfnLayerSpec, LayerSpec, ModelSpec, WeightFormat } from '../model/spec.js'
+import type { FfnLayerSpec, LayerSpec, ModelSpec, TensorRef, WeightFormat } from '../model/spec.js'
 import { shardPlan, type ShardPlan } from '../model/expert-shards.js'
 
 export interface AttentionModel {
@@ -28,11 +29,13 @@ export interface AttentionModel {
   /** Blocks of a row that experts read rounded; 0: they read float32. */
   readonly expertBlocks: number
   readonly kernels: Kernels
+  readonly shape: BatchShape
   /** For the operands of the running step's micro-batches. */
   readonly rooms: readonly Room[]
   readonly layers: readonly AttentionLayer[]
   readonly head: LmHead
-  readonly rope: RopeTables
+  /** The distinct rotations of the layers. */
+  readonly rotations: readonly RopeTables[]
   /** Embeddings [tokens, hidden]. */
   embed(tokens: ArrayLike<number>): Float32Array
   dispose(): void
@@ -48,23 +51,27 @@ export interface LoadOptions {
 /** Packs the attention side's weights (or finds them packed) and places them in the engine's memory. */
 export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOptions): Promise<AttentionModel> {
   const { spec } = checkpoint
+  const rotations = distinctRotations(spec)
   const layers: AttentionLayer[] = []
   for (const index of spec.layers.keys()) {
-    layers.push(loadLayer(checkpoint, index, options))
+    layers.push(loadLayer(checkpoint, index, rotations.places[index]!, options))
     await options.turn() // heartbeats go out while the weights are loaded
   }
   const head = loadHead(checkpoint, options)
   const rooms = [createRoom(options.kernels), createRoom(options.kernels)]
   options.weights.loaded()
+  const expertBlocks = roundedBlocks(spec.hidden, options.format)
+  const needs = layers.map((layer) => layer.needs)
   return {
     spec,
     plan: shardPlan(spec),
-    expertBlocks: roundedBlocks(spec.hidden, options.format),
+    expertBlocks,
     kernels: options.kernels,
+    shape: batchShape(needs, { hidden: spec.hidden, expertBlocks }),
     rooms,
     layers,
     head,
-    rope: createRopeTables(firstAttention(spec).rope, geometryOf(spec).headDim),
+    rotations: rotations.tables,
     embed: (tokens) => embed(checkpoint, tokens),
     dispose: () => {
       for (const part of [head, ...rooms, ...layers]) part.dispose()
@@ -84,43 +91,59 @@ export const headWeights = (checkpoint: Checkpoint) => ({
   head: linearOf(checkpoint, checkpoint.spec.lmHead),
 })
 
-/** The head geometry that every layer of the supported families shares. */
+/** The head geometry of the first layer: of all, where a device computes. */
 export function geometryOf(spec: ModelSpec): HeadGeometry {
   const attention = firstAttention(spec)
-  return { numHeads: attention.numHeads, ...headsOf(attention) }
+  const { numKvHeads, headDim } = headsOf(attention)
+  return { numHeads: attention.numHeads, numKvHeads, headDim }
 }
 
-function loadLayer(checkpoint: Checkpoint, index: number, { format, kernels, weights }: LoadOptions): AttentionLayer {
+/** Rotary tables, made once where layers rotate alike, and the place of each layer's among them. */
+function distinctRotations({ layers }: ModelSpec): {
+  readonly tables: readonly RopeTables[]
+  readonly places: readonly number[]
+} {
+  const made = new Map<string, RopeTables>()
+  const keys = layers.map(({ attention }) => {
+    const key = JSON.stringify([attention.rope, rotatedDims(attention)])
+    if (!made.has(key)) made.set(key, createRopeTables(attention.rope, rotatedDims(attention)))
+    return key
+  })
+  const distinct = [...made.keys()]
+  return { tables: [...made.values()], places: keys.map((key) => distinct.indexOf(key)) }
+}
+
+function loadLayer(checkpoint: Checkpoint, index: number, rotation: number, options: LoadOptions): AttentionLayer {
+  const { format, kernels, weights } = options
   const { hidden, normEpsilon: epsilon, layers } = checkpoint.spec
   const layer = layers[index]!
-  const { numHeads, numKvHeads, headDim, clip, qkNorm } = grouped(layer.attention, 'engine')
-  const geometry = { numHeads, numKvHeads, headDim }
+  const { numHeads, numKvHeads, headDim, clip, qkNorm, scale, window, rope } = grouped(layer.attention, 'engine')
   const set = weights.open(`attention-${index}`, () => packAttention(attentionWeights(checkpoint, layer), format))
-  const pageOffset = index * layerBytes(geometry)
   return createAttentionLayer(kernels, set, {
-    ...geometry,
-    hidden,
-    epsilon,
-    qkNorm: qkNorm?.over,
-    clip,
-    pageOffset,
-    expertBlocks: roundedBlocks(hidden, format),
+    ...{ numHeads, numKvHeads, headDim, rotatedDim: rope.dims, qkNorm: qkNorm?.over, clip },
+    ...{ scale, window, rotation },
+    ...{ hidden, epsilon, expertBlocks: roundedBlocks(hidden, format) },
+    pageOffset: pageBytes(layers.slice(0, index).map(({ attention }) => headsOf(attention))),
   })
 }
 
 /** A layer's tensors on the side of attention. */
 export function attentionWeights(checkpoint: Checkpoint, layer: LayerSpec) {
-  const { attentionNorm, ffnNorm, ffn } = layer
+  const { attentionNorm, attentionPostNorm, ffnNorm, ffnPostNorm, ffn } = layer
   const attention = grouped(layer.attention, 'engine')
-  const { qkNorm } = attention
+  const { qkNorm, sinks } = attention
+  const vector = (ref: TensorRef | undefined) => ref && checkpoint.tensor(ref)
   return {
     norm: checkpoint.tensor(attentionNorm),
     q: linearOf(checkpoint, attention.q),
     k: linearOf(checkpoint, attention.k),
     v: linearOf(checkpoint, attention.v),
     qkNorm: qkNorm && { q: checkpoint.tensor(qkNorm.q), k: checkpoint.tensor(qkNorm.k) },
+    sinks: vector(sinks),
     o: linearOf(checkpoint, attention.o),
+    postNorm: vector(attentionPostNorm),
     ffnNorm: checkpoint.tensor(ffnNorm),
+    ffnPostNorm: vector(ffnPostNorm),
     gate: gateWeights(checkpoint, ffn),
   }
 }

@@ -3,14 +3,15 @@
 
 import { splitRows } from '../compute/attention-batch.js'
 import { ClusterError } from '../errors.js'
+import { headsOf } from '../model/attention-parts.js'
 import type { AttentionEngine, SequenceCache, StepSpan } from './attention-engine.js'
-import { geometryOf, type AttentionModel } from './attention-model.js'
+import type { AttentionModel } from './attention-model.js'
 import { KvCache } from './kv-cache.js'
 import { batchRows, lastHidden, layOut, runAttention } from './layers.js'
 
 export function createCpuAttentionEngine(model: AttentionModel): AttentionEngine {
   const { kernels, spec, plan, head } = model
-  const pool = { kernels, geometry: { numLayers: spec.layers.length, ...geometryOf(spec) } }
+  const pool = { kernels, layers: spec.layers.map(({ attention }) => headsOf(attention)) }
   return {
     spec,
     plan,

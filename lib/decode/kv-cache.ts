@@ -8,18 +8,14 @@
 //   KV3  Unused slots hold finite numbers: what a row does not see contributes an exact zero.
 //   KV4  A page with more than one owner is never written; one without an owner goes back to the pool.
 
-import { layerBytes, PAGE_SLOTS, type HeadGeometry } from '../compute/attention-layer.js'
 import type { Kernels } from '../compute/kernels.js'
+import { copySlot, PAGE_SLOTS, pageBytes, SLACK_BYTES, type KvGeometry } from '../compute/kv-layout.js'
 import type { SequenceCache } from './attention-engine.js'
-
-export interface CacheGeometry extends HeadGeometry {
-  readonly numLayers: number
-}
 
 /** Makes pages for the sequences of a worker. */
 export interface PagePool {
   readonly kernels: Kernels
-  readonly geometry: CacheGeometry
+  readonly layers: readonly KvGeometry[]
 }
 
 /** One page: PAGE_SLOTS slots of every layer. */
@@ -94,21 +90,9 @@ export class KvCache implements SequenceCache {
   }
 
   private moveSlot(from: number, to: number): void {
-    const { numLayers, numKvHeads, headDim } = this.pool.geometry
     const target = floatsOf(this.pool, this.ownPage(to >> PAGE_SHIFT))
     const source = floatsOf(this.pool, this.pages[from >> PAGE_SHIFT]!)
-    const [old, place] = [from % PAGE_SLOTS, to % PAGE_SLOTS]
-    const headSize = headDim * PAGE_SLOTS
-    for (let layer = 0; layer < numLayers; layer++) {
-      for (let head = 0; head < numKvHeads; head++) {
-        const keys = (layer * 2 * numKvHeads + head) * headSize
-        const values = keys + numKvHeads * headSize
-        for (let i = 0; i < headDim; i++) {
-          target[keys + keyPlace(place, i, headDim)] = source[keys + keyPlace(old, i, headDim)]!
-          target[values + place * headDim + i] = source[values + old * headDim + i]!
-        }
-      }
-    }
+    copySlot(this.pool.layers, { page: source, slot: from % PAGE_SLOTS }, { page: target, slot: to % PAGE_SLOTS })
   }
 
   /** The page, copied first where others own it too (KV4). */
@@ -123,19 +107,13 @@ export class KvCache implements SequenceCache {
   }
 }
 
-/** Where dimension i of a slot's key lies in a head's keys: [slots / 8, headDim, 8]. */
-const keyPlace = (slot: number, i: number, headDim: number): number => ((slot >> 3) * headDim + i) * 8 + (slot & 7)
-
 const PAGE_SHIFT = Math.log2(PAGE_SLOTS)
 
-const pageBytes = (geometry: CacheGeometry): number => geometry.numLayers * layerBytes(geometry)
-const SLACK_BYTES = 64 // a vector may reach over the end of the last value
-
-const floatsOf = ({ kernels, geometry }: PagePool, { address }: SharedPage): Float32Array =>
-  kernels.floats(address, pageBytes(geometry) / 4)
+const floatsOf = ({ kernels, layers }: PagePool, { address }: SharedPage): Float32Array =>
+  kernels.floats(address, pageBytes(layers) / 4)
 
 function newPage(pool: PagePool): SharedPage {
-  const page = { address: pool.kernels.allocate(pageBytes(pool.geometry) + SLACK_BYTES), owners: 1 }
+  const page = { address: pool.kernels.allocate(pageBytes(pool.layers) + SLACK_BYTES), owners: 1 }
   floatsOf(pool, page).fill(0) // KV3: the memory may have been used before
   return page
 }

@@ -3,9 +3,9 @@
 
 import { layOutBatch, type AttentionBatch, type AttentionSpan, type BatchRows } from '../compute/attention-batch.js'
 import type { Room } from '../compute/room.js'
-import { geometryOf, type AttentionModel } from './attention-model.js'
+import type { AttentionModel } from './attention-model.js'
 import type { ExpertOperands } from './experts-in-place.js'
-import { gateWidth, route, type Routes } from './gate.js'
+import { route, type Routes } from './gate.js'
 
 /** A step's rows, span after span; tokens and positions are of all rows in order. */
 export function batchRows(
@@ -14,19 +14,11 @@ export function batchRows(
   tokens: readonly number[],
   positions: readonly number[],
 ): BatchRows {
-  return { spans, x: model.embed(tokens), tables: model.rope.rows(positions) }
+  return { spans, x: model.embed(tokens), tables: model.rotations.map((tables) => tables.rows(positions)) }
 }
 
-export function layOut(model: AttentionModel, room: Room, rows: BatchRows): AttentionBatch {
-  const { spec } = model
-  const shape = {
-    ...geometryOf(spec),
-    hidden: spec.hidden,
-    expertBlocks: model.expertBlocks,
-    gateWidth: spec.layers.reduce((widest, { ffn }) => Math.max(widest, gateWidth(ffn)), 0),
-  }
-  return layOutBatch(model.kernels, room, shape, rows)
-}
+export const layOut = ({ kernels, shape }: AttentionModel, room: Room, rows: BatchRows): AttentionBatch =>
+  layOutBatch(kernels, room, shape, rows)
 
 /** Attention and gate of a layer; what its experts are to compute. */
 export function runAttention(
@@ -35,8 +27,9 @@ export function runAttention(
   batch: AttentionBatch,
 ): { readonly operands: ExpertOperands; readonly routes: Routes } {
   const layer = layers[index]!
-  layer.run(batch, index > 0)
-  const logits = kernels.floats(batch.gate, batch.rows * layer.gateStride)
+  const { gateStride } = layer.needs
+  layer.run(batch, layers[index - 1]?.expertSums(batch))
+  const logits = kernels.floats(batch.gate, batch.rows * gateStride)
   const isRounded = batch.forExperts !== 0
   const operands = {
     kernels,
@@ -45,12 +38,14 @@ export function runAttention(
     isRounded,
     delta: batch.delta,
   }
-  return { operands, routes: route(spec.layers[index]!.ffn, batch.rows, logits, layer.gateStride) }
+  return { operands, routes: route(spec.layers[index]!.ffn, batch.rows, logits, gateStride) }
 }
 
 /** The last hidden state of the rows before the final norm: [rows, hidden]. */
-export function lastHidden({ kernels, spec }: AttentionModel, batch: AttentionBatch): Float32Array {
+export function lastHidden({ kernels, spec, layers }: AttentionModel, batch: AttentionBatch): Float32Array {
   const numValues = batch.rows * spec.hidden
-  const [h, delta] = [kernels.floats(batch.h, numValues), kernels.floats(batch.delta, numValues)]
+  const sums = layers.at(-1)?.expertSums(batch) ?? { phases: [], delta: batch.delta }
+  kernels.run(sums.phases)
+  const [h, delta] = [kernels.floats(batch.h, numValues), kernels.floats(sums.delta, numValues)]
   return h.map((value, i) => value + delta[i]!)
 }

@@ -19,16 +19,32 @@ export function attentionVectors(attention: AttentionSpec): readonly TensorRef[]
   return [...own, attention.sinks].filter((ref) => ref !== undefined)
 }
 
-/** Numbers that the cache keeps of a token for one layer. */
-export function cachedValues(attention: AttentionSpec): number {
-  return attention.kind === 'grouped'
-    ? 2 * attention.numKvHeads * attention.headDim
-    : 2 * attention.latentDim + attention.rotatedDim // the latent vector as a key and, in the order of values, again
+/** What the cache keeps of a token for one layer. */
+export interface KeptHeads {
+  readonly numKvHeads: number
+  readonly headDim: number // of a key
+  readonly valueDim: number
 }
 
-/** Key and value heads of a layer, and the width of a key. */
-export const headsOf = (attention: AttentionSpec): { readonly numKvHeads: number; readonly headDim: number } =>
-  attention.kind === 'grouped' ? attention : { numKvHeads: 1, headDim: attention.latentDim + attention.rotatedDim }
+/** Key and value heads of a layer. Latent vectors are kept as keys and, in the order of values, again. */
+export function headsOf(attention: AttentionSpec): KeptHeads {
+  if (attention.kind === 'latent') {
+    const { latentDim, rotatedDim } = attention
+    return { numKvHeads: 1, headDim: rotatedDim + latentDim, valueDim: latentDim }
+  }
+  const { numKvHeads, headDim } = attention
+  return { numKvHeads, headDim, valueDim: headDim }
+}
+
+/** Numbers that the cache keeps of a token for one layer. */
+export function cachedValues(attention: AttentionSpec): number {
+  const { numKvHeads, headDim, valueDim } = headsOf(attention)
+  return numKvHeads * (headDim + valueDim)
+}
+
+/** Dimensions of a query head that are rotated. */
+export const rotatedDims = (attention: AttentionSpec): number =>
+  attention.kind === 'latent' ? attention.rotatedDim : (attention.rope.dims ?? attention.headDim)
 
 /** A layer's attention where only the grouped kind will do. Throws `unimplemented` naming who wants it. */
 export function grouped(attention: AttentionSpec, who: string): GroupedAttentionSpec {

@@ -2,7 +2,7 @@
 // hidden state before it to a guess of the hidden state at that token.
 
 import { createAttentionLayer, packAttention, type HeadGeometry } from '../../lib/compute/attention-layer.js'
-import { layOutBatch, type AttentionSpan } from '../../lib/compute/attention-batch.js'
+import { batchShape, layOutBatch, type AttentionSpan } from '../../lib/compute/attention-batch.js'
 import { packExpert, placeExpert, runExperts } from '../../lib/compute/expert-layer.js'
 import { concat } from '../../lib/compute/concat.js'
 import type { Kernels } from '../../lib/compute/kernels.js'
@@ -11,8 +11,7 @@ import type { LinearWeights } from '../../lib/compute/linear-weights.js'
 import { createRoom, placeFloats, placeInts } from '../../lib/compute/room.js'
 import { createRopeTables } from '../../lib/compute/rope-tables.js'
 import { roundedBlocks } from '../../lib/compute/tiles.js'
-import { geometryOf } from '../../lib/decode/attention-model.js'
-import { firstAttention } from '../../lib/model/attention-parts.js'
+import { firstAttention, grouped } from '../../lib/model/attention-parts.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
 import { linearOf } from '../../lib/model/weights.js'
@@ -38,7 +37,7 @@ export interface EagleLayer {
 
 /** Heads as wide as the target's; their number is the file's. */
 function geometryOfHead(checkpoint: Checkpoint, file: HeadFile): HeadGeometry {
-  const { headDim } = geometryOf(checkpoint.spec)
+  const { headDim } = grouped(firstAttention(checkpoint.spec), 'EAGLE head')
   const headsOf = (name: string): number => Math.floor((file.shape(name)[0] ?? 0) / headDim)
   return { headDim, numHeads: headsOf('self_attn.q_proj.weight'), numKvHeads: headsOf('self_attn.k_proj.weight') }
 }
@@ -50,19 +49,22 @@ export function createEagleLayer(
 ): EagleLayer {
   const { hidden, normEpsilon: epsilon } = checkpoint.spec
   const geometry = geometryOfHead(checkpoint, file)
+  const { rope } = firstAttention(checkpoint.spec)
   const expertBlocks = roundedBlocks(hidden, format)
   const attention = createAttentionLayer(kernels, packAttention(attentionWeights(file, hidden, geometry), format), {
     ...geometry,
     hidden,
     epsilon,
+    rotatedDim: rope.dims,
     qkNorm: file.has('self_attn.q_norm.weight') ? 'head' : undefined,
     expertBlocks,
+    rotation: 0,
     pageOffset: 0,
   })
   const ffn = placeExpert(kernels, packExpert('ffn', ffnWeights(file, hidden), format), 'ffn')
   const fc = createLinearMap(kernels, file.linear('fc', 2 * hidden, hidden), format)
   const head: LinearMap = createLinearMap(kernels, linearOf(checkpoint, checkpoint.spec.lmHead), format)
-  const tables = createRopeTables(firstAttention(checkpoint.spec).rope, geometry.headDim)
+  const tables = createRopeTables(rope, rope.dims ?? geometry.headDim)
   const room = createRoom(kernels)
 
   const runFfn = (x: number, rows: number, y: number): void => {
@@ -90,12 +92,12 @@ export function createEagleLayer(
 
   return {
     hidden,
-    pool: { kernels, geometry: { ...geometry, numLayers: 1 } },
+    pool: { kernels, layers: [{ ...geometry, valueDim: geometry.headDim }] },
     run: ({ spans, inputs, positions }) => {
       const x = concat(fc.run(inputs))
-      const shape = { ...geometry, hidden, gateWidth: 0, expertBlocks }
-      const batch = layOutBatch(kernels, room, shape, { spans, x, tables: tables.rows(positions) })
-      attention.run(batch, false)
+      const shape = batchShape([attention.needs], { hidden, expertBlocks })
+      const batch = layOutBatch(kernels, room, shape, { spans, x, tables: [tables.rows(positions)] })
+      attention.run(batch)
       runFfn(expertBlocks > 0 ? batch.forExperts : batch.n, batch.rows, batch.delta)
       const [h, delta] = [kernels.floats(batch.h, x.length), kernels.floats(batch.delta, x.length)]
       return h.map((value, i) => value + delta[i]!)

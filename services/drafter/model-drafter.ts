@@ -9,12 +9,13 @@ import type { AttentionSpan } from '../../lib/compute/attention-batch.js'
 import type { TouchedExpert } from '../../lib/compute/expert-call.js'
 import type { PlacedExpert } from '../../lib/compute/expert-layer.js'
 import { createWeightStore } from '../../lib/compute/weight-store.js'
-import { geometryOf, loadAttentionModel, type AttentionModel } from '../../lib/decode/attention-model.js'
+import { loadAttentionModel, type AttentionModel } from '../../lib/decode/attention-model.js'
 import { createExpertStore, type CpuExpertStore } from '../../lib/decode/expert-store.js'
 import { runInPlace } from '../../lib/decode/experts-in-place.js'
 import { batchRows, lastHidden, layOut, runAttention } from '../../lib/decode/layers.js'
 import type { PagePool } from '../../lib/decode/kv-cache.js'
 import { ClusterError } from '../../lib/errors.js'
+import { headsOf } from '../../lib/model/attention-parts.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
 import type { ModelTokenizer } from '../../lib/model/tokenizer.js'
@@ -45,7 +46,7 @@ export async function createModelDrafter(checkpoint: Checkpoint, options: ModelD
   const model = await loadAttentionModel(checkpoint, { format, kernels, weights, turn })
   const store = createExpertStore({ checkpoint, format, kernels, weights, turn })
   await store.place(Array.from({ length: store.plan.numShards }, (_, shard) => shard))
-  const pool = { kernels, geometry: { numLayers: model.layers.length, ...geometryOf(model.spec) } }
+  const pool = { kernels, layers: model.spec.layers.map(({ attention }) => headsOf(attention)) }
   const states = new Map<string, State>()
   const run = createRunner(model, store)
 

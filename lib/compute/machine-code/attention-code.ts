@@ -3,11 +3,11 @@
 
 import { at } from './addressing.js'
 import { REGISTER, type Assembler } from './assembler.js'
-import { ATTENTION, forPages, forQueries, FRAME, FRAME_BYTES, type AttentionCode } from './attention-frame.js'
+import { ATTENTION, forPages, forQueries, FRAME, FRAME_BYTES, WIDTHS, type AttentionCode } from './attention-frame.js'
 import { writeScores } from './attention-scores.js'
 import { clearSums, writeResults, writeSums, writeTotals } from './attention-values.js'
 import { WEIGHT_CONSTANTS, writeWeights } from './attention-weights.js'
-import { countDown, ofFrame, ofTask, partsOf, ROLE, writeFunction, type VectorUnit } from './code-frame.js'
+import { countDown, ofFrame, ofTask, partsOf, ROLE, TILE_BYTES, writeFunction, type VectorUnit } from './code-frame.js'
 
 const { ax, cx, dx, si, di } = REGISTER
 
@@ -16,6 +16,7 @@ export function writeAttention(a: Assembler, unit: VectorUnit, base: bigint): vo
   const code = { a, unit, parts: partsOf(unit) }
   const constants = a.label()
   writeFunction(a, base, FRAME_BYTES, () => {
+    readWidths(code)
     layOutScratch(code)
     tabulateQueries(code)
     forPages(code, ATTENTION.keys, (queries) => writeScores(code, queries))
@@ -32,6 +33,15 @@ export function writeAttention(a: Assembler, unit: VectorUnit, base: bigint): vo
   )
 }
 
+function readWidths({ a }: AttentionCode): void {
+  a.load32(ax, ofTask(ATTENTION.widths))
+  a.add(ax, ROLE.memory)
+  for (const width of ['headDim', 'valueDim', 'queryBytes'] as const) {
+    a.load32(cx, at(ax, WIDTHS[width]))
+    a.store32(ofFrame(FRAME[width]), cx)
+  }
+}
+
 function layOutScratch({ a }: AttentionCode): void {
   a.add(si, ROLE.memory)
   a.store(ofFrame(FRAME.scores), si)
@@ -40,11 +50,17 @@ function layOutScratch({ a }: AttentionCode): void {
   a.store32(ofFrame(FRAME.numQueries), ax)
   a.load32(cx, ofTask(ATTENTION.numSlots))
   a.shiftLeft(cx, 2)
+  a.store32(ofFrame(FRAME.slotBytes), cx)
+  const noSink = a.label()
+  a.compareImmediate32(ofTask(ATTENTION.sinks), 0)
+  a.jumpIf('equal', noSink)
+  a.addImmediate(cx, TILE_BYTES)
+  a.bind(noSink)
   a.store32(ofFrame(FRAME.rowBytes), cx)
   a.multiply32(cx, ofFrame(FRAME.numQueries))
   a.add(si, cx)
   a.store(ofFrame(FRAME.sums), si)
-  a.load32(cx, ofTask(ATTENTION.headDim))
+  a.load32(cx, ofFrame(FRAME.valueDim))
   a.addImmediate(cx, 15)
   a.shiftRight(cx, 4)
   a.shiftLeft(cx, 6)
@@ -60,8 +76,7 @@ function tabulateQueries({ a }: AttentionCode): void {
   a.load32(cx, ofTask(ATTENTION.q))
   a.add(cx, ROLE.memory)
   a.load32(dx, ofTask(ATTENTION.rows))
-  a.load32(ROLE.pointers, ofTask(ATTENTION.headDim))
-  a.shiftLeft(ROLE.pointers, 2)
+  a.load32(ROLE.pointers, ofFrame(FRAME.queryBytes))
   a.load32(ROLE.pointers + 1, ofTask(ATTENTION.qStride))
   countDown(a, dx, 1, () => {
     a.move(si, cx)

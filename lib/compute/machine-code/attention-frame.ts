@@ -1,7 +1,7 @@
 // What the parts of attention's machine code share: the task's words, the stack frame, loops over pages and queries.
 //
-// The thread's scratch: per query its scores [numSlots], per query its sums [headDim, whole tiles], per query an address,
-// later its total.
+// The thread's scratch: per query its scores [numSlots, and a tile for the sink], per query its sums [valueDim, whole
+// tiles], per query an address, later its total.
 
 import { at } from './addressing.js'
 import { REGISTER, type Assembler } from './assembler.js'
@@ -9,20 +9,24 @@ import { countUp, ofFrame, ofTask, ROLE, type RowSum, type VectorUnit } from './
 
 /** Bytes of a task's words: `Attention` in `kernels/attention.ts`. */
 export const ATTENTION = {
-  q: 4,
-  qStride: 8,
-  rows: 12,
-  group: 16,
-  headDim: 20,
+  widths: 4,
+  q: 8,
+  qStride: 12,
+  rows: 16,
+  group: 20,
   keys: 24,
   values: 28,
   pages: 32,
   numSlots: 36,
   views: 40,
   list: 44,
-  y: 48,
-  yStride: 52,
+  sinks: 48,
+  y: 52,
+  yStride: 56,
 } as const
+
+/** Bytes of its `HeadWidths`. */
+export const WIDTHS = { headDim: 0, valueDim: 4, queryBytes: 8 } as const
 
 /** The frame: 64-bit addresses, then 32-bit numbers, then a vector. */
 export const FRAME = {
@@ -31,16 +35,20 @@ export const FRAME = {
   addresses: 16,
   page: 24, // address of a page's keys or values
   numQueries: 32,
-  rowBytes: 36, // of a query's scores
+  rowBytes: 36, // of a query's scores, its sink included
   sumBytes: 40,
   slot: 44, // first of the page
   slots: 48, // of the page
   query: 52,
   column: 56,
   row: 60,
-  lanes: 64,
+  slotBytes: 64, // of a query's scores without its sink
+  headDim: 68,
+  valueDim: 72,
+  queryBytes: 76,
+  lanes: 96,
 } as const
-export const FRAME_BYTES = 128
+export const FRAME_BYTES = 160
 
 const PAGE_SLOTS_LOG2 = 7
 const { ax } = REGISTER

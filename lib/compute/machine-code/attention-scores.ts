@@ -2,8 +2,8 @@
 
 import { at } from './addressing.js'
 import { REGISTER } from './assembler.js'
-import { ATTENTION, FRAME, locateRow, sumsOf, type AttentionCode } from './attention-frame.js'
-import { addProducts, countDown, moveSums, ofFrame, ofTask, ROLE, TILE_BYTES } from './code-frame.js'
+import { FRAME, locateRow, sumsOf, type AttentionCode } from './attention-frame.js'
+import { addProducts, countDown, moveSums, ofFrame, ROLE, TILE_BYTES } from './code-frame.js'
 
 const { ax, cx, dx, si, di } = REGISTER
 
@@ -26,7 +26,7 @@ export function writeScores({ a, unit, parts }: AttentionCode, queries: number):
   const again = a.label()
   a.bind(again)
   a.move(cx, dx)
-  a.load32(di, ofTask(ATTENTION.headDim))
+  a.load32(di, ofFrame(FRAME.headDim))
   a.move(si, di)
   a.shiftLeft(si, 5)
   a.add(dx, si)

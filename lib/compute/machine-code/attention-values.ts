@@ -50,7 +50,7 @@ export function writeSums({ a, unit, parts }: AttentionCode, queries: number): v
     forSums('vmovups')
     a.load32(dx, ofFrame(FRAME.column))
     a.add(dx, ofFrame(FRAME.page))
-    a.load32(di, ofTask(ATTENTION.headDim))
+    a.load32(di, ofFrame(FRAME.valueDim))
     a.shiftLeft(di, 2)
     a.load32(cx, ofFrame(FRAME.slots))
     a.moveImmediate(si, 0n)
@@ -113,10 +113,10 @@ export function writeResults({ a, unit: { vectorBytes }, parts }: AttentionCode)
         }
         a.addImmediate(si, TILE_BYTES)
       })
-      a.load32(cx, ofTask(ATTENTION.headDim))
+      a.load32(cx, ofFrame(FRAME.valueDim))
       a.move(si, ax)
       countDown(a, cx, 2, () => {
-        // head widths are even; not a float more, the next one may be another thread's
+        // widths of values are even; not a float more, the next one may be another thread's
         a.move(di, at(si))
         a.store(at(to), di)
         a.addImmediate(si, 8)

@@ -28,10 +28,10 @@ type Constant = keyof typeof NUMBERS
 export const WEIGHT_CONSTANTS: readonly number[] = Object.values(NUMBERS)
 const NAMES = Object.keys(NUMBERS)
 
-const VIEW_BYTES = 12 // prefix, first entry of the list, number of entries
+const VIEW_BYTES = 16 // first slot, prefix, first entry of the list, number of entries
 const LOWEST_BITS = 0xff800000n
 const { ax: row, cx, dx, si, di } = REGISTER
-const [view, rowsLeft, headsLeft, rowBytes, lowest, constants] = [8, 9, 10, 11, 12, 13]
+const [view, rowsLeft, headsLeft, rowBytes, lowest, constants, slotBytes, sink] = [8, 9, 10, 11, 12, 13, 14, 15]
 const [best, x, n, y, term, isSmall] = [0, 1, 2, 3, 4, 5] // vector registers
 
 /** All queries' scores, one after the other. */
@@ -42,12 +42,15 @@ export function writeWeights(code: AttentionCode, constantsLabel: Label): void {
   a.add(view, ROLE.memory)
   a.load32(rowsLeft, ofTask(ATTENTION.rows))
   a.load32(rowBytes, ofFrame(FRAME.rowBytes))
+  a.load32(slotBytes, ofFrame(FRAME.slotBytes))
   a.moveImmediate(lowest, LOWEST_BITS)
   a.loadAddress(constants, constantsLabel)
   countDown(a, rowsLeft, 1, () => {
     a.load32(headsLeft, ofTask(ATTENTION.group))
+    a.load32(sink, ofTask(ATTENTION.sinks))
     countDown(a, headsLeft, 1, () => {
       hide(a)
+      putSink(code)
       findBest(code)
       exponentiate(code)
       a.add(row, rowBytes)
@@ -56,16 +59,20 @@ export function writeWeights(code: AttentionCode, constantsLabel: Label): void {
   })
 }
 
-/** Sets what a row does not see to -Infinity: between the entries of its list, and behind them. */
+/** Sets what a row does not see to -Infinity: before its first slot, between the entries of its list, behind them. */
 function hide(a: Assembler): void {
   const [again, behind] = [a.label(), a.label()]
-  a.load32(cx, at(view))
+  a.moveImmediate(cx, 0n)
+  a.load32(si, at(view))
+  a.shiftLeft(si, 2)
+  fillUpTo(a, si)
+  a.load32(cx, at(view, 4))
   a.shiftLeft(cx, 2)
-  a.load32(dx, at(view, 4))
+  a.load32(dx, at(view, 8))
   a.shiftLeft(dx, 2)
   a.add32(dx, ofTask(ATTENTION.list))
   a.add(dx, ROLE.memory)
-  a.load32(di, at(view, 8))
+  a.load32(di, at(view, 12))
   a.bind(again)
   a.compareImmediate32(di, 0)
   a.jumpIf('equal', behind)
@@ -77,7 +84,24 @@ function hide(a: Assembler): void {
   a.addImmediate(di, -1)
   a.jump(again)
   a.bind(behind)
-  fillUpTo(a, rowBytes)
+  fillUpTo(a, slotBytes)
+}
+
+/** A head's sink behind its scores, in a tile of its own; the next head's sink is the next number. */
+function putSink(code: AttentionCode): void {
+  const { a, unit, parts } = code
+  const none = a.label()
+  a.compareImmediate32(sink, 0)
+  a.jumpIf('equal', none)
+  a.loadAddress(si, at(row, 0, slotBytes))
+  a.vector('vmovups', unit.vectorBytes, { to: x, from: constant(code, 'lowest') })
+  for (let part = 0; part < parts; part++) {
+    a.vector('vmovupsStore', unit.vectorBytes, { to: x, from: at(si, part * unit.vectorBytes) })
+  }
+  a.load32(cx, at(ROLE.memory, 0, sink))
+  a.store32(at(si), cx)
+  a.addImmediate(sink, 4)
+  a.bind(none)
 }
 
 function fillUpTo(a: Assembler, end: number): void {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { PAGE_SLOTS } from '../../../lib/compute/attention-layer.js'
+import { PAGE_SLOTS } from '../../../lib/compute/kv-layout.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { packI32 } from '../../../lib/wire/tensor.js'
@@ -69,22 +69,28 @@ describe('route', () => {
   })
 })
 
-const pool = { kernels: sharedKernels(1), geometry: { numLayers: 2, numHeads: 1, numKvHeads: 2, headDim: 8 } }
+const pool = {
+  kernels: sharedKernels(1),
+  layers: [
+    { numKvHeads: 2, headDim: 8, valueDim: 8 },
+    { numKvHeads: 1, headDim: 12, valueDim: 6 },
+  ],
+}
 
 describe('KvCache', () => {
-  const { numLayers, numKvHeads, headDim } = pool.geometry
-  const half = numKvHeads * headDim * PAGE_SLOTS
+  const pageFloats = (2 * 16 + 18) * PAGE_SLOTS
 
   /** What a slot holds: one key and one value column of every layer and head. */
-  const floats = (cache: KvCache): Float32Array => pool.kernels.floats(cache.addresses[0] ?? 0, numLayers * 2 * half)
+  const floats = (cache: KvCache): Float32Array => pool.kernels.floats(cache.addresses[0] ?? 0, pageFloats)
   const places = (slot: number): number[] => {
     const found: number[] = []
-    for (let layer = 0; layer < numLayers; layer++) {
-      for (let head = 0; head < numKvHeads; head++) {
-        for (let i = 0; i < headDim; i++) {
-          found.push(layer * 2 * half + head * headDim * PAGE_SLOTS + ((slot >> 3) * headDim + i) * 8 + (slot & 7))
-          found.push(layer * 2 * half + half + (head * PAGE_SLOTS + slot) * headDim + i)
-        }
+    let at = 0
+    for (const { numKvHeads, headDim, valueDim } of pool.layers) {
+      for (let head = 0; head < numKvHeads; head++, at += headDim * PAGE_SLOTS) {
+        for (let i = 0; i < headDim; i++) found.push(at + ((slot >> 3) * headDim + i) * 8 + (slot & 7))
+      }
+      for (let head = 0; head < numKvHeads; head++, at += valueDim * PAGE_SLOTS) {
+        for (let i = 0; i < valueDim; i++) found.push(at + slot * valueDim + i)
       }
     }
     return found
@@ -97,7 +103,7 @@ describe('KvCache', () => {
   const read = (cache: KvCache, slot: number): number[] => places(slot).map((place) => floats(cache)[place]!)
   const wanted = (value: number): number[] => places(0).map((_, part) => Math.fround(value + part / 1000))
 
-  it('moves the accepted rows down in order, in every layer (KV1, KV2)', () => {
+  it('moves the accepted rows down in order, in layers of every width (KV1, KV2)', () => {
     const cache = new KvCache(pool)
     write(cache, [0, 1], [10, 11])
     cache.commit([0, 1])

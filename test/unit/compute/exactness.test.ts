@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { createAttentionProbe } from '../../../lib/compute/attention-probe.js'
-import { PAGE_SLOTS, type HeadGeometry } from '../../../lib/compute/attention-layer.js'
+import { createAttentionProbe, type ProbedAttention } from '../../../lib/compute/attention-probe.js'
+import { PAGE_SLOTS } from '../../../lib/compute/kv-layout.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
 import { fitTree } from '../../../lib/speculative/token-tree.js'
@@ -47,15 +47,17 @@ describe('tree attention', () => {
     fc.integer({ min: PAGE_SLOTS - 9, max: PAGE_SLOTS + 1 }),
     fc.integer({ min: 3 * PAGE_SLOTS - 4, max: 3 * PAGE_SLOTS + 4 }),
   )
-  const geometries: readonly HeadGeometry[] = [
+  const attentions: readonly ProbedAttention[] = [
     { numHeads: 2, numKvHeads: 2, headDim: 16 },
     { numHeads: 4, numKvHeads: 2, headDim: 8 },
-    { numHeads: 3, numKvHeads: 1, headDim: 22 },
+    { numHeads: 3, numKvHeads: 1, headDim: 22, rotatedDim: 6 },
+    { numHeads: 2, numKvHeads: 1, headDim: 12, window: 7, hasSinks: true },
+    { numHeads: 5, numKvHeads: 1, headDim: 8, window: 150, hasSinks: true },
   ]
 
-  for (const geometry of geometries) {
-    it(`${geometry.numHeads} heads on ${geometry.numKvHeads}: a node has the bits of plain decoding (A1)`, () => {
-      const probe = createAttentionProbe(sharedKernels(2), geometry)
+  for (const attention of attentions) {
+    it(`${JSON.stringify(attention)}: a node has the bits of plain decoding (A1)`, () => {
+      const probe = createAttentionProbe(sharedKernels(2), attention)
       fc.assert(
         fc.property(tree, base, (drawn, committed) => {
           const fitted = fitTree(drawn, committed, 590)

@@ -35,4 +35,59 @@ describe('rope tables', () => {
       0.001 / 8,
     ])
   })
+
+  it('linear divides every frequency', () => {
+    close(
+      inverseFrequencies({ theta: 10_000, scaling: { type: 'linear', factor: 4 } }, 8),
+      [0.25, 0.025, 0.0025, 0.00025],
+    )
+  })
+
+  // Frequencies as transformers 5.24.0 computes them (modeling_rope_utils).
+  const yarn = {
+    type: 'yarn',
+    factor: 4,
+    originalMaxPosition: 64,
+    betaFast: 8,
+    betaSlow: 0.5,
+    attentionFactor: 1.25,
+  } as const
+  const published = {
+    truncated: [
+      1, 0.237170815, 0.049999997, 0.00790569466, 0.00249999994, 0.000790569466, 0.000250000012, 7.90569466e-5,
+    ],
+    untruncated: [
+      1, 0.238408461, 0.0442483015, 0.00790569466, 0.00249999994, 0.000790569466, 0.000250000012, 7.90569466e-5,
+    ],
+    dynamic: [1, 0.267223001, 0.0714081228, 0.0190818924, 0.00509912008, 0.00136260199, 0.000364118576, 9.730085e-5],
+  }
+
+  it('yarn keeps short waves, divides long ones, and ramps between whole dimensions or not', () => {
+    close(inverseFrequencies({ theta: 10_000, scaling: { ...yarn, isTruncated: true } }, 16), published.truncated)
+    close(inverseFrequencies({ theta: 10_000, scaling: { ...yarn, isTruncated: false } }, 16), published.untruncated)
+  })
+
+  it('yarn multiplies cosines and sines by the attention factor', () => {
+    const rope = { theta: 10_000, scaling: { ...yarn, isTruncated: true } }
+    const angles = inverseFrequencies(rope, 16).map((frequency) => 5 * frequency)
+    const wanted = [...angles].flatMap((angle) => 1.25 * Math.cos(angle))
+    close(createRopeTables(rope, 16).rows([5]), [...wanted, ...[...angles].map((angle) => 1.25 * Math.sin(angle))])
+  })
+
+  it('dynamic stretches a position as if the text ended there, from the trained length on (RT1)', () => {
+    const rope = { theta: 10_000, scaling: { type: 'dynamic', factor: 4, originalMaxPosition: 64 } } as const
+    close(inverseFrequencies(rope, 16, 99), published.dynamic)
+    const tables = createRopeTables(rope, 16)
+    assert.deepEqual(
+      tables.rows([63]),
+      createRopeTables({ theta: 10_000, scaling: { type: 'default' } }, 16).rows([63]),
+    )
+    const [both, alone] = [tables.rows([99, 5]).subarray(0, 16), createRopeTables(rope, 16).rows([99])]
+    assert.deepEqual(both, alone)
+    const angles = [...inverseFrequencies(rope, 16, 99)].map((frequency) => Math.fround(99 * frequency))
+    close(
+      alone.subarray(0, 8),
+      angles.map((angle) => Math.cos(angle)),
+    )
+  })
 })

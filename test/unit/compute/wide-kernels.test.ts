@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { createAttentionProbe } from '../../../lib/compute/attention-probe.js'
+import { createAttentionProbe, type ProbedAttention } from '../../../lib/compute/attention-probe.js'
 import { createKernels, type Kernels } from '../../../lib/compute/kernels.js'
 import { processorFeatures, vectorUnitOf, vectorUnitsOf } from '../../../lib/compute/machine-code/processor.js'
 import { vectorUnit } from '../../../lib/compute/machine-code/wide-kernels.js'
@@ -63,15 +63,17 @@ for (const unit of vectorUnitsOf(processorFeatures())) {
       )
     })
 
-    for (const geometry of [
+    const attentions: readonly ProbedAttention[] = [
       { numHeads: 2, numKvHeads: 2, headDim: 16 },
       { numHeads: 3, numKvHeads: 1, headDim: 22 },
       { numHeads: 16, numKvHeads: 4, headDim: 64 },
-      { numHeads: 9, numKvHeads: 1, headDim: 40 },
-    ]) {
-      const { numHeads, numKvHeads, headDim } = geometry
-      it(`attention of ${numHeads} heads on ${numKvHeads}, ${headDim} wide, has the bits of WebAssembly`, () => {
-        const probes = [plain, wide].map((kernels) => createAttentionProbe(kernels, geometry))
+      { numHeads: 9, numKvHeads: 1, headDim: 40, window: 90 },
+      { numHeads: 6, numKvHeads: 2, headDim: 24, hasSinks: true },
+      { numHeads: 4, numKvHeads: 4, headDim: 16, window: 13, hasSinks: true },
+    ]
+    for (const attention of attentions) {
+      it(`attention ${JSON.stringify(attention)} has the bits of WebAssembly`, () => {
+        const probes = [plain, wide].map((kernels) => createAttentionProbe(kernels, attention))
         const drawn = fc.array(fc.nat(1000), { minLength: 1, maxLength: 20 })
         const base = fc.oneof(fc.nat(20), fc.integer({ min: 100, max: 140 }), fc.nat(560))
         fc.assert(

@@ -5,11 +5,12 @@ import { join } from 'node:path'
 import { rowViews } from '../../../lib/compute/attention-batch.js'
 import { createRoom } from '../../../lib/compute/room.js'
 import { createWeightStore } from '../../../lib/compute/weight-store.js'
-import { geometryOf, loadAttentionModel } from '../../../lib/decode/attention-model.js'
+import { loadAttentionModel } from '../../../lib/decode/attention-model.js'
 import { createExpertStore } from '../../../lib/decode/expert-store.js'
 import { runInPlace } from '../../../lib/decode/experts-in-place.js'
 import { KvCache } from '../../../lib/decode/kv-cache.js'
 import { batchRows, lastHidden, layOut, runAttention } from '../../../lib/decode/layers.js'
+import { headsOf } from '../../../lib/model/attention-parts.js'
 import type { Checkpoint } from '../../../lib/model/checkpoint.js'
 import { repositoryRoot } from '../../helpers/paths.js'
 import { COMPUTE } from './demo-heads.js'
@@ -30,7 +31,7 @@ export async function readDemoText(checkpoint: Checkpoint): Promise<ReadText[]> 
   const store = createExpertStore({ checkpoint, ...COMPUTE, weights })
   await store.place(Array.from({ length: store.plan.numShards }, (_, shard) => shard))
   const room = createRoom(COMPUTE.kernels)
-  const pool = { kernels: COMPUTE.kernels, geometry: { numLayers: model.layers.length, ...geometryOf(model.spec) } }
+  const pool = { kernels: COMPUTE.kernels, layers: model.spec.layers.map(({ attention }) => headsOf(attention)) }
 
   const read = (text: string): ReadText => {
     const tokens = checkpoint.tokenizer?.encode(text).slice(0, TOKENS_PER_FILE) ?? []

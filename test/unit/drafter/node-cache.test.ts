@@ -1,15 +1,16 @@
 // Decides where rows of committed tokens and of tree nodes lie in a draft model's cache, and what they see of it.
 
 import assert from 'node:assert/strict'
-import { PAGE_SLOTS } from '../../../lib/compute/attention-layer.js'
+import { PAGE_SLOTS } from '../../../lib/compute/kv-layout.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { NodeCache } from '../../../services/drafter/node-cache.js'
 
-const pool = { kernels: sharedKernels(1), geometry: { numLayers: 1, numHeads: 1, numKvHeads: 1, headDim: 8 } }
+const HEAD_DIM = 8
+const pool = { kernels: sharedKernels(1), layers: [{ numKvHeads: 1, headDim: HEAD_DIM, valueDim: HEAD_DIM }] }
 
 /** The values of a page's one head: [slots, headDim]; its keys lie before them. */
 function valuesOf(page: number): Float32Array {
-  const size = PAGE_SLOTS * pool.geometry.headDim
+  const size = PAGE_SLOTS * HEAD_DIM
   return pool.kernels.floats(page + size * 4, size)
 }
 

@@ -1,0 +1,122 @@
+// What surrounds a layer's attention, whatever its kind: the residual and norm before it, the output projection, the
+// residual, the FFN's norm and the gate after it.
+//
+// A norm of what a sublayer gives, before it is added to the residual, goes through `n`, which nobody reads then.
+
+import type { WeightFormat } from '../model/spec.js'
+import type { AttentionBatch } from './attention-batch.js'
+import type { Kernels, Phase } from './kernels.js'
+import type { LinearWeights } from './linear-weights.js'
+import { normTasks } from './norm-tasks.js'
+import { linearTasks, placeLinear, roundedBytes, roundingTasks, type PlacedLinear } from './placed-linear.js'
+import { placeWeight } from './placed-weight.js'
+import { packTiles } from './tiles.js'
+import { floatWeight, weightOf, type WeightSet } from './weight-store.js'
+
+export interface EndWeights {
+  readonly norm: Float32Array // [hidden]
+  readonly o: LinearWeights
+  readonly postNorm?: Float32Array | undefined // [hidden]: of what attention gives
+  readonly ffnNorm: Float32Array // [hidden]
+  readonly ffnPostNorm?: Float32Array | undefined // [hidden]: of what the experts give together
+  /** Gate rows, then the shared expert's sigmoid gate as one more row; float32 always. */
+  readonly gate?: LinearWeights | undefined
+}
+
+export interface EndShape {
+  readonly hidden: number
+  readonly epsilon: number
+  readonly expertBlocks: number // of a row that experts read rounded; 0: they read float32
+}
+
+/** What the experts of a layer give, as the residual takes it: at `delta`, once `phases` have run. */
+export interface ExpertSums {
+  readonly phases: readonly Phase[]
+  readonly delta: number
+}
+
+/** The weights `norm`, `o`, `post_norm`, `ffn_norm`, `ffn_post_norm` and `gate`. */
+export function packEnds(weights: EndWeights, format: WeightFormat): WeightSet {
+  const { norm, o, postNorm, ffnNorm, ffnPostNorm, gate } = weights
+  const vector = (values: Float32Array) => floatWeight(values, [values.length])
+  return {
+    norm: vector(norm),
+    ...packTiles('o', o, format),
+    ...(postNorm && { post_norm: vector(postNorm) }),
+    ffn_norm: vector(ffnNorm),
+    ...(ffnPostNorm && { ffn_post_norm: vector(ffnPostNorm) }),
+    ...(gate && packTiles('gate', gate, 'f32')),
+  }
+}
+
+/** Where the output projection finds its rows, and room for what it makes of them. */
+export interface AttendedRows {
+  readonly attended: number
+  readonly rounded: number
+  readonly projected: number
+}
+
+export interface LayerEnds {
+  readonly o: PlacedLinear
+  readonly gateStride: number
+  /** Adds what the layer before gave, and norms for the product `reader`. */
+  enter(batch: AttentionBatch, sums: ExpertSums | undefined, reader: PlacedLinear, rounded: number): Phase[]
+  leave(batch: AttentionBatch, rows: AttendedRows): Phase[]
+  expertSums(batch: AttentionBatch): ExpertSums
+  dispose(): void
+}
+
+const PIECES_PER_THREAD = 4
+
+/** Tasks of a product, enough for all threads. */
+export const piecesOf = ({ threads }: Kernels): number => threads * PIECES_PER_THREAD
+
+/** A placed weight, where the set has it. */
+export const placeOptional = (kernels: Kernels, set: WeightSet, name: string) =>
+  set[name] && placeWeight(kernels, weightOf(set, name))
+
+export function createLayerEnds(kernels: Kernels, set: WeightSet, shape: EndShape): LayerEnds {
+  const [norm, ffnNorm] = [placeWeight(kernels, weightOf(set, 'norm')), placeWeight(kernels, weightOf(set, 'ffn_norm'))]
+  const [postNorm, ffnPostNorm] = ['post_norm', 'ffn_post_norm'].map((name) => placeOptional(kernels, set, name))
+  const o = placeLinear(kernels, set, 'o')
+  const gate = set['gate.tiles'] && placeLinear(kernels, set, 'gate')
+  const { threads } = kernels
+  const { hidden, epsilon, expertBlocks } = shape
+  const experts = { blocks: expertBlocks, rowBytes: roundedBytes(expertBlocks) }
+  const width = { width: hidden, epsilon }
+
+  return {
+    o,
+    gateStride: gate === undefined ? 0 : gate.outputBytes / 4,
+    enter: ({ rows, h, n }, sums, reader, rounded) => {
+      const residual = sums && { delta: sums.delta, h }
+      const normed = { x: h, residual, rows, ...width, weight: norm.address, n, reader, rounded }
+      return [...(sums?.phases ?? []), normTasks(normed, threads)]
+    },
+    leave: (batch, { attended, rounded, projected }) => {
+      const { rows, h, n, inOrder } = batch
+      const normProjected = postNorm && {
+        ...{ x: projected, xStride: o.outputBytes, rows, ...width },
+        ...{ weight: postNorm.address, n },
+      }
+      const residual = normProjected ? { delta: n, h } : { delta: projected, deltaStride: o.outputBytes, h }
+      const normed = { x: h, residual, rows, ...width, weight: ffnNorm.address, n }
+      return [
+        o.blocks === 0 ? [] : roundingTasks(o, { x: attended, stride: o.inputs * 4, rows, y: rounded }, threads),
+        linearTasks(
+          o,
+          { x: o.blocks > 0 ? rounded : attended, rowList: inOrder, rows, y: projected },
+          piecesOf(kernels),
+        ),
+        normProjected ? normTasks(normProjected, threads) : [],
+        normTasks({ ...normed, reader: experts, rounded: batch.forExperts }, threads),
+        gate === undefined ? [] : linearTasks(gate, { x: n, rowList: inOrder, rows, y: batch.gate }, piecesOf(kernels)),
+      ]
+    },
+    expertSums: ({ rows, delta, n }) => {
+      if (ffnPostNorm === undefined) return { phases: [], delta }
+      return { phases: [normTasks({ x: delta, rows, ...width, weight: ffnPostNorm.address, n }, threads)], delta: n }
+    },
+    dispose: () => [norm, ffnNorm, postNorm, ffnPostNorm, o, gate].forEach((placed) => placed?.dispose()),
+  }
+}
