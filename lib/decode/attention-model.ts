@@ -33,6 +33,7 @@ export interface AttentionModel {
   /** For the operands of the running step's micro-batches. */
   readonly rooms: readonly Room[]
   readonly layers: readonly AttentionLayer[]
+  readonly corrections: readonly (Float32Array | undefined)[] // of the layers' gates
   readonly head: LmHead
   /** The distinct rotations of the layers. */
   readonly rotations: readonly RopeTables[]
@@ -70,6 +71,7 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
     shape: batchShape(needs, { hidden: spec.hidden, expertBlocks }),
     rooms,
     layers,
+    corrections: correctionsOf(checkpoint),
     head,
     rotations: rotations.tables,
     embed: (tokens) => embed(checkpoint, tokens),
@@ -154,8 +156,16 @@ function gateWeights(checkpoint: Checkpoint, ffn: FfnLayerSpec): LinearWeights |
   if (refs.length === 0) return undefined
   const weights = concat(refs.map((ref) => checkpoint.tensor(ref)))
   const inputs = checkpoint.spec.hidden
-  return { weights, inputs, outputs: weights.length / inputs }
+  const outputs = weights.length / inputs
+  if (ffn.gate?.bias === undefined) return { weights, inputs, outputs }
+  const bias = new Float32Array(outputs) // none for the shared expert's
+  bias.set(checkpoint.tensor(ffn.gate.bias))
+  return { weights, inputs, outputs, bias }
 }
+
+/** What is added to each layer's scores for the choice of experts. */
+export const correctionsOf = (checkpoint: Checkpoint): readonly (Float32Array | undefined)[] =>
+  checkpoint.spec.layers.map(({ ffn }) => ffn.gate?.correction && checkpoint.tensor(ffn.gate.correction))
 
 /** Rows of the embedding: [tokens, hidden]. */
 export function embed(checkpoint: Checkpoint, tokens: ArrayLike<number>): Float32Array {

@@ -16,7 +16,7 @@ import { firstAttention, grouped } from '../model/attention-parts.js'
 import type { Checkpoint } from '../model/checkpoint.js'
 import { shardPlan } from '../model/expert-shards.js'
 import type { AttentionEngine, StepSpan } from './attention-engine.js'
-import { attentionWeights, embed, geometryOf, headWeights, type LoadOptions } from './attention-model.js'
+import { attentionWeights, correctionsOf, embed, geometryOf, headWeights, type LoadOptions } from './attention-model.js'
 import { createRunBuffers, openBatch, type DeviceBatch, type DeviceModel } from './device-batch.js'
 import { createSlotPool, DeviceCache } from './device-kv.js'
 import { gateWidth } from './gate.js'
@@ -61,6 +61,7 @@ export async function loadDeviceEngine(
     spec,
     kernels,
     layers,
+    corrections: correctionsOf(checkpoint),
     pool,
     buffers,
     expertBlocks: roundedBlocks(hidden, format),

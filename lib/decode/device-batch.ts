@@ -27,6 +27,7 @@ export interface DeviceModel {
   readonly spec: ModelSpec
   readonly kernels: Kernels
   readonly layers: readonly Session[]
+  readonly corrections: readonly (Float32Array | undefined)[] // of the layers' gates
   readonly pool: SlotPool
   readonly buffers: RunBuffers
   readonly expertBlocks: number // of a row that experts read rounded; 0: they read float32
@@ -56,7 +57,7 @@ interface OpenRun {
 }
 
 export function openBatch(model: DeviceModel, room: Room, { x, runs }: BatchRun): DeviceBatch {
-  const { spec, kernels, layers, pool, buffers, expertBlocks } = model
+  const { spec, kernels, layers, corrections, pool, buffers, expertBlocks } = model
   const { hidden } = spec
   const rows = x.length / hidden
   room.reset()
@@ -120,7 +121,7 @@ export function openBatch(model: DeviceModel, room: Room, { x, runs }: BatchRun)
       const isRounded = rounded !== 0
       return {
         operands: { kernels, hidden, x: isRounded ? rounded : n, isRounded, delta },
-        routes: route(ffn, rows, logits, width),
+        routes: route(ffn, rows, logits, { correction: corrections[index] }),
       }
     },
     lastHidden: () => {

@@ -22,7 +22,7 @@ export const layOut = ({ kernels, shape }: AttentionModel, room: Room, rows: Bat
 
 /** Attention and gate of a layer; what its experts are to compute. */
 export function runAttention(
-  { kernels, spec, layers }: AttentionModel,
+  { kernels, spec, layers, corrections }: AttentionModel,
   index: number,
   batch: AttentionBatch,
 ): { readonly operands: ExpertOperands; readonly routes: Routes } {
@@ -38,7 +38,13 @@ export function runAttention(
     isRounded,
     delta: batch.delta,
   }
-  return { operands, routes: route(spec.layers[index]!.ffn, batch.rows, logits, gateStride) }
+  return {
+    operands,
+    routes: route(spec.layers[index]!.ffn, batch.rows, logits, {
+      stride: gateStride,
+      correction: corrections[index],
+    }),
+  }
 }
 
 /** The last hidden state of the rows before the final norm: [rows, hidden]. */

@@ -57,6 +57,35 @@ describe('route', () => {
     close(weights, [1, 0.75])
   })
 
+  /** Logits whose sigmoids are the scores. */
+  const logitsOf = (...scores: number[]): Float32Array => Float32Array.from(scores, (p) => Math.log(p / (1 - p)))
+  const sigmoidGate = (gate: Partial<GateSpec>): FfnLayerSpec => ({
+    experts: Array.from({ length: 6 }, () => ffn),
+    gate: { weight: linear.weight, topK: 2, scores: 'sigmoid', renormalise: false, ...gate },
+  })
+
+  it('weighs by sigmoids, which a correction changes for the choice alone', () => {
+    const logits = logitsOf(0.5, 0.9, 0.8, 0.1, 0.2, 0.3)
+    const correction = Float32Array.of(0.5, -0.8, 0, 0, 0, 0)
+    const { experts, weights } = route(sigmoidGate({}), 1, logits, { correction })
+    assert.deepEqual([...experts], [0, 2])
+    close(weights, [0.5, 0.8])
+    close(route(sigmoidGate({ renormalise: true, scale: 2.5 }), 1, logits).weights, [
+      (0.9 / 1.7) * 2.5,
+      (0.8 / 1.7) * 2.5,
+    ])
+  })
+
+  it('chooses experts of the groups whose two best are best together, ties to the lower group', () => {
+    const groups = { count: 3, chosen: 1 }
+    const of = (logits: Float32Array, correction?: Float32Array) => [
+      ...route(sigmoidGate({ groups }), 1, logits, { correction }).experts,
+    ]
+    assert.deepEqual(of(logitsOf(0.9, 0.1, 0.6, 0.6, 0.5, 0.5)), [2, 3]) // the best expert is in another group
+    assert.deepEqual(of(logitsOf(0.5, 0.5, 0.5, 0.5, 0.5, 0.5)), [0, 1])
+    assert.deepEqual(of(logitsOf(0.9, 0.1, 0.6, 0.6, 0.5, 0.5), Float32Array.of(0, 0, 0, 0, 0.2, 0.2)), [4, 5])
+  })
+
   it('sends every row of a dense layer to its one FFN', () => {
     const { experts, weights } = route({ experts: [], always: { ffn } }, 3, undefined)
     assert.deepEqual(

@@ -20,7 +20,7 @@ const withChanges = (family: string, changes: Config) => specOf({ ...configOf(fa
 const attentionOf = (family: string, changes: Config) =>
   grouped(withChanges(family, changes).layers[0]?.attention ?? assert.fail(), 'test')
 
-const FUSED = ['deepseek-v3']
+const FUSED = ['granitemoe', 'gpt-oss', 'deepseek-v3']
 const MISTRAL = { architectures: ['MistralForCausalLM'] }
 const GEMMA = { architectures: ['Gemma3ForCausalLM'], sliding_window: 8 }
 
