@@ -17,7 +17,7 @@ export class Quantise {
   yStride: usize
 }
 
-/** y = silu(first half of x) · second half · weight, and y rounded (into `q`, where blocks > 0). */
+/** y = activation(first half of x, second half) · weight, and y rounded (into `q`, where blocks > 0). */
 @unmanaged
 export class Gated {
   op: i32
@@ -31,7 +31,13 @@ export class Gated {
   blocks: i32
   q: usize
   qStride: usize
+  activation: i32
+  alpha: f32 // of CLAMPED
+  limit: f32 // of CLAMPED
 }
+
+const SILU: i32 = 0
+const GELU: i32 = 1
 
 /** h = x + delta, n = h / rms(h) · weight, and n rounded. Rows of h and n lie one after the other, `width` float32 each. */
 @unmanaged
@@ -105,18 +111,57 @@ export function quantise(p: Quantise): void {
     quantiseRow(p.x + <usize>row * p.xStride, p.blocks, p.y + <usize>row * p.yStride)
 }
 
+/** g · sigmoid(x) */
+// @ts-ignore: decorator
+@inline
+function gate(g: v128, x: v128): v128 {
+  return f32x4.div(g, f32x4.add(f32x4.splat(1), exp(f32x4.neg(x))))
+}
+
+/** y = silu(g) · u · weight */
+// @ts-ignore: decorator
+@inline
+function siluRow(x: usize, width: usize, weight: v128, y: usize): void {
+  for (let i: usize = 0; i < width; i += 16) {
+    const g = v128.load(x + i)
+    v128.store(y + i, f32x4.mul(f32x4.mul(gate(g, g), v128.load(x + width + i)), weight))
+  }
+}
+
+/** y = gelu(g) · u · weight: half of g · (1 + tanh(a)) is g · sigmoid(2a), a = √(2/π) · (g + 0.044715 · g³). */
+function geluRow(x: usize, width: usize, weight: v128, y: usize): void {
+  const linear = f32x4.splat(1.5957691216057308)
+  const cubic = f32x4.splat(0.044715)
+  for (let i: usize = 0; i < width; i += 16) {
+    const g = v128.load(x + i)
+    const inner = f32x4.add(g, f32x4.mul(cubic, f32x4.mul(g, f32x4.mul(g, g))))
+    const active = gate(g, f32x4.mul(linear, inner))
+    v128.store(y + i, f32x4.mul(f32x4.mul(active, v128.load(x + width + i)), weight))
+  }
+}
+
+/** g = min(g, limit), u = clamp(u, ±limit): y = g · sigmoid(alpha · g) · (u + 1) · weight */
+function clampedRow(x: usize, p: Gated, width: usize, weight: v128, y: usize): void {
+  const alpha = f32x4.splat(p.alpha)
+  const most = f32x4.splat(p.limit)
+  const least = f32x4.neg(most)
+  for (let i: usize = 0; i < width; i += 16) {
+    const g = f32x4.min(v128.load(x + i), most)
+    const u = f32x4.max(f32x4.min(v128.load(x + width + i), most), least)
+    const active = gate(g, f32x4.mul(alpha, g))
+    v128.store(y + i, f32x4.mul(f32x4.mul(active, f32x4.add(u, f32x4.splat(1))), weight))
+  }
+}
+
 export function gated(p: Gated): void {
-  const one = f32x4.splat(1)
   const width = (<usize>p.inner) << 2
   for (let row = 0; row < p.rows; row++) {
-    const gate = p.x + <usize>row * p.xStride
+    const x = p.x + <usize>row * p.xStride
     const y = p.y + <usize>row * p.yStride
     const weight = v128.load_splat<f32>(p.rowWeights + ((<usize>row) << 2))
-    for (let i: usize = 0; i < width; i += 16) {
-      const g = v128.load(gate + i)
-      const active = f32x4.div(g, f32x4.add(one, exp(f32x4.neg(g))))
-      v128.store(y + i, f32x4.mul(f32x4.mul(active, v128.load(gate + width + i)), weight))
-    }
+    if (p.activation == SILU) siluRow(x, width, weight, y)
+    else if (p.activation == GELU) geluRow(x, width, weight, y)
+    else clampedRow(x, p, width, weight, y)
     if (p.blocks > 0) quantiseRow(y, p.blocks, p.q + <usize>row * p.qStride)
   }
 }

@@ -10,7 +10,7 @@ export const cpuExperts = (kernels: Kernels, hidden: number, format: WeightForma
   readsRounded: roundedBlocks(hidden, format) > 0,
   setName: 'experts',
   pack: packExpert,
-  place: (set, name) => placeExpert(kernels, set, name),
+  place: (set, name, activation) => placeExpert(kernels, set, name, activation),
   compute: (work) => computeExperts(kernels, work),
   dispose: () => undefined, // the kernels are its giver's
 })

@@ -4,7 +4,7 @@
 //   E1  A row's terms are a function of that row and the weights, whatever the rows beside it.
 //   E2  A sum adds its entries in the order of its list; the first one is stored, not added to zero.
 
-import type { WeightFormat } from '../model/spec.js'
+import type { Activation, WeightFormat } from '../model/spec.js'
 import type { ExpertInput } from './expert-call.js'
 import type { LinearWeights } from './linear-weights.js'
 import type { WeightSet } from './weight-store.js'
@@ -37,9 +37,9 @@ export interface ExpertEngine<E> {
   readonly setName: string
   /** The weights of one expert, by names that begin with `name`. */
   pack(name: string, weights: ExpertWeights, format: WeightFormat): WeightSet
-  /** An expert packed by `pack` where it computes. */
-  place(set: WeightSet, name: string): E
-  /** Sums over entries of weight · down(silu(gate(x)) · up(x)): [sums.length, hidden]. */
+  /** An expert packed by `pack` where it computes; its activation is silu, unless given. */
+  place(set: WeightSet, name: string, activation?: Activation): E
+  /** Sums over entries of weight · down(activation(gate(x), up(x))): [sums.length, hidden]. */
   compute(work: ExpertWork<E>): Float32Array
   dispose(): void
 }

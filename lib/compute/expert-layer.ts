@@ -5,9 +5,9 @@
 //   E1  A sum adds the entries of a group in the order of its list, then the groups; a first one is copied, not added to
 //       zero.
 
-import type { WeightFormat } from '../model/spec.js'
+import { SILU, type Activation, type WeightFormat } from '../model/spec.js'
 import type { ExpertWeights, ExpertWork } from './expert-engine.js'
-import { OP, type Kernels, type Phase } from './kernels.js'
+import { floatBits, OP, type Kernels, type Phase } from './kernels.js'
 import { stack } from './linear-weights.js'
 import { linearTasks, placeLinear, roundingTasks, type PlacedLinear } from './placed-linear.js'
 import { cut, placeFloats, placeInts } from './room.js'
@@ -23,16 +23,18 @@ export function packExpert(name: string, { gate, up, down }: ExpertWeights, form
 export interface PlacedExpert {
   readonly gateUp: PlacedLinear
   readonly down: PlacedLinear
+  readonly activation: Activation
   dispose(): void
 }
 
 /** Copies an expert packed by `packExpert` into the engine's memory. */
-export function placeExpert(kernels: Kernels, set: WeightSet, name: string): PlacedExpert {
+export function placeExpert(kernels: Kernels, set: WeightSet, name: string, activation = SILU): PlacedExpert {
   const gateUp = placeLinear(kernels, set, `${name}.gate_up`)
   const down = placeLinear(kernels, set, `${name}.down`)
   return {
     gateUp,
     down,
+    activation,
     dispose: () => {
       gateUp.dispose()
       down.dispose()
@@ -40,7 +42,7 @@ export function placeExpert(kernels: Kernels, set: WeightSet, name: string): Pla
   }
 }
 
-/** Sums over entries of weight · down(silu(gate(x)) · up(x)): [sums.length, hidden]. */
+/** Sums over entries of weight · down(activation(gate(x), up(x))): [sums.length, hidden]. */
 export function computeExperts(kernels: Kernels, work: ExpertWork<PlacedExpert>): Float32Array {
   const { input, hidden, calls, sums } = work
   if (sums.length === 0) return new Float32Array(0)
@@ -163,6 +165,14 @@ function placeCalls(kernels: Kernels, { calls, rows, weights }: PlacedWork): Pla
 const upTasks = ({ expert, rows, count, up }: PlacedCall, x: number, rounded: number, pieces: number): Phase =>
   linearTasks(expert.gateUp, { x: expert.gateUp.blocks > 0 ? rounded : x, rowList: rows, rows: count, y: up }, pieces)
 
+/** As the kernel counts them. */
+const ACTIVATIONS = { silu: 0, gelu: 1, 'clamped-swiglu': 2 } as const
+
+const activationOperands = (activation: Activation): readonly number[] => [
+  ACTIVATIONS[activation.type],
+  ...(activation.type === 'clamped-swiglu' ? [floatBits(activation.alpha), floatBits(activation.limit)] : [0, 0]),
+]
+
 const activationTasks = (call: PlacedCall, pieces: number): Phase =>
   cut(call.count, pieces).map(({ first, size }) => [
     OP.gated,
@@ -176,6 +186,7 @@ const activationTasks = (call: PlacedCall, pieces: number): Phase =>
     call.expert.down.blocks,
     call.rounded + first * call.expert.down.rowBytes,
     call.expert.down.rowBytes,
+    ...activationOperands(call.expert.activation),
   ])
 
 function downTasks(call: PlacedCall, pieces: number): Phase {

@@ -9,7 +9,7 @@ import type { WeightSet, WeightStore } from '../compute/weight-store.js'
 import { ClusterError } from '../errors.js'
 import type { Checkpoint } from '../model/checkpoint.js'
 import { shardPlan, type ShardPlan } from '../model/expert-shards.js'
-import type { FfnSpec, WeightFormat } from '../model/spec.js'
+import type { FfnSpec, ModelSpec, WeightFormat } from '../model/spec.js'
 import { linearOf } from '../model/weights.js'
 
 /** A store, whatever computes. */
@@ -129,7 +129,8 @@ async function loadShard<E extends Disposable>(
       )
       const experts = new Map<number, E>()
       layers.set(layer, experts)
-      for (const id of ids) experts.set(id, engine.place(set, String(id)))
+      for (const id of ids)
+        experts.set(id, engine.place(set, String(id), ffnOf(checkpoint.spec, layer, id)?.activation))
       await turn() // calls are answered meanwhile
     }
   } catch (error) {
@@ -145,12 +146,17 @@ function packShard<E>(
   layer: number,
   ids: readonly number[],
 ): WeightSet {
-  const ffn = checkpoint.spec.layers[layer]?.ffn
   const sets = ids.map((expert) => {
-    const spec = ffn?.experts[expert] ?? ffn?.always?.ffn
+    const spec = ffnOf(checkpoint.spec, layer, expert)
     return spec === undefined ? {} : engine.pack(String(expert), readExpert(checkpoint, spec), format)
   })
   return Object.assign({}, ...sets) as WeightSet // names of experts differ
+}
+
+/** An expert by its id: routed, or the one that is always active. */
+function ffnOf({ layers }: ModelSpec, layer: number, expert: number): FfnSpec | undefined {
+  const ffn = layers[layer]?.ffn
+  return ffn?.experts[expert] ?? ffn?.always?.ffn
 }
 
 function readExpert(checkpoint: Checkpoint, { gate, up, down }: FfnSpec) {

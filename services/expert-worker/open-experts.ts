@@ -14,7 +14,8 @@ import {
   type ExpertStore,
   type ExpertStoreOptions,
 } from '../../lib/decode/expert-store.js'
-import type { ModelSpec } from '../../lib/model/spec.js'
+import { ClusterError } from '../../lib/errors.js'
+import { SILU, type FfnSpec, type ModelSpec } from '../../lib/model/spec.js'
 
 export interface OpenedExperts {
   readonly store: ExpertStore
@@ -53,6 +54,7 @@ function onCpu(
 
 function onDevice(provider: Provider, options: ExpertStoreOptions): OpenedExperts {
   const { spec } = options.checkpoint
+  requireSilu(spec)
   const report = probeProvider(provider, { formats: [options.format], shapes: shapesOf(spec) })
   requireExact(report)
   const engine = deviceExperts({ provider, hidden: spec.hidden, leastRows: report.leastRows.experts })
@@ -63,8 +65,16 @@ function onDevice(provider: Provider, options: ExpertStoreOptions): OpenedExpert
   }
 }
 
+const expertsOf = ({ layers }: ModelSpec): readonly FfnSpec[] =>
+  layers.flatMap(({ ffn }) => [...ffn.experts, ...(ffn.always === undefined ? [] : [ffn.always.ffn])])
+
 /** The different shapes of a model's experts. */
-function shapesOf({ hidden, layers }: ModelSpec): readonly FfnShape[] {
-  const experts = layers.flatMap(({ ffn }) => [...ffn.experts, ...(ffn.always === undefined ? [] : [ffn.always.ffn])])
-  return [...new Set(experts.map(({ intermediate }) => intermediate))].map((inner) => ({ hidden, inner }))
+const shapesOf = (spec: ModelSpec): readonly FfnShape[] =>
+  [...new Set(expertsOf(spec).map(({ intermediate }) => intermediate))].map((inner) => ({ hidden: spec.hidden, inner }))
+
+/** Devices compute no other activation. */
+function requireSilu(spec: ModelSpec): void {
+  const other = expertsOf(spec).find(({ activation = SILU }) => activation.type !== 'silu')?.activation
+  if (other === undefined) return
+  throw new ClusterError('unimplemented', `${spec.family}: want experts with silu on a device, got ${other.type}`)
 }

@@ -11,6 +11,7 @@ import { normTasks } from '../../../lib/compute/norm-tasks.js'
 import { linearTasks, placeLinear, roundingTasks } from '../../../lib/compute/placed-linear.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
 import { packTiles } from '../../../lib/compute/tiles.js'
+import { SILU, type Activation } from '../../../lib/model/spec.js'
 import { biasOf, product, weightsOf, type Product } from './product.js'
 
 /** The same in float64, over the weights as they were before packing. */
@@ -82,9 +83,31 @@ describe('products', () => {
 })
 
 describe('experts', () => {
-  it('weighs down(silu(gate) · up), and adds entries in the order of the list', () => {
+  const clamp = (value: number, most: number): number => Math.min(most, Math.max(-most, value))
+  const [alpha, limit] = [1.702, 0.75] // so low that both clamps act
+  const activations: readonly (readonly [Activation, (gate: number, up: number) => number])[] = [
+    [SILU, (gate, up) => (gate / (1 + Math.exp(-gate))) * up],
+    [
+      { type: 'gelu' },
+      (gate, up) => 0.5 * gate * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (gate + 0.044715 * gate ** 3))) * up,
+    ],
+    [
+      { type: 'clamped-swiglu', alpha, limit },
+      (gate, up) => {
+        const least = Math.min(gate, limit)
+        return (least / (1 + Math.exp(-alpha * least))) * (clamp(up, limit) + 1)
+      },
+    ],
+  ]
+
+  for (const [activation, activate] of activations) {
+    it(`weighs down(${activation.type}(gate, up)), and adds entries in the order of the list`, () =>
+      checkExperts(activation, activate))
+  }
+
+  function checkExperts(activation: Activation, activate: (gate: number, up: number) => number): void {
     const kernels = sharedKernels(2)
-    const [hidden, inner] = [32, 24]
+    const [hidden, inner] = [32, 23]
     const linear = (inputs: number, outputs: number, seed: number) => {
       return { weights: probeValues(inputs * outputs, seed, 0.5), inputs, outputs }
     }
@@ -96,7 +119,7 @@ describe('experts', () => {
       }
     }
     const sources = [make(20), make(30)]
-    const experts = sources.map((source) => placeExpert(kernels, packExpert('e', source, 'f32'), 'e'))
+    const experts = sources.map((source) => placeExpert(kernels, packExpert('e', source, 'f32'), 'e', activation))
     const x = probeValues(3 * hidden, 6, 2)
     const calls = [
       { expert: experts[0]!, rows: [0, 2], weights: [0.5, 2] },
@@ -110,13 +133,13 @@ describe('experts', () => {
           values.reduce((sum, value, i) => sum + value * weights[out * values.length + i]!, 0),
         )
       const up = times(source.up, input)
-      const active = times(source.gate, input).map((gate, i) => (gate / (1 + Math.exp(-gate))) * up[i]!)
+      const active = times(source.gate, input).map((gate, i) => activate(gate, up[i]!))
       return times(source.down, active)
     }
     const [first, second, third] = [ffn(sources[0]!, 0), ffn(sources[0]!, 2), ffn(sources[1]!, 2)]
     isClose(y, [...first.map((value) => 0.5 * value), ...second.map((value, i) => 2 * value + 0.25 * third[i]!)], 1e-4)
     experts.forEach((expert) => expert.dispose())
-  })
+  }
 })
 
 describe('norm', () => {
