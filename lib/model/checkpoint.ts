@@ -13,6 +13,8 @@ import { createChatTemplate, type ChatTemplate } from './chat-template.js'
 import { specOf } from './families/registry.js'
 import { generationDefaults, type GenerationDefaults } from './generation-defaults.js'
 import { openFolder, openModelSource, readModelConfig, type ModelConfig, type ModelSource } from './model-source.js'
+import { fp8BlockSize } from './quantisation-config.js'
+import { joinQuantised } from './quantised-tensors.js'
 import type { LinearRef, ModelSpec, TensorRef } from './spec.js'
 import type { StoredBlocks, StoredTensor, TensorFile } from './stored-tensor.js'
 import { readTensor, readTensorBlocks, readTensorRows, storedShape } from './tensor-view.js'
@@ -71,6 +73,7 @@ function checkpointOf(source: ModelSource): Checkpoint {
 
 function declare({ path, config, configPath, generationConfig, hasWeights }: ModelConfig): DeclaredModel {
   const declared = specOf(config, configPath)
+  fp8BlockSize(config, configPath) // refuses tensors of a kind that is not served
   const defaults = generationDefaults(generationConfig, join(dirname(configPath), 'generation_config.json'))
   const spec = defaults.eosTokenIds.length > 0 ? { ...declared, eosTokenIds: defaults.eosTokenIds } : declared
   return { path, spec, defaults, hasWeights }
@@ -79,7 +82,7 @@ function declare({ path, config, configPath, generationConfig, hasWeights }: Mod
 function assemble(source: ModelSource): Checkpoint {
   const { path, configPath, files, tokenizer, chatTemplate } = source
   const { spec, defaults } = declare(source)
-  const tensors = tensorsOf(files)
+  const tensors = joinQuantised(tensorsOf(files), fp8BlockSize(source.config, configPath))
   const wanted = wantedTensors(spec)
   const missing = [...wanted.keys()].filter((name) => !tensors.has(name))
   if (missing.length > 0) {

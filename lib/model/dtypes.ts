@@ -1,6 +1,7 @@
-// Published number formats to float32. All are exact: float32 holds every F16 and BF16 value.
+// Published number formats to float32. All are exact: float32 holds every F16, BF16 and FP8 value.
 
 import { ClusterError } from '../errors.js'
+import { FP8_E4M3, FP8_E5M2, FP8_E8M0 } from './small-floats.js'
 
 /** Converts little-endian values; `what` names the tensor in the error. Throws `unimplemented` for other dtypes. */
 export function toFloat32(bytes: Uint8Array<ArrayBuffer>, dtype: string, what: string): Float32Array {
@@ -11,9 +12,21 @@ export function toFloat32(bytes: Uint8Array<ArrayBuffer>, dtype: string, what: s
       return fromBfloat16(new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2))
     case 'F16':
       return fromFloat16(new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2))
+    case 'F8_E4M3':
+      return fromCodes(bytes, FP8_E4M3)
+    case 'F8_E5M2':
+      return fromCodes(bytes, FP8_E5M2)
+    case 'F8_E8M0':
+      return fromCodes(bytes, FP8_E8M0)
     default:
-      throw new ClusterError('unimplemented', `${what}: dtype ${dtype}, want F32, F16 or BF16`)
+      throw new ClusterError('unimplemented', `${what}: dtype ${dtype}, want F32, F16, BF16 or F8_E4M3`)
   }
+}
+
+function fromCodes(codes: Uint8Array, table: Float32Array): Float32Array {
+  const values = new Float32Array(codes.length)
+  for (let i = 0; i < codes.length; i++) values[i] = table[codes[i]!]!
+  return values
 }
 
 function fromBfloat16(values: Uint16Array): Float32Array {

@@ -21,7 +21,7 @@ interface TensorInfo {
 
 export interface SafetensorsFile extends TensorFile {
   readonly header: string // the JSON text
-  /** A whole tensor as float32 (F32, F16 and BF16 are readable). */
+  /** A whole tensor as float32 (F32, F16, BF16 and FP8 are readable). */
   readFloat32(name: string): Float32Array
 }
 
@@ -41,6 +41,7 @@ const DTYPE_BYTES: Readonly<Record<string, number>> = {
   BOOL: 1,
   F8_E4M3: 1,
   F8_E5M2: 1,
+  F8_E8M0: 1,
 }
 
 /** Opens a file and checks its whole header. Throws `invalid_argument` naming file and tensor, `not_found` without a file. */
@@ -117,22 +118,23 @@ function storedTensor({ fd, path, dataStart }: DataSection, name: string, info: 
   const { dtype, shape, begin, end } = info
   const rows = numRows(info)
   const rowBytes = rowWidth(info) * (DTYPE_BYTES[dtype] ?? 0)
+  const readRaw = (first: number, count: number): Uint8Array<ArrayBuffer> => {
+    if (first < 0 || count < 0 || first + count > rows) {
+      throw new ClusterError(
+        'invalid_argument',
+        `${path}: tensor ${name}: want rows ${first} … ${first + count - 1}, got ${rows} rows`,
+      )
+    }
+    return readExactly(fd, path, dataStart + begin + first * rowBytes, count * rowBytes)
+  }
   return {
     name,
     file: path,
     dtype,
     shape,
     numBytes: end - begin,
-    readRows: (first, count) => {
-      if (first < 0 || count < 0 || first + count > rows) {
-        throw new ClusterError(
-          'invalid_argument',
-          `${path}: tensor ${name}: want rows ${first} … ${first + count - 1}, got ${rows} rows`,
-        )
-      }
-      const bytes = readExactly(fd, path, dataStart + begin + first * rowBytes, count * rowBytes)
-      return toFloat32(bytes, dtype, `${path}: tensor ${name}`)
-    },
+    readRaw,
+    readRows: (first, count) => toFloat32(readRaw(first, count), dtype, `${path}: tensor ${name}`),
   }
 }
 
@@ -152,12 +154,20 @@ function parseHeader(header: string, dataBytes: number, path: string): Map<strin
   for (const [name, value] of Object.entries(parsed)) {
     if (name !== '__metadata__') tensors.set(name, parseTensor(name, value, dataBytes, refuse))
   }
+  const twice = duplicateOf(header, tensors)
+  if (twice !== undefined) refuse(`tensor ${twice}: want it once in the header, got it twice`)
   const ordered = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)
   ordered.forEach(([name, tensor], i) => {
     const [before = '', previous] = ordered[i - 1] ?? []
     if (previous !== undefined && tensor.begin < previous.end) refuse(`tensors ${before} and ${name} overlap`)
   })
   return tensors
+}
+
+/** A name that the header has twice: JSON keeps only the last. */
+function duplicateOf(header: string, tensors: ReadonlyMap<string, TensorInfo>): string | undefined {
+  if (header.split('"data_offsets"').length - 1 <= tensors.size) return undefined
+  return [...tensors.keys()].find((name) => header.split(`${JSON.stringify(name)}:`).length > 2)
 }
 
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0

@@ -16,6 +16,8 @@ export interface StoredTensor {
    * `unimplemented` for a dtype that is not served; values are not judged.
    */
   readRows(first: number, count: number): Float32Array
+  /** The same rows as the file's own bytes, where a row is whole bytes of its own. */
+  readonly readRaw?: (first: number, count: number) => Uint8Array
   /** The file holds the last two axes the other way round than `shape` says: reading it by columns costs nothing. */
   readonly isTransposed?: boolean
   /** The same rows as integers in blocks of 32 with a scale each, where the file holds them so (Q8_0, Q4_0). */

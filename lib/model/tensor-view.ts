@@ -61,6 +61,8 @@ function layoutOf(stored: StoredTensor, ref: TensorRef): Layout {
   const width = rowWidth(stored)
   const rows = sizeOf(itemShape(ref)) / width
   const isByRows = (ref.part?.isTransposed ?? false) === (stored.isTransposed ?? false)
+  if (!isByRows && itemShape(ref).length !== 2)
+    throw new ClusterError('internal', `tensor ${ref.name}: want one matrix of it, got [${itemShape(ref).join(', ')}]`)
   return { isByRows, firstRow: (ref.part?.item ?? 0) * rows, width, rows }
 }
 

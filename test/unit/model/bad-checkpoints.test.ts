@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { ClusterError, type ErrorCode } from '../../../lib/errors.js'
+import { openModel, type Checkpoint } from '../../../lib/model/checkpoint.js'
+import { openSafetensors, writeSafetensors, type FloatTensor } from '../../../lib/model/safetensors.js'
+import { goldenModel } from '../../helpers/paths.js'
+
+type Json = Record<string, unknown>
+
+const INDEX = 'model.safetensors.index.json'
+const FIRST = 'model-00001-of-00002.safetensors'
+const SECOND = 'model-00002-of-00002.safetensors'
+const GATE = 'model.layers.0.block_sparse_moe.gate.weight'
+const NORM = 'model.norm.weight'
+
+describe('bad checkpoints', () => {
+  let folder: string
+  let tensors: Readonly<Record<string, FloatTensor>>
+  before(() => {
+    const file = openSafetensors(join(goldenModel('mixtral'), 'model.safetensors'))
+    const read = [...file.tensors].map(([name, { shape }]) => [name, { data: file.readFloat32(name), shape }] as const)
+    tensors = Object.fromEntries(read)
+    file.close()
+  })
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'banyan-test-'))
+    for (const name of ['config.json', 'generation_config.json']) cpSync(join(goldenModel('mixtral'), name), at(name))
+  })
+  afterEach(() => rmSync(folder, { recursive: true }))
+
+  const at = (name: string): string => join(folder, name)
+  const write = (name: string, value: unknown): void =>
+    writeFileSync(at(name), typeof value === 'string' ? value : JSON.stringify(value))
+  const readConfig = (): Json => JSON.parse(readFileSync(at('config.json'), 'utf8')) as Json // an object
+  const isFirst = (name: string): boolean => !name.startsWith('model.layers.1')
+  const some = (isIn: (name: string) => boolean): Record<string, FloatTensor> =>
+    Object.fromEntries(Object.entries(tensors).filter(([name]) => isIn(name)))
+
+  /** Two shards with an index; what is changed is written over it. */
+  function writeShards({ first = some(isFirst), map = {} }: { first?: Record<string, FloatTensor>; map?: Json } = {}): void {
+    writeSafetensors(at(FIRST), first)
+    writeSafetensors(at(SECOND), some((name) => !isFirst(name)))
+    const all = Object.keys(tensors).map((name) => [name, isFirst(name) ? FIRST : SECOND])
+    write(INDEX, { weight_map: { ...Object.fromEntries(all), ...map } })
+  }
+
+  const openFiles = (): string[] => readdirSync('/proc/self/fd')
+
+  /** One error that says all of this, and no file left open. */
+  async function refuses(code: ErrorCode, parts: readonly string[], use?: (checkpoint: Checkpoint) => void): Promise<void> {
+    const before = openFiles()
+    await assert.rejects(
+      async () => {
+        const checkpoint = await openModel(folder)
+        try {
+          use?.(checkpoint)
+        } finally {
+          checkpoint.close()
+        }
+      },
+      (error) => {
+        assert.ok(error instanceof ClusterError && error.code === code, String(error))
+        for (const part of parts) assert.ok(error.message.includes(part), `want ${part} in: ${error.message}`)
+        return true
+      },
+    )
+    assert.deepEqual(openFiles(), before)
+  }
+
+  it('none: two shards load as one file does', async () => {
+    writeShards()
+    const checkpoint = await openModel(folder)
+    assert.deepEqual([checkpoint.missing, checkpoint.unexpected], [[], []])
+    checkpoint.close()
+  })
+
+  it('an index that names a missing file', async () => {
+    writeShards({ map: { [NORM]: 'model-00003-of-00003.safetensors' } })
+    await refuses('not_found', [at(INDEX), NORM, 'model-00003-of-00003.safetensors: no such file'])
+  })
+
+  it('an index that names a tensor which its file lacks', async () => {
+    writeShards({ map: { [NORM]: SECOND } })
+    await refuses('invalid_argument', [at(INDEX), `tensor ${NORM}`, `${at(SECOND)}, which lacks it`])
+  })
+
+  for (const name of ['../model.safetensors', '/etc/passwd', '..', '', 7]) {
+    it(`an index that names ${JSON.stringify(name)} as a file`, async () => {
+      writeShards({ map: { [NORM]: name } })
+      await refuses('invalid_argument', [at(INDEX), 'want plain file names', JSON.stringify(name), NORM])
+    })
+  }
+
+  it('an index that is no JSON, that maps nothing, or that has no map', async () => {
+    writeShards()
+    write(INDEX, '{"weight_map": {')
+    await refuses('invalid_argument', [`${at(INDEX)}: not JSON`])
+    write(INDEX, { weight_map: {} })
+    await refuses('invalid_argument', [at(INDEX), 'weight_map: want at least one tensor'])
+    write(INDEX, { weight_map: [] })
+    await refuses('invalid_argument', [at(INDEX), 'want an object weight_map'])
+  })
+
+  it('no weights at all', () => refuses('not_found', [at('model.safetensors')]))
+
+  it('a shard cut short', async () => {
+    writeShards()
+    truncateSync(at(SECOND), readFileSync(at(SECOND)).length - 100)
+    await refuses('invalid_argument', [at(SECOND), 'tensor model.layers.1', 'bytes'])
+    truncateSync(at(SECOND), 5)
+    await refuses('invalid_argument', [`${at(SECOND)}: want at least 8 bytes, got 5`])
+  })
+
+  it('a tensor in two shards', async () => {
+    const name = 'model.layers.1.input_layernorm.weight'
+    writeShards({ first: { ...some(isFirst), [name]: tensors[name]! } })
+    await refuses('invalid_argument', [`${at(SECOND)}: tensor ${name}: want it once, got it in ${at(FIRST)} too`])
+  })
+
+  it('a tensor twice in a header', async () => {
+    const one = (begin: number): string => `{"dtype":"F32","shape":[1],"data_offsets":[${begin},${begin + 4}]}`
+    const header = Buffer.from(`{"${NORM}":${one(0)},"${NORM}":${one(4)}}`)
+    const length = Buffer.alloc(8)
+    length.writeBigUInt64LE(BigInt(header.length))
+    writeFileSync(at('model.safetensors'), Buffer.concat([length, header, Buffer.alloc(8)]))
+    await refuses('invalid_argument', [`${at('model.safetensors')}: tensor ${NORM}: want it once in the header`])
+  })
+
+  it('a missing tensor, one of another shape, one without values', async () => {
+    writeSafetensors(at('model.safetensors'), some((name) => name !== NORM))
+    await refuses('invalid_argument', [folder, `missing tensor ${NORM}`])
+    writeSafetensors(at('model.safetensors'), { ...tensors, [GATE]: { data: new Float32Array(3), shape: [3, 1] } })
+    await refuses('invalid_argument', [`${at('model.safetensors')}: tensor ${GATE}: want shape [8, `, 'got [3, 1]'])
+    writeSafetensors(at('model.safetensors'), { ...tensors, [GATE]: { data: new Float32Array(0), shape: [8, 0] } })
+    await refuses('invalid_argument', [`tensor ${GATE}: want shape [8, `, 'got [8, 0]'])
+  })
+
+  it('a configuration that says another size than the tensors have', async () => {
+    writeSafetensors(at('model.safetensors'), tensors)
+    write('config.json', { ...readConfig(), num_local_experts: 7 })
+    await refuses('invalid_argument', [`tensor ${GATE}: want shape [7, `, `by ${at('config.json')}, got [8, `])
+    write('config.json', '[1]')
+    await refuses('invalid_argument', [at('config.json'), 'want a JSON object'])
+    write('config.json', { ...readConfigOf('mixtral'), quantization_config: { quant_method: 'gptq', bits: 4 } })
+    await refuses('unimplemented', [at('config.json'), 'quant_method', '"gptq"'])
+  })
+
+  const readConfigOf = (model: string): Json =>
+    JSON.parse(readFileSync(join(goldenModel(model), 'config.json'), 'utf8')) as Json // an object
+
+  it('NaNs and infinities, where they are read', async () => {
+    const { data, shape } = tensors[GATE]!
+    const bad = data.slice()
+    bad.set([NaN, Infinity], 2 * shape[1]! + 3)
+    writeSafetensors(at('model.safetensors'), { ...tensors, [GATE]: { data: bad, shape } })
+    await refuses(
+      'invalid_argument',
+      [`${at('model.safetensors')}: tensor ${GATE}: want finite values, got 2 of ${bad.length}`, 'NaN at [2, 3]'],
+      (checkpoint) => {
+        const { spec } = checkpoint
+        checkpoint.tensor(spec.layers[0]!.ffn.experts[0]!.up.weight)
+        checkpoint.tensor(spec.layers[0]!.ffn.gate!.weight)
+      },
+    )
+  })
+})
