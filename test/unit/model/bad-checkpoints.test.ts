@@ -33,23 +33,33 @@ describe('bad checkpoints', () => {
   const at = (name: string): string => join(folder, name)
   const write = (name: string, value: unknown): void =>
     writeFileSync(at(name), typeof value === 'string' ? value : JSON.stringify(value))
-  const readConfig = (): Json => JSON.parse(readFileSync(at('config.json'), 'utf8')) as Json // an object
+  const readConfig = (): Json => JSON.parse(readFileSync(join(goldenModel('mixtral'), 'config.json'), 'utf8')) as Json // an object
   const isFirst = (name: string): boolean => !name.startsWith('model.layers.1')
   const some = (isIn: (name: string) => boolean): Record<string, FloatTensor> =>
     Object.fromEntries(Object.entries(tensors).filter(([name]) => isIn(name)))
 
   /** Two shards with an index; what is changed is written over it. */
-  function writeShards({ first = some(isFirst), map = {} }: { first?: Record<string, FloatTensor>; map?: Json } = {}): void {
+  function writeShards({
+    first = some(isFirst),
+    map = {},
+  }: { first?: Record<string, FloatTensor>; map?: Json } = {}): void {
     writeSafetensors(at(FIRST), first)
-    writeSafetensors(at(SECOND), some((name) => !isFirst(name)))
-    const all = Object.keys(tensors).map((name) => [name, isFirst(name) ? FIRST : SECOND])
+    writeSafetensors(
+      at(SECOND),
+      some((name) => !isFirst(name)),
+    )
+    const all = Object.keys(tensors).map((name) => [name, isFirst(name) ? FIRST : SECOND] as const)
     write(INDEX, { weight_map: { ...Object.fromEntries(all), ...map } })
   }
 
   const openFiles = (): string[] => readdirSync('/proc/self/fd')
 
   /** One error that says all of this, and no file left open. */
-  async function refuses(code: ErrorCode, parts: readonly string[], use?: (checkpoint: Checkpoint) => void): Promise<void> {
+  async function refuses(
+    code: ErrorCode,
+    parts: readonly string[],
+    use?: (checkpoint: Checkpoint) => void,
+  ): Promise<void> {
     const before = openFiles()
     await assert.rejects(
       async () => {
@@ -129,7 +139,10 @@ describe('bad checkpoints', () => {
   })
 
   it('a missing tensor, one of another shape, one without values', async () => {
-    writeSafetensors(at('model.safetensors'), some((name) => name !== NORM))
+    writeSafetensors(
+      at('model.safetensors'),
+      some((name) => name !== NORM),
+    )
     await refuses('invalid_argument', [folder, `missing tensor ${NORM}`])
     writeSafetensors(at('model.safetensors'), { ...tensors, [GATE]: { data: new Float32Array(3), shape: [3, 1] } })
     await refuses('invalid_argument', [`${at('model.safetensors')}: tensor ${GATE}: want shape [8, `, 'got [3, 1]'])
@@ -143,12 +156,9 @@ describe('bad checkpoints', () => {
     await refuses('invalid_argument', [`tensor ${GATE}: want shape [7, `, `by ${at('config.json')}, got [8, `])
     write('config.json', '[1]')
     await refuses('invalid_argument', [at('config.json'), 'want a JSON object'])
-    write('config.json', { ...readConfigOf('mixtral'), quantization_config: { quant_method: 'gptq', bits: 4 } })
+    write('config.json', { ...readConfig(), quantization_config: { quant_method: 'gptq', bits: 4 } })
     await refuses('unimplemented', [at('config.json'), 'quant_method', '"gptq"'])
   })
-
-  const readConfigOf = (model: string): Json =>
-    JSON.parse(readFileSync(join(goldenModel(model), 'config.json'), 'utf8')) as Json // an object
 
   it('NaNs and infinities, where they are read', async () => {
     const { data, shape } = tensors[GATE]!

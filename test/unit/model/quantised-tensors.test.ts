@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { ClusterError, type ErrorCode } from '../../../lib/errors.js'
+import { openCheckpoint } from '../../../lib/model/checkpoint.js'
 import { fp8BlockSize } from '../../../lib/model/quantisation-config.js'
 import { joinQuantised } from '../../../lib/model/quantised-tensors.js'
 import { openSafetensors, type SafetensorsFile } from '../../../lib/model/safetensors.js'
 import { numRows, rowWidth, type StoredTensor } from '../../../lib/model/stored-tensor.js'
 import { readTensor } from '../../../lib/model/tensor-view.js'
-import { repositoryRoot } from '../../helpers/paths.js'
+import { goldenModel, repositoryRoot } from '../../helpers/paths.js'
 
 const BLOCK = [128, 128] as const
 
@@ -62,8 +63,23 @@ describe('joinQuantised', () => {
     })
   }
 
+  for (const [model, dtype] of [
+    ['gpt-oss-mxfp4', 'MXFP4'],
+    ['deepseek-v3-fp8', 'F8_E4M3'],
+  ] as const) {
+    it(`${model}: a checkpoint with such tensors lacks none and has none left over`, () => {
+      const checkpoint = openCheckpoint(goldenModel(model))
+      assert.deepEqual([checkpoint.missing, checkpoint.unexpected], [[], []])
+      assert.ok([...checkpoint.tensors.values()].some((each) => each.dtype === dtype))
+      checkpoint.close()
+    })
+  }
+
   it('scales and blocks are gone, and counted with what they belong to (QT2)', () => {
-    assert.deepEqual([...joined.keys()].filter((name) => /scale|blocks/.test(name)), [])
+    assert.deepEqual(
+      [...joined.keys()].filter((name) => /scale|blocks/.test(name)),
+      [],
+    )
     assert.deepEqual([tensor('mx').dtype, tensor('mx').numBytes], ['MXFP4', 2 * 6 * 4 * 17])
   })
 
@@ -84,7 +100,11 @@ describe('joinQuantised', () => {
     const short = { ...scales, shape: [2, 6, 3] }
     refuses(joining([blocks, short]), 'invalid_argument', 'mx_scales: want MXFP4 scales U8 [2, 6, 4], got U8 [2, 6, 3]')
     const wide = { ...blocks, shape: [2, 6, 2, 32] }
-    refuses(joining([wide, scales]), 'invalid_argument', 'mx_blocks: want MXFP4 blocks U8 [items, rows, inputs / 32, 16]')
+    refuses(
+      joining([wide, scales]),
+      'invalid_argument',
+      'mx_blocks: want MXFP4 blocks U8 [items, rows, inputs / 32, 16]',
+    )
   })
 })
 
@@ -95,7 +115,12 @@ describe('fp8BlockSize', () => {
     assert.deepEqual(fp8BlockSize({}, 'config.json'), [128, 128])
     assert.deepEqual(sizeOf({ quant_method: 'mxfp4' }), [128, 128])
     assert.deepEqual(sizeOf({ quant_method: 'fp8', weight_block_size: [64, 32] }), [64, 32])
-    refuses(() => sizeOf({ quant_method: 'fp8', weight_block_size: [64] }), 'invalid_argument', 'weight_block_size', '[64]')
+    refuses(
+      () => sizeOf({ quant_method: 'fp8', weight_block_size: [64] }),
+      'invalid_argument',
+      'weight_block_size',
+      '[64]',
+    )
   })
 
   it('names the method of checkpoints that are not served, and what is', () => {
