@@ -19,9 +19,10 @@ type Scaling<Type extends RopeScaling['type']> = Extract<RopeScaling, { type: Ty
 export function inverseFrequencies({ theta, scaling }: RopeSpec, width: number, position = 0): Float32Array {
   if (scaling.type === 'yarn') return yarn(theta, width, scaling)
   const base = scaling.type === 'dynamic' ? stretchedBase(theta, width, position, scaling) : theta
-  return wavelengths(base, width).map((each) => {
+  return wavelengths(base, width).map((each, i) => {
     const frequency = Math.fround(1 / each)
     if (scaling.type === 'linear') return frequency / scaling.factor
+    if (scaling.type === 'factors') return frequency / scaling.factors[i]!
     return scaling.type === 'llama3' ? stretched(frequency, scaling) : frequency
   })
 }

@@ -71,8 +71,9 @@ function checkpointOf(source: ModelSource): Checkpoint {
   }
 }
 
-function declare({ path, config, configPath, generationConfig, hasWeights }: ModelConfig): DeclaredModel {
-  const declared = specOf(config, configPath)
+function declare({ path, config, configPath, generationConfig, hasWeights, locate }: ModelConfig): DeclaredModel {
+  const published = specOf(config, configPath)
+  const declared = locate?.(published) ?? published
   fp8BlockSize(config, configPath) // refuses tensors of a kind that is not served
   const defaults = generationDefaults(generationConfig, join(dirname(configPath), 'generation_config.json'))
   const spec = defaults.eosTokenIds.length > 0 ? { ...declared, eosTokenIds: defaults.eosTokenIds } : declared

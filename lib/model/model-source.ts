@@ -8,6 +8,7 @@ import { chatTemplateSource } from './chat-template.js'
 import { openGguf } from './gguf/open.js'
 import { readJson } from './json-file.js'
 import { openShards } from './shard-index.js'
+import type { ModelSpec } from './spec.js'
 import type { TensorFile } from './stored-tensor.js'
 import { readTokenizerFiles, type TokenizerFiles } from './tokenizer.js'
 
@@ -21,6 +22,8 @@ export interface ModelConfig {
   readonly configText: string // what the fingerprint covers
   readonly generationConfig: Json // as generation_config.json says it; empty without one
   readonly hasWeights: boolean
+  /** Where the files hold what the family's spec asks for, where that is not under the published names. */
+  readonly locate?: (spec: ModelSpec) => ModelSpec
 }
 
 /** An open model. Whoever opened it closes its files. */

@@ -57,6 +57,7 @@ export type RopeScaling =
       readonly highFreqFactor: number
       readonly originalMaxPosition: number
     }
+  | { readonly type: 'factors'; readonly factors: Float32Array } // each frequency is divided by its own
 
 interface AnyAttention {
   readonly numHeads: number

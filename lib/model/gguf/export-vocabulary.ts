@@ -7,8 +7,8 @@ import { chatTemplateSource } from '../chat-template.js'
 import type { Checkpoint } from '../checkpoint.js'
 import type { GgufMetadata, GgufValue } from './writer.js'
 import { readJson } from '../json-file.js'
-
-const TOKEN_TYPES = { normal: 1, control: 3, userDefined: 4, unused: 5 }
+import { TOKEN_TYPES } from './control-tokens.js'
+import { nameOfPattern } from './pre-tokenizers.js'
 
 const bpeSchema = z.object({
   model: z.object({
@@ -66,7 +66,7 @@ function readBpe({ path, tokenizer }: Checkpoint): Bpe | undefined {
 
 function published({ model, added_tokens: added, pre_tokenizer: pre }: Bpe, vocabSize: number): Vocabulary {
   const tokens = Array.from({ length: vocabSize }, (_, token) => `[PAD${token}]`)
-  const types = tokens.map(() => TOKEN_TYPES.unused)
+  const types: number[] = tokens.map(() => TOKEN_TYPES.unused)
   for (const [piece, token] of Object.entries(model.vocab)) {
     if (token >= vocabSize) continue
     tokens[token] = piece
@@ -85,19 +85,11 @@ function invented(vocabSize: number): Vocabulary {
   return { tokens, types: tokens.map(() => TOKEN_TYPES.normal), merges: [], preTokenizer: 'default' }
 }
 
-const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-const WORDS = String.raw`[^\r\n\p{L}\p{N}]?\p{L}+`
-const REST = String.raw` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
-const SPLITS: Readonly<Record<string, string>> = {
-  [`${CONTRACTIONS}|${WORDS}|${String.raw`\p{N}`}|${REST}`]: 'qwen2',
-  [`${CONTRACTIONS}|${WORDS}|${String.raw`\p{N}{1,3}`}|${REST}`]: 'llama-bpe',
-}
-
 /** llama.cpp knows splitting rules by name; ids are right with any, texts only with the right one. */
 function preTokenizerName(pre: unknown): string {
   const patterns = [...JSON.stringify(pre ?? null).matchAll(/"Regex":("(?:[^"\\]|\\.)*")/g)]
   for (const [, pattern = '""'] of patterns) {
-    const name = SPLITS[String(JSON.parse(pattern))]
+    const name = nameOfPattern(String(JSON.parse(pattern)))
     if (name !== undefined) return name
   }
   return patterns.length === 0 ? 'gpt-2' : 'default' // byte-level without a rule of its own splits as GPT-2 does

@@ -1,0 +1,92 @@
+// GGUF files through the whole cluster: the goldens as our own export writes them, and the demonstration model.
+
+import assert from 'node:assert/strict'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { openModel, wantedTensors } from '../../lib/model/checkpoint.js'
+import { toFloat32 } from '../../lib/model/dtypes.js'
+import { toFloat16 } from '../../lib/model/gguf/encoding.js'
+import { ggufOf, type GgufWeights } from '../../lib/model/gguf/export.js'
+import { writeGguf } from '../../lib/model/gguf/writer.js'
+import { writeSafetensors, type FloatTensor } from '../../lib/model/safetensors.js'
+import { greedyOf, readGolden, worstLogit } from '../helpers/goldens.js'
+import { demoModel, goldenModel } from '../helpers/paths.js'
+import { startTestCluster, type TestCluster } from '../helpers/test-cluster.js'
+
+const FAMILIES = ['llama-dense', 'qwen3-dense', 'mixtral', 'qwen2-moe', 'qwen3-moe', 'olmoe']
+const TOLERANCE = 1e-4
+
+describe('GGUF files', function () {
+  this.timeout(60_000)
+  let folder: string
+  before(() => (folder = mkdtempSync(join(tmpdir(), 'banyan-gguf-'))))
+  after(() => rmSync(folder, { recursive: true }))
+
+  async function exported(model: string, weights: GgufWeights): Promise<string> {
+    const checkpoint = await openModel(model)
+    const path = join(folder, `${checkpoint.spec.family}-${weights}.gguf`)
+    await writeGguf(path, ggufOf(checkpoint, weights)).finally(() => checkpoint.close())
+    return path
+  }
+
+  async function served<T>(model: string, ask: (cluster: TestCluster) => Promise<T>): Promise<T> {
+    const cluster = await startTestCluster({ model, weights: 'f32' })
+    return ask(cluster).finally(() => cluster.stop())
+  }
+
+  for (const family of FAMILIES) {
+    it(`${family} in float32 answers as the reference does`, async () => {
+      await served(await exported(goldenModel(family), 'f32'), async (cluster) => {
+        assert.ok((await worstLogit(cluster, family)) < TOLERANCE)
+        for (const { prompt, greedy } of readGolden(family).cases)
+          assert.deepEqual(await greedyOf(cluster, prompt), greedy)
+      })
+    })
+  }
+
+  /** A copy of a golden checkpoint whose matrices hold what float16 does of them. */
+  async function rounded(family: string): Promise<string> {
+    const copy = join(folder, `${family}-rounded`)
+    const isMatrix = (shape: readonly number[], name: string): boolean =>
+      shape.length > 1 && !/gate\.weight$/.test(name)
+    cpSync(goldenModel(family), copy, { recursive: true, filter: (path) => !/safetensors/.test(path) })
+    const checkpoint = await openModel(goldenModel(family))
+    const tensors = [...wantedTensors(checkpoint.spec).values()].map((ref): [string, FloatTensor] => {
+      const data = checkpoint.tensor(ref)
+      const halves = isMatrix(ref.shape, ref.name) ? toFloat32(new Uint8Array(toFloat16(data).buffer), 'F16', '') : data
+      return [ref.name, { data: halves, shape: ref.shape }]
+    })
+    checkpoint.close()
+    writeSafetensors(join(copy, 'model.safetensors'), Object.fromEntries(tensors))
+    return copy
+  }
+
+  for (const family of ['llama-dense', 'qwen3-moe']) {
+    it(`${family} in float16 answers token for token as the same weights in safetensors`, async () => {
+      const prompts = readGolden(family).cases.map(({ prompt }) => prompt)
+      const ask = (cluster: TestCluster): Promise<(readonly number[])[]> =>
+        Promise.all(prompts.map((prompt) => greedyOf(cluster, prompt)))
+      assert.deepEqual(
+        await served(await exported(goldenModel(family), 'f16'), ask),
+        await served(await rounded(family), ask),
+      )
+    })
+  }
+
+  it('the demonstration model in Q8_0 keeps its tokenizer and template', async () => {
+    const published = await openModel(demoModel)
+    const file = await openModel(await exported(demoModel, 'int8'))
+    const text = 'The quick brown fox\n  jumped 1234 times — über Straße, 你好 🙂<|endoftext|>'
+    const ids = (model: typeof file): unknown => [
+      model.tokenizer?.encode(text),
+      model.tokenizer?.encode(text, { parseSpecial: true }),
+    ]
+    assert.deepEqual(ids(file), ids(published))
+    const messages = [{ role: 'user', content: 'Once upon a time' }]
+    assert.equal(file.chatTemplate?.render(messages), published.chatTemplate?.render(messages))
+    assert.deepEqual(file.spec.eosTokenIds, published.spec.eosTokenIds)
+    published.close()
+    file.close()
+  })
+})
