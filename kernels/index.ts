@@ -8,7 +8,17 @@
 //   T3  `after` never falls from task to task, so `done` reaches it only by tasks before it.
 
 import { Attention, attend } from './attention'
-import { linearFloat, linearInt4, linearInt8, Product, weightBytes } from './linear'
+import {
+  linearInt4,
+  linearInt4Groups,
+  linearInt4Halves,
+  linearInt8,
+  linearInt8Groups,
+  linearInt8Halves,
+  Product,
+  weightBytes,
+} from './linear'
+import { linearFloat } from './linear-float'
 import { Rotation, rotate } from './rotation'
 import { threadScratch } from './thread'
 import { Gated, gated, Norm, norm, Quantise, quantise, Sum, sum } from './rows'
@@ -16,6 +26,8 @@ import { Gated, gated, Norm, norm, Quantise, quantise, Sum, sum } from './rows'
 export { gatherFour, gatherOne, scoreFour, scoreOne } from './attention'
 export { setThread } from './thread'
 export { oneRowInt4, oneRowInt8, twoRowsInt4, twoRowsInt8 } from './linear' // exported, so that they are not inlined
+export { oneRowInt4Groups, oneRowInt8Groups, twoRowsInt4Groups, twoRowsInt8Groups } from './linear'
+export { oneRowInt4Halves, oneRowInt8Halves, twoRowsInt4Halves, twoRowsInt8Halves } from './linear'
 
 const LIMIT: usize = 0
 const NEXT: usize = 64 // a cache line each
@@ -64,14 +76,25 @@ function compute(task: usize): void {
     case 9:
       sum(changetype<Sum>(task))
       break
+    case 12:
+      linearInt8Groups(changetype<Product>(task))
+      break
+    case 13:
+      linearInt4Groups(changetype<Product>(task))
+      break
+    case 14:
+      linearInt8Halves(changetype<Product>(task))
+      break
+    case 15:
+      linearInt4Halves(changetype<Product>(task))
+      break
   }
 }
 
 /** Bytes of weights that a product reads; 0 of other tasks. */
 function bytesToRead(task: usize): usize {
   const operation = load<i32>(task) % WIDE
-  if (operation > 3) return 0
-  return weightBytes(changetype<Product>(task), operation == 1 ? 32 : operation == 2 ? 8 : 4)
+  return operation > 3 && operation < 12 ? 0 : weightBytes(changetype<Product>(task))
 }
 
 /**

@@ -1,9 +1,12 @@
-// Products x · Wᵀ in SIMD. Weights lie in tiles of 16 outputs; a tile holds, per block of 32 inputs, 16 bfloat16 scales and
-// then pairs of inputs: for each pair the 16 outputs' two weights side by side.
+// Products x · Wᵀ in SIMD. Weights lie in tiles of 16 outputs; a tile holds, per block of 32 inputs, 16 scales of two
+// bytes and then pairs of inputs: for each pair the 16 outputs' two weights side by side.
 //
 //   int8  a pair takes 32 bytes: output, then input
 //   int4  a pair takes 16 bytes: 16-bit word i holds the levels of (output i/2, +4, +8, +12), input i%2; low nibble first
-//   f32   no blocks, no scales: per input 16 floats
+//   f32   no blocks, no scales: per input 16 floats (`linear-float.ts`)
+//
+// Scales are bfloat16 numbers; in GROUPS one serves several blocks and stands in front of the first; in HALVES they are
+// float16 numbers. The arithmetic is the same.
 //
 // Activations are 16-bit integers with a scale per block, so a block's dot product is exact in int32.
 //
@@ -14,6 +17,9 @@
 
 const PAIRS: usize = 16 // of a block
 const SCALE_BYTES: usize = 32
+const BLOCKS: i32 = 0 // layouts of scales
+const GROUPS: i32 = 1
+const HALVES: i32 = 2
 
 /** Where a product finds its operands; rows are gathered by `rowList`, results lie one after the other. */
 @unmanaged
@@ -30,6 +36,8 @@ export class Product {
   yStride: usize
   bias: usize // 0: none; else a float32 per output of these tiles
   rowWeights: usize // 0: none; else what the bias is multiplied with, per row
+  tileBytes: usize
+  group: i32 // GROUPS: blocks that share a scale
 }
 
 // @ts-ignore: decorator
@@ -38,16 +46,9 @@ function pairBytes(bits: i32): usize {
   return bits == 8 ? 32 : 16
 }
 
-/** Scales and weights of 32 inputs; of float weights (32 bits) one input. */
-// @ts-ignore: decorator
-@inline
-function bytesOfBlock(bits: i32): usize {
-  return bits == 32 ? 64 : SCALE_BYTES + PAIRS * pairBytes(bits)
-}
-
 /** Bytes of all weights that a product reads. */
-export function weightBytes(p: Product, bits: i32): usize {
-  return <usize>p.tiles * <usize>p.blocks * bytesOfBlock(bits)
+export function weightBytes(p: Product): usize {
+  return <usize>p.tiles * p.tileBytes
 }
 
 // @ts-ignore: decorator
@@ -69,16 +70,18 @@ function scaled(sum: v128, dots: v128, scales: v128, xScale: v128): v128 {
   return f32x4.add(sum, f32x4.mul(f32x4.convert_i32x4_s(dots), f32x4.mul(scales, xScale)))
 }
 
-/** Four bfloat16 numbers as float32. */
+/** Four scales as float32. A float16's exponent is shifted into place, then its bias set right: exact, also below 2^-14. */
 // @ts-ignore: decorator
 @inline
-function scalesAt(w: usize): v128 {
-  return i32x4.shl(v128.load_ext<u16>(w), 16)
+function scalesAt(layout: i32, w: usize): v128 {
+  if (layout != HALVES) return i32x4.shl(v128.load_ext<u16>(w), 16)
+  const shifted = v128.and(i32x4.shl(v128.load_ext<i16>(w), 13), i32x4.splat(0x8fffe000))
+  return f32x4.mul(shifted, f32x4.splat(reinterpret<f32>(0x77800000))) // 2^112
 }
 
 // @ts-ignore: decorator
 @inline
-function start(p: Product, tile: i32, part: usize, row: i32): v128 {
+export function start(p: Product, tile: i32, part: usize, row: i32): v128 {
   if (p.bias == 0) return f32x4.splat(0)
   const bias = v128.load(p.bias + (<usize>tile << 6) + (part << 4))
   return p.rowWeights == 0 ? bias : f32x4.mul(bias, v128.load_splat<f32>(p.rowWeights + (<usize>row << 2)))
@@ -86,7 +89,7 @@ function start(p: Product, tile: i32, part: usize, row: i32): v128 {
 
 // @ts-ignore: decorator
 @inline
-function rowAt(p: Product, i: i32): usize {
+export function rowAt(p: Product, i: i32): usize {
   return p.x + <usize>load<i32>(p.rowList + (<usize>i << 2)) * p.xStride
 }
 
@@ -100,41 +103,46 @@ function origin(bits: i32, offsets: usize): v128 {
 /** All 16 outputs of a tile for one row. */
 // @ts-ignore: decorator
 @inline
-function oneRow(bits: i32, p: Product, tile: i32, row: i32): void {
-  const blockBytes = bytesOfBlock(bits)
-  let w = p.weights + <usize>tile * <usize>p.blocks * blockBytes
+function oneRow(bits: i32, layout: i32, p: Product, tile: i32, row: i32): void {
+  let w = p.weights + <usize>tile * p.tileBytes
+  let scalesFrom = w
+  let left = 0
   let x = rowAt(p, row)
   let meta = x + (<usize>p.blocks << 6)
   const offsets = <usize>p.blocks << 2
   let f0 = start(p, tile, 0, row), f1 = start(p, tile, 1, row), f2 = start(p, tile, 2, row), f3 = start(p, tile, 3, row)
   for (let block = 0; block < p.blocks; block++) {
+    if (layout != GROUPS || left == 0) {
+      scalesFrom = w
+      w += SCALE_BYTES
+      if (layout == GROUPS) left = p.group
+    }
+    if (layout == GROUPS) left--
     let s0 = origin(bits, meta + offsets), s1 = s0, s2 = s0, s3 = s0
-    const end = w + blockBytes
-    let q = w + SCALE_BYTES
+    const end = w + PAIRS * pairBytes(bits)
     do {
       const v = v128.load_splat<u32>(x)
       if (bits == 8) {
-        s0 = dot(s0, v128.load_ext<i8>(q), v)
-        s1 = dot(s1, v128.load_ext<i8>(q, 8), v)
-        s2 = dot(s2, v128.load_ext<i8>(q, 16), v)
-        s3 = dot(s3, v128.load_ext<i8>(q, 24), v)
+        s0 = dot(s0, v128.load_ext<i8>(w), v)
+        s1 = dot(s1, v128.load_ext<i8>(w, 8), v)
+        s2 = dot(s2, v128.load_ext<i8>(w, 16), v)
+        s3 = dot(s3, v128.load_ext<i8>(w, 24), v)
       } else {
-        const words = v128.load(q)
+        const words = v128.load(w)
         s0 = dot(s0, nibbles(words, 0), v)
         s1 = dot(s1, nibbles(words, 1), v)
         s2 = dot(s2, nibbles(words, 2), v)
         s3 = dot(s3, nibbles(words, 3), v)
       }
-      q += pairBytes(bits)
+      w += pairBytes(bits)
       x += 4
-    } while (q < end)
+    } while (w < end)
     const scale = v128.load_splat<f32>(meta)
-    f0 = scaled(f0, s0, scalesAt(w), scale)
-    f1 = scaled(f1, s1, scalesAt(w + 8), scale)
-    f2 = scaled(f2, s2, scalesAt(w + 16), scale)
-    f3 = scaled(f3, s3, scalesAt(w + 24), scale)
+    f0 = scaled(f0, s0, scalesAt(layout, scalesFrom), scale)
+    f1 = scaled(f1, s1, scalesAt(layout, scalesFrom + 8), scale)
+    f2 = scaled(f2, s2, scalesAt(layout, scalesFrom + 16), scale)
+    f3 = scaled(f3, s3, scalesAt(layout, scalesFrom + 24), scale)
     meta += 4
-    w = end
   }
   const y = p.y + <usize>row * p.yStride + (<usize>tile << 6)
   v128.store(y, f0)
@@ -146,9 +154,10 @@ function oneRow(bits: i32, p: Product, tile: i32, row: i32): void {
 /** All 16 outputs of a tile for two rows. */
 // @ts-ignore: decorator
 @inline
-function twoRows(bits: i32, p: Product, tile: i32, row: i32): void {
-  const blockBytes = bytesOfBlock(bits)
-  let w = p.weights + <usize>tile * <usize>p.blocks * blockBytes
+function twoRows(bits: i32, layout: i32, p: Product, tile: i32, row: i32): void {
+  let w = p.weights + <usize>tile * p.tileBytes
+  let scalesFrom = w
+  let left = 0
   let xa = rowAt(p, row), xb = rowAt(p, row + 1)
   let ma = xa + (<usize>p.blocks << 6), mb = xb + (<usize>p.blocks << 6)
   const offsets = <usize>p.blocks << 2
@@ -156,46 +165,50 @@ function twoRows(bits: i32, p: Product, tile: i32, row: i32): void {
   let fb0 = start(p, tile, 0, row + 1), fb1 = start(p, tile, 1, row + 1)
   let fb2 = start(p, tile, 2, row + 1), fb3 = start(p, tile, 3, row + 1)
   for (let block = 0; block < p.blocks; block++) {
+    if (layout != GROUPS || left == 0) {
+      scalesFrom = w
+      w += SCALE_BYTES
+      if (layout == GROUPS) left = p.group
+    }
+    if (layout == GROUPS) left--
     let a0 = origin(bits, ma + offsets), a1 = a0, a2 = a0, a3 = a0
     let b0 = origin(bits, mb + offsets), b1 = b0, b2 = b0, b3 = b0
-    const end = w + blockBytes
-    let q = w + SCALE_BYTES
+    const end = w + PAIRS * pairBytes(bits)
     do {
       const va = v128.load_splat<u32>(xa)
       const vb = v128.load_splat<u32>(xb)
-      const words = bits == 8 ? v128.load_ext<i8>(q) : v128.load(q)
+      const words = bits == 8 ? v128.load_ext<i8>(w) : v128.load(w)
       const w0 = bits == 8 ? words : nibbles(words, 0)
       a0 = dot(a0, w0, va)
       b0 = dot(b0, w0, vb)
-      const w1 = bits == 8 ? v128.load_ext<i8>(q, 8) : nibbles(words, 1)
+      const w1 = bits == 8 ? v128.load_ext<i8>(w, 8) : nibbles(words, 1)
       a1 = dot(a1, w1, va)
       b1 = dot(b1, w1, vb)
-      const w2 = bits == 8 ? v128.load_ext<i8>(q, 16) : nibbles(words, 2)
+      const w2 = bits == 8 ? v128.load_ext<i8>(w, 16) : nibbles(words, 2)
       a2 = dot(a2, w2, va)
       b2 = dot(b2, w2, vb)
-      const w3 = bits == 8 ? v128.load_ext<i8>(q, 24) : nibbles(words, 3)
+      const w3 = bits == 8 ? v128.load_ext<i8>(w, 24) : nibbles(words, 3)
       a3 = dot(a3, w3, va)
       b3 = dot(b3, w3, vb)
-      q += pairBytes(bits)
+      w += pairBytes(bits)
       xa += 4
       xb += 4
-    } while (q < end)
+    } while (w < end)
     const scaleA = v128.load_splat<f32>(ma), scaleB = v128.load_splat<f32>(mb)
-    let scales = scalesAt(w)
+    let scales = scalesAt(layout, scalesFrom)
     fa0 = scaled(fa0, a0, scales, scaleA)
     fb0 = scaled(fb0, b0, scales, scaleB)
-    scales = scalesAt(w + 8)
+    scales = scalesAt(layout, scalesFrom + 8)
     fa1 = scaled(fa1, a1, scales, scaleA)
     fb1 = scaled(fb1, b1, scales, scaleB)
-    scales = scalesAt(w + 16)
+    scales = scalesAt(layout, scalesFrom + 16)
     fa2 = scaled(fa2, a2, scales, scaleA)
     fb2 = scaled(fb2, b2, scales, scaleB)
-    scales = scalesAt(w + 24)
+    scales = scalesAt(layout, scalesFrom + 24)
     fa3 = scaled(fa3, a3, scales, scaleA)
     fb3 = scaled(fb3, b3, scales, scaleB)
     ma += 4
     mb += 4
-    w = end
   }
   let y = p.y + <usize>row * p.yStride + (<usize>tile << 6)
   v128.store(y, fa0)
@@ -212,19 +225,11 @@ function twoRows(bits: i32, p: Product, tile: i32, row: i32): void {
 // Each is a function of its own: the compiler keeps the values of an inner loop in registers only where it is alone.
 
 export function oneRowInt8(p: Product, tile: i32, row: i32): void {
-  oneRow(8, p, tile, row)
-}
-
-export function oneRowInt4(p: Product, tile: i32, row: i32): void {
-  oneRow(4, p, tile, row)
+  oneRow(8, BLOCKS, p, tile, row)
 }
 
 export function twoRowsInt8(p: Product, tile: i32, row: i32): void {
-  twoRows(8, p, tile, row)
-}
-
-export function twoRowsInt4(p: Product, tile: i32, row: i32): void {
-  twoRows(4, p, tile, row)
+  twoRows(8, BLOCKS, p, tile, row)
 }
 
 export function linearInt8(p: Product): void {
@@ -235,6 +240,14 @@ export function linearInt8(p: Product): void {
   }
 }
 
+export function oneRowInt4(p: Product, tile: i32, row: i32): void {
+  oneRow(4, BLOCKS, p, tile, row)
+}
+
+export function twoRowsInt4(p: Product, tile: i32, row: i32): void {
+  twoRows(4, BLOCKS, p, tile, row)
+}
+
 export function linearInt4(p: Product): void {
   for (let tile = 0; tile < p.tiles; tile++) {
     let row = 0
@@ -243,79 +256,66 @@ export function linearInt4(p: Product): void {
   }
 }
 
-/** Eight outputs of a tile (the lower or the upper half) for four rows. */
-// @ts-ignore: decorator
-@inline
-function fourFloatRows(p: Product, tile: i32, row: i32, half: usize): void {
-  let w = p.weights + ((<usize>tile * <usize>p.blocks) << 6) + (half << 5)
-  const xa = rowAt(p, row), xb = rowAt(p, row + 1), xc = rowAt(p, row + 2), xd = rowAt(p, row + 3)
-  const part = <i32>half << 1
-  let a0 = start(p, tile, part, row), a1 = start(p, tile, part + 1, row)
-  let b0 = start(p, tile, part, row + 1), b1 = start(p, tile, part + 1, row + 1)
-  let c0 = start(p, tile, part, row + 2), c1 = start(p, tile, part + 1, row + 2)
-  let d0 = start(p, tile, part, row + 3), d1 = start(p, tile, part + 1, row + 3)
-  const end = <usize>p.blocks << 2
-  for (let at: usize = 0; at < end; at += 4) {
-    const w0 = v128.load(w), w1 = v128.load(w, 16)
-    let v = v128.load_splat<f32>(xa + at)
-    a0 = f32x4.add(a0, f32x4.mul(w0, v))
-    a1 = f32x4.add(a1, f32x4.mul(w1, v))
-    v = v128.load_splat<f32>(xb + at)
-    b0 = f32x4.add(b0, f32x4.mul(w0, v))
-    b1 = f32x4.add(b1, f32x4.mul(w1, v))
-    v = v128.load_splat<f32>(xc + at)
-    c0 = f32x4.add(c0, f32x4.mul(w0, v))
-    c1 = f32x4.add(c1, f32x4.mul(w1, v))
-    v = v128.load_splat<f32>(xd + at)
-    d0 = f32x4.add(d0, f32x4.mul(w0, v))
-    d1 = f32x4.add(d1, f32x4.mul(w1, v))
-    w += 64
-  }
-  let y = p.y + <usize>row * p.yStride + (<usize>tile << 6) + (half << 5)
-  v128.store(y, a0)
-  v128.store(y, a1, 16)
-  y += p.yStride
-  v128.store(y, b0)
-  v128.store(y, b1, 16)
-  y += p.yStride
-  v128.store(y, c0)
-  v128.store(y, c1, 16)
-  y += p.yStride
-  v128.store(y, d0)
-  v128.store(y, d1, 16)
+export function oneRowInt8Groups(p: Product, tile: i32, row: i32): void {
+  oneRow(8, GROUPS, p, tile, row)
 }
 
-/** All 16 outputs of a tile for one row. */
-// @ts-ignore: decorator
-@inline
-function oneFloatRow(p: Product, tile: i32, row: i32): void {
-  let w = p.weights + ((<usize>tile * <usize>p.blocks) << 6)
-  let x = rowAt(p, row)
-  const end = x + (<usize>p.blocks << 2)
-  let f0 = start(p, tile, 0, row), f1 = start(p, tile, 1, row), f2 = start(p, tile, 2, row), f3 = start(p, tile, 3, row)
-  for (; x < end; x += 4) {
-    const v = v128.load_splat<f32>(x)
-    f0 = f32x4.add(f0, f32x4.mul(v128.load(w), v))
-    f1 = f32x4.add(f1, f32x4.mul(v128.load(w, 16), v))
-    f2 = f32x4.add(f2, f32x4.mul(v128.load(w, 32), v))
-    f3 = f32x4.add(f3, f32x4.mul(v128.load(w, 48), v))
-    w += 64
-  }
-  const y = p.y + <usize>row * p.yStride + (<usize>tile << 6)
-  v128.store(y, f0)
-  v128.store(y, f1, 16)
-  v128.store(y, f2, 32)
-  v128.store(y, f3, 48)
+export function twoRowsInt8Groups(p: Product, tile: i32, row: i32): void {
+  twoRows(8, GROUPS, p, tile, row)
 }
 
-/** Float weights: here `blocks` counts inputs. */
-export function linearFloat(p: Product): void {
+export function linearInt8Groups(p: Product): void {
   for (let tile = 0; tile < p.tiles; tile++) {
     let row = 0
-    for (; row + 4 <= p.rows; row += 4) {
-      fourFloatRows(p, tile, row, 0)
-      fourFloatRows(p, tile, row, 1)
-    }
-    for (; row < p.rows; row++) oneFloatRow(p, tile, row)
+    for (; row + 2 <= p.rows; row += 2) twoRowsInt8Groups(p, tile, row)
+    if (row < p.rows) oneRowInt8Groups(p, tile, row)
+  }
+}
+
+export function oneRowInt4Groups(p: Product, tile: i32, row: i32): void {
+  oneRow(4, GROUPS, p, tile, row)
+}
+
+export function twoRowsInt4Groups(p: Product, tile: i32, row: i32): void {
+  twoRows(4, GROUPS, p, tile, row)
+}
+
+export function linearInt4Groups(p: Product): void {
+  for (let tile = 0; tile < p.tiles; tile++) {
+    let row = 0
+    for (; row + 2 <= p.rows; row += 2) twoRowsInt4Groups(p, tile, row)
+    if (row < p.rows) oneRowInt4Groups(p, tile, row)
+  }
+}
+
+export function oneRowInt8Halves(p: Product, tile: i32, row: i32): void {
+  oneRow(8, HALVES, p, tile, row)
+}
+
+export function twoRowsInt8Halves(p: Product, tile: i32, row: i32): void {
+  twoRows(8, HALVES, p, tile, row)
+}
+
+export function linearInt8Halves(p: Product): void {
+  for (let tile = 0; tile < p.tiles; tile++) {
+    let row = 0
+    for (; row + 2 <= p.rows; row += 2) twoRowsInt8Halves(p, tile, row)
+    if (row < p.rows) oneRowInt8Halves(p, tile, row)
+  }
+}
+
+export function oneRowInt4Halves(p: Product, tile: i32, row: i32): void {
+  oneRow(4, HALVES, p, tile, row)
+}
+
+export function twoRowsInt4Halves(p: Product, tile: i32, row: i32): void {
+  twoRows(4, HALVES, p, tile, row)
+}
+
+export function linearInt4Halves(p: Product): void {
+  for (let tile = 0; tile < p.tiles; tile++) {
+    let row = 0
+    for (; row + 2 <= p.rows; row += 2) twoRowsInt4Halves(p, tile, row)
+    if (row < p.rows) oneRowInt4Halves(p, tile, row)
   }
 }

@@ -3,6 +3,7 @@
 
 import { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
+import { attentionFormat } from '../model/weight-formats.js'
 import { attendTasks, widthWords, type AttendShape } from './attend-tasks.js'
 import { cutWork, workBytes, type AttentionBatch, type LayerNeeds } from './attention-batch.js'
 import { floatBits, OP, type Kernels, type Phase } from './kernels.js'
@@ -53,7 +54,8 @@ export interface AttentionShape extends HeadGeometry, EndShape, ScoreShape {
 }
 
 /** The weights `qkv`, `q_norm`, `k_norm`, `sinks`, and those of the ends. */
-export function packAttention(weights: AttentionWeights, format: WeightFormat): WeightSet {
+export function packAttention(weights: AttentionWeights, expertFormat: WeightFormat): WeightSet {
+  const format = attentionFormat(expertFormat)
   const { q, k, v, qkNorm, sinks } = weights
   return {
     ...packEnds(weights, format),

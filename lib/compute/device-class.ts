@@ -9,6 +9,8 @@
 import { createHash, type Hash } from 'node:crypto'
 import { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
+import type { StoredBlocks } from '../model/stored-tensor.js'
+import { integerFormat } from '../model/weight-formats.js'
 import type { HeadGeometry } from './attention-layer.js'
 import { probeAttention } from './attention-probe.js'
 import { floatInput } from './expert-call.js'
@@ -17,6 +19,7 @@ import type { Kernels } from './kernels.js'
 import type { LinearWeights } from './linear-weights.js'
 import { createLmHead, packLmHead } from './lm-head.js'
 import { probeValues, sameBits } from './probe-values.js'
+import { quantise } from './quantise.js'
 
 /** Of the kernels and their layouts: part of the device class. */
 export const ENGINE_VERSION = 'banyan-wasm-1'
@@ -54,17 +57,26 @@ export interface ProbeOptions {
 }
 
 /** What was found, by engine: its kernels do not change, so several workers in one process probe once. */
-const found = new WeakMap<Kernels, { readonly basics: Basics; readonly geometries: Map<string, KernelReport> }>()
+const found = new WeakMap<Kernels, Found>()
+
+interface Found {
+  readonly basics: Basics
+  readonly geometries: Map<string, KernelReport>
+  readonly layouts: Map<WeightFormat, readonly KernelReport[]> // of scales that the formats in use may have besides
+}
+
+/** Formats whose kernels name the class, in this order. */
+const NAMING = ['f32', 'int8', 'int4'] as const
 
 /** The kernels that name the class. */
 interface Basics {
   readonly deviceClass: string
-  readonly kernels: Readonly<Record<WeightFormat, readonly KernelReport[]>>
+  readonly kernels: Readonly<Record<(typeof NAMING)[number], readonly KernelReport[]>>
 }
 
 /** Runs every kernel on a fixed probe. Takes well under a second. */
 export function probeDevice(engine: Kernels, { formats, geometries = DEFAULT_GEOMETRY }: ProbeOptions): DeviceReport {
-  const known = found.get(engine) ?? { basics: probeBasics(engine), geometries: new Map<string, KernelReport>() }
+  const known: Found = found.get(engine) ?? { basics: probeBasics(engine), geometries: new Map(), layouts: new Map() }
   found.set(engine, known)
   const attention = geometries.map((geometry) => {
     const key = JSON.stringify(geometry)
@@ -73,20 +85,25 @@ export function probeDevice(engine: Kernels, { formats, geometries = DEFAULT_GEO
     return report
   })
   const { deviceClass, kernels } = known.basics
-  const wanted = (['f32', 'int8', 'int4'] as const).filter((format) => format === 'f32' || formats.includes(format))
+  const wanted = NAMING.filter((format) => format === 'f32' || formats.includes(format))
+  const layouts = formats.flatMap((format) => {
+    const reports = known.layouts.get(format) ?? probeLayouts(engine, format)
+    known.layouts.set(format, reports)
+    return reports
+  })
   return {
     deviceClass,
     engine: ENGINE_VERSION,
-    kernels: [...wanted.flatMap((format) => kernels[format]), ...attention],
+    kernels: [...wanted.flatMap((format) => kernels[format]), ...layouts, ...attention],
   }
 }
 
 function probeBasics(engine: Kernels): Basics {
   const hash = createHash('sha256').update(ENGINE_VERSION)
   const probe = (format: WeightFormat) => [probeExperts(engine, format, hash), probeHead(engine, format, hash)]
-  const kernels = { f32: probe('f32'), int8: probe('int8'), int4: probe('int4') } // in the order of the name
+  const [f32, int8, int4] = [probe('f32'), probe('int8'), probe('int4')]
   for (const geometry of DEFAULT_GEOMETRY) probeAttention(engine, geometry, hash)
-  return { deviceClass: `cpu-${hash.digest('hex').slice(0, 12)}`, kernels }
+  return { deviceClass: `cpu-${hash.digest('hex').slice(0, 12)}`, kernels: { f32, int8, int4 } }
 }
 
 /** Throws `failed_precondition` naming the first kernel that cannot keep a row's bits on this processor. */
@@ -100,11 +117,29 @@ export function requireExact(report: DeviceReport): void {
   }
 }
 
+/** The integers that a format may have besides its usual ones: scales of a file's blocks, scales of several blocks. */
+function probeLayouts(engine: Kernels, format: WeightFormat): readonly KernelReport[] {
+  const integers = integerFormat(format)
+  if (integers === undefined) return []
+  const { bits, isAdaptive } = integers
+  const grouped = isAdaptive ? [probeHead(engine, format), probeExperts(engine, format)] : []
+  const kept = probeHead(engine, format, undefined, (layer) => ({ ...layer, blocks: float16Blocks(layer, bits) }))
+  return [...grouped, { ...kept, kernel: `${kept.kernel} of stored blocks` }]
+}
+
+/** Blocks as files hold them: their scales are float16 numbers, and no bfloat16 ones. */
+function float16Blocks({ weights }: LinearWeights, bits: 4 | 8): StoredBlocks {
+  const { data, scales } = quantise(weights, bits)
+  const words = new Uint32Array(scales.buffer)
+  for (let i = 0; i < words.length; i++) words[i]! |= 1 << 13 // a float16's last bit
+  return { bits, data, scales }
+}
+
 function probeLinear(inputs: number, outputs: number, seed: number): LinearWeights {
   return { weights: probeValues(inputs * outputs, seed, 0.2), inputs, outputs }
 }
 
-function probeExperts(kernels: Kernels, format: WeightFormat, hash: Hash): KernelReport {
+function probeExperts(kernels: Kernels, format: WeightFormat, hash?: Hash): KernelReport {
   let isExact = true
   for (const [hidden, inner] of [
     [64, 48],
@@ -133,9 +168,14 @@ function probeExperts(kernels: Kernels, format: WeightFormat, hash: Hash): Kerne
   return { kernel: `experts ${format}`, exactness: isExact ? 'exact' : 'inexact' }
 }
 
-function probeHead(kernels: Kernels, format: WeightFormat, hash: Hash): KernelReport {
+function probeHead(
+  kernels: Kernels,
+  format: WeightFormat,
+  hash?: Hash,
+  prepare = (layer: LinearWeights): LinearWeights => layer,
+): KernelReport {
   const [hidden, vocabSize] = [96, 250]
-  const set = packLmHead({ norm: probeValues(hidden, 5), head: probeLinear(hidden, vocabSize, 14) }, format)
+  const set = packLmHead({ norm: probeValues(hidden, 5), head: prepare(probeLinear(hidden, vocabSize, 14)) }, format)
   const head = createLmHead(kernels, set, { hidden, vocabSize, epsilon: 1e-6 })
   const compute: RowWise = (x, count) => {
     const logits = head.run(
@@ -153,13 +193,13 @@ function probeHead(kernels: Kernels, format: WeightFormat, hash: Hash): KernelRe
 type RowWise = (x: Float32Array, rows: number) => Float32Array
 
 /** Compares the bits of rows computed alone and in company. */
-function isRowExact(compute: RowWise, width: number, hash: Hash): boolean {
+function isRowExact(compute: RowWise, width: number, hash?: Hash): boolean {
   const x = probeValues(ROWS * width, 7, 4)
   const run = (first: number, count: number): Float32Array =>
     compute(x.subarray(first * width, (first + count) * width), count)
   const all = run(0, ROWS)
   const outputs = all.length / ROWS
-  hash.update(new Uint8Array(all.buffer, all.byteOffset, all.byteLength))
+  hash?.update(new Uint8Array(all.buffer, all.byteOffset, all.byteLength))
   return SUBSETS.every(([first, count]) =>
     sameBits(run(first, count), all.subarray(first * outputs, (first + count) * outputs)),
   )

@@ -50,6 +50,10 @@ export const OP = {
   rotate: 7,
   attend: 8,
   sum: 9,
+  linearInt8Groups: 12,
+  linearInt4Groups: 13,
+  linearInt8Halves: 14,
+  linearInt4Halves: 15,
 } as const
 
 /** Added to an operation that machine code computes. */

@@ -1,6 +1,7 @@
 // A linear layer over rows that come from and go to JavaScript: what draft heads are made of.
 
 import type { WeightFormat } from '../model/spec.js'
+import { attentionFormat } from '../model/weight-formats.js'
 import type { Kernels } from './kernels.js'
 import type { LinearWeights } from './linear-weights.js'
 import { linearTasks, placeLinear, roundingTasks } from './placed-linear.js'
@@ -18,7 +19,7 @@ const PIECES_PER_THREAD = 4
 
 /** Packs a layer and places it in the engine's memory. */
 export function createLinearMap(kernels: Kernels, layer: LinearWeights, format: WeightFormat): LinearMap {
-  const linear = placeLinear(kernels, packTiles('map', layer, format), 'map')
+  const linear = placeLinear(kernels, packTiles('map', layer, attentionFormat(format)), 'map')
   const { inputs, outputs } = layer
   return {
     outputs,

@@ -5,21 +5,23 @@ import type { WeightFormat } from '../model/spec.js'
 import type { GraphBuilder } from './graph.js'
 import type { LinearWeights } from './linear-weights.js'
 import { BLOCK_SIZE, isQuantisable, quantise } from './quantise.js'
+import { keptBlocks } from './quantised-linear.js'
 import { floatWeight, weightOf, type WeightSet, type WeightTensor } from './weight-store.js'
 
 /** Packs a layer as the weights `name.weights`, `name.scales` and `name.bias` that `linear` finds again. */
 export function packLinear(name: string, layer: LinearWeights, format: WeightFormat): WeightSet {
   const useFloat = format === 'f32' || !isQuantisable(layer.inputs)
   const bias = layer.bias && { [`${name}.bias`]: floatWeight(layer.bias, [layer.outputs]) }
-  return { ...(useFloat ? packFloat(name, layer) : packBlocks(name, layer, format === 'int8' ? 8 : 4)), ...bias }
+  return { ...(useFloat ? packFloat(name, layer) : packBlocks(name, layer, format === 'int4' ? 4 : 8)), ...bias }
 }
 
 function packFloat(name: string, { weights, inputs, outputs }: LinearWeights): WeightSet {
   return { [`${name}.weights`]: floatWeight(transpose(weights, outputs, inputs), [inputs, outputs]) }
 }
 
-function packBlocks(name: string, { weights, inputs, outputs }: LinearWeights, bits: 4 | 8): WeightSet {
-  const { data, scales } = quantise(weights, bits)
+function packBlocks(name: string, layer: LinearWeights, bits: 4 | 8): WeightSet {
+  const { inputs, outputs } = layer
+  const { data, scales } = keptBlocks(layer, bits) ?? quantise(layer.weights, bits)
   const numBlocks = inputs / BLOCK_SIZE
   return {
     [`${name}.weights`]: { element: 'uint8', dims: [outputs, numBlocks, (BLOCK_SIZE * bits) / 8], source: data },

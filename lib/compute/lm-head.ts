@@ -1,6 +1,7 @@
 // Final norm and LM head for the rows that are sampled.
 
 import type { WeightFormat } from '../model/spec.js'
+import { attentionFormat } from '../model/weight-formats.js'
 import type { Kernels } from './kernels.js'
 import type { LinearWeights } from './linear-weights.js'
 import { normTasks } from './norm-tasks.js'
@@ -31,7 +32,7 @@ export interface LmHead {
 
 /** The weights `norm` and `head`. */
 export function packLmHead({ norm, head }: HeadWeights, format: WeightFormat): WeightSet {
-  return { norm: floatWeight(norm, [norm.length]), ...packTiles('head', head, format) }
+  return { norm: floatWeight(norm, [norm.length]), ...packTiles('head', head, attentionFormat(format)) }
 }
 
 /** Pieces of the product for each thread: rows of logits are long, and the threads not equally fast. */

@@ -5,8 +5,8 @@ import { OP, type Kernels, type Phase, type Task } from './kernels.js'
 import { placeWeight, type PlacedWeight } from './placed-weight.js'
 import { BLOCK_SIZE } from './quantise.js'
 import { cut } from './room.js'
-import { BLOCK_BYTES, TILE } from './tiles.js'
-import { weightOf, type WeightSet } from './weight-store.js'
+import { TILE, tileBytes } from './tiles.js'
+import { weightOf, type TileLayout, type WeightSet } from './weight-store.js'
 
 export interface PlacedLinear {
   readonly op: number
@@ -14,6 +14,7 @@ export interface PlacedLinear {
   readonly inputs: number
   readonly tiles: number
   readonly tileBytes: number
+  readonly blocksPerScale: number
   readonly bias: number // address, 0: none
   /** Blocks of a row that the product reads rounded; 0: it reads float32. */
   readonly blocks: number
@@ -40,33 +41,34 @@ export const roundedBytes = (blocks: number): number => blocks * (BLOCK_SIZE * 2
 /** Copies a layer packed by `packTiles` into the engine's memory. */
 export function placeLinear(kernels: Kernels, set: WeightSet, name: string): PlacedLinear {
   const tensor = weightOf(set, `${name}.tiles`)
-  const [tiles = 0, middle = 0, last = 0] = tensor.dims
-  const isFloat = tensor.element === 'float'
-  const inputs = isFloat ? middle : middle * BLOCK_SIZE
-  const blocks = isFloat ? 0 : middle
+  const { layout } = tensor
+  const [tiles = 0, middle = 0] = tensor.dims
+  const blocks = layout?.blocks ?? 0
+  const inputs = layout === undefined ? middle : blocks * BLOCK_SIZE
   const weights = placeWeight(kernels, tensor)
   const bias = set[`${name}.bias`] && placeWeight(kernels, weightOf(set, `${name}.bias`))
   return {
-    op: isFloat ? OP.linearFloat : opOf(last),
+    op: layout === undefined ? OP.linearFloat : opOf(layout),
     address: weights.address,
     inputs,
     tiles,
-    tileBytes: isFloat ? middle * TILE * 4 : middle * last,
+    tileBytes: layout === undefined ? inputs * TILE * 4 : tileBytes(layout),
+    blocksPerScale: layout?.blocksPerScale ?? 1,
     bias: bias?.address ?? 0,
     blocks,
-    rowBytes: isFloat ? inputs * 4 : roundedBytes(blocks),
+    rowBytes: layout === undefined ? inputs * 4 : roundedBytes(blocks),
     outputBytes: tiles * TILE * 4,
     dispose: () => [weights, bias].forEach((placed?: PlacedWeight) => placed?.dispose()),
   }
 }
 
-function opOf(blockBytes: number): number {
-  if (blockBytes === BLOCK_BYTES[8]) return OP.linearInt8
-  if (blockBytes === BLOCK_BYTES[4]) return OP.linearInt4
-  throw new ClusterError(
-    'internal',
-    `weights: want blocks of ${BLOCK_BYTES[8]} or ${BLOCK_BYTES[4]} bytes, got ${blockBytes}`,
-  )
+function opOf({ bits, blocksPerScale, scales }: TileLayout): number {
+  if (scales === 'float16' && blocksPerScale > 1) {
+    throw new ClusterError('internal', `weights: want float16 scales per block, got one for ${blocksPerScale} blocks`)
+  }
+  if (scales === 'float16') return bits === 8 ? OP.linearInt8Halves : OP.linearInt4Halves
+  if (blocksPerScale > 1) return bits === 8 ? OP.linearInt8Groups : OP.linearInt4Groups
+  return bits === 8 ? OP.linearInt8 : OP.linearInt4
 }
 
 /** The product's tasks, in about `pieces` pieces of whole tiles. */
@@ -87,6 +89,8 @@ export function linearTasks(linear: PlacedLinear, rows: LinearRows, pieces: numb
       linear.outputBytes,
       linear.bias === 0 ? 0 : linear.bias + tile * TILE * 4,
       rows.rowWeights ?? 0,
+      linear.tileBytes,
+      linear.blocksPerScale,
     ])
   }
   return tasks

@@ -1,6 +1,6 @@
 // Block-scaled integer weights in the layout of ONNX Runtime's `MatMulNBits`: per output row, blocks of 32 inputs with
-// one scale each and an implied zero point of 2^(bits-1). Scales are bfloat16 numbers (the kernels keep the upper half
-// only), rounded away from zero, so that no weight is cut off.
+// one scale each (or one for several blocks) and an implied zero point of 2^(bits-1). Scales are bfloat16 numbers (the
+// kernels keep the upper half only), rounded away from zero, so that no weight is cut off.
 //
 //   int8  scale = absmax / 127                 q = round(w / scale) + 128
 //   int4  scale = (the value of largest magnitude) / -8,  q = round(w / scale) + 8 in 0 … 15, low nibble first
@@ -8,28 +8,44 @@
 export const BLOCK_SIZE = 32
 
 export interface QuantisedMatrix {
+  readonly bits: 4 | 8
   readonly data: Uint8Array // [out, in / 32, 32 * bits / 8]
-  readonly scales: Float32Array // [out, in / 32]
+  readonly scales: Float32Array // [out, in / 32 / blocksPerScale, rounded up]
+  readonly blocksPerScale: number
 }
 
 /** Whether a matrix with this many inputs can be stored in blocks; others stay float32. */
 export const isQuantisable = (numInputs: number): boolean => numInputs % BLOCK_SIZE === 0
 
-/** Quantises [out, in] row-major float32 weights; `in` is a multiple of 32. */
-export function quantise(weights: Float32Array, bits: 4 | 8): QuantisedMatrix {
-  const numBlocks = weights.length / BLOCK_SIZE
-  const scales = new Float32Array(numBlocks)
-  const data = new Uint8Array((weights.length * bits) / 8)
-  const quantiseBlock = bits === 8 ? quantiseBlock8 : quantiseBlock4
-  for (let block = 0; block < numBlocks; block++) {
-    scales[block] = quantiseBlock(weights, block * BLOCK_SIZE, data)
-  }
-  return { data, scales }
+/** Scales that cover several blocks of a row; the last one of a row may cover fewer. */
+export interface ScaleGroups {
+  readonly blocks: number // of a row
+  readonly blocksPerScale: number
 }
 
-function extreme(weights: Float32Array, start: number): number {
+const ONE_BLOCK: ScaleGroups = { blocks: 1, blocksPerScale: 1 }
+
+/** Quantises [out, in] row-major float32 weights; `in` is a multiple of 32. A scale per block, unless told otherwise. */
+export function quantise(weights: Float32Array, bits: 4 | 8, groups: ScaleGroups = ONE_BLOCK): QuantisedMatrix {
+  const { blocks, blocksPerScale } = groups
+  const rowLength = blocks * BLOCK_SIZE
+  const groupLength = blocksPerScale * BLOCK_SIZE
+  const numRows = weights.length / rowLength
+  const scalesPerRow = Math.ceil(blocks / blocksPerScale)
+  const scales = new Float32Array(numRows * scalesPerRow)
+  const data = new Uint8Array((weights.length * bits) / 8)
+  const quantiseRange = bits === 8 ? quantiseRange8 : quantiseRange4
+  for (let scale = 0; scale < scales.length; scale++) {
+    const inRow = (scale % scalesPerRow) * groupLength
+    const start = Math.floor(scale / scalesPerRow) * rowLength + inRow
+    scales[scale] = quantiseRange(weights, start, start + Math.min(groupLength, rowLength - inRow), data)
+  }
+  return { bits, data, scales, blocksPerScale }
+}
+
+function extreme(weights: Float32Array, start: number, end: number): number {
   let value = 0
-  for (let i = start; i < start + BLOCK_SIZE; i++) if (Math.abs(weights[i]!) > Math.abs(value)) value = weights[i]!
+  for (let i = start; i < end; i++) if (Math.abs(weights[i]!) > Math.abs(value)) value = weights[i]!
   return value
 }
 
@@ -43,19 +59,24 @@ function toScale(value: number): number {
   return float[0]
 }
 
-function quantiseBlock8(weights: Float32Array, start: number, data: Uint8Array): number {
-  const scale = toScale(Math.abs(extreme(weights, start)) / 127)
+function quantiseRange8(weights: Float32Array, start: number, end: number, data: Uint8Array): number {
+  const scale = toScale(Math.abs(extreme(weights, start, end)) / 127)
   const inverse = scale === 0 ? 0 : 1 / scale
-  for (let i = start; i < start + BLOCK_SIZE; i++) {
+  for (let i = start; i < end; i++) {
     data[i] = Math.max(-127, Math.min(127, Math.round(weights[i]! * inverse))) + 128
   }
   return scale
 }
 
-function quantiseBlock4(weights: Float32Array, start: number, data: Uint8Array): number {
-  const scale = toScale(extreme(weights, start) / -8)
+function quantiseRange4(weights: Float32Array, start: number, end: number, data: Uint8Array): number {
+  const scale = toScale(extreme(weights, start, end) / -8)
   const inverse = scale === 0 ? 0 : 1 / scale
   const level = (i: number): number => Math.max(0, Math.min(15, Math.round(weights[i]! * inverse) + 8))
-  for (let i = start; i < start + BLOCK_SIZE; i += 2) data[i / 2] = level(i) | (level(i + 1) << 4)
+  for (let i = start; i < end; i += 2) data[i / 2] = level(i) | (level(i + 1) << 4)
   return scale
+}
+
+/** What a level stands for, in scales: the integer that the kernels multiply with. */
+export function levelAt({ bits, data }: Pick<QuantisedMatrix, 'bits' | 'data'>, index: number): number {
+  return bits === 8 ? data[index]! - 128 : ((data[index >> 1]! >> ((index & 1) * 4)) & 15) - 8
 }

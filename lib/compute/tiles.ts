@@ -2,39 +2,53 @@
 // zeros. A width that no block fits stays float32.
 
 import type { WeightFormat } from '../model/spec.js'
+import { integerFormat } from '../model/weight-formats.js'
 import type { LinearWeights } from './linear-weights.js'
-import { BLOCK_SIZE, isQuantisable, quantise, type QuantisedMatrix } from './quantise.js'
-import type { WeightSet } from './weight-store.js'
+import { BLOCK_SIZE, isQuantisable, levelAt } from './quantise.js'
+import { quantiseLinear, type QuantisedLinear } from './quantised-linear.js'
+import { scaleBits } from './scale-numbers.js'
+import type { TileLayout, WeightSet } from './weight-store.js'
 
 export const TILE = 16
-const SCALE_BYTES = TILE * 2 // bfloat16: the upper half of a float32
+const SCALE_BYTES = TILE * 2
 const PAIRS = BLOCK_SIZE / 2
-
-/** Bits of a weight by the bytes of a tile's block. */
-export const BLOCK_BYTES = { 8: SCALE_BYTES + PAIRS * TILE * 2, 4: SCALE_BYTES + PAIRS * TILE } as const
+const LEVEL_BYTES = { 8: PAIRS * TILE * 2, 4: PAIRS * TILE } as const // of a block
 
 export const tilesOf = (outputs: number): number => Math.ceil(outputs / TILE)
+
+/** Bytes of a tile of integers. */
+export const tileBytes = ({ bits, blocks, blocksPerScale }: Omit<TileLayout, 'scales'>): number =>
+  Math.ceil(blocks / blocksPerScale) * SCALE_BYTES + blocks * LEVEL_BYTES[bits]
 
 /** Blocks of a row that products of that many inputs read rounded; 0: they read float32. */
 export const roundedBlocks = (inputs: number, format: WeightFormat): number =>
   format !== 'f32' && isQuantisable(inputs) ? inputs / BLOCK_SIZE : 0
 
-/** Packs a layer as `name.tiles` (bytes [tiles, blocks, block bytes], or floats [tiles, inputs, 16]) and `name.bias`. */
+/** Packs a layer as `name.tiles` (bytes [tiles, tile bytes], or floats [tiles, inputs, 16]) and `name.bias`. */
 export function packTiles(name: string, layer: LinearWeights, format: WeightFormat): WeightSet {
-  const { weights, inputs, outputs, bias } = layer
-  const numTiles = tilesOf(outputs)
-  const padded = bias && Float32Array.from({ length: numTiles * TILE }, (_, i) => bias[i] ?? 0)
-  const biases: WeightSet = padded
-    ? { [`${name}.bias`]: { element: 'float', dims: [padded.length], source: padded } }
-    : {}
-  const numBlocks = roundedBlocks(inputs, format)
-  if (numBlocks === 0) {
-    const source = tileFloats(layer)
-    return { [`${name}.tiles`]: { element: 'float', dims: [numTiles, inputs, TILE], source }, ...biases }
+  const integers = integerFormat(format)
+  if (integers !== undefined && isQuantisable(layer.inputs)) {
+    return packQuantised(name, layer, quantiseLinear(layer, integers))
   }
-  const bits = format === 'int8' ? 8 : 4
-  const source = tileBlocks(quantise(weights, bits), { bits, outputs, numBlocks })
-  return { [`${name}.tiles`]: { element: 'uint8', dims: [numTiles, numBlocks, BLOCK_BYTES[bits]], source }, ...biases }
+  const dims = [tilesOf(layer.outputs), layer.inputs, TILE]
+  return { [`${name}.tiles`]: { element: 'float', dims, source: tileFloats(layer) }, ...packBias(name, layer) }
+}
+
+type LayerShape = Pick<LinearWeights, 'inputs' | 'outputs' | 'bias'>
+
+/** Packs a layer's integers. */
+export function packQuantised(name: string, layer: LayerShape, quantised: QuantisedLinear): WeightSet {
+  const { bits, blocksPerScale, scaleNumbers } = quantised
+  const layout = { bits, blocks: layer.inputs / BLOCK_SIZE, blocksPerScale, scales: scaleNumbers }
+  const dims = [tilesOf(layer.outputs), tileBytes(layout)]
+  const source = tileIntegers(quantised, layout, layer.outputs)
+  return { [`${name}.tiles`]: { element: 'uint8', dims, layout, source }, ...packBias(name, layer) }
+}
+
+function packBias(name: string, { outputs, bias }: LayerShape): WeightSet {
+  if (bias === undefined) return {}
+  const source = Float32Array.from({ length: tilesOf(outputs) * TILE }, (_, i) => bias[i] ?? 0)
+  return { [`${name}.bias`]: { element: 'float', dims: [source.length], source } }
 }
 
 function tileFloats({ weights, inputs, outputs }: LinearWeights): Float32Array {
@@ -46,42 +60,42 @@ function tileFloats({ weights, inputs, outputs }: LinearWeights): Float32Array {
   return tiles
 }
 
-interface BlockShape {
-  readonly bits: 4 | 8
-  readonly outputs: number
-  readonly numBlocks: number
-}
-
-function tileBlocks({ data, scales }: QuantisedMatrix, { bits, outputs, numBlocks }: BlockShape): Uint8Array {
-  const blockBytes = BLOCK_BYTES[bits]
-  const bytes = new Uint8Array(tilesOf(outputs) * numBlocks * blockBytes)
-  const upperHalves = new Uint16Array(bytes.buffer)
-  const halves = new Uint16Array(scales.buffer, scales.byteOffset, scales.length * 2)
+function tileIntegers(integers: QuantisedLinear, layout: TileLayout, outputs: number): Uint8Array {
+  const { bits, blocks, blocksPerScale } = layout
+  const bytesOfTile = tileBytes(layout)
+  const bytes = new Uint8Array(tilesOf(outputs) * bytesOfTile)
+  const scaleWords = new Uint16Array(bytes.buffer)
+  const scales = scaleBits(integers.scales, layout.scales)
   const put = bits === 8 ? putInt8 : putInt4
+  let scale = 0
   for (let output = 0; output < outputs; output++) {
     const column = output % TILE
-    for (let block = 0; block < numBlocks; block++) {
-      const to = (Math.floor(output / TILE) * numBlocks + block) * blockBytes
-      const from = output * numBlocks + block
-      upperHalves[to / 2 + column] = halves[from * 2 + 1]! // little-endian, like WebAssembly
-      put(data, from, bytes, to + SCALE_BYTES, column)
+    let to = Math.floor(output / TILE) * bytesOfTile
+    for (let block = 0; block < blocks; block++) {
+      if (block % blocksPerScale === 0) {
+        scaleWords[to / 2 + column] = scales[scale++]! // little-endian, like WebAssembly
+        to += SCALE_BYTES
+      }
+      put(integers, output * blocks + block, bytes, to, column)
+      to += LEVEL_BYTES[bits]
     }
   }
   return bytes
 }
 
-/** `quantise` stores 128 added; the kernels read signed bytes. */
-function putInt8(data: Uint8Array, block: number, bytes: Uint8Array, at: number, column: number): void {
+/** The kernels read signed bytes. */
+function putInt8(integers: QuantisedLinear, block: number, bytes: Uint8Array, at: number, column: number): void {
   for (let i = 0; i < BLOCK_SIZE; i++) {
-    bytes[at + (i >> 1) * 2 * TILE + column * 2 + (i & 1)] = data[block * BLOCK_SIZE + i]! - 128
+    bytes[at + (i >> 1) * 2 * TILE + column * 2 + (i & 1)] = levelAt(integers, block * BLOCK_SIZE + i)
   }
 }
 
-function putInt4(data: Uint8Array, block: number, bytes: Uint8Array, at: number, column: number): void {
+/** The kernels read levels with 8 added. */
+function putInt4(integers: QuantisedLinear, block: number, bytes: Uint8Array, at: number, column: number): void {
   const word = (column & 3) * 4 // of the pair's 16 bytes: two 16-bit words, one per input
   const nibble = column >> 2
   for (let i = 0; i < BLOCK_SIZE; i++) {
-    const level = (data[(block * BLOCK_SIZE + i) >> 1]! >> ((i & 1) * 4)) & 15
+    const level = levelAt(integers, block * BLOCK_SIZE + i) + 8
     bytes[at + (i >> 1) * TILE + word + (i & 1) * 2 + (nibble >> 1)]! |= level << ((nibble & 1) * 4)
   }
 }

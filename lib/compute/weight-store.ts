@@ -16,6 +16,8 @@ import { ClusterError } from '../errors.js'
 export interface WeightTensor {
   readonly element: 'float' | 'uint8'
   readonly dims: readonly number[]
+  /** How tiles hold integers. */
+  readonly layout?: TileLayout | undefined
   readonly source: Float32Array | Uint8Array | WeightPlace
 }
 
@@ -50,7 +52,15 @@ export interface WeightStore {
 }
 
 const ALIGNMENT = 4096 // the engine maps pages
-const VERSION = 3 // of the packing: tiles, block size, order of nibbles
+const VERSION = 4 // of the packing: tiles, block size, order of nibbles
+
+const layoutSchema = z.object({
+  bits: z.union([z.literal(8), z.literal(4)]),
+  blocks: z.number().int().positive(), // of a row
+  blocksPerScale: z.number().int().positive(),
+  scales: z.enum(['bfloat16', 'float16']),
+})
+export type TileLayout = Readonly<z.infer<typeof layoutSchema>>
 
 const indexSchema = z.object({
   version: z.literal(VERSION),
@@ -60,6 +70,7 @@ const indexSchema = z.object({
     z.object({
       element: z.enum(['float', 'uint8']),
       dims: z.array(z.number().int().positive()),
+      layout: layoutSchema.optional(),
       offset: z.number().int().nonnegative(),
       length: z.number().int().positive(),
     }),
@@ -101,8 +112,8 @@ const dataFile = (key: string): string => `${key}.bin`
 const isFileError = (error: unknown): boolean => error instanceof Error && 'code' in error && 'syscall' in error
 
 function placed(folder: string, key: string, { tensors }: Index): WeightSet {
-  const entries = Object.entries(tensors).map(([name, { element, dims, offset, length }]) => {
-    return [name, { element, dims, source: { folder, file: dataFile(key), offset, length } }] as const
+  const entries = Object.entries(tensors).map(([name, { element, dims, layout, offset, length }]) => {
+    return [name, { element, dims, layout, source: { folder, file: dataFile(key), offset, length } }] as const
   })
   return Object.fromEntries(entries)
 }
@@ -120,11 +131,11 @@ function writeSet(folder: string, key: string, set: WeightSet): Index {
   const tensors: Index['tensors'] = {}
   const parts: Uint8Array[] = []
   let offset = 0
-  for (const [name, { element, dims, source }] of Object.entries(set)) {
+  for (const [name, { element, dims, layout, source }] of Object.entries(set)) {
     if ('folder' in source) throw new ClusterError('internal', `weights ${key}: ${name} is in a file already`)
     const data = new Uint8Array(source.buffer, source.byteOffset, source.byteLength)
     const padding = (ALIGNMENT - (data.length % ALIGNMENT)) % ALIGNMENT
-    tensors[name] = { element, dims: [...dims], offset, length: data.length }
+    tensors[name] = { element, dims: [...dims], layout, offset, length: data.length }
     parts.push(data, new Uint8Array(padding))
     offset += data.length + padding
   }

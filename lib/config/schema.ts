@@ -6,6 +6,7 @@
 //   G2  A value from a flag or the environment is text; one from a file may be of its own type. Both mean the same.
 
 import { z } from 'zod'
+import { WEIGHT_FORMATS } from '../model/weight-formats.js'
 import { SIZE_BOUNDS } from '../wire/sizes.js'
 import { KNOWN_VERSIONS } from '../wire/versions.js'
 import { isApiKey } from './api-keys.js'
@@ -36,7 +37,7 @@ const draft = z
 
 export const configSchema = z.object({
   model: text,
-  weights: z.enum(['f32', 'int8', 'int4']),
+  weights: z.enum(WEIGHT_FORMATS),
   device: z.string().regex(DEVICES),
   attentionDevice: z.string().regex(DEVICES).optional(),
   expertDevice: z.string().regex(DEVICES).optional(),

@@ -12,9 +12,13 @@ export const CPU = {
   /** Share of them that one-row products reach (`bench:raw`, expert layer at one row: 0.78 int8, 0.72 int4). */
   readShare: 0.75,
   /** One core's products at 64 rows (`bench:raw`: f32 4096 → 16384, int8 and int4 in an expert layer), operations a ms. */
-  operationsPerMsPerCore: { f32: 127 * MILLION, int8: 171 * MILLION, int4: 176 * MILLION } satisfies Readonly<
-    Record<WeightFormat, number>
-  >,
+  operationsPerMsPerCore: {
+    f32: 127 * MILLION,
+    int8: 171 * MILLION,
+    int4: 176 * MILLION,
+    'int8-auto': 171 * MILLION, // larger blocks, the same operations
+    'int4-auto': 176 * MILLION,
+  } satisfies Readonly<Record<WeightFormat, number>>,
   /** What a 32-bit linear memory holds (docs/decisions/0007): weights, KV and operands of a process. */
   processBytes: 2 ** 32,
 } as const

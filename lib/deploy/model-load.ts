@@ -3,6 +3,7 @@
 import { roundedBlocks } from '../compute/tiles.js'
 import { shardPlan } from '../model/expert-shards.js'
 import { attentionLinears } from '../model/attention-parts.js'
+import { attentionFormat } from '../model/weight-formats.js'
 import { attentionBytes, ffnLinears, linearBytes, linearValues, modelSizes } from '../model/sizes.js'
 import type { FfnSpec, LayerSpec, ModelSpec, WeightFormat } from '../model/spec.js'
 
@@ -47,7 +48,7 @@ export function modelLoad(spec: ModelSpec, weights: WeightFormat): ModelLoad {
   return {
     layers: [...kinds.values()],
     numLayers: spec.layers.length,
-    head: { bytes: linearBytes([spec.lmHead], weights), values: linearValues([spec.lmHead]) },
+    head: { bytes: linearBytes([spec.lmHead], attentionFormat(weights)), values: linearValues([spec.lmHead]) },
     numShards: shardPlan(spec).numShards,
     rowBytes: spec.hidden * (isRounded ? Q16_BYTES : 4),
     sumBytes: spec.hidden * 4,

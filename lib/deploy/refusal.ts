@@ -6,7 +6,14 @@ import type { Lack } from './candidate.js'
 import type { PlanRequest } from './plan.js'
 import { showBytes, showMs, showNumber } from './units.js'
 
-const FORMATS: readonly WeightFormat[] = ['f32', 'int8', 'int4']
+/** Formats that take fewer bytes, the next one first. */
+const NARROWER: Readonly<Record<WeightFormat, readonly WeightFormat[]>> = {
+  f32: ['int8', 'int4'],
+  int8: ['int4'],
+  int4: [],
+  'int8-auto': ['int4-auto', 'int4'],
+  'int4-auto': ['int4'],
+}
 const MOST_NODES = 512
 
 export function refusal(request: PlanRequest, lack: Lack, fits: (changed: PlanRequest) => boolean): string {
@@ -59,7 +66,7 @@ function moreNodes(request: PlanRequest, fits: (changed: PlanRequest) => boolean
 }
 
 const narrower = (request: PlanRequest, fits: (changed: PlanRequest) => boolean): string[] =>
-  FORMATS.slice(FORMATS.indexOf(request.weights) + 1)
+  NARROWER[request.weights]
     .filter((weights) => fits({ ...request, weights }))
     .map((weights) => `--weights ${weights}`)
     .slice(0, 1)

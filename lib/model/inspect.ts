@@ -81,7 +81,13 @@ function inspectSpec(spec: ModelSpec) {
     experts: moe?.experts.length ?? 0,
     expertsPerToken: moe?.gate?.topK ?? 0,
     shards: shardPlan(spec).numShards,
-    weightBytes: { f32: bytesIn('f32'), int8: bytesIn('int8'), int4: bytesIn('int4') },
+    weightBytes: {
+      f32: bytesIn('f32'),
+      int8: bytesIn('int8'),
+      int4: bytesIn('int4'),
+      'int8-auto': bytesIn('int8-auto'),
+      'int4-auto': bytesIn('int4-auto'),
+    },
     kvBytesPerToken: modelSizes(spec, 'f32').kvPerToken,
   }
 }

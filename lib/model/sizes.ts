@@ -8,6 +8,7 @@ import { isQuantisable } from '../compute/quantise.js'
 import { attentionLinears, attentionVectors, cachedValues } from './attention-parts.js'
 import { shardPlan } from './expert-shards.js'
 import type { FfnSpec, LayerSpec, LinearRef, ModelSpec, TensorRef, WeightFormat } from './spec.js'
+import { attentionFormat } from './weight-formats.js'
 
 export interface ModelSizes {
   readonly embedding: number // float32; attention workers read its rows from the checkpoint's file
@@ -17,7 +18,14 @@ export interface ModelSizes {
   readonly kvPerToken: number // keys and values of all layers, float32
 }
 
-const BYTES_PER_WEIGHT: Readonly<Record<WeightFormat, number>> = { f32: 4, int8: 1 + 2 / 32, int4: 0.5 + 2 / 32 } // with a scale of two bytes per block of 32
+/** With a scale of two bytes per block of 32: the most that adaptive blocks take. */
+const BYTES_PER_WEIGHT: Readonly<Record<WeightFormat, number>> = {
+  f32: 4,
+  int8: 1 + 2 / 32,
+  int4: 0.5 + 2 / 32,
+  'int8-auto': 1 + 2 / 32,
+  'int4-auto': 0.5 + 2 / 32,
+}
 
 export const valuesOf = ({ shape }: TensorRef): number => shape.reduce((product, axis) => product * axis, 1)
 const valuesIn = (refs: readonly (TensorRef | undefined)[]): number =>
@@ -42,14 +50,14 @@ export function attentionBytes(layer: LayerSpec, format: WeightFormat): number {
   const { weight, bias, correction } = ffn.gate ?? {}
   const norms = [attentionNorm, attentionPostNorm, ffnNorm, ffnPostNorm, ...attentionVectors(attention)]
   const floats = valuesIn([...norms, weight, bias, correction, ffn.always?.sigmoidGate])
-  return linearBytes(attentionLinears(attention), format) + floats * 4
+  return linearBytes(attentionLinears(attention), attentionFormat(format)) + floats * 4
 }
 
 export function modelSizes(spec: ModelSpec, format: WeightFormat): ModelSizes {
   return {
     embedding: valuesOf(spec.embedding) * 4,
     attention: spec.layers.reduce((sum, layer) => sum + attentionBytes(layer, format), 0),
-    head: linearBytes([spec.lmHead], format) + valuesOf(spec.finalNorm) * 4,
+    head: linearBytes([spec.lmHead], attentionFormat(format)) + valuesOf(spec.finalNorm) * 4,
     shards: shardBytes(spec, format),
     kvPerToken: spec.layers.reduce((sum, { attention }) => sum + cachedValues(attention) * 4, 0),
   }

@@ -170,7 +170,10 @@ export interface ModelSpec {
   readonly bosTokenId?: number
 }
 
-/** How weight matrices are stored in memory; gate, norms and embeddings are always float32. */
-export type WeightFormat = 'f32' | 'int8' | 'int4'
+/**
+ * How weight matrices are stored in memory; gate, norms and embeddings are always float32. Integers have a scale per block
+ * of 32, or (auto) per block of a size chosen for each matrix.
+ */
+export type WeightFormat = 'f32' | 'int8' | 'int4' | 'int8-auto' | 'int4-auto'
 
 export const SILU: Activation = { type: 'silu' }

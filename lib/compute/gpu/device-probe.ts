@@ -6,6 +6,7 @@
 //   D2  The name depends on the device, its driver and the engine, not on the model or its weight format.
 
 import { createHash, type Hash } from 'node:crypto'
+import { ClusterError } from '../../errors.js'
 import type { WeightFormat } from '../../model/spec.js'
 import type { DeviceReport, KernelReport } from '../device-class.js'
 import { floatInput } from '../expert-call.js'
@@ -51,14 +52,18 @@ export interface DeviceProbe extends DeviceReport {
 /** What was found, by device: several workers in one process probe once. */
 const found = new Map<Provider, Found>()
 
+/** Formats that a device computes with: `MatMulNBits` has one block size for all. */
+type DeviceFormat = Exclude<WeightFormat, 'int8-auto' | 'int4-auto'>
+
 interface Found {
   readonly deviceClass: string
-  readonly basics: Readonly<Record<WeightFormat, Readonly<Record<'experts' | 'head', number>>>>
+  readonly basics: Readonly<Record<DeviceFormat, Readonly<Record<'experts' | 'head', number>>>>
   readonly shapes: Map<string, number> // experts by format and shape
 }
 
-/** Throws `failed_precondition` where there is no such device. */
-export function probeProvider(provider: Provider, { formats, shapes = [] }: DeviceProbeOptions): DeviceProbe {
+/** Throws `failed_precondition` where there is no such device, `unimplemented` for formats that devices do not have. */
+export function probeProvider(provider: Provider, { formats: wanted, shapes = [] }: DeviceProbeOptions): DeviceProbe {
+  const formats = wanted.map((format) => deviceFormat(provider, format))
   const known = found.get(provider) ?? probeBasics(provider)
   found.set(provider, known)
   const shaped = (format: WeightFormat, shape: FfnShape): number => {
@@ -80,6 +85,14 @@ export function probeProvider(provider: Provider, { formats, shapes = [] }: Devi
     ],
     leastRows: { experts: Math.max(...experts), head: Math.max(...heads) },
   }
+}
+
+function deviceFormat(provider: Provider, format: WeightFormat): DeviceFormat {
+  if (format !== 'int8-auto' && format !== 'int4-auto') return format
+  throw new ClusterError(
+    'unimplemented',
+    `${provider}: want --weights f32, int8 or int4, got ${format}: blocks sized per matrix are for the CPU`,
+  )
 }
 
 function probeBasics(provider: Provider): Found {

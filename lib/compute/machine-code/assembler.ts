@@ -30,7 +30,7 @@ export interface Assembler {
   store32(to: Memory, from: number): void
   loadAddress(to: number, from: Memory | Label): void
   add(to: number, from: number | Memory): void
-  addImmediate(to: number, value: number): void
+  addImmediate(to: number | Memory, value: number): void
   add32(to: number, from: Memory): void
   subtract32(to: number, from: Memory): void
   multiply32(to: number, from: Memory): void

@@ -18,7 +18,7 @@ export function vectorUnitsOf(features: ReadonlySet<string>): readonly VectorUni
   return [
     ...(hasWide && has('avx512_vnni') ? [{ vectorBytes: 64, hasDotProduct: true } as const] : []),
     ...(hasWide ? [{ vectorBytes: 64, hasDotProduct: false } as const] : []),
-    ...(has('avx2') ? [{ vectorBytes: 32, hasDotProduct: false } as const] : []),
+    ...(has('avx2', 'f16c') ? [{ vectorBytes: 32, hasDotProduct: false } as const] : []),
   ]
 }
 

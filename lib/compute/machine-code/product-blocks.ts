@@ -7,15 +7,18 @@ import type { VectorName } from './vector-encoding.js'
 
 export type ProductFormat = 'f32' | 'int8' | 'int4'
 
+/** Of integers: bfloat16 per block, one for several blocks, float16 per block. */
+export type ScaleLayout = 'blocks' | 'groups' | 'halves'
+
 const PAIRS = 16 // of a block
-const SCALE_BYTES = 32
+export const SCALE_BYTES = 32
 const PAIR_BYTES = { int8: 32, int4: 16 } as const
 /** What is asked for ahead of what is read: memory is slower than products of few rows. */
 const AHEAD_BYTES = 4096
 
-/** Bytes of a tile's weights, of a row of activations, that a block takes. */
-export const blockBytes = (format: ProductFormat): number =>
-  format === 'f32' ? TILE_BYTES : SCALE_BYTES + PAIRS * PAIR_BYTES[format]
+/** Bytes of a tile's weights (and of its own scales), of a row of activations, that a block takes. */
+export const blockBytes = (format: ProductFormat, layout: ScaleLayout): number =>
+  format === 'f32' ? TILE_BYTES : (layout === 'groups' ? 0 : SCALE_BYTES) + PAIRS * PAIR_BYTES[format]
 export const rowBytes = (format: ProductFormat): number => (format === 'f32' ? 4 : PAIRS * 4)
 
 /** General registers: addresses, and what is added to rows' addresses. */
@@ -45,7 +48,9 @@ export interface RowsCode extends VectorRegisters {
   readonly a: Assembler
   readonly unit: VectorUnit
   readonly format: ProductFormat
+  readonly layout: ScaleLayout
   readonly rows: number
+  readonly scales: number // general register: where the block's scales lie
 }
 
 /** Registers of a row's part of a tile: its float sum, and the integer sums of a block, which are added at its end. */
@@ -83,11 +88,7 @@ export function writeBlock(code: RowsCode, format: 'int8' | 'int4', sums: readon
       }
     }
   }
-  for (let part = 0; part < parts; part++) {
-    const from = at(weights, (part * unit.vectorBytes) / 2)
-    a.vector('vpmovzxwd', unit.vectorBytes, { to: operand + part, from })
-    a.vector('vpslld', unit.vectorBytes, { to: operand + part, from: operand + part, immediate: 16 }) // bfloat16
-  }
+  for (let part = 0; part < parts; part++) loadScales(code, part)
   for (const {
     row,
     part,
@@ -101,6 +102,14 @@ export function writeBlock(code: RowsCode, format: 'int8' | 'int4', sums: readon
     vector('vmulps', dot, dot, product)
     vector('vaddps', sum, sum, dot)
   }
+}
+
+function loadScales({ a, unit: { vectorBytes }, layout, scales, operand }: RowsCode, part: number): void {
+  const to = operand + part
+  const from = at(scales, (part * vectorBytes) / 2)
+  if (layout === 'halves') return a.vector('vcvtph2ps', vectorBytes, { to, from })
+  a.vector('vpmovzxwd', vectorBytes, { to, from })
+  a.vector('vpslld', vectorBytes, { to, from: to, immediate: 16 }) // bfloat16
 }
 
 /** int4 levels are stored with 8 added: there the row's offset takes away what that adds. */

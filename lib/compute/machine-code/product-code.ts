@@ -21,12 +21,14 @@ import {
   blockBytes,
   PLACE,
   rowBytes,
+  SCALE_BYTES,
   vectorRegisters,
   writeBlock,
   writeInput,
   type Accumulator,
   type ProductFormat,
   type RowsCode,
+  type ScaleLayout,
   type VectorRegisters,
 } from './product-blocks.js'
 
@@ -43,26 +45,36 @@ const TASK = {
   yStride: 36,
   bias: 40,
   rowWeights: 44,
+  tileBytes: 48,
+  group: 52,
 } as const
 
 const { weights, scaleAt, offsetAt, xAt } = PLACE
 const count = REGISTER.di
 const { memory, pointers: firstRow } = ROLE
 const [TILE, ROW] = [ofFrame(0), ofFrame(4)] // the loops' counters
-const FRAME_BYTES = 16
+const [GROUP_LEFT, MEMORY] = [ofFrame(8), ofFrame(16)] // blocks until the next scales; a register put aside
+const FRAME_BYTES = 32
 
 /** Rows that are computed together, largest first: as many as the vector registers hold. */
 const rowCounts = ({ vectorBytes }: VectorUnit): readonly number[] => (vectorBytes === 64 ? [8, 4, 2, 1] : [2, 1])
 
+export interface ProductKind {
+  readonly format: ProductFormat
+  readonly layout?: ScaleLayout // blocks, unless given
+}
+
 /** Writes `void product(uint32_t task)`; `base` is the address that the task's addresses count from. */
-export function writeProduct(a: Assembler, unit: VectorUnit, format: ProductFormat, base: bigint): void {
+export function writeProduct(a: Assembler, unit: VectorUnit, kind: ProductKind, base: bigint): void {
+  const { format, layout = 'blocks' } = kind
+  const scales = layout === 'groups' ? memory : weights
   const constants = a.label()
   const registers = vectorRegisters(unit, format)
   writeFunction(a, base, FRAME_BYTES, () => {
     if (format === 'int4') loadConstants(a, unit, registers, constants)
     countUp(a, { counter: TILE, limit: ofTask(TASK.tiles), steps: [1] }, () =>
       countUp(a, { counter: ROW, limit: ofTask(TASK.rows), steps: rowCounts(unit) }, (rows) =>
-        writeRows({ a, unit, format, rows, ...registers }),
+        writeRows({ a, unit, format, layout, rows, scales, ...registers }),
       ),
     )
   })
@@ -83,22 +95,45 @@ function loadConstants(a: Assembler, { vectorBytes }: VectorUnit, registers: Vec
 
 /** One tile for a few rows. */
 function writeRows(code: RowsCode): void {
-  const { a, format } = code
+  const { a, format, layout } = code
   const sums = accumulators(code)
   locateRows(code)
   startSums(code, sums)
   locateWeights(code)
+  if (layout === 'groups') startGroups(code)
   a.load32(count, ofTask(TASK.blocks))
   a.moveImmediate(xAt, 0n)
   countDown(a, count, 1, () => {
     if (format === 'f32') writeInput(code, sums)
     else writeBlock(code, format, sums)
-    a.addImmediate(weights, blockBytes(format))
+    a.addImmediate(weights, blockBytes(format, layout))
     a.addImmediate(xAt, rowBytes(format))
     a.addImmediate(scaleAt, 4)
     a.addImmediate(offsetAt, 4)
+    if (layout === 'groups') nextGroup(code)
   })
+  if (layout === 'groups') a.move(memory, MEMORY)
   storeSums(code, sums)
+}
+
+/** Scales of several blocks: their address takes the register that nothing else needs meanwhile. */
+function startGroups({ a, scales }: RowsCode): void {
+  a.store(MEMORY, memory)
+  a.load32(count, ofTask(TASK.group))
+  a.store(GROUP_LEFT, count)
+  a.move(scales, weights)
+}
+
+/** Weights are addressed as if their scales stood in front of them: behind a group's last block come the next ones. */
+function nextGroup({ a, scales }: RowsCode): void {
+  const same = a.label()
+  a.addImmediate(GROUP_LEFT, -1)
+  a.jumpIf('notEqual', same)
+  a.load32(scales, ofTask(TASK.group))
+  a.store(GROUP_LEFT, scales)
+  a.addImmediate(weights, SCALE_BYTES)
+  a.move(scales, weights)
+  a.bind(same)
 }
 
 /** Independent integer sums hide the time that a dot product takes; a few rows have them anyway. */
@@ -133,10 +168,9 @@ function locateRows({ a, rows }: RowsCode): void {
 }
 
 /** The weights of the tile; and where a row's scales and offsets begin, counted from the row. */
-function locateWeights({ a, format }: RowsCode): void {
+function locateWeights({ a }: RowsCode): void {
   a.load32(weights, TILE)
-  a.multiply32(weights, ofTask(TASK.blocks))
-  a.multiplyImmediate32(weights, blockBytes(format))
+  a.multiply32(weights, ofTask(TASK.tileBytes))
   a.add32(weights, ofTask(TASK.weights))
   a.add(weights, memory)
   a.load32(scaleAt, ofTask(TASK.blocks))

@@ -38,6 +38,7 @@ const ENCODINGS = {
   vpbroadcastd: { map: 2, is66: true, opcode: 0x58, memory: 4 },
   vbroadcasti128: { map: 2, is66: true, opcode: 0x5a, memory: 16 },
   vpmovsxbw: { map: 2, is66: true, opcode: 0x20, memory: 'half' },
+  vcvtph2ps: { map: 2, is66: true, opcode: 0x13, memory: 'half' },
   vpmovzxwd: { map: 2, is66: true, opcode: 0x33, memory: 'half' },
   vroundps: { map: 3, is66: true, opcode: 0x08, memory: 'full' },
   vinserti32x8: { map: 3, is66: true, opcode: 0x3a, memory: 'half' }, // 64-byte vectors only

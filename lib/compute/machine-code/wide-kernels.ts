@@ -7,7 +7,7 @@ import { processorFeatures, vectorUnitOf } from './processor.js'
 import { ClusterError } from '../../errors.js'
 import { writeAttention } from './attention-code.js'
 import type { VectorUnit } from './code-frame.js'
-import { writeProduct } from './product-code.js'
+import { writeProduct, type ProductKind } from './product-code.js'
 
 /** Addresses of functions by the task's operation; the same in every thread. */
 export type WideKernels = ReadonlyMap<number, bigint>
@@ -23,6 +23,10 @@ export interface WideOperations {
   readonly linearFloat: number
   readonly linearInt8: number
   readonly linearInt4: number
+  readonly linearInt8Groups: number
+  readonly linearInt4Groups: number
+  readonly linearInt8Halves: number
+  readonly linearInt4Halves: number
   readonly attend: number
 }
 
@@ -34,10 +38,15 @@ export function writeWideKernels(unit: VectorUnit, memory: SharedArrayBuffer, op
     writeKernel(assembler)
     return placeCode(assembler.code())
   }
+  const product = (kind: ProductKind): bigint => write((a) => writeProduct(a, unit, kind, base))
   return new Map([
-    [operations.linearFloat, write((a) => writeProduct(a, unit, 'f32', base))],
-    [operations.linearInt8, write((a) => writeProduct(a, unit, 'int8', base))],
-    [operations.linearInt4, write((a) => writeProduct(a, unit, 'int4', base))],
+    [operations.linearFloat, product({ format: 'f32' })],
+    [operations.linearInt8, product({ format: 'int8' })],
+    [operations.linearInt4, product({ format: 'int4' })],
+    [operations.linearInt8Groups, product({ format: 'int8', layout: 'groups' })],
+    [operations.linearInt4Groups, product({ format: 'int4', layout: 'groups' })],
+    [operations.linearInt8Halves, product({ format: 'int8', layout: 'halves' })],
+    [operations.linearInt4Halves, product({ format: 'int4', layout: 'halves' })],
     [operations.attend, write((a) => writeAttention(a, unit, base))],
   ])
 }

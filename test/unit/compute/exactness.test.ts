@@ -8,11 +8,13 @@ import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
 import { fitTree } from '../../../lib/speculative/token-tree.js'
 import type { TokenTree } from '../../../lib/speculative/token-tree.js'
-import { product } from './product.js'
+import { LAYOUTS, product } from './product.js'
+
+const FORMATS = ['f32', 'int8', 'int4', ...LAYOUTS] as const
 
 describe('linear, row by row', () => {
   const shape = fc.record({
-    format: fc.constantFrom('f32', 'int8', 'int4'),
+    format: fc.constantFrom(...FORMATS),
     inputs: fc.constantFrom(24, 64, 96, 160),
     outputs: fc.integer({ min: 1, max: 70 }),
     threads: fc.constantFrom(1, 2),
@@ -31,7 +33,7 @@ describe('linear, row by row', () => {
         const some = product(kernels, layer, data.subarray(first * inputs, (first + rows) * inputs))
         assert.deepEqual(some, all.subarray(first * outputs, (first + rows) * outputs))
       }),
-      { numRuns: 60 },
+      { numRuns: 100 },
     )
   })
 })

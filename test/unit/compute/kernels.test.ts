@@ -210,7 +210,7 @@ describe('attention', () => {
 
 describe('probeDevice', () => {
   it('finds every kernel exact', () => {
-    requireExact(probeDevice(sharedKernels(2), { formats: ['f32', 'int8', 'int4'] }))
+    requireExact(probeDevice(sharedKernels(2), { formats: ['f32', 'int8', 'int4', 'int8-auto', 'int4-auto'] }))
   })
 
   it('names the class by the arithmetic: one name for every processor, thread count and format (D2)', () => {

@@ -3,11 +3,25 @@
 import type { Kernels } from '../../../lib/compute/kernels.js'
 import { linearTasks, placeLinear, roundingTasks } from '../../../lib/compute/placed-linear.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
-import { packTiles } from '../../../lib/compute/tiles.js'
+import { BLOCK_SIZE, isQuantisable, levelAt, quantise } from '../../../lib/compute/quantise.js'
+import type { QuantisedLinear } from '../../../lib/compute/quantised-linear.js'
+import { packQuantised, packTiles } from '../../../lib/compute/tiles.js'
 import type { WeightFormat } from '../../../lib/model/spec.js'
+import type { StoredBlocks } from '../../../lib/model/stored-tensor.js'
+
+/** Integers with a scale for so many blocks, or with float16 scales per block. */
+export interface Layout {
+  readonly bits: 4 | 8
+  readonly blocksPerScale: number | 'float16'
+}
+
+export const LAYOUTS: readonly Layout[] = [1, 2, 3, 4, 100, 'float16' as const].flatMap((blocksPerScale) => [
+  { bits: 8, blocksPerScale },
+  { bits: 4, blocksPerScale },
+])
 
 export interface Product {
-  readonly format: WeightFormat
+  readonly format: WeightFormat | Layout
   readonly inputs: number
   readonly outputs: number
   readonly pieces?: number
@@ -17,12 +31,44 @@ export interface Product {
 export const weightsOf = ({ inputs, outputs }: Product): Float32Array => probeValues(inputs * outputs, 3)
 export const biasOf = ({ outputs }: Product): Float32Array => probeValues(outputs, 8)
 
+/** Blocks as a file may hold them: scales are float16 numbers with all their bits in use. */
+export function float16Blocks(weights: Float32Array, bits: 4 | 8): StoredBlocks {
+  const { data, scales } = quantise(weights, bits)
+  const words = new Uint32Array(scales.buffer)
+  for (let i = 0; i < words.length; i++) words[i]! |= (i % 8) << 13
+  return { bits, data, scales }
+}
+
+/** The layer's integers in that layout. */
+export function integersOf(weights: Float32Array, inputs: number, { bits, blocksPerScale }: Layout): QuantisedLinear {
+  if (blocksPerScale === 'float16') {
+    return { ...float16Blocks(weights, bits), blocksPerScale: 1, scaleNumbers: 'float16' }
+  }
+  const blocks = inputs / BLOCK_SIZE
+  const size = Math.min(blocks, blocksPerScale)
+  return { ...quantise(weights, bits, { blocks, blocksPerScale: size }), scaleNumbers: 'bfloat16' }
+}
+
+/** What the integers stand for: [outputs, inputs]. */
+export function valuesOf(integers: QuantisedLinear, inputs: number, outputs: number): Float32Array {
+  const size = integers.blocksPerScale * BLOCK_SIZE
+  const perRow = Math.ceil(inputs / size)
+  return Float32Array.from({ length: inputs * outputs }, (_, i) => {
+    const scale = integers.scales[Math.floor(i / inputs) * perRow + Math.floor((i % inputs) / size)]!
+    return levelAt(integers, i) * scale
+  })
+}
+
 /** x · Wᵀ + b for x [rows, inputs], through the engine: [rows, outputs]. */
 export function product(kernels: Kernels, shape: Product, x: Float32Array): Float32Array {
   const { format, inputs, outputs, pieces = 3, hasBias = false } = shape
   const rows = x.length / inputs
   const bias = hasBias ? biasOf(shape) : undefined
-  const set = packTiles('w', { weights: weightsOf(shape), inputs, outputs, bias }, format)
+  const layer = { weights: weightsOf(shape), inputs, outputs, bias }
+  const set =
+    typeof format === 'string' || !isQuantisable(inputs)
+      ? packTiles('w', layer, typeof format === 'string' ? format : 'f32')
+      : packQuantised('w', layer, integersOf(layer.weights, inputs, format))
   const linear = placeLinear(kernels, set, 'w')
   const { scratch } = kernels
   scratch.reset()

@@ -8,7 +8,9 @@ import { processorFeatures, vectorUnitOf, vectorUnitsOf } from '../../../lib/com
 import { vectorUnit } from '../../../lib/compute/machine-code/wide-kernels.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
 import { fitTree } from '../../../lib/speculative/token-tree.js'
-import { product } from './product.js'
+import { LAYOUTS, product } from './product.js'
+
+const FORMATS = ['f32', 'int8', 'int4', 'int8-auto', 'int4-auto', ...LAYOUTS] as const
 
 const bitsOf = ({ buffer, byteOffset, length }: Float32Array): Uint32Array =>
   new Uint32Array(buffer, byteOffset, length)
@@ -20,8 +22,8 @@ describe('vector units', () => {
     if (!isHere) this.skip()
     const avx512 = ['avx512f', 'avx512bw', 'avx512vl', 'avx512dq']
     assert.equal(vectorUnitOf(new Set(['sse2'])), undefined)
-    assert.deepEqual(vectorUnitOf(new Set(['avx2'])), { vectorBytes: 32, hasDotProduct: false })
-    assert.deepEqual(vectorUnitOf(new Set(['avx2', ...avx512])), { vectorBytes: 64, hasDotProduct: false })
+    assert.deepEqual(vectorUnitOf(new Set(['avx2', 'f16c'])), { vectorBytes: 32, hasDotProduct: false })
+    assert.deepEqual(vectorUnitOf(new Set(['avx2', 'f16c', ...avx512])), { vectorBytes: 64, hasDotProduct: false })
     assert.deepEqual(vectorUnitOf(new Set(['avx2', ...avx512, 'avx512_vnni'])), {
       vectorBytes: 64,
       hasDotProduct: true,
@@ -46,7 +48,7 @@ for (const unit of vectorUnitsOf(processorFeatures())) {
 
     it('products have the bits of WebAssembly', () => {
       const shape = fc.record({
-        format: fc.constantFrom('f32', 'int8', 'int4'),
+        format: fc.constantFrom(...FORMATS),
         inputs: fc.constantFrom(24, 32, 64, 160, 512),
         outputs: fc.integer({ min: 1, max: 70 }),
         rows: fc.integer({ min: 1, max: 40 }),
@@ -59,7 +61,7 @@ for (const unit of vectorUnitsOf(processorFeatures())) {
           const x = probeValues(rows * layer.inputs, seed, 4)
           assert.deepEqual(bitsOf(product(wide, layer, x)), bitsOf(product(plain, layer, x)))
         }),
-        { numRuns: 150 },
+        { numRuns: 300 },
       )
     })
 
