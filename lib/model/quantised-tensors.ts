@@ -43,8 +43,7 @@ function fp8Tensor(tensor: StoredTensor, scales: StoredTensor, blockSize: BlockS
   const [rows = 1, width = 1] = tensor.shape.slice(-2)
   const grid = gridOf(tensor, scales, blockSize)
   const [blockRows, blockColumns] = grid.blockSize
-  const scaleRowOf = (row: number): number =>
-    Math.floor(row / rows) * grid.rows + Math.floor((row % rows) / blockRows)
+  const scaleRowOf = (row: number): number => Math.floor(row / rows) * grid.rows + Math.floor((row % rows) / blockRows)
   return {
     ...tensor,
     numBytes: tensor.numBytes + scales.numBytes,
