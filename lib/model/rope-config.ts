@@ -32,6 +32,13 @@ export function ropesByLayerType(fields: ConfigFields, headDim: number): LayerTy
   }
 }
 
+/** Positions that a model serves: with dynamic scaling, which acts beyond the trained ones, `factor` times as many. */
+export function maxPositionsOf(fields: ConfigFields): number {
+  const trained = fields.size('max_position_embeddings')
+  const rope = ropeFields(fields)
+  return typeOf(rope) === 'dynamic' ? Math.floor(trained * positive(rope, 'factor')) : trained
+}
+
 const ropeFields = (fields: ConfigFields): ConfigFields =>
   fields.section(fields.has('rope_scaling') ? 'rope_scaling' : 'rope_parameters')
 

@@ -100,6 +100,7 @@ export interface LatentAttentionSpec extends AnyAttention {
   readonly q: LinearRef | { readonly down: LinearRef; readonly norm: TensorRef; readonly up: LinearRef }
   readonly kvDown: LinearRef // [latentDim + rotatedDim, hidden]
   readonly latentNorm: TensorRef // [latentDim]
+  readonly normEpsilon: number // of the norms of q's lower rank and of the latent vector
   readonly kvUp: LinearRef // [numHeads * (plainDim + valueDim), latentDim]
 }
 

@@ -2,7 +2,7 @@
 // file says only where it differs.
 
 import { eosOf, linearRef, vectorRef, type ConfigFields } from '../config-fields.js'
-import { ropeOf } from '../rope-config.js'
+import { maxPositionsOf, ropeOf } from '../rope-config.js'
 import {
   SILU,
   type Activation,
@@ -38,7 +38,7 @@ export function decoderSpec(fields: ConfigFields, options: DecoderOptions): Mode
     family: fields.family,
     hidden,
     vocabSize,
-    maxPositions: fields.size('max_position_embeddings'),
+    maxPositions: maxPositionsOf(fields),
     normEpsilon: fields.number('rms_norm_eps', 1e-6),
     layers: Array.from({ length: numLayers }, (_, layer) => {
       const name = `${prefix}model.layers.${layer}`

@@ -4,23 +4,19 @@
 import type { ConfigFields } from '../config-fields.js'
 import { linearRef, vectorRef } from '../config-fields.js'
 import { ropeOf, scoreFactor } from '../rope-config.js'
-import type { FfnLayerSpec, GateSpec, LatentAttentionSpec, LinearRef, TensorRef } from '../spec.js'
-import { decoderSpec, denseFfn, expertCounts, ffnSpec } from './decoder.js'
+import type { LatentAttentionSpec, LinearRef, TensorRef } from '../spec.js'
+import { decoderSpec } from './decoder.js'
 import type { Family } from './family.js'
+import { sparseAfterDense } from './sigmoid-moe.js'
 
 export const deepseekV3: Family = {
   architecture: 'DeepseekV3ForCausalLM',
-  defaults: { n_group: 8, topk_group: 4, first_k_dense_replace: 3, n_shared_experts: 1 },
-  spec: (fields) => {
-    const firstSparse = fields.count('first_k_dense_replace', 0)
-    const step = fields.size('moe_layer_freq', 1)
-    return decoderSpec(fields, {
-      attention: latentAttention(fields),
-      ffn: (layer, prefix) =>
-        layer >= firstSparse && layer % step === 0 ? sparseFfn(fields, `${prefix}.mlp`) : denseFfn(fields, prefix),
-    })
-  },
+  defaults: { n_group: 8, topk_group: 4, first_k_dense_replace: 3, n_shared_experts: 1, routed_scaling_factor: 2.5 },
+  spec: (fields) => decoderSpec(fields, { attention: latentAttention(fields), ffn: sparseAfterDense(fields) }),
 }
+
+/** The norms inside attention have their own, whatever `rms_norm_eps` says. */
+const INNER_EPSILON = 1e-6
 
 function latentAttention(fields: ConfigFields): (layer: number, prefix: string) => LatentAttentionSpec {
   const hidden = fields.size('hidden_size')
@@ -51,6 +47,7 @@ function latentAttention(fields: ConfigFields): (layer: number, prefix: string) 
       plainDim,
       rotatedDim,
       valueDim,
+      normEpsilon: INNER_EPSILON,
       rope,
       scale,
       q:
@@ -87,46 +84,4 @@ function halvesApart({ weight, bias }: LinearRef, { every, from, dims }: Rotated
   }
   const reordered = (ref: TensorRef): TensorRef => ({ ...ref, part: { stored: ref.shape, rowOf } })
   return { weight: reordered(weight), ...(bias && { bias: reordered(bias) }) }
-}
-
-function sparseFfn(fields: ConfigFields, prefix: string): FfnLayerSpec {
-  const hidden = fields.size('hidden_size')
-  const intermediate = fields.size('moe_intermediate_size')
-  const { numExperts } = expertCounts(fields)
-  const numShared = fields.count('n_shared_experts', 0)
-  return {
-    experts: Array.from({ length: numExperts }, (_, e) => ffnSpec(`${prefix}.experts.${e}`, hidden, intermediate)),
-    gate: gateOf(fields, prefix, hidden),
-    ...(numShared > 0 && {
-      always: { ffn: ffnSpec(`${prefix}.shared_experts`, hidden, numShared * intermediate) },
-    }),
-  }
-}
-
-function gateOf(fields: ConfigFields, prefix: string, hidden: number): GateSpec {
-  const { numExperts, topK } = expertCounts(fields)
-  if (numExperts === 0) fields.refuse('n_routed_experts', 'at least 1')
-  if ((fields.raw('scoring_func') ?? 'sigmoid') !== 'sigmoid') fields.refuse('scoring_func', '"sigmoid"')
-  if ((fields.raw('topk_method') ?? 'noaux_tc') !== 'noaux_tc') fields.refuse('topk_method', '"noaux_tc"')
-  return {
-    weight: { name: `${prefix}.gate.weight`, shape: [numExperts, hidden] },
-    topK,
-    scores: 'sigmoid',
-    correction: { name: `${prefix}.gate.e_score_correction_bias`, shape: [numExperts] },
-    ...groupsOf(fields, numExperts, topK),
-    renormalise: fields.flag('norm_topk_prob', true),
-    scale: fields.number('routed_scaling_factor', 2.5),
-  }
-}
-
-function groupsOf(fields: ConfigFields, numExperts: number, topK: number): Pick<GateSpec, 'groups'> {
-  const count = fields.size('n_group', 1)
-  const chosen = fields.size('topk_group', 1)
-  if (chosen > count) fields.refuse('topk_group', `at most n_group ${count}`)
-  if (chosen === count) return {}
-  if (numExperts % count !== 0 || numExperts / count < 2)
-    fields.refuse('n_group', `a divisor of the ${numExperts} experts that leaves at least 2 in a group`)
-  if (topK > (numExperts / count) * chosen)
-    fields.refuse('num_experts_per_tok', `at most the ${(numExperts / count) * chosen} experts of the chosen groups`)
-  return { groups: { count, chosen } }
 }

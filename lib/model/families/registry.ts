@@ -6,6 +6,7 @@ import type { ModelSpec } from '../spec.js'
 import type { Family } from './family.js'
 import { deepseekV3 } from './deepseek-v3.js'
 import { gemma3, gemma3Conditional } from './gemma3.js'
+import { glm4Moe } from './glm4-moe.js'
 import { gptOss } from './gpt-oss.js'
 import { graniteMoe } from './granitemoe.js'
 import { llama } from './llama.js'
@@ -31,6 +32,7 @@ export const FAMILIES: readonly Family[] = [
   graniteMoe,
   gptOss,
   deepseekV3,
+  glm4Moe,
 ]
 
 /** The spec of a parsed `config.json`. Throws `invalid_argument` naming the key, or `unimplemented` naming the family. */

@@ -1,6 +1,7 @@
 // Which positions a layer sees: the last `sliding_window` of them in the layers that a family says, all in others.
 
 import type { ConfigFields } from '../config-fields.js'
+import { maxPositionsOf } from '../rope-config.js'
 
 /** Positions that a layer's rows see, their own included; all of them where there is no number. */
 export type WindowOf = (layer: number) => number | undefined
@@ -33,5 +34,5 @@ export function layerTypesOf(fields: ConfigFields, isSliding: (layer: number) =>
 /** A window that reaches over every position is none. */
 function windowOf(fields: ConfigFields): number | undefined {
   const window = fields.size('sliding_window')
-  return window < fields.size('max_position_embeddings') ? window : undefined
+  return window < maxPositionsOf(fields) ? window : undefined
 }
