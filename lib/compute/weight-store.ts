@@ -3,12 +3,22 @@
 //
 // Invariants
 //   W1  A file is complete or absent: it is written under a temporary name, its index last, both by rename.
-//   W2  A damaged or foreign index is packed again, never trusted.
-//   W3  Where no file can be written the weights pass through memory: same bits.
+//   W2  What is damaged or foreign is packed again, never trusted: data is checked against its checksum before it is used.
+//   W3  Where no file can be written the weights pass through memory, part by part: same bits.
 
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import { ClusterError } from '../errors.js'
 
@@ -47,8 +57,8 @@ export function weightOf(set: WeightSet, name: string): WeightTensor {
 export interface WeightStore {
   /** The set named `key`, packed by `make` where it is not in the folder yet. */
   open(key: string, make: () => WeightSet): WeightSet
-  /** Tells that the sessions over the sets opened so far are loaded: files that nobody keeps are removed. */
-  loaded(): void
+  /** The same of parts that are packed one by one: each set has its part, and is to be used before the next is taken. */
+  openParts<K>(key: string, parts: ReadonlyMap<K, () => WeightSet>): Iterable<readonly [K, WeightSet]>
 }
 
 const ALIGNMENT = 4096 // the engine maps pages
@@ -65,6 +75,7 @@ export type TileLayout = Readonly<z.infer<typeof layoutSchema>>
 const indexSchema = z.object({
   version: z.literal(VERSION),
   sizeBytes: z.number().int().nonnegative(),
+  checksum: z.number().int().nonnegative(), // CRC-32 of the file
   tensors: z.record(
     z.string(),
     z.object({
@@ -78,38 +89,40 @@ const indexSchema = z.object({
 })
 type Index = z.infer<typeof indexSchema>
 
-/** A store in `folder`, which is kept, or (without one) in a temporary folder that is emptied after loading. */
-export function createWeightStore(folder: string | undefined): WeightStore {
-  let temporary: string | undefined
-  const place = (): string => {
-    if (folder === undefined) return (temporary ??= mkdtempSync(join(tmpdir(), 'banyan-weights-')))
-    mkdirSync(folder, { recursive: true })
-    return folder
+/** A store in `folder`; without one, weights pass through memory. `warn` hears why a folder is not used. */
+export function createWeightStore(folder: string | undefined, warn?: (reason: string) => void): WeightStore {
+  let kept = folder
+  const give = (error: unknown): void => {
+    if (!isFileError(error)) throw error
+    warn?.(`weights are not kept in ${folder}: ${error.message}`)
+    kept = undefined // W3
+  }
+
+  /** The whole set from its file, written now where it has none. */
+  const fromFile = (at: string, key: string, parts: readonly (() => WeightSet)[]): WeightSet | undefined => {
+    const known = readIndex(at, key)
+    if (known !== undefined) return placed(at, key, known)
+    try {
+      mkdirSync(at, { recursive: true })
+      return placed(at, key, writeSet(at, key, parts))
+    } catch (error) {
+      give(error)
+      return undefined
+    }
+  }
+
+  function* openParts<K>(key: string, parts: ReadonlyMap<K, () => WeightSet>): Iterable<readonly [K, WeightSet]> {
+    const set = kept === undefined ? undefined : fromFile(kept, key, [...parts.values()])
+    for (const [name, make] of parts) yield [name, set ?? make()]
   }
   return {
-    open: (key, make) => {
-      if (folder !== undefined) {
-        const kept = readIndex(folder, key)
-        if (kept !== undefined) return placed(folder, key, kept)
-      }
-      const made = make()
-      try {
-        const at = place()
-        return placed(at, key, writeSet(at, key, made))
-      } catch (error) {
-        if (!isFileError(error)) throw error
-        return made // W3
-      }
-    },
-    loaded: () => {
-      if (temporary !== undefined) rmSync(temporary, { recursive: true, force: true })
-      temporary = undefined
-    },
+    open: (key, make) => (kept === undefined ? undefined : fromFile(kept, key, [make])) ?? make(),
+    openParts,
   }
 }
 
 const dataFile = (key: string): string => `${key}.bin`
-const isFileError = (error: unknown): boolean => error instanceof Error && 'code' in error && 'syscall' in error
+const isFileError = (error: unknown): error is Error => error instanceof Error && 'code' in error && 'syscall' in error
 
 function placed(folder: string, key: string, { tensors }: Index): WeightSet {
   const entries = Object.entries(tensors).map(([name, { element, dims, layout, offset, length }]) => {
@@ -118,35 +131,71 @@ function placed(folder: string, key: string, { tensors }: Index): WeightSet {
   return Object.fromEntries(entries)
 }
 
+/** The index of a set whose file is whole; undefined where there is none, or it is damaged (W2). */
 function readIndex(folder: string, key: string): Index | undefined {
   try {
     const index = indexSchema.parse(JSON.parse(readFileSync(join(folder, `${key}.json`), 'utf8')))
-    return statSync(join(folder, dataFile(key))).size === index.sizeBytes ? index : undefined
+    const path = join(folder, dataFile(key))
+    return statSync(path).size === index.sizeBytes && checksumOf(path) === index.checksum ? index : undefined
   } catch {
-    return undefined // absent or damaged: packed again (W2)
+    return undefined
   }
 }
 
-function writeSet(folder: string, key: string, set: WeightSet): Index {
-  const tensors: Index['tensors'] = {}
-  const parts: Uint8Array[] = []
-  let offset = 0
-  for (const [name, { element, dims, layout, source }] of Object.entries(set)) {
-    if ('folder' in source) throw new ClusterError('internal', `weights ${key}: ${name} is in a file already`)
-    const data = new Uint8Array(source.buffer, source.byteOffset, source.byteLength)
-    const padding = (ALIGNMENT - (data.length % ALIGNMENT)) % ALIGNMENT
-    tensors[name] = { element, dims: [...dims], layout, offset, length: data.length }
-    parts.push(data, new Uint8Array(padding))
-    offset += data.length + padding
+const PIECE_BYTES = 2 ** 20
+
+function checksumOf(path: string): number {
+  const file = openSync(path, 'r')
+  try {
+    const piece = Buffer.allocUnsafe(PIECE_BYTES)
+    let checksum = 0
+    for (let count; (count = readSync(file, piece)) > 0;) checksum = crc32(piece.subarray(0, count), checksum)
+    return checksum
+  } finally {
+    closeSync(file)
   }
-  const index: Index = { version: VERSION, sizeBytes: offset, tensors }
-  writeWhole(join(folder, dataFile(key)), Buffer.concat(parts))
-  writeWhole(join(folder, `${key}.json`), JSON.stringify(index))
+}
+
+/** Packs and writes part by part: no two parts are in memory at once (W1). */
+function writeSet(folder: string, key: string, parts: readonly (() => WeightSet)[]): Index {
+  const index = writeWhole(join(folder, dataFile(key)), (file) => {
+    const tensors: Index['tensors'] = {}
+    let [offset, checksum] = [0, 0]
+    const append = (data: Uint8Array): void => {
+      for (let at = 0; at < data.length;) at += writeSync(file, data, at)
+      checksum = crc32(data, checksum)
+      offset += data.length
+    }
+    for (const make of parts) {
+      for (const [name, { element, dims, layout, source }] of Object.entries(make())) {
+        if ('folder' in source) throw new ClusterError('internal', `weights ${key}: ${name} is in a file already`)
+        const data = new Uint8Array(source.buffer, source.byteOffset, source.byteLength)
+        tensors[name] = { element, dims: [...dims], layout, offset, length: data.length }
+        append(data)
+        append(new Uint8Array((ALIGNMENT - (data.length % ALIGNMENT)) % ALIGNMENT))
+      }
+    }
+    return { version: VERSION, sizeBytes: offset, checksum, tensors } as const
+  })
+  writeWhole(join(folder, `${key}.json`), (file) => writeSync(file, JSON.stringify(index)))
   return index
 }
 
-function writeWhole(path: string, data: Uint8Array | string): void {
+/** Writes under a temporary name; whatever fails, that name is gone afterwards. */
+function writeWhole<T>(path: string, write: (file: number) => T): T {
   const temporary = `${path}.${process.pid}.tmp`
-  writeFileSync(temporary, data)
-  renameSync(temporary, path)
+  try {
+    const file = openSync(temporary, 'w')
+    let result: T
+    try {
+      result = write(file)
+    } finally {
+      closeSync(file)
+    }
+    renameSync(temporary, path)
+    return result
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw error
+  }
 }

@@ -60,7 +60,6 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
   }
   const head = loadHead(checkpoint, options)
   const rooms = [createRoom(options.kernels), createRoom(options.kernels)]
-  options.weights.loaded()
   const expertBlocks = roundedBlocks(spec.hidden, options.format)
   const needs = layers.map((layer) => layer.needs)
   return {

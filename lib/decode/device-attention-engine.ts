@@ -43,7 +43,7 @@ export async function loadDeviceEngine(
   options: DeviceLoadOptions,
 ): Promise<DeviceAttentionEngine> {
   const { spec } = checkpoint
-  const { provider, kernels, format, weights, turn } = options
+  const { provider, kernels, format, turn } = options
   const geometry = { ...geometryOf(spec), leastRows: options.leastRows.attention }
   const { hidden } = spec
   const layers: Session[] = []
@@ -52,7 +52,6 @@ export async function loadDeviceEngine(
     await turn() // heartbeats go out while the weights are loaded
   }
   const head = loadDeviceHead(checkpoint, options)
-  weights.loaded()
   const rope = createRopeTables(firstAttention(spec).rope, geometry.headDim)
   const pool = createSlotPool({ ...geometry, provider, numLayers: layers.length })
   const buffers = createRunBuffers(provider)

@@ -77,7 +77,6 @@ function createStoreOn<E extends Disposable>(engine: ExpertEngine<E>, options: E
 
   const place = async (wanted: ReadonlySet<number>): Promise<void> => {
     for (const shard of wanted) if (!loaded.has(shard)) loaded.set(shard, await loadShard(engine, options, plan, shard))
-    options.weights.loaded()
     for (const shard of [...loaded.keys()]) if (!wanted.has(shard)) drop(shard)
   }
 
@@ -124,12 +123,10 @@ async function loadShard<E extends Disposable>(
     for (const layer of checkpoint.spec.layers.keys()) {
       const ids = plan.expertsOf(layer, shard)
       if (ids.length === 0) continue
-      const set = weights.open(`${engine.setName}-${layer}-${shard}`, () =>
-        packShard(engine, options, layer, plan.expertsOf(layer, shard)),
-      )
+      const parts = new Map(ids.map((id) => [id, () => packOne(engine, options, layer, id)]))
       const experts = new Map<number, E>()
       layers.set(layer, experts)
-      for (const id of ids)
+      for (const [id, set] of weights.openParts(`${engine.setName}-${layer}-${shard}`, parts))
         experts.set(id, engine.place(set, String(id), ffnOf(checkpoint.spec, layer, id)?.activation))
       await turn() // calls are answered meanwhile
     }
@@ -140,17 +137,14 @@ async function loadShard<E extends Disposable>(
   return layers
 }
 
-function packShard<E>(
+function packOne<E>(
   engine: ExpertEngine<E>,
   { checkpoint, format }: ExpertStoreOptions,
   layer: number,
-  ids: readonly number[],
+  expert: number,
 ): WeightSet {
-  const sets = ids.map((expert) => {
-    const spec = ffnOf(checkpoint.spec, layer, expert)
-    return spec === undefined ? {} : engine.pack(String(expert), readExpert(checkpoint, spec), format)
-  })
-  return Object.assign({}, ...sets) as WeightSet // names of experts differ
+  const spec = ffnOf(checkpoint.spec, layer, expert)
+  return spec === undefined ? {} : engine.pack(String(expert), readExpert(checkpoint, spec), format)
 }
 
 /** An expert by its id: routed, or the one that is always active. */

@@ -45,7 +45,9 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     load: { ...load, ...stalls.load, ...peers.load },
   })
   const heartbeat = startServiceHeartbeat(deps, describe, () => routers.isHeard(fingerprint))
-  const engine = await loadEngine(createWeightStore(weightFolder(options.model, fingerprint)))
+  const engine = await loadEngine(
+    createWeightStore(weightFolder(options.model, fingerprint), (reason) => logger.warn({}, reason)),
+  )
   const runner = createStepRunner({
     engine,
     system,

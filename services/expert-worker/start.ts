@@ -30,7 +30,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   const { store, deviceClass, inPlace } = openExperts(deps, options, {
     checkpoint,
     format,
-    weights: createWeightStore(weightFolder(options.model, fingerprint)),
+    weights: createWeightStore(weightFolder(options.model, fingerprint), (reason) => logger.warn({}, reason)),
     turn: system.clock.turn,
   })
   const metrics = createExpertMetrics(registryOf(deps, options.model), {

@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict'
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createKernels } from '../../../lib/compute/kernels.js'
+import { placeWeight } from '../../../lib/compute/placed-weight.js'
+import { createWeightStore, type WeightSet } from '../../../lib/compute/weight-store.js'
+
+const bytesOf = (seed: number): Uint8Array => Uint8Array.from({ length: 5000 }, (_, i) => (i * seed + 3) & 255)
+
+describe('createWeightStore', () => {
+  const kernels = createKernels(1)
+  let folder: string
+  let numPacked: number
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'banyan-test-'))
+    numPacked = 0
+  })
+  afterEach(() => rmSync(folder, { recursive: true, force: true }))
+  after(() => kernels.dispose())
+
+  const pack = (seed: number) => (): WeightSet => {
+    numPacked += 1
+    return { [`w${seed}`]: { element: 'uint8', dims: [5000], source: bytesOf(seed) } }
+  }
+  const PARTS = new Map([1, 2, 3].map((seed) => [seed, pack(seed)] as const))
+
+  /** Reads the parts as the engine does, and tells how many had to be packed for it. */
+  function load(at: string | undefined, warn?: (reason: string) => void): number {
+    const before = numPacked
+    const seeds: number[] = []
+    for (const [seed, set] of createWeightStore(at, warn).openParts('set', PARTS)) {
+      const weight = placeWeight(kernels, set[`w${seed}`] ?? assert.fail())
+      assert.deepEqual(kernels.bytes(weight.address, 5000).slice(), bytesOf(seed))
+      weight.dispose()
+      seeds.push(seed)
+    }
+    assert.deepEqual(seeds, [1, 2, 3])
+    return numPacked - before
+  }
+
+  it('packs once, then finds what it packed', () => {
+    const at = join(folder, 'deep', 'down')
+    assert.deepEqual([load(at), load(at), numPacked], [3, 0, 3])
+    assert.deepEqual(readdirSync(at).sort(), ['set.bin', 'set.json'])
+  })
+
+  it('packs again what is damaged anywhere, cut short, or of another version (W2)', () => {
+    load(folder)
+    const [data, index] = ['set.bin', 'set.json'].map((name) => join(folder, name)) as [string, string] // two names
+    const whole = readFileSync(data)
+    const spoilt = Buffer.from(whole)
+    spoilt[4096 + 77]! ^= 1
+    const text = readFileSync(index, 'utf8')
+    for (const [path, content] of [
+      [data, spoilt],
+      [data, whole.subarray(0, 8000)],
+      [index, text.slice(0, -5)],
+      [index, text.replace(/"version":\d+/, '"version":1')],
+      [index, '[]'],
+    ] as const) {
+      writeFileSync(path, content)
+      assert.deepEqual([load(folder), load(folder)], [3, 0])
+      assert.deepEqual(readFileSync(data), whole)
+    }
+    rmSync(data)
+    assert.deepEqual([load(folder), load(folder)], [3, 0])
+  })
+
+  it('a part that cannot be packed leaves nothing behind (W1)', () => {
+    const failing = new Map([...PARTS, [4, () => assert.fail('no such tensor')] as const])
+    assert.throws(() => [...createWeightStore(folder).openParts('set', failing)], /no such tensor/)
+    assert.deepEqual(readdirSync(folder), [])
+  })
+
+  it('goes on without a folder that cannot be written, packing part by part, and says so once (W3)', () => {
+    const reasons: string[] = []
+    const blocked = join(folder, 'file')
+    writeFileSync(blocked, '')
+    assert.equal(
+      load(blocked, (reason) => reasons.push(reason)),
+      3,
+    )
+    assert.match(reasons.join('\n'), /^weights are not kept in .*file: EEXIST.*$/)
+    const full = '/dev/full'
+    if (!existsSync(full)) return
+    assert.equal(
+      load(full, (reason) => reasons.push(reason)),
+      3,
+    )
+    assert.equal(reasons.length, 2)
+  })
+
+  it('reads a folder that is read-only', () => {
+    load(folder)
+    chmodSync(folder, 0o500)
+    assert.equal(load(folder), 0)
+    chmodSync(folder, 0o700)
+  })
+
+  it('without a folder holds one part at a time, and writes nothing', () => {
+    const parts = createWeightStore(undefined).openParts('set', PARTS)[Symbol.iterator]()
+    parts.next()
+    assert.equal(numPacked, 1)
+    assert.equal(load(undefined), 3)
+  })
+})
