@@ -1,24 +1,30 @@
 // Byte-level BPE writes every byte as one printable character (GPT-2's published table): the printable bytes of
 // Latin-1 stand for themselves, the others for characters from U+0100 on.
 
-function byteOfCharacter(): ReadonlyMap<string, number> {
+function charactersOfBytes(): readonly string[] {
   const isPrintable = (byte: number): boolean =>
     (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || (byte >= 0xae && byte <= 0xff)
-  const table = new Map<string, number>()
   let next = 0x100
-  for (let byte = 0; byte < 256; byte++) table.set(String.fromCharCode(isPrintable(byte) ? byte : next++), byte)
-  return table
+  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(isPrintable(byte) ? byte : next++))
 }
 
-const BYTES = byteOfCharacter()
+const CHARACTERS = charactersOfBytes()
+const BYTES = new Map(CHARACTERS.map((character, byte) => [character, byte]))
 
-/** The bytes that a byte-level token stands for; a character outside the table stands for its UTF-8 bytes. */
+/** The bytes that a byte-level token stands for; one with a character outside the table is text that stands for itself. */
 export function byteLevelBytes(piece: string): Uint8Array {
-  const bytes: number[] = []
-  for (const character of piece) {
-    const byte = BYTES.get(character)
-    if (byte === undefined) bytes.push(...Buffer.from(character))
-    else bytes.push(byte)
+  const bytes = new Uint8Array(piece.length)
+  for (let i = 0; i < piece.length; i++) {
+    const byte = BYTES.get(piece.charAt(i))
+    if (byte === undefined) return Buffer.from(piece)
+    bytes[i] = byte
   }
-  return Uint8Array.from(bytes)
+  return bytes
+}
+
+/** The text's UTF-8 bytes, each as its character. */
+export function byteLevelText(text: string): string {
+  let written = ''
+  for (const byte of Buffer.from(text)) written += CHARACTERS[byte]!
+  return written
 }

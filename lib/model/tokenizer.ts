@@ -1,43 +1,45 @@
-// Text to ids and back, from the published tokenizer.json (through @huggingface/tokenizers).
+// Text to ids and back, as the published tokenizer.json says: byte-level BPE and SentencePiece's BPE with byte fallback.
 //
 // Invariants
-//   TK1  User text never becomes a control token: special tokens are read only where the caller asks (templates).
+//   TK1  User text never becomes a control token: special tokens are read only where the caller asks (templates), and
+//        there not where a mark stands in them.
 //   TK2  `decode` equals the incremental detokenizer's concatenation, for any ids.
 
-import { Tokenizer } from '@huggingface/tokenizers'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { ClusterError } from '../errors.js'
 import { byteLevelBytes } from './byte-level.js'
 import { readJson } from './json-file.js'
+import { addedTokens } from './tokenization/added-tokens.js'
+import { bytePairs } from './tokenization/byte-pairs.js'
+import { normaliserOf } from './tokenization/normalise.js'
+import { parsePublished, type AddedToken, type Decoder, type PostProcessor } from './tokenization/published.js'
+import { splitterOf } from './tokenization/split.js'
+import { fallbackByte, textStreams, type TextStream } from './tokenization/token-text.js'
+
+export interface EncodeOptions {
+  /** Special tokens are read out of the text, and none is put around it. */
+  readonly parseSpecial?: boolean
+  /** A character that keeps what it stands in from being a token of its own, and is left out. */
+  readonly mark?: string
+}
 
 export interface ModelTokenizer {
-  encode(text: string, options?: { readonly parseSpecial?: boolean }): number[]
+  encode(text: string, options?: EncodeOptions): number[]
   /** Text of ids; special tokens have none. */
   decode(tokens: readonly number[]): string
+  /** The same, as the tokens come: their pieces, in what the tokenizer makes of them. */
+  textStream(): TextStream
+  /** What goes into a text stream; undefined where a token has no text. */
+  piece(token: number): string | undefined
   /** The token's own text, '' for bytes that are no whole character; special tokens by name. */
   tokenText(token: number): string
   tokenBytes(token: number): Uint8Array
   isSpecial(token: number): boolean
-  /** Texts that a template's control tokens have. */
-  readonly specialTexts: readonly string[]
+  /** Texts of the tokens that only a template may write. */
+  readonly controlTexts: readonly string[]
   /** Whether decoding is a concatenation of the tokens' bytes (byte-level BPE). */
   readonly isByteLevel: boolean
-}
-
-/** What is used of the library; its own declarations do not resolve under Node's module resolution. */
-interface PublishedTokenizer {
-  id_to_token(id: number): string | undefined
-  encode(text: string, options: { readonly add_special_tokens: boolean }): { readonly ids: readonly number[] }
-  decode(ids: readonly number[], options?: { readonly skip_special_tokens: boolean }): string
-}
-
-type TokenizerConstructor = new (tokenizer: object, config: object) => PublishedTokenizer
-
-interface AddedToken {
-  readonly id: number
-  readonly content: string
-  readonly special: boolean
 }
 
 /** The folder's tokenizer, or undefined where it has none. */
@@ -63,67 +65,117 @@ export function readTokenizerFiles(folder: string): TokenizerFiles | undefined {
 
 /** Throws `invalid_argument` naming what is wrong in the files. */
 export function tokenizerOf({ path, json, config }: TokenizerFiles, vocabSize: number): ModelTokenizer {
-  const added = addedTokens(json, path)
-  const specials = new Set(added.filter(({ special }) => special).map(({ id }) => id))
-  const highest = added.reduce((most, { id }) => Math.max(most, id), 0)
-  if (highest >= vocabSize) {
-    throw new ClusterError('invalid_argument', `${path}: token id ${highest}: the model's vocabulary has ${vocabSize}`)
-  }
-  const full = load(json, config, path)
-  // Without the special tokens among the added ones, their text is ordinary text.
-  const plain = load({ ...json, added_tokens: added.filter(({ special }) => !special) }, config, path)
-  const isByteLevel = JSON.stringify(json.decoder ?? null).includes('"ByteLevel"')
+  const published = parsePublished(json, path)
+  const model = bytePairs(published.model, path)
+  const { vocabulary } = model
+  const added = (published.added_tokens ?? []).filter(
+    (token) => token.id < vocabSize || !isOtherModality(token, config),
+  )
+  const around = specialsAround(published.post_processor)
+  checkIds([vocabulary.pieces.length - 1, ...added.map(({ id }) => id), ...around.before, ...around.after], {
+    path,
+    vocabSize,
+  })
+  const normalise = normaliserOf(published.normalizer)
+  const split = splitterOf(published.pre_tokenizer)
+  const sections = addedTokens(added, normalise)
   const addedText = new Map(added.map(({ id, content }) => [id, content]))
+  const specials = new Set(added.filter(({ special }) => special).map(({ id }) => id))
+  const decoders = published.decoder ?? undefined
+  const isByteLevel = decoders?.some(({ type }) => type === 'ByteLevel') === true
+  const streams = textStreams(decoders)
+  const streamsAlone = textStreams((decoders ?? []).flatMap(asInside))
 
-  const tokenBytes = (token: number): Uint8Array => {
-    const text = addedText.get(token)
-    if (text !== undefined) return Buffer.from(text)
-    const piece = full.id_to_token(token) ?? ''
-    return isByteLevel ? byteLevelBytes(piece) : Buffer.from(full.decode([token]))
+  const pieceOf = (token: number): string | undefined => addedText.get(token) ?? vocabulary.pieces[token]
+  const piece = (token: number): string | undefined => (specials.has(token) ? undefined : pieceOf(token))
+
+  const encode = (text: string, { parseSpecial = false, mark }: EncodeOptions = {}): number[] => {
+    const ids: number[] = []
+    for (const [i, section] of sections.split(text.replace(LONE_SURROGATES, '\ufffd'), parseSpecial).entries()) {
+      if ('id' in section) ids.push(section.id)
+      else {
+        const unmarked = mark === undefined ? section.text : section.text.replaceAll(mark, '')
+        for (const part of split(unmarked, i === 0)) model.encode(part, ids)
+      }
+    }
+    return parseSpecial ? ids : [...around.before, ...ids, ...around.after]
   }
 
   const decode = (tokens: readonly number[]): string => {
-    if (!isByteLevel) return full.decode([...tokens], { skip_special_tokens: true })
-    const bytes = Buffer.concat(tokens.filter((token) => !specials.has(token)).map(tokenBytes))
-    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
+    const stream = streams()
+    const texts = tokens.map((token) => {
+      const found = piece(token)
+      return found === undefined ? '' : stream.push(found)
+    })
+    return texts.join('') + stream.flush()
+  }
+
+  const tokenBytes = (token: number): Uint8Array => {
+    const found = pieceOf(token) ?? ''
+    if (specials.has(token)) return Buffer.from(found)
+    if (isByteLevel) return byteLevelBytes(found)
+    const byte = fallbackByte(found)
+    return byte === undefined ? Buffer.from(streamsAlone().push(found)) : Uint8Array.of(byte)
   }
 
   return {
-    encode: (text, options) => {
-      const tokenizer = options?.parseSpecial === true ? full : plain
-      return text === '' ? [] : [...tokenizer.encode(text, { add_special_tokens: options?.parseSpecial !== true }).ids]
-    },
+    encode,
     decode,
-    tokenText: (token) => new TextDecoder().decode(tokenBytes(token)).replaceAll('\ufffd', ''),
+    textStream: streams,
+    piece,
+    tokenText: (token) =>
+      new TextDecoder('utf-8', { ignoreBOM: true }).decode(tokenBytes(token)).replaceAll('\ufffd', ''),
     tokenBytes,
     isSpecial: (token) => specials.has(token),
-    specialTexts: added.filter(({ special }) => special).map(({ content }) => content),
+    controlTexts: added.filter(isControl).map(({ content }) => content),
     isByteLevel,
   }
 }
 
-function load(json: object, config: object, path: string): PublishedTokenizer {
-  try {
-    const Published = Tokenizer as TokenizerConstructor // see PublishedTokenizer
-    return new Published(json, config)
-  } catch (error) {
-    throw new ClusterError(
-      'invalid_argument',
-      `${path}: ${error instanceof Error ? error.message : 'cannot be read'}`,
-      { cause: error },
-    )
-  }
+const LONE_SURROGATES = /\p{Cs}/gu
+
+/** Special tokens, and those that are written like ones: some publishers mark the turns of a chat by such. */
+const isControl = ({ special, content }: AddedToken): boolean => special || /^<[|｜].*[|｜]>$/su.test(content)
+
+/** Text models share tokenizers with models that also see and hear: their rows are missing in the embedding. */
+function isOtherModality({ content }: AddedToken, config: TokenizerFiles['config']): boolean {
+  return [config.image_token, config.audio_token, config.video_token].includes(content)
 }
 
-function addedTokens(json: Readonly<Record<string, unknown>>, path: string): AddedToken[] {
-  const list = json.added_tokens ?? []
-  if (!Array.isArray(list)) throw new ClusterError('invalid_argument', `${path}: added_tokens: want a list`)
-  return (list as unknown[]).map((item): AddedToken => {
-    // Any object may be read by these keys; each is checked.
-    const { id, content, special } = (item ?? {}) as Record<string, unknown>
-    if (!Number.isSafeInteger(id) || typeof content !== 'string') {
-      throw new ClusterError('invalid_argument', `${path}: added_tokens: want an id and content in each entry`)
-    }
-    return { ...(item as object), id: Number(id), content, special: special === true }
-  })
+function checkIds(ids: readonly number[], { path, vocabSize }: { path: string; vocabSize: number }): void {
+  const highest = ids.reduce((most, id) => Math.max(most, id), 0)
+  if (highest < vocabSize) return
+  throw new ClusterError('invalid_argument', `${path}: token id ${highest}: the model's vocabulary has ${vocabSize}`)
+}
+
+interface Around {
+  readonly before: readonly number[]
+  readonly after: readonly number[]
+}
+
+/** The special tokens that are put around a text. */
+function specialsAround(processors: readonly PostProcessor[]): Around {
+  return processors.map(specialsOf).reduce(
+    (inner, outer) => ({
+      before: [...outer.before, ...inner.before],
+      after: [...inner.after, ...outer.after],
+    }),
+    { before: [], after: [] },
+  )
+}
+
+function specialsOf(processor: PostProcessor): Around {
+  if (processor.type === 'ByteLevel') return { before: [], after: [] }
+  if (processor.type !== 'TemplateProcessing') return { before: [processor.cls[1]], after: [processor.sep[1]] }
+  const { single, special_tokens: specials } = processor
+  const place = single.findIndex((item) => 'Sequence' in item)
+  const idsOf = (items: typeof single): number[] =>
+    items.flatMap((item) => ('SpecialToken' in item ? (specials[item.SpecialToken.id]?.ids ?? []) : []))
+  return { before: idsOf(single.slice(0, place)), after: idsOf(single.slice(place + 1)) }
+}
+
+/** What a decoder makes of a token that is not the first one. */
+function asInside(decoder: Decoder): Decoder[] {
+  if (decoder.type === 'Metaspace') return [{ ...decoder, prepend_scheme: 'never' }]
+  return decoder.type === 'Replace' ? [decoder] : []
 }

@@ -68,7 +68,7 @@ function chatTokens(tokenizer: ModelTokenizer, template: ChatTemplate, messages:
   const mark = freeMark(all)
   const spelled: string[] = []
   const quote = (text: string): string =>
-    tokenizer.specialTexts.reduce(
+    tokenizer.controlTexts.reduce(
       (quoted, special) => quoted.replaceAll(special, () => `${mark}${spelled.push(special) - 1}${mark}`),
       text,
     )
