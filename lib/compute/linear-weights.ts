@@ -3,7 +3,7 @@
 import type { StoredBlocks } from '../model/stored-tensor.js'
 import { concat } from './concat.js'
 
-/** Weights [outputs, inputs] row-major, bias [outputs]. */
+/** Weights [outputs, inputs] row-major, bias [outputs]. Weights and blocks may be read anew at every access. */
 export interface LinearWeights {
   readonly weights: Float32Array
   readonly inputs: number

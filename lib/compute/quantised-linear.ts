@@ -22,19 +22,22 @@ export function quantiseLinear(layer: LinearWeights, { bits, isAdaptive }: Integ
   const kept = keptBlocks(layer, bits)
   const numbers = kept && scaleNumbers(kept.scales)
   if (kept !== undefined && numbers !== undefined) return { ...kept, scaleNumbers: numbers }
+  const { weights } = layer
   const blocks = layer.inputs / BLOCK_SIZE
-  const blocksPerScale = isAdaptive ? chooseBlocksPerScale(layer.weights, bits, blocks) : 1
-  const integers = quantise(layer.weights, bits, { blocks, blocksPerScale })
+  const blocksPerScale = isAdaptive ? chooseBlocksPerScale(weights, bits, blocks) : 1
+  const integers = quantise(weights, bits, { blocks, blocksPerScale })
   return { ...integers, scaleNumbers: 'bfloat16' }
 }
 
 /** The layer as its file holds it, beside parts that are no blocks there; nothing where none is one that fits. */
 export function keptBlocks(layer: LinearWeights, bits: 4 | 8): QuantisedMatrix | undefined {
   const parts = layer.parts ?? [layer]
-  const fits = (blocks?: StoredBlocks): blocks is StoredBlocks => blocks !== undefined && blocks.bits <= bits
-  if (!parts.some(({ blocks }) => fits(blocks))) return undefined
-  const integers = parts.map((part) => {
-    return fits(part.blocks) ? widened(part.blocks, bits) : quantise(part.weights, bits)
+  const blocks = parts.map((part) => part.blocks)
+  const fits = (stored?: StoredBlocks): stored is StoredBlocks => stored !== undefined && stored.bits <= bits
+  if (!blocks.some(fits)) return undefined
+  const integers = parts.map((part, i) => {
+    const stored = blocks[i]
+    return fits(stored) ? widened(stored, bits) : quantise(part.weights, bits)
   })
   const data = Buffer.concat(integers.map((part) => part.data))
   return { bits, data, scales: concat(integers.map((part) => part.scales)), blocksPerScale: 1 }

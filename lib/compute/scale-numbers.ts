@@ -3,9 +3,10 @@
 /** How a matrix's scales are written. */
 export type ScaleNumbers = 'bfloat16' | 'float16'
 
-/** What holds all scales exactly; nothing where neither does. */
+/** What holds all scales exactly; nothing where neither does, or one is no number. */
 export function scaleNumbers(scales: Float32Array): ScaleNumbers | undefined {
   const bits = bitsOf(scales)
+  if (!scales.every(Number.isFinite)) return undefined
   if (bits.every((value) => (value & 0xffff) === 0)) return 'bfloat16'
   return scales.every((scale, i) => float16Bits(scale, bits[i]!) !== undefined) ? 'float16' : undefined
 }

@@ -2,6 +2,8 @@
 // file's; and blocks are as large as the bound on their error allows.
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { blockSizes, chooseBlocksPerScale, ERROR_GROWTH, relativeError } from '../../../lib/compute/adaptive-blocks.js'
 import { createKernels, type Kernels } from '../../../lib/compute/kernels.js'
 import { createLinearMap } from '../../../lib/compute/linear-map.js'
@@ -10,9 +12,12 @@ import { probeValues } from '../../../lib/compute/probe-values.js'
 import { BLOCK_SIZE, quantise } from '../../../lib/compute/quantise.js'
 import { quantiseLinear } from '../../../lib/compute/quantised-linear.js'
 import { packTiles, tileBytes } from '../../../lib/compute/tiles.js'
+import { integerBlocks } from '../../../lib/model/gguf/blocks.js'
 import type { WeightFormat } from '../../../lib/model/spec.js'
+import { repositoryRoot } from '../../helpers/paths.js'
 import { float16Blocks, integersOf, LAYOUTS, product, valuesOf, weightsOf } from './product.js'
 
+const fixtures = join(repositoryRoot, 'test', 'fixtures', 'gguf', 'blocks')
 const LARGEST = 32767 // an activation that rounding leaves as it is
 
 /** Rows that each ask for the weights of one input: products are those weights times 32767, rounded once. */
@@ -91,6 +96,26 @@ for (const machineCode of [false, true]) {
 
 describe('blocks of a file', () => {
   const weights = probeValues(4 * 64, 5)
+
+  for (const [format, weightFormats] of [
+    ['Q8_0', ['int8', 'int8-auto']],
+    ['Q4_0', ['int4', 'int8', 'int4-auto']],
+  ] as const) {
+    it(`${format}: computed with as the reference dequantises them`, () => {
+      const [inputs, outputs] = [128, 7]
+      const read = (kind: string) => readFileSync(join(fixtures, `${format}.${kind}`))
+      const blocks = integerBlocks(format, read('blocks'))
+      const wanted = new Float32Array(Uint8Array.from(read('f32')).buffer)
+      const kernels = createKernels(1)
+      for (const weightFormat of weightFormats) {
+        const map = createLinearMap(kernels, { weights: wanted, inputs, outputs, blocks }, weightFormat)
+        const got = Float32Array.from(map.run(unitRows(inputs)).flatMap((row) => [...row]))
+        assert.deepEqual(got, unitProducts(wanted, inputs))
+        map.dispose()
+      }
+      return kernels.dispose()
+    })
+  }
 
   it('are quantised again where the format has fewer bits, or no two bytes hold their scales', () => {
     const blocks = float16Blocks(weights, 8)
