@@ -18,6 +18,7 @@ import {
   Product,
   weightBytes,
 } from './linear'
+import { keepLatents, LatentKeys, LatentQueries, prepareQueries } from './latent'
 import { linearFloat } from './linear-float'
 import { Rotation, rotate } from './rotation'
 import { threadScratch } from './thread'
@@ -75,6 +76,12 @@ function compute(task: usize): void {
       break
     case 9:
       sum(changetype<Sum>(task))
+      break
+    case 10:
+      keepLatents(changetype<LatentKeys>(task))
+      break
+    case 11:
+      prepareQueries(changetype<LatentQueries>(task))
       break
     case 12:
       linearInt8Groups(changetype<Product>(task))

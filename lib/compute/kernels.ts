@@ -50,6 +50,8 @@ export const OP = {
   rotate: 7,
   attend: 8,
   sum: 9,
+  keepLatents: 10,
+  prepareQueries: 11,
   linearInt8Groups: 12,
   linearInt4Groups: 13,
   linearInt8Halves: 14,

@@ -32,6 +32,7 @@ export interface LinearRows {
   readonly rowList: number
   readonly rows: number
   readonly y: number
+  readonly yStride?: number // bytes; whole tiles of float32, unless given
   readonly rowWeights?: number // factors of the bias
 }
 
@@ -86,7 +87,7 @@ export function linearTasks(linear: PlacedLinear, rows: LinearRows, pieces: numb
       rows.rowList,
       rows.rows,
       rows.y + tile * TILE * 4,
-      linear.outputBytes,
+      rows.yStride ?? linear.outputBytes,
       linear.bias === 0 ? 0 : linear.bias + tile * TILE * 4,
       rows.rowWeights ?? 0,
       linear.tileBytes,

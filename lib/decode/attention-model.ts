@@ -11,16 +11,26 @@ import {
 import { concat } from '../compute/concat.js'
 import type { Kernels } from '../compute/kernels.js'
 import { pageBytes } from '../compute/kv-layout.js'
+import { createLatentAttentionLayer } from '../compute/latent-attention-layer.js'
+import { packLatentAttention } from '../compute/latent-weights.js'
 import type { LinearWeights } from '../compute/linear-weights.js'
 import { createLmHead, packLmHead, type LmHead } from '../compute/lm-head.js'
 import { createRoom, type Room } from '../compute/room.js'
 import { createRopeTables, type RopeTables } from '../compute/rope-tables.js'
 import { roundedBlocks } from '../compute/tiles.js'
-import type { WeightStore } from '../compute/weight-store.js'
+import type { WeightSet, WeightStore } from '../compute/weight-store.js'
 import type { Checkpoint } from '../model/checkpoint.js'
-import { firstAttention, grouped, headsOf, rotatedDims } from '../model/attention-parts.js'
+import { firstAttention, headsOf, rotatedDims } from '../model/attention-parts.js'
 import { linearOf } from '../model/weights.js'
-import type { FfnLayerSpec, LayerSpec, ModelSpec, TensorRef, WeightFormat } from '../model/spec.js'
+import type {
+  FfnLayerSpec,
+  GroupedAttentionSpec,
+  LatentAttentionSpec,
+  LayerSpec,
+  ModelSpec,
+  TensorRef,
+  WeightFormat,
+} from '../model/spec.js'
 import { shardPlan, type ShardPlan } from '../model/expert-shards.js'
 
 export interface AttentionModel {
@@ -118,29 +128,62 @@ function loadLayer(checkpoint: Checkpoint, index: number, rotation: number, opti
   const { format, kernels, weights } = options
   const { hidden, normEpsilon: epsilon, layers } = checkpoint.spec
   const layer = layers[index]!
-  const { numHeads, numKvHeads, headDim, clip, qkNorm, scale, window, rope } = grouped(layer.attention, 'engine')
-  const set = weights.open(`attention-${index}`, () => packAttention(attentionWeights(checkpoint, layer), format))
+  const { attention } = layer
+  const { scale, window } = attention
+  const shape = {
+    ...{ hidden, epsilon, expertBlocks: roundedBlocks(hidden, format), scale, window, rotation },
+    pageOffset: pageBytes(layers.slice(0, index).map((before) => headsOf(before.attention))),
+  }
+  const open = (pack: () => WeightSet): WeightSet => weights.open(`attention-${index}`, pack)
+  if (attention.kind === 'latent') {
+    const set = open(() => packLatentAttention(latentWeights(checkpoint, layer, attention), attention, format))
+    return createLatentAttentionLayer(kernels, set, {
+      ...{ ...attention, ...shape, latentEpsilon: attention.normEpsilon },
+    })
+  }
+  const { numHeads, numKvHeads, headDim, clip, qkNorm, rope } = attention
+  const set = open(() => packAttention(groupedWeights(checkpoint, layer, attention), format))
   return createAttentionLayer(kernels, set, {
-    ...{ numHeads, numKvHeads, headDim, rotatedDim: rope.dims, qkNorm: qkNorm?.over, clip },
-    ...{ scale, window, rotation },
-    ...{ hidden, epsilon, expertBlocks: roundedBlocks(hidden, format) },
-    pageOffset: pageBytes(layers.slice(0, index).map(({ attention }) => headsOf(attention))),
+    ...{ ...shape, numHeads, numKvHeads, headDim, rotatedDim: rope.dims, qkNorm: qkNorm?.over, clip },
   })
 }
 
-/** A layer's tensors on the side of attention. */
-export function attentionWeights(checkpoint: Checkpoint, layer: LayerSpec) {
-  const { attentionNorm, attentionPostNorm, ffnNorm, ffnPostNorm, ffn } = layer
-  const attention = grouped(layer.attention, 'engine')
-  const { qkNorm, sinks } = attention
-  const vector = (ref: TensorRef | undefined) => ref && checkpoint.tensor(ref)
+/** A layer's tensors on the side of attention, where it is of the grouped kind. */
+export function groupedWeights(checkpoint: Checkpoint, layer: LayerSpec, attention: GroupedAttentionSpec) {
+  const { qkNorm } = attention
   return {
-    norm: checkpoint.tensor(attentionNorm),
+    ...endWeights(checkpoint, layer),
     q: linearOf(checkpoint, attention.q),
     k: linearOf(checkpoint, attention.k),
     v: linearOf(checkpoint, attention.v),
     qkNorm: qkNorm && { q: checkpoint.tensor(qkNorm.q), k: checkpoint.tensor(qkNorm.k) },
-    sinks: vector(sinks),
+  }
+}
+
+function latentWeights(checkpoint: Checkpoint, layer: LayerSpec, attention: LatentAttentionSpec) {
+  const { q, kvDown, latentNorm, kvUp } = attention
+  return {
+    ...endWeights(checkpoint, layer),
+    q:
+      'down' in q
+        ? {
+            down: linearOf(checkpoint, q.down),
+            norm: checkpoint.tensor(q.norm),
+            up: linearOf(checkpoint, q.up),
+          }
+        : linearOf(checkpoint, q),
+    kvDown: linearOf(checkpoint, kvDown),
+    latentNorm: checkpoint.tensor(latentNorm),
+    kvUp: linearOf(checkpoint, kvUp),
+  }
+}
+
+function endWeights(checkpoint: Checkpoint, layer: LayerSpec) {
+  const { attention, attentionNorm, attentionPostNorm, ffnNorm, ffnPostNorm, ffn } = layer
+  const vector = (ref: TensorRef | undefined) => ref && checkpoint.tensor(ref)
+  return {
+    sinks: vector(attention.sinks),
+    norm: checkpoint.tensor(attentionNorm),
     o: linearOf(checkpoint, attention.o),
     postNorm: vector(attentionPostNorm),
     ffnNorm: checkpoint.tensor(ffnNorm),

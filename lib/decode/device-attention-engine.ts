@@ -16,7 +16,7 @@ import { firstAttention, grouped } from '../model/attention-parts.js'
 import type { Checkpoint } from '../model/checkpoint.js'
 import { shardPlan } from '../model/expert-shards.js'
 import type { AttentionEngine, StepSpan } from './attention-engine.js'
-import { attentionWeights, correctionsOf, embed, geometryOf, headWeights, type LoadOptions } from './attention-model.js'
+import { correctionsOf, embed, geometryOf, groupedWeights, headWeights, type LoadOptions } from './attention-model.js'
 import { createRunBuffers, openBatch, type DeviceBatch, type DeviceModel } from './device-batch.js'
 import { createSlotPool, DeviceCache } from './device-kv.js'
 import { gateWidth } from './gate.js'
@@ -118,9 +118,10 @@ function loadLayer(checkpoint: Checkpoint, index: number, options: DeviceLoadOpt
   const { hidden, normEpsilon: epsilon, layers } = checkpoint.spec
   const { format, weights, provider } = options
   const layer = layers[index]!
-  const { numHeads, numKvHeads, headDim, clip, qkNorm } = grouped(layer.attention, 'device')
+  const attention = grouped(layer.attention, 'device')
+  const { numHeads, numKvHeads, headDim, clip, qkNorm } = attention
   const set = weights.open(`device-attention-${index}`, () =>
-    packDeviceAttention(attentionWeights(checkpoint, layer), format),
+    packDeviceAttention(groupedWeights(checkpoint, layer, attention), format),
   )
   const shape: DeviceLayerShape = {
     ...{ numHeads, numKvHeads, headDim, hidden, epsilon, clip },
