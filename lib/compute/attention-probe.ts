@@ -3,11 +3,11 @@
 import type { Hash } from 'node:crypto'
 import { ancestors, depths, type TokenTree } from '../speculative/token-tree.js'
 import { batchShape, layOutBatch, rowViews, type RowView } from './attention-batch.js'
-import { createAttentionLayer, packAttention, type HeadGeometry } from './attention-layer.js'
 import { concat } from './concat.js'
 import type { KernelReport } from './device-class.js'
 import type { Kernels } from './kernels.js'
 import { layerBytes, PAGE_SLOTS, SLACK_BYTES } from './kv-layout.js'
+import { createProbedLayer, nameOfProbed, type ProbedAttention } from './probe-layer.js'
 import { probeValues, sameBits } from './probe-values.js'
 import { createRoom } from './room.js'
 
@@ -20,13 +20,6 @@ const LONGEST = 600 // positions that have embeddings and tables
 const TREE: TokenTree = { parents: [-1, 0, 1, 2, 3, 4, 4, 5, 5, 6, 7, 7, 8], tokens: Array<number>(13).fill(0) }
 const PROBE_BASES = [1, 40, PAGE_SLOTS - 5, 2 * PAGE_SLOTS - 5]
 
-/** An attention to be probed. */
-export interface ProbedAttention extends HeadGeometry {
-  readonly rotatedDim?: number | undefined // of a head; all, unless given
-  readonly window?: number | undefined
-  readonly hasSinks?: boolean | undefined
-}
-
 /** Every node of a tree against plain decoding of its path, around page boundaries and in short contexts. */
 export function probeAttention(kernels: Kernels, attention: ProbedAttention, hash?: Hash): KernelReport {
   const probe = createAttentionProbe(kernels, attention)
@@ -37,10 +30,8 @@ export function probeAttention(kernels: Kernels, attention: ProbedAttention, has
     isExact = rows.every((row, node) => sameBits(probe.attendPath(base, TREE, node), row)) && isExact
   }
   probe.dispose()
-  const { numHeads, numKvHeads, headDim, window, hasSinks } = attention
-  const kind = `${window === undefined ? '' : `, window ${window}`}${hasSinks === true ? ', sinks' : ''}`
   return {
-    kernel: `tree attention, ${numHeads} heads on ${numKvHeads} of width ${headDim}${kind}`,
+    kernel: `tree attention, ${nameOfProbed(attention)}`,
     exactness: isExact ? 'exact' : 'inexact',
   }
 }
@@ -66,34 +57,13 @@ interface ProbeRow {
 
 /** A layer with made-up weights and room for a few hundred tokens. */
 export function createAttentionProbe(kernels: Kernels, attention: ProbedAttention): AttentionProbe {
-  const { numHeads, numKvHeads, headDim, rotatedDim = headDim, hasSinks } = attention
-  const linear = (inputs: number, outputs: number, seed: number) => {
-    return { weights: probeValues(inputs * outputs, seed, 0.4), inputs, outputs }
-  }
-  const weights = {
-    norm: probeValues(HIDDEN, 1),
-    q: linear(HIDDEN, numHeads * headDim, 2),
-    k: linear(HIDDEN, numKvHeads * headDim, 3),
-    v: linear(HIDDEN, numKvHeads * headDim, 4),
-    sinks: hasSinks === true ? probeValues(numHeads, 7, 2) : undefined,
-    o: linear(numHeads * headDim, HIDDEN, 5),
-    ffnNorm: probeValues(HIDDEN, 6),
-  }
-  const set = packAttention(weights, 'int8')
-  const layer = createAttentionLayer(kernels, set, {
-    ...attention,
-    hidden: HIDDEN,
-    epsilon: 1e-6,
-    rotation: 0,
-    pageOffset: 0,
-    expertBlocks: 0,
-  })
+  const { layer, kv, rotatedDim } = createProbedLayer(kernels, attention, HIDDEN)
   const shape = batchShape([layer.needs], { hidden: HIDDEN, expertBlocks: 0 })
   const room = createRoom(kernels)
   const embeddings = probeValues(2 * LONGEST * HIDDEN, 31, 2)
   const angles = probeValues(LONGEST * rotatedDim, 57, 2)
   const pages = Array.from({ length: Math.ceil(LONGEST / PAGE_SLOTS) }, () => {
-    const size = layerBytes({ numKvHeads, headDim, valueDim: headDim })
+    const size = layerBytes(kv)
     const address = kernels.allocate(size + SLACK_BYTES)
     kernels.floats(address, size / 4).fill(0)
     return address

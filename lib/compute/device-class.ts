@@ -11,13 +11,13 @@ import { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
 import type { StoredBlocks } from '../model/stored-tensor.js'
 import { integerFormat } from '../model/weight-formats.js'
-import type { HeadGeometry } from './attention-layer.js'
 import { probeAttention } from './attention-probe.js'
 import { floatInput } from './expert-call.js'
 import { computeExperts, packExpert, placeExpert } from './expert-layer.js'
 import type { Kernels } from './kernels.js'
 import type { LinearWeights } from './linear-weights.js'
 import { createLmHead, packLmHead } from './lm-head.js'
+import type { ProbedAttention } from './probe-layer.js'
 import { probeValues, sameBits } from './probe-values.js'
 import { quantise } from './quantise.js'
 
@@ -46,14 +46,14 @@ const SUBSETS: readonly (readonly [first: number, count: number])[] = [
   [8, 8],
 ]
 
-const DEFAULT_GEOMETRY: readonly HeadGeometry[] = [
+const DEFAULT_ATTENTIONS: readonly ProbedAttention[] = [
   { numHeads: 6, numKvHeads: 2, headDim: 32 },
   { numHeads: 4, numKvHeads: 4, headDim: 64 },
 ]
 
 export interface ProbeOptions {
   readonly formats: readonly WeightFormat[]
-  readonly geometries?: readonly HeadGeometry[]
+  readonly attentions?: readonly ProbedAttention[]
 }
 
 /** What was found, by engine: its kernels do not change, so several workers in one process probe once. */
@@ -61,7 +61,7 @@ const found = new WeakMap<Kernels, Found>()
 
 interface Found {
   readonly basics: Basics
-  readonly geometries: Map<string, KernelReport>
+  readonly attentions: Map<string, KernelReport>
   readonly layouts: Map<WeightFormat, readonly KernelReport[]> // of scales that the formats in use may have besides
 }
 
@@ -75,13 +75,13 @@ interface Basics {
 }
 
 /** Runs every kernel on a fixed probe. Takes well under a second. */
-export function probeDevice(engine: Kernels, { formats, geometries = DEFAULT_GEOMETRY }: ProbeOptions): DeviceReport {
-  const known: Found = found.get(engine) ?? { basics: probeBasics(engine), geometries: new Map(), layouts: new Map() }
+export function probeDevice(engine: Kernels, { formats, attentions = DEFAULT_ATTENTIONS }: ProbeOptions): DeviceReport {
+  const known: Found = found.get(engine) ?? { basics: probeBasics(engine), attentions: new Map(), layouts: new Map() }
   found.set(engine, known)
-  const attention = geometries.map((geometry) => {
-    const key = JSON.stringify(geometry)
-    const report = known.geometries.get(key) ?? probeAttention(engine, geometry)
-    known.geometries.set(key, report)
+  const reports = attentions.map((attention) => {
+    const key = JSON.stringify(attention)
+    const report = known.attentions.get(key) ?? probeAttention(engine, attention)
+    known.attentions.set(key, report)
     return report
   })
   const { deviceClass, kernels } = known.basics
@@ -94,7 +94,7 @@ export function probeDevice(engine: Kernels, { formats, geometries = DEFAULT_GEO
   return {
     deviceClass,
     engine: ENGINE_VERSION,
-    kernels: [...wanted.flatMap((format) => kernels[format]), ...layouts, ...attention],
+    kernels: [...wanted.flatMap((format) => kernels[format]), ...layouts, ...reports],
   }
 }
 
@@ -102,7 +102,7 @@ function probeBasics(engine: Kernels): Basics {
   const hash = createHash('sha256').update(ENGINE_VERSION)
   const probe = (format: WeightFormat) => [probeExperts(engine, format, hash), probeHead(engine, format, hash)]
   const [f32, int8, int4] = [probe('f32'), probe('int8'), probe('int4')]
-  for (const geometry of DEFAULT_GEOMETRY) probeAttention(engine, geometry, hash)
+  for (const attention of DEFAULT_ATTENTIONS) probeAttention(engine, attention, hash)
   return { deviceClass: `cpu-${hash.digest('hex').slice(0, 12)}`, kernels: { f32, int8, int4 } }
 }
 

@@ -11,6 +11,7 @@ import type { AttentionOptions, ServiceDeps } from '../../lib/config/service.js'
 import type { AttentionEngine } from '../../lib/decode/attention-engine.js'
 import { geometryOf, loadAttentionModel } from '../../lib/decode/attention-model.js'
 import { createCpuAttentionEngine } from '../../lib/decode/cpu-attention-engine.js'
+import { probedAttentions } from '../../lib/decode/probed-attentions.js'
 import { loadDeviceEngine } from '../../lib/decode/device-attention-engine.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 
@@ -50,7 +51,7 @@ interface Load {
 }
 
 function onCpu({ checkpoint, ...load }: Load): OpenedEngine {
-  const report = probeDevice(load.kernels, { formats: [load.format], geometries: [geometryOf(checkpoint.spec)] })
+  const report = probeDevice(load.kernels, { formats: [load.format], attentions: probedAttentions(checkpoint.spec) })
   requireExact(report)
   return {
     deviceClass: report.deviceClass,

@@ -46,7 +46,7 @@ function onCpu(
 ): OpenedExperts {
   const kernels =
     given ?? sharedKernels(threads, { company: neighbours === undefined ? 'shared' : 'alone', machineCode })
-  const report = probeDevice(kernels, { formats: [options.format], geometries: [] })
+  const report = probeDevice(kernels, { formats: [options.format], attentions: [] })
   requireExact(report)
   const store = createExpertStore({ ...options, kernels })
   return { store, deviceClass: report.deviceClass, inPlace: store }

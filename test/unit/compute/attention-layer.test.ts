@@ -5,6 +5,8 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { createAttentionLayer, packAttention } from '../../../lib/compute/attention-layer.js'
 import { createKernels, type Kernels } from '../../../lib/compute/kernels.js'
+import { createLatentAttentionLayer } from '../../../lib/compute/latent-attention-layer.js'
+import { packLatentAttention } from '../../../lib/compute/latent-weights.js'
 import type { LinearWeights } from '../../../lib/compute/linear-weights.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
 import { createRopeTables } from '../../../lib/compute/rope-tables.js'
@@ -12,6 +14,7 @@ import { attended, heads, normed, rotated, sumOf, times, type Row } from './atte
 import { runLayer } from './layer-run.js'
 
 const EPSILON = 1e-5
+const LATENT_EPSILON = 1e-6
 const THETA = 500
 
 const linear = (inputs: number, outputs: number, seed: number, hasBias = false): LinearWeights => ({
@@ -130,6 +133,91 @@ describe('attention layer', () => {
           'n',
         )
         isClose(result.sums, ffnPostNorm ? delta.map((row) => normed(row, ffnPostNorm, EPSILON)) : delta, 'sums')
+      }),
+      { numRuns: 25 },
+    )
+  })
+
+  const latent = fc.record({
+    ...text,
+    numHeads: fc.integer({ min: 1, max: 20 }),
+    halfLatent: fc.integer({ min: 1, max: 20 }),
+    plainDim: fc.integer({ min: 1, max: 20 }),
+    halfRotated: fc.integer({ min: 1, max: 6 }),
+    valueDim: fc.integer({ min: 1, max: 20 }),
+    rank: fc.option(fc.integer({ min: 1, max: 40 }), { nil: undefined }),
+  } as const)
+
+  it('latent: is what float64 computes from the keys and values of all heads', () => {
+    fc.assert(
+      fc.property(latent, (shape) => {
+        const { hidden, rows, chunk, window, numHeads, plainDim, valueDim, rank, scale, hasBias } = shape
+        const [latentDim, rotatedDim] = [2 * shape.halfLatent, 2 * shape.halfRotated]
+        const width = plainDim + rotatedDim
+        const up = linear(rank ?? hidden, numHeads * width, 2)
+        const lowRank =
+          rank === undefined ? undefined : { down: linear(hidden, rank, 14, hasBias), norm: probeValues(rank, 15, 2) }
+        const weights = {
+          norm: probeValues(hidden, 1, 2),
+          q: lowRank === undefined ? up : { ...lowRank, up },
+          kvDown: linear(hidden, latentDim + rotatedDim, 3, hasBias),
+          latentNorm: probeValues(latentDim, 4, 2),
+          kvUp: linear(latentDim, numHeads * (plainDim + valueDim), 5),
+          sinks: optional(shape.hasSinks, numHeads, 7),
+          o: linear(numHeads * valueDim, hidden, 8, hasBias),
+          postNorm: optional(shape.hasPostNorms, hidden, 9),
+          ffnNorm: probeValues(hidden, 10, 2),
+        }
+        const geometry = { numHeads, latentDim, plainDim, rotatedDim, valueDim }
+        const rope = { theta: THETA, scaling: { type: 'default' } } as const
+        const run = (kernels: Kernels, size: number) => {
+          const layer = createLatentAttentionLayer(kernels, packLatentAttention(weights, geometry, 'f32'), {
+            ...{ ...geometry, scale, window, latentEpsilon: LATENT_EPSILON },
+            ...{ hidden, epsilon: EPSILON, expertBlocks: 0, rotation: 0, pageOffset: 0 },
+          })
+          const result = runLayer(kernels, layer, {
+            ...{ hidden, chunk: size, x: probeValues(rows * hidden, 12, 2) },
+            kv: { numKvHeads: 1, headDim: rotatedDim + latentDim, valueDim: latentDim },
+            tables: createRopeTables(rope, rotatedDim),
+          })
+          layer.dispose()
+          return result
+        }
+        const result = run(engines[0]!, chunk)
+        assert.deepEqual(run(engines[0]!, rows), result)
+        assert.deepEqual(run(engines[1]!, chunk), result)
+
+        const x = rowsOf(probeValues(rows * hidden, 12, 2), hidden)
+        const turned = (part: Row, position: number) => rotated(part, position, THETA)
+        const states = x.map((row, position) => {
+          const n = normed(row, weights.norm, EPSILON)
+          const q = lowRank ? normed(times(lowRank.down, n), lowRank.norm, LATENT_EPSILON) : n
+          const queries = heads(times(up, q), width).map((head) => [
+            ...head.slice(0, plainDim),
+            ...turned(head.slice(plainDim), position),
+          ])
+          const kept = times(weights.kvDown, n)
+          const shared = turned(kept.slice(latentDim), position)
+          const lifted = times(weights.kvUp, normed(kept.slice(0, latentDim), weights.latentNorm, LATENT_EPSILON))
+          const kv = heads(lifted, plainDim + valueDim).map((head) => {
+            return { key: [...head.slice(0, plainDim), ...shared], value: head.slice(plainDim) }
+          })
+          return { queries, kv }
+        })
+        const h = x.map((row, i) => {
+          const seen = states.slice(0, i + 1)
+          const all = states[i]!.queries.flatMap((query, head) =>
+            attended(
+              query,
+              seen.map(({ kv }) => kv[head]!.key),
+              seen.map(({ kv }) => kv[head]!.value),
+              { scale: scale ?? 1 / Math.sqrt(width), window, sink: weights.sinks?.[head] },
+            ),
+          )
+          const projected = times(weights.o, all)
+          return sumOf(row, weights.postNorm ? normed(projected, weights.postNorm, EPSILON) : projected)
+        })
+        isClose(result.h, h, 'h')
       }),
       { numRuns: 25 },
     )

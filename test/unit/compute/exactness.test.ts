@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { createAttentionProbe, type ProbedAttention } from '../../../lib/compute/attention-probe.js'
+import { createAttentionProbe } from '../../../lib/compute/attention-probe.js'
 import { PAGE_SLOTS } from '../../../lib/compute/kv-layout.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
+import type { ProbedAttention } from '../../../lib/compute/probe-layer.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
 import { fitTree } from '../../../lib/speculative/token-tree.js'
 import type { TokenTree } from '../../../lib/speculative/token-tree.js'
@@ -55,6 +56,8 @@ describe('tree attention', () => {
     { numHeads: 3, numKvHeads: 1, headDim: 22, rotatedDim: 6 },
     { numHeads: 2, numKvHeads: 1, headDim: 12, window: 7, hasSinks: true },
     { numHeads: 5, numKvHeads: 1, headDim: 8, window: 150, hasSinks: true },
+    { numHeads: 5, latentDim: 32, plainDim: 32, rotatedDim: 6, valueDim: 20, queryRank: 24 },
+    { numHeads: 3, latentDim: 18, plainDim: 10, rotatedDim: 4, valueDim: 12, window: 140, hasSinks: true },
   ]
 
   for (const attention of attentions) {

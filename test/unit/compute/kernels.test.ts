@@ -215,7 +215,7 @@ describe('probeDevice', () => {
 
   it('names the class by the arithmetic: one name for every processor, thread count and format (D2)', () => {
     const one = probeDevice(sharedKernels(1), { formats: ['f32'] })
-    const two = probeDevice(sharedKernels(2), { formats: ['int8'], geometries: [] })
+    const two = probeDevice(sharedKernels(2), { formats: ['int8'], attentions: [] })
     assert.equal(one.deviceClass, two.deviceClass)
   })
 })

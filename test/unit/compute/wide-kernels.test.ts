@@ -2,10 +2,11 @@
 
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { createAttentionProbe, type ProbedAttention } from '../../../lib/compute/attention-probe.js'
+import { createAttentionProbe } from '../../../lib/compute/attention-probe.js'
 import { createKernels, type Kernels } from '../../../lib/compute/kernels.js'
 import { processorFeatures, vectorUnitOf, vectorUnitsOf } from '../../../lib/compute/machine-code/processor.js'
 import { vectorUnit } from '../../../lib/compute/machine-code/wide-kernels.js'
+import type { ProbedAttention } from '../../../lib/compute/probe-layer.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
 import { fitTree } from '../../../lib/speculative/token-tree.js'
 import { LAYOUTS, product } from './product.js'
@@ -72,6 +73,8 @@ for (const unit of vectorUnitsOf(processorFeatures())) {
       { numHeads: 9, numKvHeads: 1, headDim: 40, window: 90 },
       { numHeads: 6, numKvHeads: 2, headDim: 24, hasSinks: true },
       { numHeads: 4, numKvHeads: 4, headDim: 16, window: 13, hasSinks: true },
+      { numHeads: 19, latentDim: 64, plainDim: 32, rotatedDim: 16, valueDim: 32, queryRank: 96 },
+      { numHeads: 3, latentDim: 22, plainDim: 10, rotatedDim: 2, valueDim: 7, hasSinks: true },
     ]
     for (const attention of attentions) {
       it(`attention ${JSON.stringify(attention)} has the bits of WebAssembly`, () => {
