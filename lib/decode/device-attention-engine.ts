@@ -119,12 +119,12 @@ function loadLayer(checkpoint: Checkpoint, index: number, options: DeviceLoadOpt
   const { format, weights, provider } = options
   const layer = layers[index]!
   const attention = grouped(layer.attention, 'device')
-  const { numHeads, numKvHeads, headDim, clip, qkNorm } = attention
+  const { numHeads, numKvHeads, headDim, clip, scale, qkNorm } = attention
   const set = weights.open(`device-attention-${index}`, () =>
     packDeviceAttention(groupedWeights(checkpoint, layer, attention), format),
   )
   const shape: DeviceLayerShape = {
-    ...{ numHeads, numKvHeads, headDim, hidden, epsilon, clip },
+    ...{ numHeads, numKvHeads, headDim, hidden, epsilon, clip, scale },
     qkNorm: qkNorm?.over,
     gateWidth: gateWidth(layer.ffn),
     isFirst: index === 0,

@@ -10,6 +10,15 @@ export function attentionLinears(attention: AttentionSpec): readonly LinearRef[]
   return [...('down' in q ? [q.down, q.up] : [q]), kvDown, kvUp, o]
 }
 
+/** The same as they are kept: of latent attention keys and values apart, the keys' part transposed. */
+export function keptLinears(attention: AttentionSpec): readonly LinearRef[] {
+  if (attention.kind === 'grouped') return attentionLinears(attention)
+  const { numHeads, latentDim, plainDim, valueDim, kvUp } = attention
+  const keys = { weight: { name: kvUp.weight.name, shape: [numHeads * latentDim, plainDim] } }
+  const values = { weight: { name: kvUp.weight.name, shape: [numHeads * valueDim, latentDim] } }
+  return attentionLinears(attention).flatMap((linear) => (linear === kvUp ? [keys, values] : [linear]))
+}
+
 /** Norms and sinks of a layer's attention. */
 export function attentionVectors(attention: AttentionSpec): readonly TensorRef[] {
   const own =
@@ -41,6 +50,10 @@ export function cachedValues(attention: AttentionSpec): number {
   const { numKvHeads, headDim, valueDim } = headsOf(attention)
   return numKvHeads * (headDim + valueDim)
 }
+
+/** Width of a query head, as it is projected. */
+export const queryWidth = (attention: AttentionSpec): number =>
+  attention.kind === 'latent' ? attention.plainDim + attention.rotatedDim : attention.headDim
 
 /** Dimensions of a query head that are rotated. */
 export const rotatedDims = (attention: AttentionSpec): number =>

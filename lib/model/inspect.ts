@@ -1,7 +1,7 @@
 // What a checkpoint is and what it would take, for `banyan inspect`. A configuration alone says all but what its weights
 // are like.
 
-import { firstAttention, headsOf } from './attention-parts.js'
+import { firstAttention, headsOf, queryWidth } from './attention-parts.js'
 import { wantedTensors, type Checkpoint, type DeclaredModel } from './checkpoint.js'
 import { shardPlan } from './expert-shards.js'
 import { ffnLinears, linearValues, modelSizes, totalBytes } from './sizes.js'
@@ -62,8 +62,7 @@ export const inspectDeclared = ({ spec }: DeclaredModel): CheckpointReport => ({
 })
 
 function inspectSpec(spec: ModelSpec) {
-  const { numHeads } = firstAttention(spec)
-  const { numKvHeads, headDim } = headsOf(firstAttention(spec))
+  const attention = firstAttention(spec)
   const moe = spec.layers.find(({ ffn }) => ffn.gate !== undefined)?.ffn
   const parameters = [...wantedTensors(spec).values()].reduce((sum, ref) => sum + sizeOf(storedShape(ref)), 0)
   const bytesIn = (format: WeightFormat): number => totalBytes(modelSizes(spec, format))
@@ -75,9 +74,9 @@ function inspectSpec(spec: ModelSpec) {
     hidden: spec.hidden,
     vocabSize: spec.vocabSize,
     maxPositions: spec.maxPositions,
-    heads: numHeads,
-    kvHeads: numKvHeads,
-    headDim,
+    heads: attention.numHeads,
+    kvHeads: headsOf(attention).numKvHeads,
+    headDim: queryWidth(attention),
     experts: moe?.experts.length ?? 0,
     expertsPerToken: moe?.gate?.topK ?? 0,
     shards: shardPlan(spec).numShards,

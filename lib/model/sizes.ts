@@ -5,7 +5,7 @@
 //   MS2  A shard's bytes are those of the experts that `shardPlan` gives it.
 
 import { isQuantisable } from '../compute/quantise.js'
-import { attentionLinears, attentionVectors, cachedValues } from './attention-parts.js'
+import { attentionVectors, cachedValues, keptLinears } from './attention-parts.js'
 import { shardPlan } from './expert-shards.js'
 import type { FfnSpec, LayerSpec, LinearRef, ModelSpec, TensorRef, WeightFormat } from './spec.js'
 import { attentionFormat } from './weight-formats.js'
@@ -50,7 +50,7 @@ export function attentionBytes(layer: LayerSpec, format: WeightFormat): number {
   const { weight, bias, correction } = ffn.gate ?? {}
   const norms = [attentionNorm, attentionPostNorm, ffnNorm, ffnPostNorm, ...attentionVectors(attention)]
   const floats = valuesIn([...norms, weight, bias, correction, ffn.always?.sigmoidGate])
-  return linearBytes(attentionLinears(attention), attentionFormat(format)) + floats * 4
+  return linearBytes(keptLinears(attention), attentionFormat(format)) + floats * 4
 }
 
 export function modelSizes(spec: ModelSpec, format: WeightFormat): ModelSizes {

@@ -13,6 +13,7 @@ import { geometryOf, loadAttentionModel } from '../../lib/decode/attention-model
 import { createCpuAttentionEngine } from '../../lib/decode/cpu-attention-engine.js'
 import { probedAttentions } from '../../lib/decode/probed-attentions.js'
 import { loadDeviceEngine } from '../../lib/decode/device-attention-engine.js'
+import { requireDeviceAttention } from '../../lib/decode/device-features.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 
 export interface OpenedEngine {
@@ -62,6 +63,7 @@ function onCpu({ checkpoint, ...load }: Load): OpenedEngine {
 function onDevice(provider: Exclude<Provider, 'cpu'>, { checkpoint, ...load }: Load): OpenedEngine {
   const { spec } = checkpoint
   const { format } = load
+  requireDeviceAttention(spec)
   const report = probeProvider(provider, { formats: [format] })
   const attention = probeDeviceAttention(provider, format, { ...geometryOf(spec), hidden: spec.hidden })
   requireExact({ ...report, kernels: [...report.kernels, reportOf(format, attention)] })

@@ -20,6 +20,7 @@ export interface DeviceLayerShape extends HeadGeometry {
   readonly epsilon: number
   readonly qkNorm?: 'head' | 'projection' | undefined
   readonly clip?: number | undefined
+  readonly scale?: number | undefined // of the scores; 1 / √headDim, unless given
   readonly gateWidth: number // 0: there is no gate
   /** The first layer has no experts before it, the last one gives h to this side. */
   readonly isFirst: boolean
@@ -85,7 +86,7 @@ interface Projections {
 }
 
 function projections(graph: GraphBuilder, set: WeightSet, shape: DeviceLayerShape, n: string): Projections {
-  const { numHeads, numKvHeads, headDim, epsilon, qkNorm, clip } = shape
+  const { numHeads, numKvHeads, headDim, epsilon, qkNorm, clip, scale = 1 / Math.sqrt(headDim) } = shape
   const half = headDim / 2
   const [cos, sin] = [graph.input('cos', ['spans', 'rows', 1, half]), graph.input('sin', ['spans', 'rows', 1, half])]
   const widths = graph.constantInt64([numHeads, numKvHeads, numKvHeads].map((count) => count * headDim))
@@ -108,9 +109,9 @@ function projections(graph: GraphBuilder, set: WeightSet, shape: DeviceLayerShap
       sin,
     })
   }
-  const scale = graph.constant(Float32Array.of(1 / Math.sqrt(headDim)), [1])
+  const factor = graph.constant(Float32Array.of(scale), [1])
   return {
-    q: graph.node('Mul', [turned(q, 'q_norm', numHeads), scale]),
+    q: graph.node('Mul', [turned(q, 'q_norm', numHeads), factor]),
     k: turned(k, 'k_norm', numKvHeads),
     v: split(clipped(v), numKvHeads),
   }

@@ -8,10 +8,10 @@ import { createKernels, type Kernels } from '../../../lib/compute/kernels.js'
 import { createLatentAttentionLayer } from '../../../lib/compute/latent-attention-layer.js'
 import { packLatentAttention } from '../../../lib/compute/latent-weights.js'
 import type { LinearWeights } from '../../../lib/compute/linear-weights.js'
-import { probeValues } from '../../../lib/compute/probe-values.js'
+import { probeValues, sameBits } from '../../../lib/compute/probe-values.js'
 import { createRopeTables } from '../../../lib/compute/rope-tables.js'
 import { attended, heads, normed, rotated, sumOf, times, type Row } from './attention-in-float64.js'
-import { runLayer } from './layer-run.js'
+import { runLayer, type LayerResult } from './layer-run.js'
 
 const EPSILON = 1e-5
 const LATENT_EPSILON = 1e-6
@@ -32,9 +32,12 @@ function isClose(actual: Float32Array, wanted: readonly Row[], what: string): vo
   })
 }
 
+const isSame = (actual: LayerResult, wanted: LayerResult): void =>
+  assert.ok(sameBits(actual.h, wanted.h) && sameBits(actual.n, wanted.n) && sameBits(actual.sums, wanted.sums))
+
 const text = {
   hidden: fc.constantFrom(16, 20, 48),
-  rows: fc.oneof(fc.integer({ min: 1, max: 24 }), fc.integer({ min: 120, max: 150 })),
+  rows: fc.oneof(fc.integer({ min: 1, max: 24 }), fc.integer({ min: 120, max: 140 })),
   chunk: fc.integer({ min: 1, max: 40 }),
   window: fc.option(fc.oneof(fc.integer({ min: 1, max: 30 }), fc.integer({ min: 100, max: 160 })), { nil: undefined }),
   scale: fc.option(fc.constantFrom(0.05, 0.3), { nil: undefined }),
@@ -96,8 +99,8 @@ describe('attention layer', () => {
           return result
         }
         const result = run(engines[0]!, chunk)
-        assert.deepEqual(run(engines[0]!, rows), result)
-        assert.deepEqual(run(engines[1]!, chunk), result)
+        isSame(run(engines[0]!, rows), result)
+        isSame(run(engines[1]!, chunk), result)
 
         const clipped = (x: Row): Row => x.map((value) => Math.min(Math.max(value, -(clip ?? 1e9)), clip ?? 1e9))
         const normHeads = (x: Row, weight: Float32Array | undefined): Row => {
@@ -134,7 +137,7 @@ describe('attention layer', () => {
         )
         isClose(result.sums, ffnPostNorm ? delta.map((row) => normed(row, ffnPostNorm, EPSILON)) : delta, 'sums')
       }),
-      { numRuns: 25 },
+      { numRuns: 20 },
     )
   })
 
@@ -184,8 +187,8 @@ describe('attention layer', () => {
           return result
         }
         const result = run(engines[0]!, chunk)
-        assert.deepEqual(run(engines[0]!, rows), result)
-        assert.deepEqual(run(engines[1]!, chunk), result)
+        isSame(run(engines[0]!, rows), result)
+        isSame(run(engines[1]!, chunk), result)
 
         const x = rowsOf(probeValues(rows * hidden, 12, 2), hidden)
         const turned = (part: Row, position: number) => rotated(part, position, THETA)
@@ -219,7 +222,7 @@ describe('attention layer', () => {
         })
         isClose(result.h, h, 'h')
       }),
-      { numRuns: 25 },
+      { numRuns: 20 },
     )
   })
 })

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
+import { PAGE_SLOTS, pageBytes } from '../../../lib/compute/kv-layout.js'
+import { headsOf } from '../../../lib/model/attention-parts.js'
 import { readDeclaredModel } from '../../../lib/model/checkpoint.js'
 import { modelSizes, totalBytes } from '../../../lib/model/sizes.js'
 import { declaredSpec, QWEN3_30B_A3B } from '../../helpers/declared-models.js'
@@ -28,6 +30,16 @@ describe('modelSizes', () => {
       assert.equal(totalBytes(sizes), sizes.embedding + sizes.attention + sizes.head + sum(sizes.shards), family)
       assert.ok(totalBytes(modelSizes(spec, 'int8')) < totalBytes(sizes), family)
     }
+  })
+
+  it('count what the cache takes of a token, where latent vectors stand for all heads too', async () => {
+    for (const family of ['llama-dense', 'gpt-oss', 'deepseek-v3']) {
+      const { spec } = await readDeclaredModel(goldenModel(family))
+      const page = pageBytes(spec.layers.map(({ attention }) => headsOf(attention)))
+      assert.equal(modelSizes(spec, 'f32').kvPerToken, page / PAGE_SLOTS, family)
+    }
+    const { spec } = await readDeclaredModel(goldenModel('deepseek-v3'))
+    assert.equal(modelSizes(spec, 'f32').kvPerToken, 3 * (2 * 32 + 16) * 4)
   })
 
   it('of the demonstration model stay what `inspect` always said', async () => {
