@@ -1,4 +1,4 @@
-// The six families against the reference implementation's goldens, float32, through the whole cluster.
+// Families against the reference implementation's goldens, float32, through the whole cluster.
 
 import assert from 'node:assert/strict'
 import { greedyOf, readGolden, worstLogit } from '../helpers/goldens.js'
@@ -6,10 +6,17 @@ import { startNatsForTest, type TestNats } from '../helpers/nats.js'
 import { goldenModel } from '../helpers/paths.js'
 import { startTestCluster, type TestCluster } from '../helpers/test-cluster.js'
 
-const FAMILIES = ['llama-dense', 'qwen3-dense', 'mixtral', 'qwen2-moe', 'qwen3-moe', 'olmoe']
+const FAMILIES = ['llama-dense', 'qwen3-dense', 'mixtral', 'qwen2-moe', 'qwen3-moe', 'olmoe', 'granitemoe', 'gpt-oss']
+const VARIANTS = [
+  ...['mistral', 'qwen2-dense', 'gemma3', 'llama-yarn', 'llama-dynamic', 'glm4-moe'],
+  ...['gpt-oss-window', 'granitemoe-tied'],
+]
 const TOLERANCE = 1e-4
 
-for (const transport of ['local', 'nats'] as const) {
+for (const [transport, families] of [
+  ['local', [...FAMILIES, ...VARIANTS]],
+  ['nats', FAMILIES],
+] as const) {
   describe(`goldens in float32, transport ${transport}`, function () {
     this.timeout(60_000)
     let nats: TestNats | undefined
@@ -19,7 +26,7 @@ for (const transport of ['local', 'nats'] as const) {
     })
     after(() => nats?.stop())
 
-    for (const family of FAMILIES) {
+    for (const family of families) {
       describe(family, () => {
         let cluster: TestCluster
         before(async () => {

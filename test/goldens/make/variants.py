@@ -57,7 +57,8 @@ VARIANTS = {
     ),
     # YaRN in use beyond its original length.
     "llama-yarn": ("LlamaForCausalLM", dict(BASE, rope_parameters=YARN), LENGTHS),
-    # Prompts that end inside the trained length: then every position is stretched for a text that ends there.
+    # Prompts that end inside the trained length (one of exactly that length would see what the text before it left in
+    # the reference): then every position is stretched for a text that ends there.
     "llama-dynamic": (
         "LlamaForCausalLM",
         dict(
@@ -65,7 +66,7 @@ VARIANTS = {
             max_position_embeddings=16,
             rope_parameters=dict(rope_type="dynamic", factor=4.0, rope_theta=10000.0),
         ),
-        (1, 7, 12, 16),
+        (1, 7, 12, 15),
     ),
     # Half of a head rotated, q/k norm, biases, the gate of DeepSeek-V3 without groups.
     "glm4-moe": (
