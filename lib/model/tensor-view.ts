@@ -1,7 +1,7 @@
 // Reads what a `TensorRef` names out of a stored tensor: an item of a fused tensor, its transpose, some of its rows.
 //
 // Invariants
-//   TV1  Beyond the result, no more than a piece of about a megabyte is in memory.
+//   TV1  Beyond the result, no more than a piece of about a megabyte is in memory; of blocks in another order, their matrix.
 //   TV2  Of a fused tensor only the item's own bytes are read.
 //   TV3  What is handed out is finite: NaNs and infinities are refused where they are read.
 
@@ -30,12 +30,36 @@ export function readTensorRows(stored: StoredTensor, ref: TensorRef, first: numb
   return values
 }
 
-/** A whole matrix as the file's own integers, where it holds them in the order that the reference asks for. */
+/** A whole matrix as the file's own integers, where it holds them along the rows that the reference asks for. */
 export function readTensorBlocks(stored: StoredTensor, ref: TensorRef): StoredBlocks | undefined {
-  const isAsStored = ref.part?.rowOf === undefined && ref.times === undefined && ref.plus === undefined
+  const isScaled = ref.times !== undefined || ref.plus !== undefined
   const lies = layoutOf(stored, ref)
-  if (stored.readBlocks === undefined || !isAsStored || !lies.isByRows || isVector(ref)) return undefined
-  return stored.readBlocks(lies.firstRow, rowsOf(ref))
+  if (stored.readBlocks === undefined || isScaled || !lies.isByRows || isVector(ref)) return undefined
+  const rowOf = ref.part?.rowOf
+  const blocks =
+    rowOf === undefined
+      ? stored.readBlocks(lies.firstRow, rowsOf(ref))
+      : blockRows(stored.readBlocks(lies.firstRow, lies.rows), { rows: lies.rows, count: rowsOf(ref), rowOf })
+  refuseNonFinite(blocks.scales, stored, { ...ref, shape: [rowsOf(ref), blocks.scales.length / rowsOf(ref)] }, 0)
+  return blocks
+}
+
+interface RowChoice {
+  readonly rows: number // that there are
+  readonly count: number // that are wanted
+  readonly rowOf: (row: number) => number
+}
+
+/** Rows of blocks in another order, or some of them. */
+function blockRows({ bits, data, scales }: StoredBlocks, { rows, count, rowOf }: RowChoice): StoredBlocks {
+  const [rowBytes, rowScales] = [data.length / rows, scales.length / rows]
+  const chosen = { bits, data: new Uint8Array(count * rowBytes), scales: new Float32Array(count * rowScales) }
+  for (let row = 0; row < count; row++) {
+    const from = rowOf(row)
+    chosen.data.set(data.subarray(from * rowBytes, (from + 1) * rowBytes), row * rowBytes)
+    chosen.scales.set(scales.subarray(from * rowScales, (from + 1) * rowScales), row * rowScales)
+  }
+  return chosen
 }
 
 interface Rows {

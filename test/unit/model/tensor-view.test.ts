@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { ClusterError } from '../../../lib/errors.js'
 import type { TensorPart, TensorRef } from '../../../lib/model/spec.js'
-import { numRows, rowWidth, sizeOf, type StoredTensor } from '../../../lib/model/stored-tensor.js'
+import { numRows, rowWidth, sizeOf, type StoredBlocks, type StoredTensor } from '../../../lib/model/stored-tensor.js'
 import { readTensor, readTensorBlocks, readTensorRows } from '../../../lib/model/tensor-view.js'
 
 interface Kept extends StoredTensor {
@@ -134,26 +134,44 @@ describe('readTensor', () => {
     assert.throws(() => readTensorRows(stored(data, [3, 4]), { name: 't', shape: [3, 4] }, 2, 1), /at \[2, 2\]/)
   })
 
-  it('hands out blocks as they lie, of an item too, and none where rows would have to move', () => {
+  it('hands out blocks as they lie, of an item too, with rows in the order asked for, and none of columns', () => {
     const asked: number[][] = []
     const tensor: StoredTensor = {
       ...stored(counting(2 * 32 * 64), [2, 32, 64], true),
-      readBlocks: (first, count) => (
-        asked.push([first, count]),
-        { bits: 8, data: new Uint8Array(), scales: new Float32Array() }
-      ),
+      readBlocks: (first, count) => {
+        asked.push([first, count])
+        const rows = Array.from({ length: count }, (_, row) => first + row)
+        const data = Uint8Array.from(rows.flatMap((row) => Array.from({ length: 32 }, () => row)))
+        return { bits: 8, data, scales: Float32Array.from(rows) }
+      },
     }
     const part = { stored: [2, 32, 64], item: 1, isTransposed: true }
-    assert.ok(readTensorBlocks(tensor, { name: 't', shape: [64, 32], part }) !== undefined)
-    assert.deepEqual(asked, [[64, 64]])
-    assert.equal(
-      readTensorBlocks(tensor, { name: 't', shape: [64, 32], part: { ...part, rowOf: (row) => row } }),
-      undefined,
+    assert.equal(readTensorBlocks(tensor, { name: 't', shape: [64, 32], part })?.scales[0], 64)
+    const rowOf = (row: number): number => 63 - 2 * row
+    const turned = readTensorBlocks(tensor, { name: 't', shape: [32, 32], part: { ...part, rowOf } })
+    assert.deepEqual(
+      [turned?.data.length, turned?.data[0], turned?.data[32], turned?.data.at(-1)],
+      [1024, 127, 125, 65],
     )
+    assert.deepEqual(Array.from(turned?.scales.subarray(0, 3) ?? []), [127, 125, 123])
+    assert.deepEqual(asked, [
+      [64, 64],
+      [64, 64],
+    ])
     assert.equal(
       readTensorBlocks(tensor, { name: 't', shape: [32, 64], part: { stored: [2, 32, 64], item: 1 } }),
       undefined,
     )
     assert.equal(readTensorBlocks(tensor, { name: 't', shape: [64, 32], part, times: 2 }), undefined)
+  })
+
+  it('refuses blocks whose scales are not finite', () => {
+    const scales = Float32Array.of(1, 1, NaN, 1)
+    const readBlocks = (): StoredBlocks => ({ bits: 8, data: new Uint8Array(128), scales })
+    const tensor: StoredTensor = { ...stored(counting(128), [2, 64]), readBlocks }
+    assert.throws(
+      () => readTensorBlocks(tensor, { name: 't', shape: [2, 64] }),
+      /tensor t: want finite values, got 1 of 4 that are not, the first NaN at \[1, 0\]/,
+    )
   })
 })
