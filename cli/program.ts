@@ -115,7 +115,7 @@ function addResults(program: Command, runs: Wire): void {
     .option('--json', 'print the result as JSON')
     .action(runs(async (flags, prompt) => (await import('./commands/generate.js')).generate(prompt, flags)))
   addClusterFlags(program.command('logits').description('logits of every prompt token, to a safetensors file'))
-    .argument('<MODEL>', 'model folder')
+    .argument('<MODEL>', 'model folder or GGUF file')
     .option('--tokens <IDS>', 'token ids: 1,2,3')
     .option('--out <FILE>', 'file to write')
     .option('--json', 'print what was written as JSON')

@@ -17,6 +17,8 @@ export async function exportGguf(model: string, { out, weights = 'int8', json }:
   if (!isWeights(weights))
     throw usageError(`--weights: want one of ${Object.keys(GGUF_WEIGHTS).join(', ')}, found ${JSON.stringify(weights)}`)
   if (existsSync(out) && !statSync(out).isFile()) throw usageError(`--out: want a file, found ${out}, which is none`)
+  if (model.endsWith('.gguf'))
+    throw usageError(`export gguf: want a model folder, found ${model}, which is one already`)
   const { signal } = watchSignals(process, () => Date.now())
   const checkpoint = await openModel(model)
   try {

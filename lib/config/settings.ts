@@ -18,8 +18,8 @@ export interface Setting {
 /** Form and help of every setting; a setting without an entry does not compile. */
 export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   model: {
-    wants: 'the path of a model folder',
-    help: 'model folder (default: the bundled models/demo)',
+    wants: 'the path of a model folder or GGUF file',
+    help: 'model folder or GGUF file (default: the bundled models/demo)',
     value: 'PATH',
     env: 'BANYAN_MODEL',
   },
@@ -91,7 +91,7 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     env: 'BANYAN_DRAFT',
   },
   draftModel: {
-    wants: 'the path of a model folder',
+    wants: 'the path of a model folder or GGUF file',
     help: 'model that drafts for this one, with the same tokenizer (source: model)',
     value: 'PATH',
     env: 'BANYAN_DRAFT_MODEL',

@@ -2,5 +2,5 @@
 
 import { basename, resolve } from 'node:path'
 
-/** The name of its folder. */
-export const modelName = (path: string): string => basename(resolve(path))
+/** The name of its folder, or of its GGUF file without the ending. */
+export const modelName = (path: string): string => basename(resolve(path), '.gguf')

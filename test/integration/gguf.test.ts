@@ -4,12 +4,14 @@ import assert from 'node:assert/strict'
 import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { quantise } from '../../lib/compute/quantise.js'
 import { openModel, wantedTensors } from '../../lib/model/checkpoint.js'
 import { toFloat32 } from '../../lib/model/dtypes.js'
 import { toFloat16 } from '../../lib/model/gguf/encoding.js'
 import { ggufOf, type GgufWeights } from '../../lib/model/gguf/export.js'
 import { writeGguf } from '../../lib/model/gguf/writer.js'
 import { writeSafetensors, type FloatTensor } from '../../lib/model/safetensors.js'
+import type { TensorRef } from '../../lib/model/spec.js'
 import { greedyOf, readGolden, worstLogit } from '../helpers/goldens.js'
 import { demoModel, goldenModel } from '../helpers/paths.js'
 import { startTestCluster, type TestCluster } from '../helpers/test-cluster.js'
@@ -84,7 +86,7 @@ describe('GGUF files', function () {
     })
   }
 
-  it('the demonstration model in Q8_0 keeps its tokenizer and template', async () => {
+  it('the demonstration model in Q8_0 keeps its tokenizer, template, levels and scales', async () => {
     const published = await openModel(demoModel)
     const file = await openModel(await exported(demoModel, 'int8'))
     const text = 'The quick brown fox\n  jumped 1234 times — über Straße, 你好 🙂<|endoftext|>'
@@ -96,6 +98,10 @@ describe('GGUF files', function () {
     const messages = [{ role: 'user', content: 'Once upon a time' }]
     assert.equal(file.chatTemplate?.render(messages), published.chatTemplate?.render(messages))
     assert.deepEqual(file.spec.eosTokenIds, published.spec.eosTokenIds)
+    const down = ({ spec }: typeof file): TensorRef => spec.layers[3]?.ffn.experts[5]?.down.weight ?? assert.fail()
+    const { data, scales } = quantise(published.tensor(down(published)), 8)
+    const blocks = file.blocks(down(file))
+    assert.deepEqual([blocks?.bits, blocks?.data, blocks?.scales], [8, data, scales])
     published.close()
     file.close()
   })
