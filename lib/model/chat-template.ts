@@ -1,17 +1,28 @@
-// Chat templates as published: chat_template.jinja, or the string (or list) in tokenizer_config.json.
+// Chat templates as published: chat_template.jinja, or the string (or list) in tokenizer_config.json. Nobody vouches for
+// them: they are parsed here, and run in a process of their own.
 
 import { Template } from '@huggingface/jinja'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ClusterError } from '../errors.js'
 import { readJson } from './json-file.js'
+import { createTemplateRenderer, type RenderClock } from './template-renderer.js'
 
-const MAX_PROMPT_CHARACTERS = 4 * 1024 * 1024
+export interface ChatMessage {
+  readonly role: string
+  readonly content: string
+}
 
 export interface ChatTemplate {
-  /** The prompt's text. Throws `invalid_argument` with the template's own words where it refuses the messages. */
-  render(messages: readonly { readonly role: string; readonly content: string }[]): string
+  /**
+   * The prompt's text; a template that asks for the date is told the clock's. Throws `invalid_argument` with the
+   * template's own words where it refuses the messages, `failed_precondition` where it does not end or takes too much.
+   */
+  render(messages: readonly ChatMessage[], clock: RenderClock): Promise<string>
+  close(): void
 }
+
+const MAX_SOURCE_CHARACTERS = 256 * 1024
 
 /** A template of its source and of what tokenizer_config.json says; `path` is named in errors. */
 export function createChatTemplate(
@@ -19,9 +30,13 @@ export function createChatTemplate(
   config: Readonly<Record<string, unknown>>,
   path: string,
 ): ChatTemplate {
-  const template = parse(source, path)
-  const tokens = { bos_token: tokenText(config.bos_token), eos_token: tokenText(config.eos_token) }
-  return { render: (messages) => render(template, { messages, ...tokens }) }
+  check(source, path)
+  const renderer = createTemplateRenderer(source, path)
+  const values = { ...tokenTexts(config), add_generation_prompt: true, tools: null, documents: null }
+  return {
+    render: (messages, clock) => renderer.render({ ...values, messages }, clock),
+    close: () => renderer.close(),
+  }
 }
 
 /** The chat template's text as published, or undefined where the folder has none. */
@@ -44,41 +59,25 @@ function templateSource(folder: string, config: Readonly<Record<string, unknown>
   return typeof chosen?.template === 'string' ? chosen.template : undefined
 }
 
-function parse(source: string, path: string): Template {
+function check(source: string, path: string): void {
+  if (source.length > MAX_SOURCE_CHARACTERS) {
+    const found = `${source.length} characters, at most ${MAX_SOURCE_CHARACTERS}`
+    throw new ClusterError('invalid_argument', `${path}: chat template: ${found}`)
+  }
   try {
-    return new Template(source)
+    void new Template(source)
   } catch (error) {
     throw new ClusterError('invalid_argument', `${path}: chat template: ${String(error)}`, { cause: error })
   }
 }
 
-function render(template: Template, values: Record<string, unknown>): string {
-  let text: string
-  try {
-    text = template.render({
-      ...values,
-      add_generation_prompt: true,
-      tools: null,
-    })
-  } catch (error) {
-    throw new ClusterError(
-      'invalid_argument',
-      `messages: the chat template refuses them: ${error instanceof Error ? error.message : ''}`,
-      {
-        cause: error,
-      },
-    )
-  }
-  if (text.length <= MAX_PROMPT_CHARACTERS) return text
-  throw new ClusterError(
-    'invalid_argument',
-    `messages: the prompt has ${text.length} characters, at most ${MAX_PROMPT_CHARACTERS}`,
-  )
+/** `bos_token` and its like, as far as they are there: text, or an object with `content`. */
+function tokenTexts(config: Readonly<Record<string, unknown>>): Record<string, string> {
+  const texts = Object.keys(config)
+    .filter((key) => key.endsWith('_token'))
+    .map((key): [string, unknown] => [key, textOf(config[key])])
+  return Object.fromEntries(texts.filter((entry): entry is [string, string] => typeof entry[1] === 'string'))
 }
 
-/** A token is written as text, or as an object with `content`. */
-function tokenText(value: unknown): string {
-  if (typeof value === 'string') return value
-  const content = typeof value === 'object' && value !== null && 'content' in value ? value.content : undefined
-  return typeof content === 'string' ? content : ''
-}
+const textOf = (value: unknown): unknown =>
+  typeof value === 'object' && value !== null && 'content' in value ? value.content : value

@@ -102,13 +102,14 @@ function assemble(source: ModelSource): Checkpoint {
     )
   }
   for (const ref of wanted.values()) find(ref)
+  const template =
+    chatTemplate === undefined ? undefined : createChatTemplate(chatTemplate, tokenizer?.config ?? {}, path)
   return {
     path,
     spec,
     defaults,
     tokenizer: tokenizer && tokenizerOf(tokenizer, spec.vocabSize),
-    chatTemplate:
-      chatTemplate === undefined ? undefined : createChatTemplate(chatTemplate, tokenizer?.config ?? {}, path),
+    chatTemplate: template,
     fingerprint: fingerprintOf(source),
     createdUnixMs: Math.floor(statSync(configPath).mtimeMs),
     missing,
@@ -117,7 +118,10 @@ function assemble(source: ModelSource): Checkpoint {
     tensor: (ref) => readTensor(find(ref), ref),
     rows: (ref, first, count) => readTensorRows(find(ref), ref, first, count),
     blocks: (ref) => readTensorBlocks(find(ref), ref),
-    close: () => files.forEach((file) => file.close()),
+    close: () => {
+      template?.close()
+      files.forEach((file) => file.close())
+    },
   }
 }
 

@@ -9,6 +9,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { ClusterError } from '../errors.js'
 import { byteLevelBytes } from './byte-level.js'
+import { controlGuard } from './control-guard.js'
 import { readJson } from './json-file.js'
 import { addedTokens } from './tokenization/added-tokens.js'
 import { bytePairs } from './tokenization/byte-pairs.js'
@@ -36,8 +37,8 @@ export interface ModelTokenizer {
   tokenText(token: number): string
   tokenBytes(token: number): Uint8Array
   isSpecial(token: number): boolean
-  /** Texts of the tokens that only a template may write. */
-  readonly controlTexts: readonly string[]
+  /** The text with marks in what only a template may write; see `EncodeOptions`. */
+  guard(text: string, mark: string): string
   /** Whether decoding is a concatenation of the tokens' bytes (byte-level BPE). */
   readonly isByteLevel: boolean
 }
@@ -127,7 +128,7 @@ export function tokenizerOf({ path, json, config }: TokenizerFiles, vocabSize: n
       new TextDecoder('utf-8', { ignoreBOM: true }).decode(tokenBytes(token)).replaceAll('\ufffd', ''),
     tokenBytes,
     isSpecial: (token) => specials.has(token),
-    controlTexts: added.filter(isControl).map(({ content }) => content),
+    guard: controlGuard(added.filter(isControl).map(({ content }) => content)),
     isByteLevel,
   }
 }

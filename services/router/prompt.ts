@@ -2,8 +2,7 @@
 
 import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
-import type { ChatTemplate } from '../../lib/model/chat-template.js'
-import type { ModelTokenizer } from '../../lib/model/tokenizer.js'
+import type { RenderClock } from '../../lib/model/template-renderer.js'
 import type { ChatMessage, PromptInput } from './engine.js'
 
 const noTokenizer = (what: string): ClusterError =>
@@ -37,50 +36,40 @@ function checkMessages(checkpoint: Checkpoint, messages: readonly ChatMessage[])
   )
 }
 
-/** Token ids of a prompt. User text never becomes control tokens; a chat template's own ones do. */
-export function promptTokens(checkpoint: Checkpoint, prompt: PromptInput): readonly number[] {
-  const { tokenizer, chatTemplate } = checkpoint
-  switch (prompt.kind) {
-    case 'tokens':
-      return prompt.tokens
-    case 'text':
-      if (tokenizer === undefined) throw noTokenizer('text prompt')
-      checkLength(checkpoint, [prompt.text])
-      return tokenizer.encode(prompt.text)
-    case 'chat':
-      if (tokenizer === undefined) throw noTokenizer('chat')
-      if (chatTemplate === undefined) {
-        throw new ClusterError('failed_precondition', 'chat: this model has no chat template; use a completion', {
-          details: { reason: 'NO_CHAT_TEMPLATE' },
-        })
-      }
-      checkMessages(checkpoint, prompt.messages)
-      return chatTokens(tokenizer, chatTemplate, prompt.messages)
-  }
+const ROLES: ReadonlySet<string> = new Set(['system', 'developer', 'user', 'assistant', 'tool']) // templates ask for them
+
+/** Token ids of a text. None of it becomes a control token. */
+export function textTokens(checkpoint: Checkpoint, text: string): readonly number[] {
+  if (checkpoint.tokenizer === undefined) throw noTokenizer('text prompt')
+  checkLength(checkpoint, [text])
+  return checkpoint.tokenizer.encode(text)
 }
 
 /**
- * The template's control tokens are read as such; where a message's own text spells one, that spelling stays text. It
- * travels through the template as a mark that no message contains.
+ * Token ids of a prompt. User text never becomes control tokens; a chat template's own ones do. A template that asks
+ * for the date is told the clock's.
  */
-function chatTokens(tokenizer: ModelTokenizer, template: ChatTemplate, messages: readonly ChatMessage[]): number[] {
-  const all = messages.map(({ role, content }) => role + content).join('')
-  const mark = freeMark(all)
-  const spelled: string[] = []
-  const quote = (text: string): string =>
-    tokenizer.controlTexts.reduce(
-      (quoted, special) => quoted.replaceAll(special, () => `${mark}${spelled.push(special) - 1}${mark}`),
-      text,
-    )
-  const rendered = template.render(
-    messages.map(({ role, content }) => ({ role: quote(role), content: quote(content) })),
-  )
-  if (spelled.length === 0) return tokenizer.encode(rendered, { parseSpecial: true })
-  return rendered
-    .split(mark)
-    .flatMap((part, i) =>
-      i % 2 === 0 ? tokenizer.encode(part, { parseSpecial: true }) : tokenizer.encode(spelled[Number(part)] ?? ''),
-    )
+export async function promptTokens(
+  checkpoint: Checkpoint,
+  prompt: PromptInput,
+  clock: RenderClock,
+): Promise<readonly number[]> {
+  if (prompt.kind === 'tokens') return prompt.tokens
+  if (prompt.kind === 'text') return textTokens(checkpoint, prompt.text)
+  const { tokenizer, chatTemplate } = checkpoint
+  if (tokenizer === undefined) throw noTokenizer('chat')
+  if (chatTemplate === undefined) {
+    throw new ClusterError('failed_precondition', 'chat: this model has no chat template; use a completion', {
+      details: { reason: 'NO_CHAT_TEMPLATE' },
+    })
+  }
+  checkMessages(checkpoint, prompt.messages)
+  const mark = freeMark(prompt.messages.map(({ role, content }) => role + content).join(''))
+  const guarded = prompt.messages.map(({ role, content }) => ({
+    role: ROLES.has(role) ? role : tokenizer.guard(role, mark),
+    content: tokenizer.guard(content, mark),
+  }))
+  return tokenizer.encode(await chatTemplate.render(guarded, clock), { parseSpecial: true, mark })
 }
 
 /** A private-use character that the text does not contain. */

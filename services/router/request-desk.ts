@@ -1,14 +1,14 @@
 // What a client may do with requests: begin one, go on reading one, end one, look at one. Any router answers for any
 // request: what it does not have itself the journal knows.
 
-import type { ActorDefinition, Random } from '../../lib/actor/actor.js'
+import type { ActorDefinition } from '../../lib/actor/actor.js'
 import { randomHex } from '../../lib/actor/random-id.js'
 import type { RouterOptions, ServiceDeps } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import { traceparentOf } from '../../lib/tracing/spans.js'
 import { createMemoryStore } from '../../lib/transport/memory-store.js'
-import { createAdmission, type Applicant } from './admission.js'
+import { createAdmission } from './admission.js'
 import type { Recorder } from './capture/recorder.js'
 import type { RequestSpans } from './capture/request-span.js'
 import type { SequenceMaker } from './create-sequences.js'
@@ -23,7 +23,7 @@ import type {
 import { createJournal, type JournalEntry } from './journal.js'
 import type { RouterMetrics } from './metrics/router-metrics.js'
 import { createOtherRouters, requestActor } from './other-routers.js'
-import { promptTokens } from './prompt.js'
+import { createReception, type Arrival } from './reception.js'
 import { createRequestLife } from './request-life.js'
 import { createRequestLog, firstNews } from './request-log.js'
 import {
@@ -39,7 +39,6 @@ import {
   type Requests,
 } from './requests.js'
 import { createUnstartedCount } from './metrics/unstarted.js'
-import { validate, type ModelLimits } from './validate.js'
 import type { AttentionWorkers } from './workers.js'
 
 const LOOKUP_MS = 2_000
@@ -88,6 +87,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     },
   })
   const admission = createAdmission({ backlog: workers, maxWaiting: options.limits.maxWaiting, clock })
+  const reception = createReception({ ...options, clock, random, metrics, admission })
   const maker: SequenceMaker = {
     checkpoint,
     idPrefix: `${deps.id}.${deps.incarnation}`,
@@ -128,21 +128,6 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     withdraw: (sequences) => workers.cancel(sequences),
   })
 
-  const checkModel = (name: string | undefined): void => {
-    if (name === undefined || name === '' || name === model.id) return
-    throw new ClusterError('not_found', `model ${name}: this cluster serves ${model.id}`, {
-      details: { reason: 'MODEL_NOT_FOUND', model: name },
-    })
-  }
-
-  const modelLimits = (): ModelLimits => ({
-    vocabSize: model.vocabSize,
-    maxPositions: model.maxPositions,
-    kvTokens: workers.kvTokens === 0 ? model.maxPositions : workers.kvTokens,
-    eosTokenIds: model.eosTokenIds,
-    defaults: checkpoint.defaults,
-  })
-
   const open = (name: RequestName, about: { isChat: boolean; parent?: string | undefined }): RequestRecord => {
     const record = requests.open(name)
     record.span = spans.start({ id: name.id, ...about })
@@ -150,26 +135,9 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     return record
   }
 
-  /** Throws, and counts, what is wrong with a request or why it is not let in. */
-  const admit = (input: GenerateInput, { tenant, deadlineMs }: RequestName, charge: GenerateOptions['charge']) => {
-    try {
-      checkModel(input.model)
-      const request = validate(input, promptTokens(checkpoint, input.prompt), modelLimits(), () => drawSeed(random))
-      options.checkServing()
-      const applicant: Applicant = { numSequences: request.n, tenant, priority: request.priority, deadlineMs }
-      admission.check(applicant)
-      charge?.(request.prompt.length + request.n * request.maxTokens)
-      return { request, applicant }
-    } catch (error) {
-      const { code, details } = ClusterError.from(error)
-      metrics.refused(details.reason ?? code.toUpperCase())
-      throw error
-    }
-  }
-
-  const start = (input: GenerateInput, name: RequestName, charge: GenerateOptions['charge']): RequestRecord => {
-    const arrivedMs = clock.monotonicMs()
-    const { request, applicant } = admit(input, name, charge)
+  const start = (input: GenerateInput, name: RequestName, arrival: Arrival): RequestRecord => {
+    const { arrivedMs } = arrival
+    const { request, applicant } = reception.admit(input, name, arrival)
     const { door, session, traceparent: parent } = input
     const isChat = input.prompt.kind === 'chat'
     const record = open({ ...name, waitedMs: clock.monotonicMs() - arrivedMs }, { isChat, parent })
@@ -188,7 +156,11 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     if (id.length > 128)
       throw new ClusterError('invalid_argument', `request id: want at most 128 characters, got ${id.length}`)
     const name = { id, tenant: input.tenant ?? '', bodyHash: hashBody(input), deadlineMs }
-    const record = requests.find(name, name.bodyHash) ?? start(input, name, charge)
+    let record = requests.find(name, name.bodyHash)
+    if (record === undefined) {
+      const arrival = await reception.read(input, charge)
+      record = requests.find(name, name.bodyHash) ?? start(input, name, arrival) // asked twice meanwhile
+    }
     yield* record.log.read(signal)
   }
 
@@ -295,6 +267,3 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     },
   }
 }
-
-/** 53 bits, so that JSON carries it as a number. */
-const drawSeed = (random: Random): bigint => BigInt(Math.floor(random() * 2 ** 53))

@@ -17,7 +17,7 @@ import { clusterStatus, placementStatus } from './cluster-status.js'
 import type { InferenceEngine } from './engine.js'
 import type { RouterMetrics } from './metrics/router-metrics.js'
 import { modelInfo } from './model-info.js'
-import { promptTokens } from './prompt.js'
+import { textTokens } from './prompt.js'
 import { createRequestDesk } from './request-desk.js'
 import type { Scaling } from './scaling.js'
 import type { AttentionWorkers } from './workers.js'
@@ -135,7 +135,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     openConsole: (viewer) => console.open(viewer),
     scale: options.scale,
     isReady,
-    tokenize: (text) => promptTokens(checkpoint, { kind: 'text', text }),
+    tokenize: (text) => textTokens(checkpoint, text),
     detokenize: (tokens) => {
       if (checkpoint.tokenizer === undefined) throw noTokenizer()
       return checkpoint.tokenizer.decode(tokens)

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { systemClock } from '../../lib/actor/clock.js'
 import { quantise } from '../../lib/compute/quantise.js'
 import { openModel, wantedTensors } from '../../lib/model/checkpoint.js'
 import { toFloat32 } from '../../lib/model/dtypes.js'
@@ -96,7 +97,10 @@ describe('GGUF files', function () {
     ]
     assert.deepEqual(ids(file), ids(published))
     const messages = [{ role: 'user', content: 'Once upon a time' }]
-    assert.equal(file.chatTemplate?.render(messages), published.chatTemplate?.render(messages))
+    assert.equal(
+      await file.chatTemplate?.render(messages, systemClock),
+      await published.chatTemplate?.render(messages, systemClock),
+    )
     assert.deepEqual(file.spec.eosTokenIds, published.spec.eosTokenIds)
     const down = ({ spec }: typeof file): TensorRef => spec.layers[3]?.ffn.experts[5]?.down.weight ?? assert.fail()
     const { data, scales } = quantise(published.tensor(down(published)), 8)

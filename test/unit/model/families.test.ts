@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { systemClock } from '../../../lib/actor/clock.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { grouped } from '../../../lib/model/attention-parts.js'
 import { openCheckpoint } from '../../../lib/model/checkpoint.js'
@@ -301,17 +302,20 @@ describe('openCheckpoint', () => {
     )
   })
 
-  it('has the demonstration model’s defaults, tokenizer and template', () => {
+  it('has the demonstration model’s defaults, tokenizer and template', async () => {
     const checkpoint = openCheckpoint(demoModel)
     assert.deepEqual(
       [checkpoint.defaults.temperature, checkpoint.defaults.topP, checkpoint.spec.eosTokenIds],
       [0.7, 0.95, [0]],
     )
     assert.equal(
-      checkpoint.chatTemplate?.render([
-        { role: 'user', content: 'a' },
-        { role: 'user', content: 'b' },
-      ]),
+      await checkpoint.chatTemplate?.render(
+        [
+          { role: 'user', content: 'a' },
+          { role: 'user', content: 'b' },
+        ],
+        systemClock,
+      ),
       'ab',
     )
     checkpoint.close()
