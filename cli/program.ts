@@ -122,7 +122,10 @@ function addResults(program: Command, runs: Wire): void {
     .action(runs(async (flags, model = '') => (await import('./commands/logits.js')).logits(model, flags)))
   program
     .command('inspect <MODEL>')
-    .description('what a checkpoint is and what it takes')
+    .description('what a checkpoint is, what it takes, and what weight formats cost its matrices')
+    .option('--matrices', 'measure every matrix, one by one')
+    .option('--perplexity', 'perplexity of the model’s sample.txt in every weight format')
+    .option('--text <FILE>', 'perplexity of this text')
     .option('--json', 'print it as JSON')
     .action(runs(async (flags, model = '') => (await import('./commands/inspect.js')).inspect(model, flags)))
   program

@@ -1,26 +1,55 @@
-// `banyan inspect MODEL`: what a checkpoint is and what it would take. No weights are read; a configuration is enough.
+// `banyan inspect MODEL`: what a checkpoint is, what it would take, and what each weight format costs its matrices. A
+// configuration is enough for all but the last.
 
+import { readFileSync } from 'node:fs'
 import { openModel, readDeclaredModel } from '../../lib/model/checkpoint.js'
 import { inspectCheckpoint, inspectDeclared, type CheckpointReport } from '../../lib/model/inspect.js'
 import type { Flags } from '../cluster-flags.js'
+import { describeMatrices, measureMatrices, type MeasuredMatrices } from '../inspect/matrices.js'
+import { describePerplexities, measurePerplexities, type FormatPerplexity } from '../inspect/perplexity.js'
+import { watchSignals } from '../interruption.js'
 import { notify, print, printJson, table } from '../terminal.js'
+
+export interface Inspection extends CheckpointReport {
+  readonly matrices: MeasuredMatrices | null // null without weights
+  readonly perplexity?: readonly FormatPerplexity[] // where it was asked for
+}
 
 export async function inspect(model: string, flags: Flags): Promise<number> {
   const declared = await readDeclaredModel(model)
-  const report = declared.hasWeights ? await inspectWeights(model) : inspectDeclared(declared)
-  if (!report.hasWeights) notify(`${model}: no weights here, only a configuration; sizes are what it asks for`)
+  if (!declared.hasWeights) notify(`${model}: no weights here, only a configuration; sizes are what it asks for`)
+  const report: Inspection = declared.hasWeights
+    ? await inspectWeights(model, flags)
+    : { ...inspectDeclared(declared), matrices: null }
   if (flags.json === true) printJson(report)
-  else print(describe(report))
+  else print(describeInspection(report, flags.matrices === true))
   return 0
 }
 
-async function inspectWeights(model: string): Promise<CheckpointReport> {
+async function inspectWeights(model: string, flags: Flags): Promise<Inspection> {
   const checkpoint = await openModel(model)
   try {
-    return inspectCheckpoint(checkpoint)
+    const { signal } = watchSignals(process, () => Date.now())
+    const matrices = await measureMatrices(checkpoint, { isComplete: flags.matrices === true, signal })
+    const report = { ...inspectCheckpoint(checkpoint), matrices }
+    if (flags.perplexity !== true && flags.text === undefined) return report
+    const text = typeof flags.text === 'string' ? readFileSync(flags.text, 'utf8') : undefined
+    return {
+      ...report,
+      perplexity: await measurePerplexities(checkpoint, { signal, ...(text !== undefined && { text }) }),
+    }
   } finally {
     checkpoint.close()
   }
+}
+
+function describeInspection(report: Inspection, isComplete: boolean): string {
+  const { matrices, perplexity } = report
+  return [
+    describe(report),
+    ...(matrices === null ? [] : ['', describeMatrices(matrices, isComplete)]),
+    ...(perplexity === undefined ? [] : ['', describePerplexities(perplexity)]),
+  ].join('\n')
 }
 
 const MILLION = 1e6

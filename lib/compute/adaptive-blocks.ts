@@ -5,7 +5,7 @@
 //   AB1  The relative error ‖W − Ŵ‖ / ‖W‖ of the chosen size is at most ERROR_GROWTH times that of one scale per block.
 //   AB2  The choice is a function of the weights alone.
 
-import { levelAt, quantise, type QuantisedMatrix, type ScaleGroups } from './quantise.js'
+import { quantisationError } from './quantise.js'
 
 /** What larger blocks may add to the error of blocks of 32, by bits: at eight there is room, at four there is not. */
 export const ERROR_GROWTH = { 8: 1.5, 4: 1.125 } as const
@@ -19,10 +19,7 @@ export function blockSizes(blocks: number): readonly number[] {
 
 /** The largest size up to which the error stays under the bound. */
 export function chooseBlocksPerScale(weights: Float32Array, bits: 4 | 8, blocks: number): number {
-  const errorOf = (blocksPerScale: number): number => {
-    const groups = { blocks, blocksPerScale }
-    return relativeError(weights, quantise(weights, bits, groups), blocks)
-  }
+  const errorOf = (blocksPerScale: number): number => quantisationError(weights, bits, { blocks, blocksPerScale })
   const [smallest = 1, ...larger] = blockSizes(blocks)
   const bound = errorOf(smallest) * ERROR_GROWTH[bits]
   let chosen = smallest
@@ -31,20 +28,4 @@ export function chooseBlocksPerScale(weights: Float32Array, bits: 4 | 8, blocks:
     chosen = size
   }
   return chosen
-}
-
-/** ‖W − Ŵ‖ / ‖W‖; 0 for a matrix of zeros. */
-export function relativeError(weights: Float32Array, integers: QuantisedMatrix, blocks: ScaleGroups['blocks']): number {
-  const { scales, blocksPerScale } = integers
-  const scalesPerRow = Math.ceil(blocks / blocksPerScale)
-  let [lost, all] = [0, 0]
-  for (let block = 0; block * 32 < weights.length; block++) {
-    const scale = scales[Math.floor(block / blocks) * scalesPerRow + Math.floor((block % blocks) / blocksPerScale)]!
-    for (let i = block * 32; i < block * 32 + 32; i++) {
-      const weight = weights[i]!
-      lost += (weight - levelAt(integers, i) * scale) ** 2
-      all += weight ** 2
-    }
-  }
-  return all === 0 ? 0 : Math.sqrt(lost / all)
 }

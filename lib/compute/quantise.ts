@@ -27,53 +27,91 @@ const ONE_BLOCK: ScaleGroups = { blocks: 1, blocksPerScale: 1 }
 
 /** Quantises [out, in] row-major float32 weights; `in` is a multiple of 32. A scale per block, unless told otherwise. */
 export function quantise(weights: Float32Array, bits: 4 | 8, groups: ScaleGroups = ONE_BLOCK): QuantisedMatrix {
-  const { blocks, blocksPerScale } = groups
-  const rowLength = blocks * BLOCK_SIZE
-  const groupLength = blocksPerScale * BLOCK_SIZE
-  const numRows = weights.length / rowLength
-  const scalesPerRow = Math.ceil(blocks / blocksPerScale)
-  const scales = new Float32Array(numRows * scalesPerRow)
+  const ranges = rangesOf(weights.length, groups)
+  const scales = new Float32Array(ranges.count)
   const data = new Uint8Array((weights.length * bits) / 8)
-  const quantiseRange = bits === 8 ? quantiseRange8 : quantiseRange4
-  for (let scale = 0; scale < scales.length; scale++) {
-    const inRow = (scale % scalesPerRow) * groupLength
-    const start = Math.floor(scale / scalesPerRow) * rowLength + inRow
-    scales[scale] = quantiseRange(weights, start, start + Math.min(groupLength, rowLength - inRow), data)
-  }
-  return { bits, data, scales, blocksPerScale }
+  const write = bits === 8 ? writeLevels8 : writeLevels4
+  ranges.forEach((start, end, range) => {
+    scales[range] = scaleOf(weights, bits, start, end)
+    write(weights, start, end, inverseOf(scales[range]), data)
+  })
+  return { bits, data, scales, blocksPerScale: groups.blocksPerScale }
 }
 
-function extreme(weights: Float32Array, start: number, end: number): number {
+/** ‖W − Ŵ‖ / ‖W‖ of what `quantise` makes of the weights; 0 for zeros. */
+export function quantisationError(weights: Float32Array, bits: 4 | 8, groups: ScaleGroups = ONE_BLOCK): number {
+  let [lost, all] = [0, 0]
+  rangesOf(weights.length, groups).forEach((start, end) => {
+    lost += lossOf(weights, bits, start, end)
+    all += energyOf(weights, start, end)
+  })
+  return all === 0 ? 0 : Math.sqrt(lost / all)
+}
+
+function lossOf(weights: Float32Array, bits: 4 | 8, start: number, end: number): number {
+  const scale = scaleOf(weights, bits, start, end)
+  const inverse = inverseOf(scale)
+  const level = bits === 8 ? level8 : level4
+  let lost = 0
+  for (let i = start; i < end; i++) {
+    const difference = weights[i]! - level(weights[i]!, inverse) * scale
+    lost += difference * difference
+  }
+  return lost
+}
+
+function energyOf(weights: Float32Array, start: number, end: number): number {
+  let sum = 0
+  for (let i = start; i < end; i++) sum += weights[i]! * weights[i]!
+  return sum
+}
+
+/** The stretches of weights that share a scale, in the order of their scales. */
+function rangesOf(length: number, { blocks, blocksPerScale }: ScaleGroups) {
+  const rowLength = blocks * BLOCK_SIZE
+  const size = blocksPerScale * BLOCK_SIZE
+  const perRow = Math.ceil(blocks / blocksPerScale)
+  const count = (length / rowLength) * perRow
+  const forEach = (visit: (start: number, end: number, range: number) => void): void => {
+    for (let range = 0; range < count; range++) {
+      const inRow = (range % perRow) * size
+      const start = Math.floor(range / perRow) * rowLength + inRow
+      visit(start, start + Math.min(size, rowLength - inRow), range)
+    }
+  }
+  return { count, forEach }
+}
+
+function scaleOf(weights: Float32Array, bits: 4 | 8, start: number, end: number): number {
   let value = 0
   for (let i = start; i < end; i++) if (Math.abs(weights[i]!) > Math.abs(value)) value = weights[i]!
-  return value
+  return toScale(bits === 8 ? Math.abs(value) / 127 : value / -8)
 }
 
 const float = new Float32Array(1)
-const bits = new Uint32Array(float.buffer)
+const floatBits = new Uint32Array(float.buffer)
 
 /** The nearest bfloat16 number that is not nearer to zero. */
 function toScale(value: number): number {
   float[0] = value
-  bits[0] = (bits[0]! + 0xffff) & 0xffff0000
+  floatBits[0] = (floatBits[0]! + 0xffff) & 0xffff0000
   return float[0]
 }
 
-function quantiseRange8(weights: Float32Array, start: number, end: number, data: Uint8Array): number {
-  const scale = toScale(Math.abs(extreme(weights, start, end)) / 127)
-  const inverse = scale === 0 ? 0 : 1 / scale
-  for (let i = start; i < end; i++) {
-    data[i] = Math.max(-127, Math.min(127, Math.round(weights[i]! * inverse))) + 128
-  }
-  return scale
+const inverseOf = (scale: number): number => (scale === 0 ? 0 : 1 / scale)
+const level8 = (weight: number, inverse: number): number => Math.max(-127, Math.min(127, Math.round(weight * inverse)))
+const level4 = (weight: number, inverse: number): number => Math.max(-8, Math.min(7, Math.round(weight * inverse)))
+
+type WriteLevels = (weights: Float32Array, start: number, end: number, inverse: number, data: Uint8Array) => void
+
+const writeLevels8: WriteLevels = (weights, start, end, inverse, data) => {
+  for (let i = start; i < end; i++) data[i] = level8(weights[i]!, inverse) + 128
 }
 
-function quantiseRange4(weights: Float32Array, start: number, end: number, data: Uint8Array): number {
-  const scale = toScale(extreme(weights, start, end) / -8)
-  const inverse = scale === 0 ? 0 : 1 / scale
-  const level = (i: number): number => Math.max(0, Math.min(15, Math.round(weights[i]! * inverse) + 8))
-  for (let i = start; i < end; i += 2) data[i / 2] = level(i) | (level(i + 1) << 4)
-  return scale
+const writeLevels4: WriteLevels = (weights, start, end, inverse, data) => {
+  for (let i = start; i < end; i += 2) {
+    data[i / 2] = (level4(weights[i]!, inverse) + 8) | ((level4(weights[i + 1]!, inverse) + 8) << 4)
+  }
 }
 
 /** What a level stands for, in scales: the integer that the kernels multiply with. */

@@ -4,12 +4,12 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { blockSizes, chooseBlocksPerScale, ERROR_GROWTH, relativeError } from '../../../lib/compute/adaptive-blocks.js'
+import { blockSizes, chooseBlocksPerScale, ERROR_GROWTH } from '../../../lib/compute/adaptive-blocks.js'
 import { createKernels, type Kernels } from '../../../lib/compute/kernels.js'
 import { createLinearMap } from '../../../lib/compute/linear-map.js'
 import { stack, type LinearWeights } from '../../../lib/compute/linear-weights.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
-import { BLOCK_SIZE, quantise } from '../../../lib/compute/quantise.js'
+import { BLOCK_SIZE, quantisationError, quantise } from '../../../lib/compute/quantise.js'
 import { quantiseLinear } from '../../../lib/compute/quantised-linear.js'
 import { packTiles, tileBytes } from '../../../lib/compute/tiles.js'
 import { integerBlocks } from '../../../lib/model/gguf/blocks.js'
@@ -153,8 +153,7 @@ describe('adaptive blocks', () => {
   for (const bits of [8, 4] as const) {
     it(`int${bits}: the largest size whose error stays under the bound`, () => {
       for (const weights of [even, uneven]) {
-        const error = (blocksPerScale: number): number =>
-          relativeError(weights, quantise(weights, bits, { blocks, blocksPerScale }), blocks)
+        const error = (blocksPerScale: number): number => quantisationError(weights, bits, { blocks, blocksPerScale })
         const chosen = chooseBlocksPerScale(weights, bits, blocks)
         const bound = error(1) * ERROR_GROWTH[bits]
         assert.ok(error(chosen) <= bound)
@@ -164,6 +163,20 @@ describe('adaptive blocks', () => {
       assert.equal(chooseBlocksPerScale(even, bits, blocks), blocks) // a uniform row needs one scale
     })
   }
+
+  it('are chosen by the error of the values that are computed with', () => {
+    for (const layout of LAYOUTS) {
+      const { bits, blocksPerScale } = layout
+      if (blocksPerScale === 'float16') continue
+      const values = valuesOf(integersOf(uneven, inputs, layout), inputs, outputs)
+      const norm = (difference: (i: number) => number): number =>
+        Math.sqrt(uneven.reduce((sum, _, i) => sum + difference(i) ** 2, 0))
+      const wanted = norm((i) => uneven[i]! - values[i]!) / norm((i) => uneven[i]!)
+      const size = Math.min(blocks, blocksPerScale)
+      const got = quantisationError(uneven, bits, { blocks, blocksPerScale: size })
+      assert.ok(Math.abs(got - wanted) < 1e-6 * wanted, `${got} ${wanted}`)
+    }
+  })
 
   it('a matrix of zeros takes one scale per row', () =>
     assert.equal(chooseBlocksPerScale(new Float32Array(even.length), 4, blocks), blocks))

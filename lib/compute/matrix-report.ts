@@ -1,0 +1,154 @@
+// What each weight matrix of a checkpoint becomes in each format: bytes, bits, block size, and what precision it costs.
+//
+// Invariants
+//   MR1  Matrices that the engine computes as one product share a block size here as there.
+//   MR2  A matrix whose integers the file holds has no error beyond the file's.
+
+import type { Checkpoint } from '../model/checkpoint.js'
+import { valuesOf } from '../model/sizes.js'
+import type { AttentionSpec, FfnSpec, LinearRef, ModelSpec, WeightFormat } from '../model/spec.js'
+import { attentionFormat, integerFormat, WEIGHT_FORMATS, type IntegerFormat } from '../model/weight-formats.js'
+import { linearOf } from '../model/weights.js'
+import { stack, type LinearWeights } from './linear-weights.js'
+import { BLOCK_SIZE, isQuantisable, levelAt, type QuantisedMatrix } from './quantise.js'
+import { quantiseLinear } from './quantised-linear.js'
+
+export interface MatrixInFormat {
+  readonly bits: 32 | 8 | 4
+  readonly blockSize: number | null // inputs that share a scale; null: float32
+  readonly bytes: number
+  readonly relativeError: number // ‖W − Ŵ‖ / ‖W‖
+}
+
+export interface MatrixReport {
+  readonly name: string
+  readonly kind: string // q, k, v, o, expert gate, …
+  readonly outputs: number
+  readonly inputs: number
+  readonly formats: Readonly<Record<WeightFormat, MatrixInFormat>>
+}
+
+/** Matrices that are computed as one product. */
+export interface ProductRef {
+  readonly isExpert: boolean
+  readonly matrices: readonly { readonly kind: string; readonly ref: LinearRef }[]
+}
+
+/** Every product of a model. */
+export function productsOf(spec: ModelSpec): readonly ProductRef[] {
+  const layers = spec.layers.flatMap(({ attention, ffn }) => [
+    ...attentionProducts(attention),
+    ...ffn.experts.flatMap((expert) => ffnProducts(expert, 'expert')),
+    ...(ffn.always ? ffnProducts(ffn.always.ffn, ffn.gate === undefined ? 'dense' : 'shared') : []),
+  ])
+  return [...layers, productOf({ lm_head: spec.lmHead }, false)]
+}
+
+const productOf = (matrices: Readonly<Record<string, LinearRef>>, isExpert: boolean): ProductRef => ({
+  isExpert,
+  matrices: Object.entries(matrices).map(([kind, ref]) => ({ kind, ref })),
+})
+
+function attentionProducts(attention: AttentionSpec): readonly ProductRef[] {
+  const { q, o } = attention
+  if (attention.kind === 'grouped') {
+    const { k, v } = attention
+    return [productOf({ q: attention.q, k, v }, false), productOf({ o }, false)]
+  }
+  const { kvDown: kv_down, kvUp: kv_up } = attention
+  const queries = 'down' in q ? { q_down: q.down, q_up: q.up } : { q }
+  return Object.entries({ ...queries, kv_down, kv_up, o }).map(([kind, ref]) => productOf({ [kind]: ref }, false))
+}
+
+const ffnProducts = ({ gate, up, down }: FfnSpec, owner: string): readonly ProductRef[] => [
+  productOf({ [`${owner} gate`]: gate, [`${owner} up`]: up }, true),
+  productOf({ [`${owner} down`]: down }, true),
+]
+
+/** Weights of a product. */
+export const productValues = ({ matrices }: ProductRef): number =>
+  matrices.reduce((sum, { ref }) => sum + valuesOf(ref.weight), 0)
+
+/** Measures a product's matrices in every format: reads them, several times over their values. */
+export function reportProduct(checkpoint: Checkpoint, { matrices, isExpert }: ProductRef): readonly MatrixReport[] {
+  const parts = matrices.map(({ ref }) => readOnce(linearOf(checkpoint, ref)))
+  const layer = stack(parts)
+  const known = new Map<string, readonly MatrixInFormat[]>() // attention has the same in two formats
+  const measured = WEIGHT_FORMATS.map((format) => {
+    const integers = integerFormat(isExpert ? format : attentionFormat(format))
+    const key = JSON.stringify(integers)
+    const inFormat = known.get(key) ?? measure(layer, parts, integers)
+    known.set(key, inFormat)
+    return [format, inFormat] as const
+  })
+  return matrices.map(({ kind, ref }, i) => {
+    const of = (format: WeightFormat) => measured.find(([name]) => name === format)![1][i]!
+    return {
+      name: nameOf(ref),
+      kind,
+      outputs: parts[i]!.outputs,
+      inputs: layer.inputs,
+      formats: {
+        f32: of('f32'),
+        int8: of('int8'),
+        int4: of('int4'),
+        'int8-auto': of('int8-auto'),
+        'int4-auto': of('int4-auto'),
+      },
+    }
+  })
+}
+
+const readOnce = ({ weights, blocks, inputs, outputs }: LinearWeights): LinearWeights => ({
+  weights,
+  blocks,
+  inputs,
+  outputs,
+})
+
+const nameOf = ({ weight: { name, part } }: LinearRef): string =>
+  part?.item === undefined ? name : `${name}[${part.item}]`
+
+function measure(
+  layer: LinearWeights,
+  parts: readonly LinearWeights[],
+  integers: IntegerFormat | undefined,
+): readonly MatrixInFormat[] {
+  const { inputs } = layer
+  if (integers === undefined || !isQuantisable(inputs)) {
+    return parts.map(({ outputs }) => ({ bits: 32, blockSize: null, bytes: outputs * inputs * 4, relativeError: 0 }))
+  }
+  const quantised = quantiseLinear(layer, integers)
+  const { bits, blocksPerScale } = quantised
+  const scalesPerRow = Math.ceil(inputs / BLOCK_SIZE / blocksPerScale)
+  let firstRow = 0
+  return parts.map(({ weights, outputs }) => {
+    const relativeError = errorOf(weights, quantised, { firstRow, inputs, scalesPerRow })
+    firstRow += outputs
+    const bytes = outputs * ((inputs * bits) / 8 + scalesPerRow * 2)
+    return { bits, blockSize: Math.min(inputs, blocksPerScale * BLOCK_SIZE), bytes, relativeError }
+  })
+}
+
+interface PartPlace {
+  readonly firstRow: number // in the product
+  readonly inputs: number
+  readonly scalesPerRow: number
+}
+
+function errorOf(weights: Float32Array, quantised: QuantisedMatrix, place: PartPlace): number {
+  const { firstRow, inputs, scalesPerRow } = place
+  const size = quantised.blocksPerScale * BLOCK_SIZE
+  let [lost, all] = [0, 0]
+  for (let start = 0; start < weights.length; start += BLOCK_SIZE) {
+    const scale =
+      quantised.scales[(firstRow + Math.floor(start / inputs)) * scalesPerRow + Math.floor((start % inputs) / size)]!
+    for (let i = start; i < start + BLOCK_SIZE; i++) {
+      const weight = weights[i]!
+      const difference = weight - levelAt(quantised, firstRow * inputs + i) * scale
+      lost += difference * difference
+      all += weight * weight
+    }
+  }
+  return all === 0 ? 0 : Math.sqrt(lost / all)
+}

@@ -1,0 +1,80 @@
+// `banyan inspect`: what weight formats cost, matrix by matrix and in perplexity.
+
+import assert from 'node:assert/strict'
+import { measureMatrices } from '../../cli/inspect/matrices.js'
+import { measurePerplexities } from '../../cli/inspect/perplexity.js'
+import { quantisationError } from '../../lib/compute/quantise.js'
+import { openCheckpoint, type Checkpoint } from '../../lib/model/checkpoint.js'
+import { demoModel, goldenModel } from '../helpers/paths.js'
+
+const { signal } = new AbortController()
+
+describe('inspect', () => {
+  let demo: Checkpoint
+  before(() => (demo = openCheckpoint(demoModel)))
+  after(() => demo.close())
+
+  it('measures every matrix in every format: bytes, block size, relative error', async () => {
+    const { kinds, each, float32 } = await measureMatrices(demo, { isComplete: true, signal })
+    const { layers } = demo.spec
+    assert.equal(each.length, layers.length * (4 + 3 * 16) + 1)
+    assert.deepEqual(float32, [])
+    for (const { formats, outputs, inputs } of each) {
+      const { f32, int8, int4, 'int8-auto': auto8, 'int4-auto': auto4 } = formats
+      assert.deepEqual(f32, { bits: 32, blockSize: null, bytes: outputs * inputs * 4, relativeError: 0 })
+      assert.deepEqual([int8.bytes, int4.bytes], [outputs * inputs * 1.0625, outputs * inputs * 0.5625])
+      assert.ok(auto8.bytes < int8.bytes && auto8.relativeError <= 1.6 * int8.relativeError)
+      assert.ok(auto4.relativeError <= 1.2 * int4.relativeError)
+    }
+    const expert = layers[1]!.ffn.experts[3]!.down.weight
+    const reported = each.find(({ name }) => name === expert.name)
+    assert.equal(reported?.kind, 'expert down')
+    const wanted = quantisationError(demo.tensor(expert), 4)
+    assert.ok(Math.abs(reported.formats.int4.relativeError - wanted) < 1e-9)
+    assert.deepEqual(
+      kinds.map(({ kind, matrices, formats }) => [kind, matrices, formats['int4-auto'].blockSizes.length > 0]),
+      [
+        ...['q', 'k', 'v', 'o'].map((kind) => [kind, layers.length, true]),
+        ...['expert gate', 'expert up', 'expert down'].map((kind) => [kind, layers.length * 16, true]),
+        ['lm_head', 1, true],
+      ],
+    )
+    const bits = (kind: string) => each.find((matrix) => matrix.kind === kind)?.formats['int4-auto'].bits
+    assert.deepEqual([bits('q'), bits('lm_head'), bits('expert up')], [8, 8, 4])
+  })
+
+  it('names matrices that stay float32 because no block fits', async () => {
+    const golden = openCheckpoint(goldenModel('mixtral'))
+    const { each, float32 } = await measureMatrices(golden, { isComplete: false, signal })
+    golden.close()
+    const odd = each.filter(({ inputs }) => inputs % 32 !== 0).map(({ name }) => name)
+    assert.deepEqual(float32, odd)
+  })
+
+  it('stops where it is interrupted', async () => {
+    const stopped = AbortSignal.abort()
+    await assert.rejects(measureMatrices(demo, { isComplete: false, signal: stopped }), { code: 'cancelled' })
+  })
+
+  it('judges a text in every format, float32 first', async () => {
+    const text = 'export interface Room {\n    readonly numBytes: number;\n    reset(): void;\n}\n'.repeat(3)
+    const results = await measurePerplexities(demo, { signal, text, threads: 1 })
+    assert.deepEqual(
+      results.map(({ weights }) => weights),
+      ['f32', 'int8', 'int4', 'int8-auto', 'int4-auto'],
+    )
+    for (const { perplexity, change } of results) {
+      assert.ok(perplexity > 1 && perplexity < demo.spec.vocabSize)
+      assert.ok(Math.abs(change) < 0.3, `${change}`)
+    }
+    assert.equal(results[0]?.change, 0)
+    const [, int8, int4] = results.map(({ change }) => Math.abs(change))
+    assert.ok(int8! < int4!)
+  })
+
+  it('wants a text', async () => {
+    const golden = openCheckpoint(goldenModel('qwen3-moe'))
+    await assert.rejects(measurePerplexities(golden, { signal }), { code: 'failed_precondition' })
+    golden.close()
+  })
+})
