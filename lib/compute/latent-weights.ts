@@ -44,9 +44,10 @@ export function packLatentAttention(weights: LatentWeights, heads: LatentHeads, 
   const { numHeads, valueDim } = heads
   if (kvUp.bias !== undefined) throw new ClusterError('unimplemented', 'latent attention: want kvUp without a bias')
   const [first, lowRank] = 'down' in q ? [q.down, q] : [q, undefined]
+  const kvRows = kvUp.weights // read once for all heads
   const perHead = Array.from({ length: numHeads }, (_, head) => ({
-    ...packTiles(`key.${head}`, keyRows(kvUp, heads, head), format),
-    ...packTiles(`value.${head}`, valueRows(kvUp, heads, head), format),
+    ...packTiles(`key.${head}`, keyRows(kvRows, heads, head), format),
+    ...packTiles(`value.${head}`, valueRows(kvRows, heads, head), format),
   }))
   return {
     ...packEnds({ ...weights, o: withStride(o, valueDim, valueStride(valueDim)) }, format),
@@ -62,7 +63,7 @@ export function packLatentAttention(weights: LatentWeights, heads: LatentHeads, 
 }
 
 /** Takes a head's plain query to latent space: its key rows transposed, [latent, plain]. */
-function keyRows({ weights }: LinearWeights, heads: LatentHeads, head: number): LinearWeights {
+function keyRows(weights: Float32Array, heads: LatentHeads, head: number): LinearWeights {
   const { latentDim, plainDim, valueDim } = heads
   const first = head * (plainDim + valueDim) * latentDim
   const transposed = new Float32Array(latentDim * plainDim)
@@ -73,7 +74,7 @@ function keyRows({ weights }: LinearWeights, heads: LatentHeads, head: number): 
 }
 
 /** Takes what a head attended to out of latent space: [value, latent]. */
-function valueRows({ weights }: LinearWeights, heads: LatentHeads, head: number): LinearWeights {
+function valueRows(weights: Float32Array, heads: LatentHeads, head: number): LinearWeights {
   const { latentDim, plainDim, valueDim } = heads
   const first = (head * (plainDim + valueDim) + plainDim) * latentDim
   return { weights: weights.subarray(first, first + valueDim * latentDim), inputs: latentDim, outputs: valueDim }
