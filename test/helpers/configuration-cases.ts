@@ -97,6 +97,24 @@ const yarn = {
   beta_fast: 4,
   beta_slow: 1,
 }
+const deepseek = {
+  ...base,
+  model_type: 'deepseek_v3',
+  architectures: ['DeepseekV3ForCausalLM'],
+  q_lora_rank: 24,
+  kv_lora_rank: 20,
+  qk_nope_head_dim: 12,
+  qk_rope_head_dim: 8,
+  v_head_dim: 14,
+  n_routed_experts: 12,
+  num_experts_per_tok: 3,
+  n_group: 4,
+  topk_group: 2,
+  n_shared_experts: 1,
+  first_k_dense_replace: 1,
+  routed_scaling_factor: 1.5,
+  norm_topk_prob: true,
+}
 const glm4 = {
   ...base,
   model_type: 'glm4_moe',
@@ -208,6 +226,42 @@ export const CASES: readonly (readonly [title: string, config: Config])[] = [
   [
     'sinks with YaRN and tied embeddings',
     { ...gptOss, rope_parameters: { ...yarn, truncate: false }, tie_word_embeddings: true },
+  ],
+  // DeepSeek-V3
+  ['latent attention, groups, a shared expert, the first layer dense', deepseek],
+  [
+    'q without LoRA, one group, no shared expert, biases',
+    {
+      ...deepseek,
+      q_lora_rank: null,
+      n_group: 1,
+      topk_group: 1,
+      n_shared_experts: 0,
+      attention_bias: true,
+      first_k_dense_replace: 0,
+    },
+  ],
+  [
+    'rotated halves apart, not renormalised, YaRN in the scale',
+    {
+      ...deepseek,
+      rope_interleave: false,
+      norm_topk_prob: false,
+      rope_parameters: { ...yarn, mscale: 0.8, mscale_all_dim: 1 },
+    },
+  ],
+  [
+    'one head, odd sizes, two shared experts, all layers dense but the last',
+    {
+      ...deepseek,
+      num_attention_heads: 1,
+      num_key_value_heads: 1,
+      v_head_dim: 9,
+      kv_lora_rank: 18,
+      n_shared_experts: 2,
+      num_hidden_layers: 3,
+      first_k_dense_replace: 2,
+    },
   ],
   // GLM-4-MoE
   ['half of a head rotated, the gate of DeepSeek-V3', glm4],

@@ -6,10 +6,20 @@ import { startNatsForTest, type TestNats } from '../helpers/nats.js'
 import { goldenModel } from '../helpers/paths.js'
 import { startTestCluster, type TestCluster } from '../helpers/test-cluster.js'
 
-const FAMILIES = ['llama-dense', 'qwen3-dense', 'mixtral', 'qwen2-moe', 'qwen3-moe', 'olmoe', 'granitemoe', 'gpt-oss']
+const FAMILIES = [
+  'llama-dense',
+  'qwen3-dense',
+  'mixtral',
+  'qwen2-moe',
+  'qwen3-moe',
+  'olmoe',
+  'granitemoe',
+  'gpt-oss',
+  'deepseek-v3',
+]
 const VARIANTS = [
   ...['mistral', 'qwen2-dense', 'gemma3', 'llama-yarn', 'llama-dynamic', 'glm4-moe'],
-  ...['gpt-oss-window', 'granitemoe-tied'],
+  ...['deepseek-v3-plain', 'gpt-oss-window', 'granitemoe-tied'],
 ]
 const TOLERANCE = 1e-4
 
