@@ -91,7 +91,7 @@ export function createAttentionLayer(kernels: Kernels, set: WeightSet, shape: At
   }
   const ends = createLayerEnds(kernels, set, shape)
   const qkv = placeLinear(kernels, set, 'qkv')
-  const [qNorm, kNorm, sinks] = ['q_norm', 'k_norm', 'sinks'].map((name) => placeOptional(kernels, set, name))
+  const [qNorm, kNorm, sinks] = placeOptional(kernels, set, ['q_norm', 'k_norm', 'sinks'])
   const heads = placeWords(kernels, [
     ...[numHeads, numKvHeads, headDim, rotatedDim],
     NORMED[shape.qkNorm ?? 'none'],

@@ -71,13 +71,13 @@ const PIECES_PER_THREAD = 4
 /** Tasks of a product, enough for all threads. */
 export const piecesOf = ({ threads }: Kernels): number => threads * PIECES_PER_THREAD
 
-/** A placed weight, where the set has it. */
-export const placeOptional = (kernels: Kernels, set: WeightSet, name: string) =>
-  set[name] && placeWeight(kernels, weightOf(set, name))
+/** Placed weights, where the set has them. (A closure of the caller's would keep the set, a second copy, for good.) */
+export const placeOptional = (kernels: Kernels, set: WeightSet, names: readonly string[]) =>
+  names.map((name) => set[name] && placeWeight(kernels, weightOf(set, name)))
 
 export function createLayerEnds(kernels: Kernels, set: WeightSet, shape: EndShape): LayerEnds {
   const [norm, ffnNorm] = [placeWeight(kernels, weightOf(set, 'norm')), placeWeight(kernels, weightOf(set, 'ffn_norm'))]
-  const [postNorm, ffnPostNorm] = ['post_norm', 'ffn_post_norm'].map((name) => placeOptional(kernels, set, name))
+  const [postNorm, ffnPostNorm] = placeOptional(kernels, set, ['post_norm', 'ffn_post_norm'])
   const o = placeLinear(kernels, set, 'o')
   const gate = set['gate.tiles'] && placeLinear(kernels, set, 'gate')
   const { threads } = kernels

@@ -6,6 +6,8 @@ import { concat } from './concat.js'
 /** Weights [outputs, inputs] row-major, bias [outputs]. Weights and blocks may be read anew at every access. */
 export interface LinearWeights {
   readonly weights: Float32Array
+  /** Rows first … first + count - 1 of the weights, where they can be had without all the others. */
+  readonly rows?: ((first: number, count: number) => Float32Array) | undefined
   readonly inputs: number
   readonly outputs: number
   readonly bias?: Float32Array | undefined
@@ -25,9 +27,26 @@ export function stack(layers: readonly LinearWeights[]): LinearWeights {
     get weights() {
       return concat(layers.map((layer) => layer.weights)) // a second copy: only who needs it makes it
     },
+    rows: stackedRows(layers),
     inputs,
     outputs,
     bias: hasBias ? concat(biases) : undefined,
     parts: layers,
+  }
+}
+
+/** Rows of one layer after the other's, where each can give some of its own. */
+function stackedRows(layers: readonly LinearWeights[]): LinearWeights['rows'] {
+  const sources = layers.map(({ rows, outputs }) => ({ rows, outputs }))
+  if (sources.some(({ rows }) => rows === undefined)) return undefined
+  return (first, count) => {
+    const found: Float32Array[] = []
+    let start = 0
+    for (const { rows, outputs } of sources) {
+      const [from, to] = [Math.max(first, start), Math.min(first + count, start + outputs)]
+      if (from < to && rows !== undefined) found.push(rows(from - start, to - from))
+      start += outputs
+    }
+    return found.length === 1 && found[0] !== undefined ? found[0] : concat(found)
   }
 }

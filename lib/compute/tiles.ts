@@ -1,13 +1,14 @@
 // Linear layers in the layout of the kernels (`kernels/linear.ts`): tiles of 16 outputs. The last tile is filled up with
 // zeros. A width that no block fits stays float32.
 
+import { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
 import { integerFormat } from '../model/weight-formats.js'
 import type { LinearWeights } from './linear-weights.js'
 import { BLOCK_SIZE, isQuantisable, levelAt } from './quantise.js'
 import { quantiseLinear, type QuantisedLinear } from './quantised-linear.js'
 import { scaleBits } from './scale-numbers.js'
-import type { TileLayout, WeightSet } from './weight-store.js'
+import { weightOf, type TileLayout, type WeightSet, type WeightTensor } from './weight-store.js'
 
 export const TILE = 16
 const SCALE_BYTES = TILE * 2
@@ -26,10 +27,54 @@ export const roundedBlocks = (inputs: number, format: WeightFormat): number =>
 
 /** Packs a layer as `name.tiles` (bytes [tiles, tile bytes], or floats [tiles, inputs, 16]) and `name.bias`. */
 export function packTiles(name: string, layer: LinearWeights, format: WeightFormat): WeightSet {
-  const integers = integerFormat(format)
-  if (integers !== undefined && isQuantisable(layer.inputs)) {
-    return packQuantised(name, layer, quantiseLinear(layer, integers))
+  const integers = isQuantisable(layer.inputs) ? integerFormat(format) : undefined
+  const { rows } = layer
+  if (rows === undefined || integers?.isAdaptive === true)
+    return integers === undefined
+      ? packFloats(name, layer)
+      : packQuantised(name, layer, quantiseLinear(layer, integers))
+  return packPieces(name, layer, (first, count) => {
+    const piece = { weights: rows(first, count), inputs: layer.inputs, outputs: count }
+    return integers === undefined
+      ? packFloats(name, piece)
+      : packQuantised(name, piece, quantiseLinear(piece, integers))
+  })
+}
+
+const PIECE_VALUES = 256 * 1024
+
+/** Packs some whole tiles at a time, so that the layer's values are never all in memory. */
+function packPieces(name: string, layer: LayerShape, pack: (first: number, count: number) => WeightSet): WeightSet {
+  const { inputs, outputs } = layer
+  const most = Math.max(TILE, Math.floor(PIECE_VALUES / inputs / TILE) * TILE)
+  let whole: WeightTensor | undefined
+  for (let first = 0; first < outputs; first += most) {
+    const piece = weightOf(pack(first, Math.min(most, outputs - first)), `${name}.tiles`)
+    whole ??= withTiles(piece, tilesOf(outputs))
+    copyTiles(piece, whole, first / TILE)
   }
+  return { ...(whole && { [`${name}.tiles`]: whole }), ...packBias(name, layer) }
+}
+
+const valuesOf = ({ source }: WeightTensor): Float32Array | Uint8Array => {
+  if ('folder' in source) throw new ClusterError('internal', 'tiles: want values, got a place in a file')
+  return source
+}
+
+/** Room for so many tiles like those of a piece. */
+function withTiles(piece: WeightTensor, tiles: number): WeightTensor {
+  const [some = 1, ...rest] = piece.dims
+  const length = (valuesOf(piece).length / some) * tiles
+  const source = piece.element === 'float' ? new Float32Array(length) : new Uint8Array(length)
+  return { ...piece, dims: [tiles, ...rest], source }
+}
+
+function copyTiles(piece: WeightTensor, whole: WeightTensor, firstTile: number): void {
+  const values = valuesOf(piece)
+  valuesOf(whole).set(values, (values.length / piece.dims[0]!) * firstTile)
+}
+
+const packFloats = (name: string, layer: LinearWeights): WeightSet => {
   const dims = [tilesOf(layer.outputs), layer.inputs, TILE]
   return { [`${name}.tiles`]: { element: 'float', dims, source: tileFloats(layer) }, ...packBias(name, layer) }
 }

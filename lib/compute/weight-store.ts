@@ -21,6 +21,7 @@ import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import { ClusterError } from '../errors.js'
+import { collectDropped } from './garbage.js'
 
 /** A packed tensor: its values, or the place in a file of the weight folder that holds them. */
 export interface WeightTensor {
@@ -113,10 +114,16 @@ export function createWeightStore(folder: string | undefined, warn?: (reason: st
 
   function* openParts<K>(key: string, parts: ReadonlyMap<K, () => WeightSet>): Iterable<readonly [K, WeightSet]> {
     const set = kept === undefined ? undefined : fromFile(kept, key, [...parts.values()])
-    for (const [name, make] of parts) yield [name, set ?? make()]
+    for (const [name, make] of parts) {
+      yield [name, set ?? make()]
+      collectDropped()
+    }
   }
   return {
-    open: (key, make) => (kept === undefined ? undefined : fromFile(kept, key, [make])) ?? make(),
+    open: (key, make) => {
+      collectDropped() // of the sets before
+      return (kept === undefined ? undefined : fromFile(kept, key, [make])) ?? make()
+    },
     openParts,
   }
 }
@@ -167,6 +174,7 @@ function writeSet(folder: string, key: string, parts: readonly (() => WeightSet)
       offset += data.length
     }
     for (const make of parts) {
+      collectDropped()
       for (const [name, { element, dims, layout, source }] of Object.entries(make())) {
         if ('folder' in source) throw new ClusterError('internal', `weights ${key}: ${name} is in a file already`)
         const data = new Uint8Array(source.buffer, source.byteOffset, source.byteLength)

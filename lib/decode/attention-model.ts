@@ -9,6 +9,7 @@ import {
   type HeadGeometry,
 } from '../compute/attention-layer.js'
 import { concat } from '../compute/concat.js'
+import { collectDropped } from '../compute/garbage.js'
 import type { Kernels } from '../compute/kernels.js'
 import { pageBytes } from '../compute/kv-layout.js'
 import { createLatentAttentionLayer } from '../compute/latent-attention-layer.js'
@@ -69,6 +70,7 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
     await options.turn() // heartbeats go out while the weights are loaded
   }
   const head = loadHead(checkpoint, options)
+  collectDropped()
   const rooms = [createRoom(options.kernels), createRoom(options.kernels)]
   const expertBlocks = roundedBlocks(spec.hidden, options.format)
   const needs = layers.map((layer) => layer.needs)

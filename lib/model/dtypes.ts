@@ -3,36 +3,44 @@
 import { ClusterError } from '../errors.js'
 import { FP8_E4M3, FP8_E5M2, FP8_E8M0 } from './small-floats.js'
 
-/** Converts little-endian values; `what` names the tensor in the error. Throws `unimplemented` for other dtypes. */
+/** Little-endian values as float32, see `widenTo`. */
 export function toFloat32(bytes: Uint8Array<ArrayBuffer>, dtype: string, what: string): Float32Array {
+  const width = dtype === 'F32' ? 4 : dtype.startsWith('F8') ? 1 : 2
+  const values = new Float32Array(bytes.length / width)
+  widenTo(values, bytes, dtype, what)
+  return values
+}
+
+/** Converts little-endian values into `to`; `what` names the tensor in the error. Throws `unimplemented` for other dtypes. */
+export function widenTo(to: Float32Array, bytes: Uint8Array<ArrayBuffer>, dtype: string, what: string): void {
+  const { buffer, byteOffset: at, byteLength: length } = bytes
   switch (dtype) {
     case 'F32':
-      return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
+      return to.set(new Float32Array(buffer, at, length / 4))
     case 'BF16':
-      return fromBfloat16(new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2))
+      return fromBfloat16(new Uint16Array(buffer, at, length / 2), to)
     case 'F16':
-      return fromFloat16(new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2))
+      return fromFloat16(new Uint16Array(buffer, at, length / 2), to)
     case 'F8_E4M3':
-      return fromCodes(bytes, FP8_E4M3)
+      return fromCodes(bytes, FP8_E4M3, to)
     case 'F8_E5M2':
-      return fromCodes(bytes, FP8_E5M2)
+      return fromCodes(bytes, FP8_E5M2, to)
     case 'F8_E8M0':
-      return fromCodes(bytes, FP8_E8M0)
+      return fromCodes(bytes, FP8_E8M0, to)
     default:
       throw new ClusterError('unimplemented', `${what}: dtype ${dtype}, want F32, F16, BF16 or F8_E4M3`)
   }
 }
 
-function fromCodes(codes: Uint8Array, table: Float32Array): Float32Array {
-  const values = new Float32Array(codes.length)
-  for (let i = 0; i < codes.length; i++) values[i] = table[codes[i]!]!
-  return values
+function fromCodes(codes: Uint8Array, table: Float32Array, to: Float32Array): void {
+  for (let i = 0; i < codes.length; i++) to[i] = table[codes[i]!]!
 }
 
-function fromBfloat16(values: Uint16Array): Float32Array {
-  const bits = new Uint32Array(values.length)
+const bitsOf = (to: Float32Array): Uint32Array => new Uint32Array(to.buffer, to.byteOffset, to.length)
+
+function fromBfloat16(values: Uint16Array, to: Float32Array): void {
+  const bits = bitsOf(to)
   for (let i = 0; i < values.length; i++) bits[i] = values[i]! << 16
-  return new Float32Array(bits.buffer)
 }
 
 /** Bits of the float32 with the value of a float16. */
@@ -47,8 +55,7 @@ function widen(half: number): number {
   return sign | ((113 - shift) << 23) | (((fraction << shift) & 0x3ff) << 13)
 }
 
-function fromFloat16(values: Uint16Array): Float32Array {
-  const bits = new Uint32Array(values.length)
+function fromFloat16(values: Uint16Array, to: Float32Array): void {
+  const bits = bitsOf(to)
   for (let i = 0; i < values.length; i++) bits[i] = widen(values[i]!)
-  return new Float32Array(bits.buffer)
 }

@@ -47,8 +47,8 @@ function fp8Tensor(tensor: StoredTensor, scales: StoredTensor, blockSize: BlockS
   return {
     ...tensor,
     numBytes: tensor.numBytes + scales.numBytes,
-    readRows: (first, count) => {
-      const values = tensor.readRows(first, count)
+    readRows: (first, count, into) => {
+      const values = tensor.readRows(first, count, into)
       if (values.length === 0) return values
       const firstScale = scaleRowOf(first)
       const factors = readFlat(scales, firstScale, scaleRowOf(first + count - 1) - firstScale + 1, grid.columns)

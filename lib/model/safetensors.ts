@@ -7,8 +7,11 @@
 
 import { closeSync, fstatSync, openSync, readSync, writeFileSync } from 'node:fs'
 import { ClusterError } from '../errors.js'
-import { toFloat32 } from './dtypes.js'
+import { widenTo } from './dtypes.js'
 import { numRows, rowWidth, sizeOf, type StoredTensor, type TensorFile } from './stored-tensor.js'
+
+/** What passes from files to numbers, one piece after the other: reading is synchronous, so one does for all. */
+const PIECE = new Uint8Array(512 * 1024)
 
 const MAX_HEADER_BYTES = 100 * 1024 * 1024
 
@@ -66,6 +69,12 @@ function openFile(path: string): number {
 /** `length` bytes from `offset`. Throws `invalid_argument` where the file ends before. */
 export function readExactly(fd: number, path: string, offset: number, length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length)
+  readInto(bytes, fd, path, offset)
+  return bytes
+}
+
+function readInto(bytes: Uint8Array, fd: number, path: string, offset: number): void {
+  const { length } = bytes
   let done = 0
   while (done < length) {
     const count = readSync(fd, bytes, done, length - done, offset + done)
@@ -76,7 +85,6 @@ export function readExactly(fd: number, path: string, offset: number, length: nu
       )
     done += count
   }
-  return bytes
 }
 
 function readHeader(fd: number, path: string): SafetensorsFile {
@@ -117,15 +125,14 @@ interface DataSection {
 function storedTensor({ fd, path, dataStart }: DataSection, name: string, info: TensorInfo): StoredTensor {
   const { dtype, shape, begin, end } = info
   const rows = numRows(info)
-  const rowBytes = rowWidth(info) * (DTYPE_BYTES[dtype] ?? 0)
-  const readRaw = (first: number, count: number): Uint8Array<ArrayBuffer> => {
-    if (first < 0 || count < 0 || first + count > rows) {
-      throw new ClusterError(
-        'invalid_argument',
-        `${path}: tensor ${name}: want rows ${first} … ${first + count - 1}, got ${rows} rows`,
-      )
-    }
-    return readExactly(fd, path, dataStart + begin + first * rowBytes, count * rowBytes)
+  const valueBytes = DTYPE_BYTES[dtype] ?? 0
+  const rowBytes = rowWidth(info) * valueBytes
+  const check = (first: number, count: number): void => {
+    if (first >= 0 && count >= 0 && first + count <= rows) return
+    throw new ClusterError(
+      'invalid_argument',
+      `${path}: tensor ${name}: want rows ${first} … ${first + count - 1}, got ${rows} rows`,
+    )
   }
   return {
     name,
@@ -133,8 +140,22 @@ function storedTensor({ fd, path, dataStart }: DataSection, name: string, info: 
     dtype,
     shape,
     numBytes: end - begin,
-    readRaw,
-    readRows: (first, count) => toFloat32(readRaw(first, count), dtype, `${path}: tensor ${name}`),
+    readRaw: (first, count) => {
+      check(first, count)
+      return readExactly(fd, path, dataStart + begin + first * rowBytes, count * rowBytes)
+    },
+    readRows: (first, count, into = new Float32Array(count * rowWidth(info))) => {
+      check(first, count)
+      const offset = dataStart + begin + first * rowBytes
+      const perPiece = PIECE.length / valueBytes
+      for (let done = 0; done < into.length; done += perPiece) {
+        const to = into.subarray(done, done + perPiece)
+        const bytes = PIECE.subarray(0, to.length * valueBytes)
+        readInto(bytes, fd, path, offset + done * valueBytes)
+        widenTo(to, bytes, dtype, `${path}: tensor ${name}`)
+      }
+      return into
+    },
   }
 }
 

@@ -13,9 +13,10 @@ export interface StoredTensor {
   /**
    * Rows first … first + count - 1 as float32, where the last axis is a row and all others count rows. Of a tensor that
    * lies transposed, rows are columns of `shape`'s last two axes. Throws `invalid_argument` for rows that it lacks,
-   * `unimplemented` for a dtype that is not served; values are not judged.
+   * `unimplemented` for a dtype that is not served; values are not judged. They may be written to `into`, where there is
+   * one, which is then what is returned.
    */
-  readRows(first: number, count: number): Float32Array
+  readRows(first: number, count: number, into?: Float32Array): Float32Array
   /** The same rows as the file's own bytes, where a row is whole bytes of its own. */
   readonly readRaw?: (first: number, count: number) => Uint8Array
   /** The file holds the last two axes the other way round than `shape` says: reading it by columns costs nothing. */

@@ -100,21 +100,12 @@ function readMatrix(stored: StoredTensor, ref: TensorRef, wanted: Rows): Float32
   const layout = layoutOf(stored, ref)
   const rowOf = ref.part?.rowOf
   if (!layout.isByRows) return readColumns(stored, layout, wanted, rowOf)
-  return rowOf === undefined ? readRun(stored, layout, wanted) : readScattered(stored, layout, wanted, rowOf)
+  return rowOf === undefined
+    ? stored.readRows(layout.firstRow + wanted.first, wanted.count)
+    : readScattered(stored, layout, wanted, rowOf)
 }
 
 const pieceRows = (width: number): number => Math.max(1, Math.floor(PIECE_VALUES / width))
-
-/** Rows that follow each other. */
-function readRun(stored: StoredTensor, { firstRow, width }: Layout, { first, count }: Rows): Float32Array {
-  const most = pieceRows(width)
-  if (count <= most) return stored.readRows(firstRow + first, count)
-  const result = new Float32Array(count * width)
-  for (let row = 0; row < count; row += most) {
-    result.set(stored.readRows(firstRow + first + row, Math.min(most, count - row)), row * width)
-  }
-  return result
-}
 
 /** Rows in another order, or some of them: what lies between two of a piece is read too where it is little. */
 function readScattered(
@@ -125,6 +116,7 @@ function readScattered(
 ): Float32Array {
   const result = new Float32Array(count * width)
   const most = pieceRows(width)
+  const buffer = new Float32Array(most * width)
   for (let done = 0; done < count;) {
     let [low, high, end] = [Infinity, -Infinity, done]
     for (; end < count; end++) {
@@ -132,7 +124,8 @@ function readScattered(
       if (end > done && Math.max(high, row) - Math.min(low, row) >= most) break
       ;[low, high] = [Math.min(low, row), Math.max(high, row)]
     }
-    const piece = stored.readRows(firstRow + low, high - low + 1)
+    const numRead = high - low + 1
+    const piece = stored.readRows(firstRow + low, numRead, buffer.subarray(0, numRead * width))
     for (; done < end; done++) {
       const at = (rowOf(first + done) - low) * width
       result.set(piece.subarray(at, at + width), done * width)
@@ -151,9 +144,10 @@ function readColumns(
   const columns = Array.from({ length: count }, (_, i) => rowOf(first + i))
   const result = new Float32Array(count * rows)
   const most = pieceRows(width)
+  const buffer = new Float32Array(Math.min(most, rows) * width)
   for (let at = 0; at < rows; at += most) {
     const numRead = Math.min(most, rows - at)
-    const piece = stored.readRows(firstRow + at, numRead)
+    const piece = stored.readRows(firstRow + at, numRead, buffer.subarray(0, numRead * width))
     for (let i = 0; i < count; i++) {
       for (let row = 0; row < numRead; row++) result[i * rows + at + row] = piece[row * width + columns[i]!]!
     }

@@ -101,7 +101,8 @@ describe('readTensor', () => {
           part: { stored: shape, item: 2, isTransposed, ...(rowOf && { rowOf }) },
         })
         assert.ok(tensor.read.values <= 600 * 1000, `read ${tensor.read.values}`)
-        assert.ok(tensor.read.most <= 256 * 1024, `at once ${tensor.read.most}`)
+        const isDirect = !isTransposed && rowOf === undefined // straight into the result
+        assert.ok(isDirect || tensor.read.most <= 256 * 1024, `at once ${tensor.read.most}`)
       }
     }
   })

@@ -1,0 +1,23 @@
+// What a load leaves behind as it goes: arrays outside of the JavaScript heap, which V8 counts but, inside one long
+// synchronous stretch, lets pile up to hundreds of megabytes. A load bounds what it holds by having them collected.
+
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+const MOST_BYTES = 16 * 2 ** 20
+
+let collect: (() => void) | undefined
+let afterLast = 0
+
+/** Has dropped arrays collected where more than a few were made since the last time. */
+export function collectDropped(): void {
+  if (process.memoryUsage().arrayBuffers < afterLast + MOST_BYTES) return
+  collect ??= exposed()
+  collect()
+  afterLast = process.memoryUsage().arrayBuffers
+}
+
+function exposed(): () => void {
+  setFlagsFromString('--expose-gc')
+  return runInNewContext('gc') as () => void // what the flag adds to new contexts
+}
