@@ -103,7 +103,7 @@ export function configOf(header: GgufHeader): Json {
   const architecture = architectureOf(header)
   const name = fields.text('general.architecture')
   const said: Said = { fields, tensors, key: (ending) => `${name}.${ending}` }
-  const layers = fields.count(said.key('block_count'))
+  const layers = checkedCounts(said)
   return {
     ...sizes(said),
     num_hidden_layers: layers,
@@ -113,6 +113,18 @@ export function configOf(header: GgufHeader): Json {
     ...(fields.has('tokenizer.ggml.bos_token_id') ? { bos_token_id: fields.count('tokenizer.ggml.bos_token_id') } : {}),
     ...architecture.config(said),
   }
+}
+
+/** Layers. Lists as long as a count are made of it: none is longer than what the file has tensors or rows for. */
+function checkedCounts({ fields, key, tensors }: Said): number {
+  const experts = [...tensors.values()].reduce((most, { shape }) => Math.max(most, shape[0] ?? 0), tensors.size)
+  const atMost = (ending: string, most: number): void => {
+    if (fields.count(key(ending), 0) > most)
+      fields.refuse(key(ending), `at most ${most}, which the file has tensors for`)
+  }
+  atMost('block_count', tensors.size)
+  atMost('expert_count', experts)
+  return fields.count(key('block_count'))
 }
 
 function sizes({ fields, key, tensors }: Said): Json {
