@@ -34,7 +34,7 @@ export function createLatentAttentionLayer(kernels: Kernels, set: WeightSet, sha
   const ends = createLayerEnds(kernels, set, shape)
   const down = placeLinear(kernels, set, 'down')
   const qUp = set['q_up.tiles'] && placeLinear(kernels, set, 'q_up')
-  const [qNorm, sinks] = ['q_norm', 'sinks'].map((name) => placeOptional(kernels, set, name))
+  const [qNorm, sinks] = placeOptional(kernels, set, ['q_norm', 'sinks'])
   const latentNorm = placeWeight(kernels, weightOf(set, 'latent_norm'))
   const [keys, values] = ['key', 'value'].map((name) =>
     Array.from({ length: numHeads }, (_, head) => placeLinear(kernels, set, `${name}.${head}`)),

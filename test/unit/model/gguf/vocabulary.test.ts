@@ -96,9 +96,14 @@ describe('tokenizers of GGUF metadata', function () {
         merges,
         ignore_merges: ignores = false,
       } = json.model as Published['model'] & { ignore_merges?: boolean }
-      assert.deepEqual(merges, wanted.model.merges.map(pair))
+      assert.ok(JSON.stringify(merges) === JSON.stringify(wanted.model.merges.map(pair)), 'merges')
       const added = wanted.added_tokens.map(({ content, id }) => [content, id] as const)
-      assert.deepEqual(vocab, { ...wanted.model.vocab, ...Object.fromEntries(added) })
+      const ids = Object.entries({ ...wanted.model.vocab, ...Object.fromEntries(added) })
+      assert.equal(Object.keys(vocab).length, ids.length)
+      assert.deepEqual(
+        ids.filter(([content, id]) => vocab[content] !== id),
+        [],
+      )
       assert.equal(ignores, (wanted.model as { ignore_merges?: boolean }).ignore_merges ?? false)
       assert.deepEqual(rule(json.pre_tokenizer), rule(wanted.pre_tokenizer))
       assert.equal(JSON.stringify(json.normalizer), JSON.stringify(name === 'qwen3' ? wanted.normalizer : null))
