@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process'
 import { availableParallelism, cpus } from 'node:os'
 import { promisify } from 'node:util'
 import { sharedKernels } from '../../lib/compute/kernels.js'
+import { WEIGHT_FORMATS } from '../../lib/model/weight-formats.js'
 import { processorFeatures } from '../../lib/compute/machine-code/processor.js'
 import { vectorUnit } from '../../lib/compute/machine-code/wide-kernels.js'
 import { probeDevice, type DeviceReport } from '../../lib/compute/device-class.js'
@@ -62,7 +63,7 @@ export async function doctor(flags: Flags): Promise<number> {
 }
 
 async function diagnose(): Promise<Diagnosis> {
-  const device = probeDevice(sharedKernels(availableParallelism()), { formats: ['f32', 'int8', 'int4'] })
+  const device = probeDevice(sharedKernels(availableParallelism()), { formats: WEIGHT_FORMATS })
   const nats = await findNats()
   const { problems: gpuProblems, ...gpus } = findGpus()
   return {

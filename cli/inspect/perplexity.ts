@@ -44,7 +44,15 @@ export async function measurePerplexities(
   const results: FormatPerplexity[] = []
   try {
     for (const weights of WEIGHT_FORMATS) {
-      const flags = { model: checkpoint.path, weights, transport: 'local', device: 'cpu', threads, draft: 'off' }
+      const flags = {
+        model: checkpoint.path,
+        weights,
+        transport: 'local',
+        device: 'cpu',
+        threads,
+        draft: 'off',
+        logLevel: 'error',
+      }
       const lost = await withCluster(loadConfig(flags), signal, async ({ bus }) => {
         let sum = 0
         for (const window of windows) {

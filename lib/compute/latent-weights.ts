@@ -4,6 +4,7 @@
 
 import { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
+import { attentionFormat } from '../model/weight-formats.js'
 import { packEnds, type EndWeights } from './layer-ends.js'
 import { stack, type LinearWeights } from './linear-weights.js'
 import { packTiles, TILE, tilesOf } from './tiles.js'
@@ -39,8 +40,10 @@ export const valueStride = (valueDim: number): number => tilesOf(valueDim) * TIL
  * The weights `down` ([q | latent | shared key]), `q_norm` and `q_up` where queries are of lower rank, `latent_norm`,
  * `key.N` and `value.N` of head N, `sinks`, and those of the ends.
  */
-export function packLatentAttention(weights: LatentWeights, heads: LatentHeads, format: WeightFormat): WeightSet {
-  const { q, kvDown, latentNorm, kvUp, sinks, o } = weights
+export function packLatentAttention(weights: LatentWeights, heads: LatentHeads, expertFormat: WeightFormat): WeightSet {
+  const format = attentionFormat(expertFormat)
+  const { q, kvDown, latentNorm, sinks, o } = weights
+  const kvUp = { ...weights.kvUp } // read once: every head takes its rows of it
   const { numHeads, valueDim } = heads
   if (kvUp.bias !== undefined) throw new ClusterError('unimplemented', 'latent attention: want kvUp without a bias')
   const [first, lowRank] = 'down' in q ? [q.down, q] : [q, undefined]

@@ -55,9 +55,9 @@ function attentionProducts(attention: AttentionSpec): readonly ProductRef[] {
     const { k, v } = attention
     return [productOf({ q: attention.q, k, v }, false), productOf({ o }, false)]
   }
-  const { kvDown: kv_down, kvUp: kv_up } = attention
-  const queries = 'down' in q ? { q_down: q.down, q_up: q.up } : { q }
-  return Object.entries({ ...queries, kv_down, kv_up, o }).map(([kind, ref]) => productOf({ [kind]: ref }, false))
+  const { kvDown: kv_down, kvUp: kv_up } = attention // the engine cuts kv_up by heads, and its keys across
+  const products = 'down' in q ? [{ q_down: q.down, kv_down }, { q_up: q.up }] : [{ q, kv_down }]
+  return [...products, { kv_up }, { o }].map((matrices) => productOf(matrices, false))
 }
 
 const ffnProducts = ({ gate, up, down }: FfnSpec, owner: string): readonly ProductRef[] => [

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { blockSizes, chooseBlocksPerScale, ERROR_GROWTH } from '../../../lib/compute/adaptive-blocks.js'
+import { probeProvider } from '../../../lib/compute/gpu/device-probe.js'
 import { createKernels, type Kernels } from '../../../lib/compute/kernels.js'
 import { createLinearMap } from '../../../lib/compute/linear-map.js'
 import { stack, type LinearWeights } from '../../../lib/compute/linear-weights.js'
@@ -139,6 +140,14 @@ describe('blocks of a file', () => {
     assert.ok(got.every((value, i) => value === unitProducts(values, 64)[i]))
     return kernels.dispose()
   })
+})
+
+describe('blocks sized per matrix', () => {
+  it('are refused on devices, which have one size for all', () =>
+    assert.throws(() => probeProvider('webgpu', { formats: ['int4-auto'] }), {
+      code: 'unimplemented',
+      message: /webgpu: want --weights f32, int8 or int4, got int4-auto/,
+    }))
 })
 
 describe('adaptive blocks', () => {
