@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 
 const BENCHES: Readonly<Record<string, { readonly script: string; readonly quick: readonly string[] }>> = {
   raw: { script: './raw/main.js', quick: ['--quick'] },
+  formats: { script: './formats/main.js', quick: ['--quick'] },
   peers: { script: './peers/main.js', quick: ['--quick'] },
   cluster: { script: './cluster.js', quick: ['--rounds', '2', '--tokens', '32'] },
   frames: { script: './frames.js', quick: ['--rounds', '5'] },
