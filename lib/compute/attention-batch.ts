@@ -86,12 +86,13 @@ export const workBytes = (rowBytes: readonly number[]): number =>
 
 /** Addresses of a layer's operands, each with rows of so many bytes. */
 export function cutWork({ rows, work }: AttentionBatch, rowBytes: readonly number[]): number[] {
+  const addresses: number[] = []
   let next = work
-  return rowBytes.map((bytes) => {
-    const address = next
+  for (const bytes of rowBytes) {
+    addresses.push(next)
     next += rows * wholeLines(bytes)
-    return address
-  })
+  }
+  return addresses
 }
 
 /** A step's rows, span after span. */

@@ -95,12 +95,7 @@ export function createLayerEnds(kernels: Kernels, set: WeightSet, shape: EndShap
     },
     leave: (batch, { attended, rounded, projected }) => {
       const { rows, h, n, inOrder } = batch
-      const normProjected = postNorm && {
-        ...{ x: projected, xStride: o.outputBytes, rows, ...width },
-        ...{ weight: postNorm.address, n },
-      }
-      const residual = normProjected ? { delta: n, h } : { delta: projected, deltaStride: o.outputBytes, h }
-      const normed = { x: h, residual, rows, ...width, weight: ffnNorm.address, n }
+      const residual = postNorm ? { delta: n, h } : { delta: projected, deltaStride: o.outputBytes, h }
       return [
         o.blocks === 0 ? [] : roundingTasks(o, { x: attended, stride: o.inputs * 4, rows, y: rounded }, threads),
         linearTasks(
@@ -108,8 +103,22 @@ export function createLayerEnds(kernels: Kernels, set: WeightSet, shape: EndShap
           { x: o.blocks > 0 ? rounded : attended, rowList: inOrder, rows, y: projected },
           piecesOf(kernels),
         ),
-        normProjected ? normTasks(normProjected, threads) : [],
-        normTasks({ ...normed, reader: experts, rounded: batch.forExperts }, threads),
+        postNorm === undefined
+          ? []
+          : normTasks({ x: projected, xStride: o.outputBytes, rows, ...width, weight: postNorm.address, n }, threads),
+        normTasks(
+          {
+            x: h,
+            residual,
+            rows,
+            ...width,
+            weight: ffnNorm.address,
+            n,
+            reader: experts,
+            rounded: batch.forExperts,
+          },
+          threads,
+        ),
         gate === undefined ? [] : linearTasks(gate, { x: n, rowList: inOrder, rows, y: batch.gate }, piecesOf(kernels)),
       ]
     },
