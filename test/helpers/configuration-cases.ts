@@ -270,3 +270,10 @@ export const CASES: readonly (readonly [title: string, config: Config])[] = [
     { ...glm4, use_qk_norm: true, attention_bias: true, n_group: 3, topk_group: 2 },
   ],
 ]
+
+/** Sizes that are no multiples of 32, beside some that are. */
+export const UNEVEN: readonly (readonly [title: string, config: Config])[] = [
+  ['an uneven hidden size', { ...llama, hidden_size: 40 }],
+  ['an uneven FFN, fused experts', { ...granite, intermediate_size: 30 }],
+  ['an uneven latent vector', deepseek],
+]

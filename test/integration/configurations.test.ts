@@ -7,9 +7,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { specOf } from '../../lib/model/families/registry.js'
 import { wantedTensors } from '../../lib/model/checkpoint.js'
+import type { WeightFormat } from '../../lib/model/spec.js'
 import { writeSafetensors, type FloatTensor } from '../../lib/model/safetensors.js'
 import { packI32, readF32 } from '../../lib/wire/tensor.js'
-import { CASES, type Config } from '../helpers/configuration-cases.js'
+import { CASES, UNEVEN, type Config } from '../helpers/configuration-cases.js'
 import { referenceLogits } from '../helpers/reference-model.js'
 import { startTestCluster } from '../helpers/test-cluster.js'
 
@@ -49,32 +50,38 @@ describe('configurations against a float64 reference', function () {
   })
   after(() => rmSync(folder, { recursive: true }))
 
+  /** The largest difference of a logit, as a part of the largest logit. */
+  async function worstOf(config: Config, seed: number, weights: WeightFormat): Promise<number> {
+    const tensors = randomTensors(config, seed)
+    writeFileSync(join(folder, 'config.json'), JSON.stringify(config))
+    writeSafetensors(join(folder, 'model.safetensors'), tensors)
+    const tokens = Array.from({ length: 40 }, (_, i) => (i * 37 + seed) % config.vocab_size)
+    const wanted = referenceLogits(config, new Map(Object.entries(tensors)), tokens).flat()
+    const cluster = await startTestCluster({ model: folder, weights, prefillChunk: 17, draft: [], drafters: 0 })
+    try {
+      const message = { kind: 'router.logits', body: { tokens: packI32(tokens) }, replyKind: 'logits.page' } as const
+      const { logits } = await cluster.system.ask('router-0', message, { timeoutMs: 20_000 })
+      const worst = readF32(logits, 'logits').reduce(
+        (most, value, i) => Math.max(most, Math.abs(value - (wanted[i] ?? NaN))),
+        0,
+      )
+      return worst / Math.max(1, ...wanted.map(Math.abs))
+    } finally {
+      await cluster.stop()
+    }
+  }
+
   for (const [seed, [title, config]] of CASES.entries()) {
     it(title, async () => {
-      const tensors = randomTensors(config, seed)
-      writeFileSync(join(folder, 'config.json'), JSON.stringify(config))
-      writeSafetensors(join(folder, 'model.safetensors'), tensors)
-      const tokens = Array.from({ length: 40 }, (_, i) => (i * 37 + seed) % config.vocab_size)
-      const wanted = referenceLogits(config, new Map(Object.entries(tensors)), tokens).flat()
-      const cluster = await startTestCluster({
-        model: folder,
-        weights: 'f32',
-        prefillChunk: 17,
-        draft: [],
-        drafters: 0,
-      })
-      try {
-        const message = { kind: 'router.logits', body: { tokens: packI32(tokens) }, replyKind: 'logits.page' } as const
-        const { logits } = await cluster.system.ask('router-0', message, { timeoutMs: 20_000 })
-        const worst = readF32(logits, 'logits').reduce(
-          (most, value, i) => Math.max(most, Math.abs(value - (wanted[i] ?? NaN))),
-          0,
-        )
-        const size = Math.max(...wanted.map(Math.abs))
-        assert.ok(worst < 2e-5 * Math.max(1, size), `seed ${seed}: worst logit off by ${worst} at a size of ${size}`)
-      } finally {
-        await cluster.stop()
-      }
+      const worst = await worstOf(config, seed, 'f32')
+      assert.ok(worst < 2e-5, `seed ${seed}: worst logit off by ${worst} of the largest`)
+    })
+  }
+
+  for (const [title, config] of UNEVEN) {
+    it(`${title}, int8: what no block fits stays float32`, async () => {
+      const worst = await worstOf(config, 0, 'int8')
+      assert.ok(worst < 0.05, `worst logit off by ${worst} of the largest`)
     })
   }
 })
