@@ -5,11 +5,13 @@ import type { LayerCall } from '../compute/expert-call.js'
 import type { ExpertEngine } from '../compute/expert-engine.js'
 import type { PlacedExpert } from '../compute/expert-layer.js'
 import type { Kernels } from '../compute/kernels.js'
+import { requireRoom, type MemoryRoom } from '../compute/memory-room.js'
 import type { WeightSet, WeightStore } from '../compute/weight-store.js'
 import { ClusterError } from '../errors.js'
 import type { Checkpoint } from '../model/checkpoint.js'
 import { shardPlan, type ShardPlan } from '../model/expert-shards.js'
 import type { FfnSpec, ModelSpec, WeightFormat } from '../model/spec.js'
+import { modelSizes } from '../model/sizes.js'
 import { linearOf } from '../model/weights.js'
 
 /** A store, whatever computes. */
@@ -40,6 +42,8 @@ export interface ExpertStoreOptions {
   readonly format: WeightFormat
   readonly weights: WeightStore
   readonly turn: () => Promise<void> // of the event loop
+  /** What more weights must fit into; any number of them does, unless given. */
+  readonly rooms?: (() => readonly MemoryRoom[]) | undefined
 }
 
 /** Experts of a shard by layer, then id. */
@@ -70,12 +74,26 @@ function createStoreOn<E extends Disposable>(engine: ExpertEngine<E>, options: E
   const loaded = new Map<number, Shard<E>>()
   const expert = (layer: number, shard: number, id: number): E | undefined => loaded.get(shard)?.get(layer)?.get(id)
 
+  /** What is missing is refused before it is read where there is no room for it. */
+  const requireShards = (missing: readonly number[]): void => {
+    const { checkpoint, format, rooms } = options
+    const { shards } = modelSizes(checkpoint.spec, format)
+    const bytes = missing.reduce((sum, shard) => sum + (shards[shard] ?? 0), 0)
+    if (rooms !== undefined && missing.length > 0)
+      requireRoom(
+        `${checkpoint.path}: experts of ${missing.length} of ${shards.length} shards in ${format}`,
+        bytes,
+        rooms(),
+      )
+  }
+
   const drop = (shard: number): void => {
     for (const experts of loaded.get(shard)?.values() ?? []) for (const one of experts.values()) one.dispose()
     loaded.delete(shard)
   }
 
   const place = async (wanted: ReadonlySet<number>): Promise<void> => {
+    requireShards([...wanted].filter((shard) => !loaded.has(shard)))
     for (const shard of wanted) if (!loaded.has(shard)) loaded.set(shard, await loadShard(engine, options, plan, shard))
     for (const shard of [...loaded.keys()]) if (!wanted.has(shard)) drop(shard)
   }

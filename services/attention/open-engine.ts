@@ -5,6 +5,7 @@ import { probeDeviceAttention } from '../../lib/compute/gpu/attention-probe.js'
 import { openOnDevice } from '../../lib/compute/gpu/choose-device.js'
 import { probeProvider } from '../../lib/compute/gpu/device-probe.js'
 import { sharedKernels, type Kernels } from '../../lib/compute/kernels.js'
+import { engineRoom, processRoom, requireRoom } from '../../lib/compute/memory-room.js'
 import type { Provider } from '../../lib/compute/session.js'
 import type { WeightStore } from '../../lib/compute/weight-store.js'
 import type { AttentionOptions, ServiceDeps } from '../../lib/config/service.js'
@@ -15,6 +16,7 @@ import { probedAttentions } from '../../lib/decode/probed-attentions.js'
 import { loadDeviceEngine } from '../../lib/decode/device-attention-engine.js'
 import { requireDeviceAttention } from '../../lib/decode/device-features.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
+import { modelSizes } from '../../lib/model/sizes.js'
 
 export interface OpenedEngine {
   readonly deviceClass: string
@@ -56,7 +58,12 @@ function onCpu({ checkpoint, ...load }: Load): OpenedEngine {
   requireExact(report)
   return {
     deviceClass: report.deviceClass,
-    load: async (weights) => createCpuAttentionEngine(await loadAttentionModel(checkpoint, { ...load, weights })),
+    load: async (weights) => {
+      const { attention, head } = modelSizes(checkpoint.spec, load.format)
+      const what = `${checkpoint.path}: attention and LM head in ${load.format}`
+      requireRoom(what, attention + head, [processRoom(), engineRoom(load.kernels.usedBytes)])
+      return createCpuAttentionEngine(await loadAttentionModel(checkpoint, { ...load, weights }))
+    },
   }
 }
 

@@ -6,6 +6,7 @@ import { openOnDevice } from '../../lib/compute/gpu/choose-device.js'
 import { deviceExperts } from '../../lib/compute/gpu/device-experts.js'
 import { probeProvider, type FfnShape } from '../../lib/compute/gpu/device-probe.js'
 import { sharedKernels } from '../../lib/compute/kernels.js'
+import { engineRoom, processRoom, type MemoryRoom } from '../../lib/compute/memory-room.js'
 import type { Provider } from '../../lib/compute/session.js'
 import type { ExpertWorkerOptions, ServiceDeps } from '../../lib/config/service.js'
 import {
@@ -48,7 +49,8 @@ function onCpu(
     given ?? sharedKernels(threads, { company: neighbours === undefined ? 'shared' : 'alone', machineCode })
   const report = probeDevice(kernels, { formats: [options.format], attentions: [] })
   requireExact(report)
-  const store = createExpertStore({ ...options, kernels })
+  const rooms = (): readonly MemoryRoom[] => [processRoom(), engineRoom(kernels.usedBytes)]
+  const store = createExpertStore({ ...options, kernels, rooms })
   return { store, deviceClass: report.deviceClass, inPlace: store }
 }
 

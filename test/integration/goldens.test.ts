@@ -20,6 +20,7 @@ const FAMILIES = [
 const VARIANTS = [
   ...['mistral', 'qwen2-dense', 'gemma3', 'llama-yarn', 'llama-dynamic', 'glm4-moe'],
   ...['deepseek-v3-plain', 'gpt-oss-window', 'granitemoe-tied'],
+  ...['deepseek-v3-fp8', 'gpt-oss-mxfp4'],
 ]
 const TOLERANCE = 1e-4
 
