@@ -1,7 +1,6 @@
 // Metadata of a GGUF file: every key is checked where it is read, and an error names the file, the key, what it holds
 // and what is wanted.
 
-import type { GGUFTypedMetadata } from '@huggingface/gguf'
 import { ClusterError } from '../../errors.js'
 
 export interface GgufFields {
@@ -16,8 +15,8 @@ export interface GgufFields {
   refuse(key: string, wanted: string): never
 }
 
-export function ggufFields(metadata: GGUFTypedMetadata, path: string): GgufFields {
-  const values = new Map<string, unknown>(Object.entries(metadata).map(([key, { value }]) => [key, plain(value)]))
+export function ggufFields(metadata: ReadonlyMap<string, unknown>, path: string): GgufFields {
+  const values = new Map([...metadata].map(([key, value]) => [key, plain(value)]))
   const refuse = (key: string, wanted: string): never => {
     throw new ClusterError('invalid_argument', `${path}: ${key}: want ${wanted}, got ${shown(values.get(key))}`)
   }

@@ -4,12 +4,13 @@
 // Invariants
 //   GH1  Counts are bounded by the file's size before anything is allocated for them.
 //   GH2  Every tensor has a known format, whole blocks in each row, and bytes of its own inside the file.
-//   GH3  What is read took exactly the bytes that it has in the file: nothing was cut short, no key stands twice.
+//   GH3  What is read took exactly the bytes that it has in the file: no key stands twice.
 
 import { gguf, GGUFValueType, type GGUFParseOutput, type GGUFTypedMetadata } from '@huggingface/gguf'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { ClusterError } from '../../errors.js'
+import { readExactly } from '../safetensors.js'
 import { sizeOf } from '../stored-tensor.js'
 import { encodedBytes, formatOf, GGUF_FORMATS, otherFormat, type GgufFormatName } from './formats.js'
 import { ggufFields, type GgufFields } from './fields.js'
@@ -48,12 +49,8 @@ export async function readGgufHeader(path: string): Promise<GgufHeader> {
   const parsed = await parse(path, refuse)
   const [valuesEnd, end] = parsed.tensorInfoByteRange
   if (end > sizeBytes) refuse(`want a header of at least ${end} bytes, got a file of ${sizeBytes}`)
-  const bytes = PREAMBLE_BYTES + metadataBytes(parsed.typedMetadata)
-  if (bytes !== valuesEnd)
-    refuse(
-      `metadata: want ${valuesEnd - PREAMBLE_BYTES} bytes, got ${bytes - PREAMBLE_BYTES}: a key twice, or no UTF-8`,
-    )
-  const fields = ggufFields(parsed.typedMetadata, path)
+  const values = readValues(readStart(path, valuesEnd), parsed.typedMetadata, refuse)
+  const fields = ggufFields(values, path)
   const alignment = fields.count('general.alignment', 32)
   if (!Number.isInteger(Math.log2(alignment))) fields.refuse('general.alignment', 'a power of two')
   const numBytes = Math.ceil(end / alignment) * alignment
@@ -122,25 +119,44 @@ const VALUE_BYTES: Readonly<Partial<Record<GGUFValueType, number>>> = {
 
 const COUNTED = new Set(['version', 'tensor_count', 'kv_count']) // the library lists the preamble as values, too
 
-/** Bytes that the values would have in a file. */
-function metadataBytes(metadata: GGUFTypedMetadata): number {
-  let bytes = 0
-  for (const [key, { value, type, ...rest }] of Object.entries(metadata)) {
-    if (COUNTED.has(key)) continue
-    const element = 'subType' in rest ? rest.subType : undefined
-    bytes += stringBytes(key) + 4 + (Array.isArray(value) ? arrayBytes(value, element) : valueBytes(value, type))
+function readStart(path: string, length: number): Buffer {
+  const fd = openSync(path, 'r')
+  try {
+    return Buffer.from(readExactly(fd, path, 0, length).buffer)
+  } finally {
+    closeSync(fd)
   }
-  return bytes
 }
 
-const stringBytes = (text: string): number => 8 + Buffer.byteLength(text)
-
-const valueBytes = (value: unknown, type: GGUFValueType): number =>
-  typeof value === 'string' ? stringBytes(value) : (VALUE_BYTES[type] ?? 0)
-
-function arrayBytes(values: readonly unknown[], element: GGUFValueType | undefined): number {
-  const sizes = values.map((value) => (element === undefined ? 0 : valueBytes(value, element)))
-  return 4 + 8 + sizes.reduce((sum, size) => sum + size, 0)
+/**
+ * The values by key, texts from the file's bytes: the library takes a byte order mark off a text (tokens begin with
+ * one), and cuts a text off where the piece of the file ends that it holds.
+ */
+function readValues(bytes: Buffer, metadata: GGUFTypedMetadata, refuse: Refuse): Map<string, unknown> {
+  const values = new Map<string, unknown>()
+  let at = PREAMBLE_BYTES
+  const text = (): string => {
+    const from = at + 8
+    at = from + Number(at + 8 <= bytes.length ? bytes.readBigUInt64LE(at) : 0)
+    return bytes.toString('utf8', from, at)
+  }
+  for (const [key, { value, type, ...rest }] of Object.entries(metadata)) {
+    if (COUNTED.has(key)) continue
+    const found = text()
+    if (found !== key)
+      refuse(`metadata: want each key once, got ${JSON.stringify(found)} before ${JSON.stringify(key)}`)
+    at += 4
+    const element = 'subType' in rest ? rest.subType : undefined
+    if (Array.isArray(value)) at += 4 + 8
+    if (type === GGUFValueType.STRING) values.set(key, text())
+    else if (Array.isArray(value) && element === GGUFValueType.STRING) values.set(key, value.map(text))
+    else {
+      values.set(key, value)
+      at += Array.isArray(value) ? value.length * (VALUE_BYTES[element ?? type] ?? 0) : (VALUE_BYTES[type] ?? 0)
+    }
+  }
+  if (at !== bytes.length) refuse(`metadata: want each key once and ${bytes.length} bytes, got ${at}`)
+  return values
 }
 
 interface Bounds {

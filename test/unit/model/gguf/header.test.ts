@@ -18,7 +18,7 @@ const CONTENT: GgufContent = {
     ['general.alignment', { type: 'uint32', value: 32 }],
     ['general.quantised', { type: 'uint32', value: 32 }], // as long as the key before
     ['llama.rope.freq_base', { type: 'float32', value: 10_000 }],
-    ['tokenizer.ggml.tokens', { type: 'strings', value: ['a', 'é', '', '<|end|>'] }],
+    ['tokenizer.ggml.tokens', { type: 'strings', value: ['a', 'é', '', '<|end|>', '\ufeff', '\ufeffb'] }],
   ],
   tensors: [
     { name: 'one', dims: [64, 2], format: 'Q8_0', pieces: () => [values(128)] },
@@ -42,7 +42,7 @@ describe('readGgufHeader', () => {
   it('reads metadata, and rows and blocks of tensors', async () => {
     const header = await readGgufHeader(write(valid))
     assert.equal(header.fields.number('llama.rope.freq_base'), 10_000)
-    assert.deepEqual(header.fields.texts('tokenizer.ggml.tokens'), ['a', 'é', '', '<|end|>'])
+    assert.deepEqual(header.fields.texts('tokenizer.ggml.tokens'), ['a', 'é', '', '<|end|>', '\ufeff', '\ufeffb'])
     const file = openGgufFile(header)
     const [one, two, three] = ['one', 'two', 'three'].map((name) => file.tensors.get(name) ?? assert.fail(name))
     assert.deepEqual([one?.shape, two?.shape, three?.shape], [[2, 64], [3], [2, 2, 32]])
@@ -119,7 +119,7 @@ describe('readGgufHeader', () => {
     ],
     'a key that stands twice': [
       (bytes) => bytes.write('general.alignment', valid.indexOf('general.quantised')),
-      /metadata: want \d+ bytes, got \d+: a key twice/,
+      /metadata: want each key once/,
     ],
   }
 

@@ -1,7 +1,6 @@
 // Tokenizers of GGUF metadata against the published files that such metadata is made of.
 
 import assert from 'node:assert/strict'
-import { GGUFValueType, type GGUFTypedMetadata } from '@huggingface/gguf'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ggufFields, type GgufFields } from '../../../../lib/model/gguf/fields.js'
@@ -51,11 +50,10 @@ function metadataOf(json: Published, keys: Readonly<Record<string, string | numb
     scores: tokens.map((text, id) => (types[id] === TYPES.normal ? -id - (/^▁▁+$/.test(text) ? 1e6 : 0) : 0)), // as Llama's are
     ...keys,
   }
-  const typed = Object.entries(values).map(([key, value]) => [
-    `tokenizer.ggml.${key}`,
-    { value, type: GGUFValueType.ARRAY },
-  ])
-  return ggufFields(Object.fromEntries(typed) as GGUFTypedMetadata, 'model.gguf') // only values are read
+  return ggufFields(
+    new Map(Object.entries(values).map(([key, value]) => [`tokenizer.ggml.${key}`, value])),
+    'model.gguf',
+  )
 }
 
 const filesOf = (fields: GgufFields): TokenizerFiles =>
