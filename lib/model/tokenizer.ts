@@ -11,7 +11,7 @@ import { ClusterError } from '../errors.js'
 import { byteLevelBytes } from './byte-level.js'
 import { controlGuard } from './control-guard.js'
 import { readJson } from './json-file.js'
-import { addedTokens } from './tokenization/added-tokens.js'
+import { addedTokens, textOfAdded } from './tokenization/added-tokens.js'
 import { bytePairs } from './tokenization/byte-pairs.js'
 import { normaliserOf } from './tokenization/normalise.js'
 import { parsePublished, type AddedToken, type Decoder, type PostProcessor } from './tokenization/published.js'
@@ -80,7 +80,7 @@ export function tokenizerOf({ path, json, config }: TokenizerFiles, vocabSize: n
   const normalise = normaliserOf(published.normalizer)
   const split = splitterOf(published.pre_tokenizer)
   const sections = addedTokens(added, normalise)
-  const addedText = new Map(added.map(({ id, content }) => [id, content]))
+  const addedText = new Map(added.map((token) => [token.id, textOfAdded(token, normalise)]))
   const specials = new Set(added.filter(({ special }) => special).map(({ id }) => id))
   const decoders = published.decoder ?? undefined
   const isByteLevel = decoders?.some(({ type }) => type === 'ByteLevel') === true

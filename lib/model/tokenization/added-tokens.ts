@@ -18,10 +18,17 @@ interface Node {
   token: AddedToken | undefined
 }
 
+const isNormalised = ({ normalized, special }: AddedToken): boolean => normalized ?? !special
+
+/** The text that the token is found by, and that it becomes. */
+export const textOfAdded = (token: AddedToken, normalise: Normalise): string =>
+  isNormalised(token) ? normalise(token.content) : token.content
+
 export function addedTokens(tokens: readonly AddedToken[], normalise: Normalise): AddedTokens {
-  const isNormalised = ({ normalized, special }: AddedToken): boolean => normalized ?? !special
-  const asItCame = trieOf(tokens.filter((token) => !isNormalised(token)).map((token) => [token.content, token]))
-  const normalised = trieOf(tokens.filter(isNormalised).map((token) => [normalise(token.content), token]))
+  const trie = (some: readonly AddedToken[]): Node =>
+    trieOf(some.map((token) => [textOfAdded(token, normalise), token]))
+  const asItCame = trie(tokens.filter((token) => !isNormalised(token)))
+  const normalised = trie(tokens.filter(isNormalised))
   return {
     split: (text, parseSpecial) =>
       find(asItCame, text, parseSpecial).flatMap((section) =>

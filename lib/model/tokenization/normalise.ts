@@ -20,7 +20,7 @@ function stepOf(step: Normaliser): Normalise {
     case 'Lowercase': // character by character: without the rule for a final sigma
       return (text) => Array.from(text, (character) => character.toLowerCase()).join('')
     case 'StripAccents':
-      return (text) => text.replace(/\p{Mn}/gu, '')
+      return (text) => text.replace(/\p{M}/gu, '')
     case 'Prepend':
       return (text) => (text === '' ? '' : step.prepend + text)
     case 'Replace': {

@@ -127,6 +127,27 @@ const streamed = (tokenizer: ModelTokenizer, ids: readonly number[]): string => 
   return ids.map((id) => detokenizer.push(id)).join('') + detokenizer.flush()
 }
 
+describe('other parts that a published tokenizer may have', () => {
+  const { texts, variants } = readFixture('variants') as {
+    readonly texts: readonly string[]
+    readonly variants: Readonly<
+      Record<string, { readonly json: TokenizerFiles['json']; readonly rows: readonly Pair[] }>
+    >
+  } // as the script wrote it
+  type Pair = readonly [ids: readonly number[], text: string]
+
+  for (const [name, { json, rows }] of Object.entries(variants)) {
+    it(`${name}: ids and texts are the reference’s`, () => {
+      const tokenizer = tokenizerOf({ path: name, json, config: {} }, 512)
+      for (const [i, [ids, text]] of rows.entries()) {
+        assert.deepEqual(tokenizer.encode(texts[i] ?? '', { parseSpecial: true }), ids, JSON.stringify(texts[i]))
+        assert.equal(tokenizer.decode(ids), text)
+        assert.equal(streamed(tokenizer, ids), text)
+      }
+    })
+  }
+})
+
 describe('a tokenizer that cannot be served', () => {
   const files: TokenizerFiles = {
     path: 'm/tokenizer.json',
