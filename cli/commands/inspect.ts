@@ -2,6 +2,7 @@
 // configuration is enough for all but the last.
 
 import { readFileSync } from 'node:fs'
+import { ClusterError } from '../../lib/errors.js'
 import { openModel, readDeclaredModel } from '../../lib/model/checkpoint.js'
 import { inspectCheckpoint, inspectDeclared, type CheckpointReport } from '../../lib/model/inspect.js'
 import type { Flags } from '../cluster-flags.js'
@@ -27,19 +28,24 @@ export async function inspect(model: string, flags: Flags): Promise<number> {
 }
 
 async function inspectWeights(model: string, flags: Flags): Promise<Inspection> {
+  const text = typeof flags.text === 'string' ? readText(flags.text) : undefined
   const checkpoint = await openModel(model)
   try {
     const { signal } = watchSignals(process, () => Date.now())
     const matrices = await measureMatrices(checkpoint, { isComplete: flags.matrices === true, signal })
     const report = { ...inspectCheckpoint(checkpoint), matrices }
-    if (flags.perplexity !== true && flags.text === undefined) return report
-    const text = typeof flags.text === 'string' ? readFileSync(flags.text, 'utf8') : undefined
-    return {
-      ...report,
-      perplexity: await measurePerplexities(checkpoint, { signal, ...(text !== undefined && { text }) }),
-    }
+    if (flags.perplexity !== true && text === undefined) return report
+    return { ...report, perplexity: await measurePerplexities(checkpoint, { signal, text }) }
   } finally {
     checkpoint.close()
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw new ClusterError('invalid_argument', `--text: want a file that can be read, got ${path}`, { cause })
   }
 }
 

@@ -30,7 +30,7 @@ export interface FormatPerplexity {
 
 export interface PerplexityOptions {
   readonly signal: AbortSignal
-  readonly text?: string // the model's sample, unless given
+  readonly text?: string | undefined // the model's sample, unless given
   readonly threads?: number | undefined
 }
 
