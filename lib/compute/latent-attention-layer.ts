@@ -36,10 +36,8 @@ export function createLatentAttentionLayer(kernels: Kernels, set: WeightSet, sha
   const qUp = set['q_up.tiles'] && placeLinear(kernels, set, 'q_up')
   const [qNorm, sinks] = placeOptional(kernels, set, ['q_norm', 'sinks'])
   const latentNorm = placeWeight(kernels, weightOf(set, 'latent_norm'))
-  const [keys, values] = ['key', 'value'].map((name) =>
-    Array.from({ length: numHeads }, (_, head) => placeLinear(kernels, set, `${name}.${head}`)),
-  )
-  const [key, value] = [keys![0]!, values![0]!]
+  const [keys, values] = [placeHeads(kernels, set, 'key', numHeads), placeHeads(kernels, set, 'value', numHeads)]
+  const [key, value] = [keys[0]!, values[0]!]
   const queryHead = (plainDim + rotatedDim) * 4
   const absorbedHead = rotatedDim * 4 + key.outputBytes
   const kv = { numKvHeads: 1, headDim: rotatedDim + latentDim, valueDim: latentDim }
@@ -148,7 +146,7 @@ export function createLatentAttentionLayer(kernels: Kernels, set: WeightSet, sha
         ...ends.enter(batch, sums, down, rounded),
         linearTasks(down, { x: down.blocks > 0 ? rounded : n, rowList: inOrder, rows, y: x }, piecesOf(kernels)),
         ...raiseQueries,
-        headTasks(batch, keys!, plain, heads(absorbed + rotatedDim * 4, absorbedHead)),
+        headTasks(batch, keys, plain, heads(absorbed + rotatedDim * 4, absorbedHead)),
         attendTasks(kernels, batch, attention, {
           ...{ q: absorbed, qStride: numHeads * absorbedHead, y: attended, yStride: numHeads * latentHead },
         }),
@@ -161,7 +159,7 @@ export function createLatentAttentionLayer(kernels: Kernels, set: WeightSet, sha
             ),
         headTasks(
           batch,
-          values!,
+          values,
           value.blocks > 0 ? heads(roundedAttended, value.rowBytes) : latent,
           heads(merged, valueHead),
         ),
@@ -170,7 +168,7 @@ export function createLatentAttentionLayer(kernels: Kernels, set: WeightSet, sha
     },
     expertSums: (batch) => ends.expertSums(batch),
     dispose: () =>
-      [ends, down, qUp, qNorm, sinks, latentNorm, ...keys!, ...values!, widths].forEach((placed) => placed?.dispose()),
+      [ends, down, qUp, qNorm, sinks, latentNorm, ...keys, ...values, widths].forEach((placed) => placed?.dispose()),
   }
 }
 
@@ -180,3 +178,6 @@ interface HeadRows {
   readonly head: number
   readonly xStride: number
 }
+
+const placeHeads = (kernels: Kernels, set: WeightSet, name: string, numHeads: number): readonly PlacedLinear[] =>
+  Array.from({ length: numHeads }, (_, head) => placeLinear(kernels, set, `${name}.${head}`))
