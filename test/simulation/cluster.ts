@@ -142,15 +142,18 @@ function start(place: MutablePlace, shape: Shape, surroundings: Surroundings): M
     place.service = undefined
   })
   const deps = depsOf(place, shape, surroundings)
-  machine.run(() => {
-    const serve = (service: Pick<RunningService, 'drain'>): void => {
-      if (machine.state !== 'dead') Object.assign(place, { service, isStarted: true })
-    }
-    if (place.role === 'router') return serve(startRouter(place, deps, shape))
-    startWorker(place.role, deps, shape).then(serve, (error: unknown) => {
-      place.failure = error
-    })
-  })
+  // An event of its own: what it waits for in its start goes on in this machine, and is charged to it.
+  timeline.at(timeline.nowMs, () =>
+    machine.run(() => {
+      const serve = (service: Pick<RunningService, 'drain'>): void => {
+        if (machine.state !== 'dead') Object.assign(place, { service, isStarted: true })
+      }
+      if (place.role === 'router') return serve(startRouter(place, deps, shape))
+      startWorker(place.role, deps, shape).then(serve, (error: unknown) => {
+        place.failure = error
+      })
+    }),
+  )
   return place
 }
 
