@@ -13,6 +13,8 @@ export interface LinearWeights {
   readonly bias?: Float32Array | undefined
   /** The same weights as the file's own integers, where it holds such. */
   readonly blocks?: StoredBlocks | undefined
+  /** Their bits, where that is known before they are read. */
+  readonly blockBits?: 4 | 8 | undefined
   /** Of stacked layers: what they were. */
   readonly parts?: readonly LinearWeights[]
 }
@@ -25,7 +27,7 @@ export function stack(layers: readonly LinearWeights[]): LinearWeights {
   const biases = layers.map((layer) => layer.bias ?? new Float32Array(layer.outputs))
   return {
     get weights() {
-      return concat(layers.map((layer) => layer.weights)) // a second copy: only who needs it makes it
+      return wholeOf(layers, inputs) // only who needs it makes it
     },
     rows: stackedRows(layers),
     inputs,
@@ -33,6 +35,24 @@ export function stack(layers: readonly LinearWeights[]): LinearWeights {
     bias: hasBias ? concat(biases) : undefined,
     parts: layers,
   }
+}
+
+const PIECE_VALUES = 256 * 1024
+
+/** All values, read piece by piece where that can be: no layer is in memory beside them. */
+function wholeOf(layers: readonly LinearWeights[], inputs: number): Float32Array {
+  const whole = new Float32Array(layers.reduce((sum, { outputs }) => sum + outputs, 0) * inputs)
+  let start = 0
+  for (const layer of layers) {
+    const { rows, outputs } = layer
+    const most = rows === undefined ? outputs : Math.max(1, Math.floor(PIECE_VALUES / inputs))
+    for (let first = 0; first < outputs; first += most) {
+      const count = Math.min(most, outputs - first)
+      whole.set(rows === undefined ? layer.weights : rows(first, count), (start + first) * inputs)
+    }
+    start += outputs
+  }
+  return whole
 }
 
 /** Rows of one layer after the other's, where each can give some of its own. */

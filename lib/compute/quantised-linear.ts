@@ -18,10 +18,18 @@ export interface QuantisedLinear extends QuantisedMatrix {
 }
 
 /** The layer's integers; its inputs are whole blocks. */
-export function quantiseLinear(layer: LinearWeights, { bits, isAdaptive }: IntegerFormat): QuantisedLinear {
+export const quantiseLinear = (layer: LinearWeights, format: IntegerFormat): QuantisedLinear =>
+  keptLinear(layer, format.bits) ?? quantiseValues(layer, format)
+
+/** The integers that the file holds; nothing where it holds none that fit. */
+export function keptLinear(layer: LinearWeights, bits: 4 | 8): QuantisedLinear | undefined {
   const kept = keptBlocks(layer, bits)
   const numbers = kept && scaleNumbers(kept.scales)
-  if (kept !== undefined && numbers !== undefined) return { ...kept, scaleNumbers: numbers }
+  return kept && numbers && { ...kept, scaleNumbers: numbers }
+}
+
+/** Integers of the layer's values. */
+export function quantiseValues(layer: LinearWeights, { bits, isAdaptive }: IntegerFormat): QuantisedLinear {
   const { weights } = layer
   const blocks = layer.inputs / BLOCK_SIZE
   const blocksPerScale = isAdaptive ? chooseBlocksPerScale(weights, bits, blocks) : 1
@@ -32,7 +40,7 @@ export function quantiseLinear(layer: LinearWeights, { bits, isAdaptive }: Integ
 /** The layer as its file holds it, beside parts that are no blocks there; nothing where none is one that fits. */
 export function keptBlocks(layer: LinearWeights, bits: 4 | 8): QuantisedMatrix | undefined {
   const parts = layer.parts ?? [layer]
-  const blocks = parts.map((part) => part.blocks)
+  const blocks = parts.map((part) => ((part.blockBits ?? bits) <= bits ? part.blocks : undefined))
   const fits = (stored?: StoredBlocks): stored is StoredBlocks => stored !== undefined && stored.bits <= bits
   if (!blocks.some(fits)) return undefined
   const integers = parts.map((part, i) => {

@@ -6,7 +6,7 @@ import type { WeightFormat } from '../model/spec.js'
 import { integerFormat } from '../model/weight-formats.js'
 import type { LinearWeights } from './linear-weights.js'
 import { BLOCK_SIZE, isQuantisable, levelAt } from './quantise.js'
-import { quantiseLinear, type QuantisedLinear } from './quantised-linear.js'
+import { keptLinear, quantiseValues, type QuantisedLinear } from './quantised-linear.js'
 import { scaleBits } from './scale-numbers.js'
 import { weightOf, type TileLayout, type WeightSet, type WeightTensor } from './weight-store.js'
 
@@ -28,16 +28,18 @@ export const roundedBlocks = (inputs: number, format: WeightFormat): number =>
 /** Packs a layer as `name.tiles` (bytes [tiles, tile bytes], or floats [tiles, inputs, 16]) and `name.bias`. */
 export function packTiles(name: string, layer: LinearWeights, format: WeightFormat): WeightSet {
   const integers = isQuantisable(layer.inputs) ? integerFormat(format) : undefined
+  const kept = integers && keptLinear(layer, integers.bits)
+  if (kept !== undefined) return packQuantised(name, layer, kept)
   const { rows } = layer
   if (rows === undefined || integers?.isAdaptive === true)
     return integers === undefined
       ? packFloats(name, layer)
-      : packQuantised(name, layer, quantiseLinear(layer, integers))
+      : packQuantised(name, layer, quantiseValues(layer, integers))
   return packPieces(name, layer, (first, count) => {
     const piece = { weights: rows(first, count), inputs: layer.inputs, outputs: count }
     return integers === undefined
       ? packFloats(name, piece)
-      : packQuantised(name, piece, quantiseLinear(piece, integers))
+      : packQuantised(name, piece, quantiseValues(piece, integers))
   })
 }
 

@@ -63,7 +63,7 @@ export interface WeightStore {
 }
 
 const ALIGNMENT = 4096 // the engine maps pages
-const VERSION = 4 // of the packing: tiles, block size, order of nibbles
+const VERSION = 5 // of the packing: tiles, block size, order of nibbles, which blocks are kept
 
 const layoutSchema = z.object({
   bits: z.union([z.literal(8), z.literal(4)]),

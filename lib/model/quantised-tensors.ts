@@ -7,9 +7,10 @@
 // Invariants
 //   QT1  Values are those of the reference: the small number times its scale, rounded to float32 once.
 //   QT2  A tensor with scales takes their place: nobody sees the parts.
+//   QT3  MXFP4 as integers is exact: twice a value is a whole number, half a scale still a power of two.
 
 import { ClusterError } from '../errors.js'
-import { fp4Table, FP8_E8M0 } from './small-floats.js'
+import { FP4_DOUBLED, fp4Table, FP8_E8M0, HALF_E8M0 } from './small-floats.js'
 import { sizeOf, type StoredTensor } from './stored-tensor.js'
 
 type Tensors = ReadonlyMap<string, StoredTensor>
@@ -146,6 +147,17 @@ function mxfp4Tensor(name: string, blocks: StoredTensor, scales: StoredTensor): 
         }
       }
       return values
+    },
+    blockBits: 8,
+    readBlocks: (first, count) => {
+      const bytes = rawRows(blocks, first * numBlocks, count * numBlocks)
+      const exponents = rawRows(scales, first, count)
+      const data = new Uint8Array(bytes.length * 2)
+      for (const [i, byte] of bytes.entries()) {
+        data[2 * i] = FP4_DOUBLED[byte & 15]! + 128
+        data[2 * i + 1] = FP4_DOUBLED[byte >> 4]! + 128
+      }
+      return { bits: 8, data, scales: Float32Array.from(exponents, (exponent) => HALF_E8M0[exponent]!) }
     },
   }
 }

@@ -27,3 +27,9 @@ const FP4_E2M1 = valuesOf(4, 2)
 
 /** Values of the 16 codes of E2M1, times a scale. */
 export const fp4Table = (scale: number): Float32Array => FP4_E2M1.map((value) => value * scale)
+
+/** Twice those values: whole numbers. */
+export const FP4_DOUBLED: readonly number[] = [...fp4Table(2)]
+
+/** Half the scale of every exponent byte, which the doubled values take: exact in bfloat16, but for the last, NaN. */
+export const HALF_E8M0 = FP8_E8M0.map((scale) => scale / 2)

@@ -21,8 +21,9 @@ export interface StoredTensor {
   readonly readRaw?: (first: number, count: number) => Uint8Array
   /** The file holds the last two axes the other way round than `shape` says: reading it by columns costs nothing. */
   readonly isTransposed?: boolean
-  /** The same rows as integers in blocks of 32 with a scale each, where the file holds them so (Q8_0, Q4_0). */
+  /** The same rows as integers in blocks of 32 with a scale each, where the file holds them so (Q8_0, Q4_0, MXFP4). */
   readonly readBlocks?: (first: number, count: number) => StoredBlocks
+  readonly blockBits?: 4 | 8 // of what `readBlocks` gives
 }
 
 /** Rows of integers: value = scale · (level - zero), zero being 128 for 8 bits and 8 for 4 bits. */

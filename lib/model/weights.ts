@@ -7,8 +7,8 @@ import type { LinearRef } from './spec.js'
 /** A linear layer: weights [outputs, inputs], as float32 or as the file's blocks read when they are asked for; its bias. */
 export function linearOf(checkpoint: Checkpoint, ref: LinearRef): LinearWeights {
   const [outputs = 0, inputs = 0] = ref.weight.shape
-  const hasBlocks = checkpoint.tensors.get(ref.weight.name)?.readBlocks !== undefined
-  const isWhole = hasBlocks || ref.weight.part?.isTransposed === true
+  const { isTransposed = false, blockBits } = checkpoint.tensors.get(ref.weight.name) ?? {}
+  const areColumns = (ref.weight.part?.isTransposed ?? false) !== isTransposed
   return {
     get weights() {
       return checkpoint.tensor(ref.weight)
@@ -16,8 +16,9 @@ export function linearOf(checkpoint: Checkpoint, ref: LinearRef): LinearWeights 
     get blocks() {
       return checkpoint.blocks(ref.weight)
     },
-    // Rows that are columns of the file would each take all of it; blocks are taken as a whole.
-    rows: isWhole ? undefined : (first, count) => checkpoint.rows(ref.weight, first, count),
+    blockBits,
+    // Rows that are columns of the file would each take all of it.
+    rows: areColumns ? undefined : (first, count) => checkpoint.rows(ref.weight, first, count),
     inputs,
     outputs,
     bias: ref.bias && checkpoint.tensor(ref.bias),

@@ -24,8 +24,13 @@ export function decodeBlocks(format: GgufFormatName, bytes: Uint8Array<ArrayBuff
   return out
 }
 
+/** Formats whose values are integers of at most eight bits times a scale for 32. */
+export const isIntegerFormat = (format: GgufFormatName): format is 'Q8_0' | 'Q4_0' | 'MXFP4' =>
+  format === 'Q8_0' || format === 'Q4_0' || format === 'MXFP4'
+
 /** Whole blocks as levels from zero up, in order, and scales. */
-export function integerBlocks(format: 'Q8_0' | 'Q4_0', bytes: Uint8Array): StoredBlocks {
+export function integerBlocks(format: 'Q8_0' | 'Q4_0' | 'MXFP4', bytes: Uint8Array): StoredBlocks {
+  if (format === 'MXFP4') return doubledBlocks(bytes)
   const { bytes: blockBytes } = GGUF_FORMATS[format]
   const numBlocks = bytes.length / blockBytes
   const levelBytes = blockBytes - 2
@@ -43,6 +48,20 @@ export function integerBlocks(format: 'Q8_0' | 'Q4_0', bytes: Uint8Array): Store
   return { bits: format === 'Q8_0' ? 8 : 4, data, scales }
 }
 
+/** MXFP4: twice the values are whole numbers, half the scale is still a power of two. */
+function doubledBlocks(bytes: Uint8Array): StoredBlocks {
+  const { values, bytes: blockBytes } = GGUF_FORMATS.MXFP4
+  const numBlocks = bytes.length / blockBytes
+  const data = new Uint8Array(numBlocks * values)
+  const scales = new Float32Array(numBlocks)
+  for (let block = 0; block < numBlocks; block++) {
+    const at = block * blockBytes
+    scales[block] = halfScale(bytes[at]!)
+    nibbles(bytes, at + 1, (i, code) => (data[block * values + i] = FP4_DOUBLED[code]! + 128))
+  }
+  return { bits: 8, data, scales }
+}
+
 const HALVES = toFloat32(
   new Uint8Array(Uint16Array.from({ length: 65_536 }, (_, half) => half).buffer),
   'F16',
@@ -50,8 +69,9 @@ const HALVES = toFloat32(
 )
 const halfAt = (bytes: Uint8Array, at: number): number => HALVES[bytes[at]! | (bytes[at + 1]! << 8)]!
 
-/** Twice the values of a 4-bit float (1 sign, 2 exponent and 1 fraction bits). */
+/** Twice the values of a 4-bit float (1 sign, 2 exponent and 1 fraction bits), zero without a sign. */
 const FP4_DOUBLED = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]
+const halfScale = (exponent: number): number => 2 ** (exponent - 128) // the values being doubled
 
 const DECODERS: Readonly<Record<Blocked, DecodeBlock>> = {
   Q8_0: (bytes, at, out, to) => {
@@ -102,7 +122,7 @@ const DECODERS: Readonly<Record<Blocked, DecodeBlock>> = {
     }
   },
   MXFP4: (bytes, at, out, to) => {
-    const half = 2 ** (bytes[at]! - 128) // half the scale, the values being doubled
+    const half = halfScale(bytes[at]!)
     nibbles(bytes, at + 1, (i, level) => (out[to + i] = half * FP4_DOUBLED[level]!))
   },
 }

@@ -7,7 +7,7 @@ import { closeSync, openSync } from 'node:fs'
 import { ClusterError } from '../../errors.js'
 import { readExactly } from '../safetensors.js'
 import { sizeOf, type StoredTensor, type TensorFile } from '../stored-tensor.js'
-import { decodeBlocks, integerBlocks } from './blocks.js'
+import { decodeBlocks, integerBlocks, isIntegerFormat } from './blocks.js'
 import { encodedBytes } from './formats.js'
 import type { GgufHeader, GgufTensorInfo } from './header.js'
 
@@ -52,8 +52,11 @@ function storedTensor(
     shape,
     numBytes: end - begin,
     readRows: (first, count) => decodeBlocks(format, readRows(first, count)),
-    ...(format === 'Q8_0' || format === 'Q4_0'
-      ? { readBlocks: (first: number, count: number) => integerBlocks(format, readRows(first, count)) }
+    ...(isIntegerFormat(format)
+      ? {
+          blockBits: format === 'Q4_0' ? (4 as const) : (8 as const),
+          readBlocks: (first: number, count: number) => integerBlocks(format, readRows(first, count)),
+        }
       : {}),
   }
 }

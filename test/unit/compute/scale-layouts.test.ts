@@ -101,6 +101,7 @@ describe('blocks of a file', () => {
   for (const [format, weightFormats] of [
     ['Q8_0', ['int8', 'int8-auto']],
     ['Q4_0', ['int4', 'int8', 'int4-auto']],
+    ['MXFP4', ['int8', 'int8-auto']],
   ] as const) {
     it(`${format}: computed with as the reference dequantises them`, () => {
       const [inputs, outputs] = [128, 7]

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
+import { scaleNumbers } from '../../../lib/compute/scale-numbers.js'
 import { ClusterError, type ErrorCode } from '../../../lib/errors.js'
 import { openCheckpoint } from '../../../lib/model/checkpoint.js'
 import { fp8BlockSize } from '../../../lib/model/quantisation-config.js'
@@ -62,6 +63,19 @@ describe('joinQuantised', () => {
       }
     })
   }
+
+  it('MXFP4 as integers of eight bits: the same values, bit for bit but for the sign of zero (QT3)', () => {
+    const stored = tensor('mx')
+    const rows = numRows(stored)
+    const [first, count] = [1, rows - 2]
+    const { bits: width, data, scales } = stored.readBlocks?.(first, count) ?? assert.fail('no blocks')
+    assert.deepEqual([width, scaleNumbers(scales)], [8, 'bfloat16'])
+    const values = Float32Array.from(data, (level, i) => (level - 128) * scales[i >> 5]!)
+    assert.deepEqual(
+      values,
+      stored.readRows(first, count).map((value) => value + 0),
+    )
+  })
 
   for (const [model, dtype] of [
     ['gpt-oss-mxfp4', 'MXFP4'],

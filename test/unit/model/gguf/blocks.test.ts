@@ -19,7 +19,7 @@ describe('GGUF blocks', () => {
     })
   }
 
-  for (const format of ['Q8_0', 'Q4_0'] as const) {
+  for (const format of ['Q8_0', 'Q4_0', 'MXFP4'] as const) {
     it(`gives the levels and scales of ${format} as they are (GB2)`, () => {
       const stored = bytesOf(`${format}.blocks`)
       const { bits: width, data, scales } = integerBlocks(format, stored)
