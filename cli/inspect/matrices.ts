@@ -2,12 +2,14 @@
 
 import { setImmediate as turn } from 'node:timers/promises'
 import {
+  nameOf,
   productsOf,
   productValues,
   reportProduct,
   type MatrixReport,
   type ProductRef,
 } from '../../lib/compute/matrix-report.js'
+import { isQuantisable } from '../../lib/compute/quantise.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
@@ -35,7 +37,7 @@ export interface MatrixKind {
 export interface MeasuredMatrices {
   readonly kinds: readonly MatrixKind[]
   readonly each: readonly MatrixReport[] // measured
-  readonly float32: readonly string[] // measured, whose inputs are no whole blocks: float32 in every format
+  readonly float32: readonly string[] // of all, whose inputs are no whole blocks: float32 in every format
 }
 
 export interface MeasureOptions {
@@ -62,7 +64,10 @@ export async function measureMatrices(checkpoint: Checkpoint, options: MeasureOp
   } finally {
     progress.stop()
   }
-  const float32 = each.filter(({ formats }) => formats.int8.bits === 32).map(({ name }) => name)
+  const float32 = products
+    .flatMap(({ matrices }) => matrices)
+    .filter(({ ref }) => !isQuantisable(ref.weight.shape[1] ?? 0))
+    .map(({ ref }) => nameOf(ref))
   return { kinds: kindsOf(products, each), each, float32 }
 }
 
@@ -123,8 +128,18 @@ export function describeMatrices({ kinds, each, float32 }: MeasuredMatrices, isC
     ? 'kB, relative error ‖W − Ŵ‖ / ‖W‖, weights per scale'
     : 'kB, mean (worst) relative error ‖W − Ŵ‖ / ‖W‖, weights per scale; --matrices: one by one'
   const rest =
-    float32.length === 0 ? [] : [`float32 in every format, their inputs being no multiple of 32: ${float32.join(', ')}`]
+    float32.length === 0
+      ? []
+      : [`float32 in every format, their inputs being no multiple of 32: ${listed(float32, isComplete)}`]
   return [table([['matrices', '', ...WEIGHT_FORMATS], ...rows]), note, ...rest].join('\n')
+}
+
+const MAX_LISTED = 16
+
+function listed(names: readonly string[], isComplete: boolean): string {
+  const shown = isComplete ? names : names.slice(0, MAX_LISTED)
+  const more = names.length - shown.length
+  return shown.join(', ') + (more === 0 ? '' : ` and ${more} more (--matrices: all)`)
 }
 
 function kindRow({ kind, matrices, measured, formats }: MatrixKind): readonly string[] {

@@ -106,7 +106,8 @@ const readOnce = ({ weights, blocks, inputs, outputs }: LinearWeights): LinearWe
   outputs,
 })
 
-const nameOf = ({ weight: { name, part } }: LinearRef): string =>
+/** The tensor's name, with the item where it holds several matrices. */
+export const nameOf = ({ weight: { name, part } }: LinearRef): string =>
   part?.item === undefined ? name : `${name}[${part.item}]`
 
 function measure(
