@@ -4,15 +4,22 @@
 //   CK1  A tensor is handed out only with the shape that the configuration asks for.
 //   CK2  What is wrong is said at opening, with the name of the file, tensor or key.
 
-import { createHash } from 'node:crypto'
 import { statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { ClusterError } from '../errors.js'
 import { attentionLinears, attentionVectors } from './attention-parts.js'
 import { createChatTemplate, type ChatTemplate } from './chat-template.js'
+import { fingerprintOf, weightKeyOf } from './content-hash.js'
 import { specOf } from './families/registry.js'
 import { generationDefaults, type GenerationDefaults } from './generation-defaults.js'
-import { openFolder, openModelSource, readModelConfig, type ModelConfig, type ModelSource } from './model-source.js'
+import {
+  openFolder,
+  openModelSource,
+  readModelConfig,
+  type ModelConfig,
+  type ModelSource,
+  type TextFiles,
+} from './model-source.js'
 import { fp8BlockSize } from './quantisation-config.js'
 import { joinQuantised } from './quantised-tensors.js'
 import type { LinearRef, ModelSpec, TensorRef } from './spec.js'
@@ -29,6 +36,7 @@ export interface Checkpoint {
   readonly tokenizer: ModelTokenizer | undefined
   readonly chatTemplate: ChatTemplate | undefined
   readonly fingerprint: string // 16 hex digits
+  readonly weightKey: string // what conversions of these very files are kept under
   readonly createdUnixMs: number
   readonly missing: readonly string[]
   readonly unexpected: readonly string[]
@@ -58,7 +66,13 @@ export async function readDeclaredModel(path: string): Promise<DeclaredModel> {
 /** Opens and checks a model: a folder or a GGUF file; no weights are read yet. */
 export const openModel = async (path: string): Promise<Checkpoint> => checkpointOf(await openModelSource(path))
 
-/** The same for what is known to be a folder of safetensors. */
+/** The same without tokenizer and template, for those who only compute: large vocabularies take seconds and megabytes. */
+export const openWeights = async (path: string): Promise<Checkpoint> =>
+  checkpointOf({ ...(await openModelSource(path)), readTexts: () => NO_TEXTS })
+
+const NO_TEXTS: TextFiles = { tokenizer: undefined, chatTemplate: undefined }
+
+/** `openModel` of what is known to be a folder of safetensors. */
 export const openCheckpoint = (path: string): Checkpoint => checkpointOf(openFolder(path))
 
 /** Checks what was opened and takes it over, or closes it. */
@@ -81,7 +95,7 @@ function declare({ path, config, configPath, generationConfig, hasWeights, locat
 }
 
 function assemble(source: ModelSource): Checkpoint {
-  const { path, configPath, files, tokenizer, chatTemplate } = source
+  const { path, configPath, files } = source
   const { spec, defaults } = declare(source)
   const tensors = joinQuantised(tensorsOf(files), fp8BlockSize(source.config, configPath))
   const wanted = wantedTensors(spec)
@@ -101,7 +115,9 @@ function assemble(source: ModelSource): Checkpoint {
         `got [${stored.shape.join(', ')}]`,
     )
   }
-  for (const ref of wanted.values()) find(ref)
+  for (const ref of tensorRefs(spec)) find(ref)
+  const fingerprint = fingerprintOf(source)
+  const { tokenizer, chatTemplate } = source.readTexts()
   const template =
     chatTemplate === undefined ? undefined : createChatTemplate(chatTemplate, tokenizer?.config ?? {}, path)
   return {
@@ -110,7 +126,8 @@ function assemble(source: ModelSource): Checkpoint {
     defaults,
     tokenizer: tokenizer && tokenizerOf(tokenizer, spec.vocabSize),
     chatTemplate: template,
-    fingerprint: fingerprintOf(source),
+    fingerprint,
+    weightKey: weightKeyOf(fingerprint, files),
     createdUnixMs: Math.floor(statSync(configPath).mtimeMs),
     missing,
     unexpected: [...tensors.keys()].filter((name) => !wanted.has(name)),
@@ -141,45 +158,20 @@ function tensorsOf(files: readonly TensorFile[]): ReadonlyMap<string, StoredTens
   return tensors
 }
 
-/** Every tensor that the spec refers to, by name. */
-export function wantedTensors(spec: ModelSpec): Map<string, TensorRef> {
-  const refs = new Map<string, TensorRef>()
-  const add = (ref: TensorRef | undefined): void => {
-    if (ref !== undefined) refs.set(ref.name, ref)
-  }
-  const addLinear = ({ weight, bias }: LinearRef): void => {
-    add(weight)
-    add(bias)
-  }
+/** Every reference of the spec: several may name one tensor (fused experts, a tied embedding). */
+export function tensorRefs(spec: ModelSpec): readonly TensorRef[] {
+  const linears: LinearRef[] = [spec.lmHead]
+  const others: (TensorRef | undefined)[] = [spec.embedding, spec.finalNorm]
   for (const { attention, attentionNorm, attentionPostNorm, ffnNorm, ffnPostNorm, ffn } of spec.layers) {
-    ;[attentionNorm, attentionPostNorm, ffnNorm, ffnPostNorm, ...attentionVectors(attention)].forEach(add)
-    ;[ffn.gate?.weight, ffn.gate?.bias, ffn.gate?.correction, ffn.always?.sigmoidGate].forEach(add)
-    attentionLinears(attention).forEach(addLinear)
+    others.push(attentionNorm, attentionPostNorm, ffnNorm, ffnPostNorm, ...attentionVectors(attention))
+    others.push(ffn.gate?.weight, ffn.gate?.bias, ffn.gate?.correction, ffn.always?.sigmoidGate)
+    linears.push(...attentionLinears(attention))
     for (const { gate, up, down } of [...ffn.experts, ...(ffn.always ? [ffn.always.ffn] : [])])
-      [gate, up, down].forEach(addLinear)
+      linears.push(gate, up, down)
   }
-  ;[spec.embedding, spec.finalNorm].forEach(add)
-  addLinear(spec.lmHead)
-  return refs
+  return [...others, ...linears.flatMap(({ weight, bias }) => [weight, bias])].filter((ref) => ref !== undefined)
 }
 
-const WHOLE_BYTES = 64 * 1024 * 1024
-const NUM_SAMPLES = 256
-const SAMPLE_BYTES = 4096
-
-/**
- * Identity of configuration and weights: the configuration's text, every header, and the data, whole up to 64 MB a
- * file, above that 256 evenly spaced samples of 4 KB.
- */
-function fingerprintOf({ configText, files }: ModelSource): string {
-  const hash = createHash('sha256').update(configText)
-  for (const file of files) {
-    hash.update(file.header).update(String(file.sizeBytes))
-    if (file.sizeBytes <= WHOLE_BYTES) hash.update(file.readBytes(0, file.sizeBytes))
-    else {
-      const stride = (file.sizeBytes - SAMPLE_BYTES) / (NUM_SAMPLES - 1)
-      for (let i = 0; i < NUM_SAMPLES; i++) hash.update(file.readBytes(Math.floor(i * stride), SAMPLE_BYTES))
-    }
-  }
-  return hash.digest('hex').slice(0, 16)
-}
+/** Every tensor that the spec refers to, by name: one of the references to it. */
+export const wantedTensors = (spec: ModelSpec): ReadonlyMap<string, TensorRef> =>
+  new Map(tensorRefs(spec).map((ref) => [ref.name, ref]))

@@ -13,9 +13,9 @@ export function modelFingerprint(checkpoint: Checkpoint, format: WeightFormat): 
 
 /** The folder of a model's packed weights inside the weight cache, if there is one. */
 export const weightFolder = (
-  options: { readonly weightCache?: string | undefined },
-  fingerprint: string,
-): string | undefined => (options.weightCache === undefined ? undefined : join(options.weightCache, fingerprint))
+  { weightCache, weights }: { readonly weightCache?: string | undefined; readonly weights: WeightFormat },
+  { weightKey }: Checkpoint,
+): string | undefined => (weightCache === undefined ? undefined : join(weightCache, `${weightKey}-${weights}`))
 
 export const KV_FORMAT = 'f32'
 

@@ -26,10 +26,15 @@ export interface ModelConfig {
   readonly locate?: (spec: ModelSpec) => ModelSpec
 }
 
-/** An open model. Whoever opened it closes its files. */
-export interface ModelSource extends ModelConfig {
+export interface TextFiles {
   readonly tokenizer: TokenizerFiles | undefined
   readonly chatTemplate: string | undefined // its source
+}
+
+/** An open model. Whoever opened it closes its files. */
+export interface ModelSource extends ModelConfig {
+  /** What texts are made with; large vocabularies take seconds. */
+  readonly readTexts: () => TextFiles
   readonly files: readonly TensorFile[]
 }
 
@@ -42,8 +47,8 @@ export async function openModelSource(path: string): Promise<ModelSource> {
 /** Opens a folder of safetensors. */
 export function openFolder(path: string): ModelSource {
   const config = readFolder(path)
-  const [tokenizer, chatTemplate] = [readTokenizerFiles(path), chatTemplateSource(path)]
-  return { ...config, tokenizer, chatTemplate, files: openShards(path) }
+  const readTexts = () => ({ tokenizer: readTokenizerFiles(path), chatTemplate: chatTemplateSource(path) })
+  return { ...config, readTexts, files: openShards(path) }
 }
 
 /** What a folder, a `config.json` itself or a GGUF file says, without its weights. */

@@ -9,9 +9,9 @@ import { pingActor } from '../../lib/actor/ping.js'
 import { watchRouters } from '../../lib/actor/router-watch.js'
 import { createStallDetector } from '../../lib/actor/stall.js'
 import { untilDrained } from '../../lib/actor/until.js'
-import { openModel } from '../../lib/model/checkpoint.js'
+import { openWeights } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
-import { createWeightStore } from '../../lib/compute/weight-store.js'
+import { openWeightFolder } from '../../lib/config/weight-folder.js'
 import type { Body, Heartbeat } from '../../lib/wire/messages.js'
 import { controlActor, passOn, stepActor } from './attention-actor.js'
 import { createExpertPeers } from './expert-peers.js'
@@ -22,7 +22,7 @@ import { createStepRunner } from './step-runner.js'
 /** Resolves when the worker serves. Throws where the checkpoint or the processor does not allow it. */
 export async function startAttention(deps: ServiceDeps, options: AttentionOptions): Promise<RunningService> {
   const { system, tracer, logger, id, drainWaitMs = DRAIN_WAIT_MS } = deps
-  const checkpoint = await openModel(options.model.path)
+  const checkpoint = await openWeights(options.model.path)
   const format = options.model.weights
   const fingerprint = modelFingerprint(checkpoint, format)
   const { deviceClass, load: loadEngine } = openEngine(deps, options, checkpoint)
@@ -45,9 +45,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     load: { ...load, ...stalls.load, ...peers.load },
   })
   const heartbeat = startServiceHeartbeat(deps, describe, () => routers.isHeard(fingerprint))
-  const engine = await loadEngine(
-    createWeightStore(weightFolder(options.model, fingerprint), (reason) => logger.warn({}, reason)),
-  )
+  const engine = await loadEngine(openWeightFolder(deps, weightFolder(options.model, checkpoint)))
   const runner = createStepRunner({
     engine,
     system,

@@ -5,7 +5,7 @@ import type { Clock } from '../../lib/actor/actor.js'
 import type { DrafterOptions } from '../../lib/config/service.js'
 import type { Kernels } from '../../lib/compute/kernels.js'
 import { ClusterError } from '../../lib/errors.js'
-import { openModel, type Checkpoint } from '../../lib/model/checkpoint.js'
+import { openModel, openWeights, type Checkpoint } from '../../lib/model/checkpoint.js'
 import type { TextSource } from './draft-source.js'
 import type { DraftModel } from './draft-model.js'
 import type { Sources } from './drafting.js'
@@ -52,7 +52,8 @@ export async function openSources(
   const needsModel = ['medusa', 'eagle', 'model'].some((name) => wanted.has(name))
   if (!needsModel)
     return { texts, medusa: undefined, models: [], names: [...namesOf(texts), AHEAD], hidden: 0, dispose }
-  const target = await openModel(options.model.path)
+  const open = wanted.has('model') ? openModel : openWeights // draft models are compared by their tokenizers
+  const target = await open(options.model.path)
   const opened: { dispose(): void }[] = [{ dispose: () => target.close() }]
   const keep = <T extends { dispose(): void }>(part: T): T => (opened.push(part), part)
   const disposeAll = (): void => opened.reverse().forEach((part) => part.dispose())

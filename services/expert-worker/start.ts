@@ -9,9 +9,9 @@ import type { TouchedExpert } from '../../lib/compute/expert-call.js'
 import { DRAIN_WAIT_MS } from '../../lib/config/drain-time.js'
 import type { ExpertWorkerOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
-import { openModel } from '../../lib/model/checkpoint.js'
+import { openWeights } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
-import { createWeightStore } from '../../lib/compute/weight-store.js'
+import { openWeightFolder } from '../../lib/config/weight-folder.js'
 import type { Body, Heartbeat } from '../../lib/wire/messages.js'
 import { untilUnneeded } from './drain.js'
 import { expertActors } from './expert-actor.js'
@@ -25,12 +25,12 @@ import { createExpertWork } from './work.js'
 export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorkerOptions): Promise<RunningService> {
   const { system, id, tracer, logger, drainWaitMs = DRAIN_WAIT_MS } = deps
   const { path, weights: format } = options.model
-  const checkpoint = await openModel(path)
+  const checkpoint = await openWeights(path)
   const fingerprint = modelFingerprint(checkpoint, format)
   const { store, deviceClass, inPlace } = openExperts(deps, options, {
     checkpoint,
     format,
-    weights: createWeightStore(weightFolder(options.model, fingerprint), (reason) => logger.warn({}, reason)),
+    weights: openWeightFolder(deps, weightFolder(options.model, checkpoint)),
     turn: system.clock.turn,
   })
   const metrics = createExpertMetrics(registryOf(deps, options.model), {

@@ -21,7 +21,6 @@ export async function openGguf(path: string): Promise<ModelSource> {
     )
   const config = configOf(header)
   const architecture = architectureOf(header)
-  const tokenizer = tokenizerFilesOf(path, fields)
   const file = openGgufFile(header)
   return {
     path,
@@ -30,8 +29,10 @@ export async function openGguf(path: string): Promise<ModelSource> {
     configText: JSON.stringify(config),
     generationConfig: samplingOf(fields),
     hasWeights: true,
-    tokenizer,
-    chatTemplate: tokenizer && fields.has(TEMPLATE) ? fields.text(TEMPLATE) : undefined,
+    readTexts: () => {
+      const tokenizer = tokenizerFilesOf(path, fields)
+      return { tokenizer, chatTemplate: tokenizer && fields.has(TEMPLATE) ? fields.text(TEMPLATE) : undefined }
+    },
     files: [file],
     locate: locate(architecture, file),
   }

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { PAGE_SLOTS, pageBytes } from '../../../lib/compute/kv-layout.js'
 import { headsOf } from '../../../lib/model/attention-parts.js'
-import { readDeclaredModel } from '../../../lib/model/checkpoint.js'
+import { openModel, readDeclaredModel } from '../../../lib/model/checkpoint.js'
+import { inspectCheckpoint } from '../../../lib/model/inspect.js'
 import { modelSizes, totalBytes } from '../../../lib/model/sizes.js'
+import { sizeOf } from '../../../lib/model/stored-tensor.js'
 import { declaredSpec, QWEN3_30B_A3B } from '../../helpers/declared-models.js'
 import { goldenModel, repositoryRoot } from '../../helpers/paths.js'
 
@@ -29,6 +31,16 @@ describe('modelSizes', () => {
       const sizes = modelSizes(spec, 'f32')
       assert.equal(totalBytes(sizes), sizes.embedding + sizes.attention + sizes.head + sum(sizes.shards), family)
       assert.ok(totalBytes(modelSizes(spec, 'int8')) < totalBytes(sizes), family)
+    }
+  })
+
+  it('count every published value once, in fused tensors and tied ones too', async () => {
+    for (const family of ['gpt-oss', 'gpt-oss-mxfp4', 'granitemoe', 'granitemoe-tied', 'deepseek-v3', 'gemma3']) {
+      const checkpoint = await openModel(goldenModel(family))
+      const { parameters, unexpected } = inspectCheckpoint(checkpoint)
+      const used = [...checkpoint.tensors.values()].filter(({ name }) => !unexpected.includes(name))
+      assert.equal(parameters, sum(used.map(({ shape }) => sizeOf(shape))), family)
+      checkpoint.close()
     }
   })
 
