@@ -18,9 +18,12 @@ function splits(text: string, ids: ReadonlyMap<string, number>): (readonly [stri
   let end = 0
   for (const character of text) {
     end += character.length
-    const [first, second] = [text.slice(0, end), text.slice(end)]
-    const [left, right] = [ids.get(first), ids.get(second)]
-    if (left !== undefined && right !== undefined) found.push({ pair: [first, second], left, right })
+    const first = text.slice(0, end)
+    const left = ids.get(first)
+    if (left === undefined) continue // most are none: vocabularies have hundreds of thousands of pieces
+    const second = text.slice(end)
+    const right = ids.get(second)
+    if (right !== undefined) found.push({ pair: [first, second], left, right })
   }
   return found.sort((a, b) => a.left - b.left || a.right - b.right).map(({ pair }) => pair)
 }
