@@ -3,7 +3,8 @@
 //
 // Invariants
 //   GH1  Counts are bounded by the file's size before anything is allocated for them.
-//   GH2  Every tensor has a known format, whole blocks in each row, and bytes of its own inside the file.
+//   GH2  Every tensor has a known format, whole blocks in each row, and bytes of its own inside the file; what lies between
+//        them, and after the last, is padding: a header that tells of too few is noticed.
 //   GH3  What is read took exactly the bytes that it has in the file: no key stands twice.
 
 import { gguf, GGUFValueType, type GGUFParseOutput, type GGUFTypedMetadata } from '@huggingface/gguf'
@@ -98,7 +99,8 @@ async function parse(path: string, refuse: Refuse): Promise<TypedHeader> {
   try {
     return await gguf(resolve(path), { allowLocalFile: true, typedMetadata: true })
   } catch (error) {
-    const reason = error instanceof RangeError ? 'a length in it goes beyond its end' : String(error)
+    const isCut = error instanceof RangeError
+    const reason = isCut || !(error instanceof Error) ? 'a length in it goes beyond its end' : error.message
     return refuse(`header: cannot be read: ${reason}`)
   }
 }
@@ -147,6 +149,7 @@ function readValues(bytes: Buffer, metadata: GGUFTypedMetadata, refuse: Refuse):
       refuse(`metadata: want each key once, got ${JSON.stringify(found)} before ${JSON.stringify(key)}`)
     at += 4
     const element = 'subType' in rest ? rest.subType : undefined
+    if (element === GGUFValueType.ARRAY) refuse(`${key}: want a list of values, got one of lists`)
     if (Array.isArray(value)) at += 4 + 8
     if (type === GGUFValueType.STRING) values.set(key, text())
     else if (Array.isArray(value) && element === GGUFValueType.STRING) values.set(key, value.map(text))
@@ -171,15 +174,20 @@ function checkTensors({ tensorInfos }: GGUFParseOutput, bounds: Bounds, refuse: 
     if (tensors.has(info.name)) refuse(`tensor ${info.name}: stands in the header twice`)
     tensors.set(info.name, checkTensor(info, bounds, refuse))
   }
-  const ordered = [...tensors.values()].sort((a, b) => a.begin - b.begin || a.end - b.end)
-  ordered.forEach((tensor, i) => {
-    const previous = ordered[i - 1]
-    if (previous !== undefined && tensor.begin < previous.end)
-      refuse(
-        `tensor ${tensor.name}: want an offset from byte ${previous.end}, where ${previous.name} ends, got ${tensor.begin}`,
-      )
-  })
+  checkPlaces([...tensors.values()], bounds, refuse)
   return tensors
+}
+
+/** Tensors lie one after the other, each at the first multiple of the alignment, up to the end of the file. */
+function checkPlaces(tensors: readonly GgufTensorInfo[], { numBytes, sizeBytes, alignment }: Bounds, refuse: Refuse) {
+  let [end, before] = [numBytes, 'the header']
+  for (const { name, ...place } of tensors.toSorted((a, b) => a.begin - b.begin || a.end - b.end)) {
+    if (place.begin < end || place.begin - end >= alignment)
+      refuse(`tensor ${name}: want an offset from byte ${end}, where ${before} ends, got ${place.begin}`)
+    ;[end, before] = [place.end, name]
+  }
+  if (sizeBytes - end >= alignment)
+    refuse(`tensor count: want tensors up to byte ${sizeBytes}, the file's end, got ${tensors.length} up to ${end}`)
 }
 
 function checkTensor(

@@ -35,7 +35,7 @@ export function locate({ rotatesNeighbours }: GgufArchitecture, file: TensorFile
       lmHead: names.linear(isTied ? 'token_embd' : 'output', lmHead),
       layers: spec.layers.map((layer, i) => locateLayer(layer, `blk.${i}`, names, rotatesNeighbours)),
     }
-    names.refuseUnused(spec.layers.length)
+    names.refuseUnused()
     return factors === undefined ? located : withFactors(located, factors, file.path)
   }
 }
@@ -47,7 +47,7 @@ interface Names {
   linear(name: string, linear: LinearRef, rowOf?: (row: number) => number): LinearRef
   /** An expert's matrix: an item of one tensor of all, or (older) a tensor of its own. */
   expert(name: string, linear: LinearRef, expert: ExpertPlace): LinearRef
-  refuseUnused(numLayers: number): void
+  refuseUnused(): void
 }
 
 interface ExpertPlace {
@@ -82,8 +82,8 @@ function createNames(file: TensorFile): Names {
         ...(bias && { bias: tensor(`${block}.${name}_exps.bias`, bias, place(bias)) }),
       }
     },
-    refuseUnused: (numLayers) => {
-      const isOfLayer = (name: string): boolean => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? Infinity) < numLayers
+    refuseUnused: () => {
+      const isOfLayer = (name: string): boolean => name.startsWith('blk.')
       const unused = [...file.tensors.keys()].filter((name) => isOfLayer(name) && !used.has(name) && !IDLE.test(name))
       if (unused.length > 0) {
         const more = unused.length > 3 ? ` and ${unused.length - 3} more` : ''

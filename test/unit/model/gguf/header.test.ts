@@ -67,6 +67,14 @@ describe('readGgufHeader', () => {
     'a wrong version': [(bytes) => bytes.writeUInt32LE(1, 4), /version: want 2 or 3, got 1/],
     'the other byte order': [(bytes) => bytes.writeUInt32BE(3, 4), /version: want 2 or 3, got a big-endian file/],
     'too many tensors': [(bytes) => bytes.writeBigUInt64LE(1n << 62n, 8), /tensor count: want at most \d+ .*got 4611/],
+    'too few tensors': [
+      (bytes) => bytes.writeBigUInt64LE(2n, 8),
+      /tensor count: want tensors up to byte \d+, the file's end, got 2 up to \d+/,
+    ],
+    'a hole between tensors': [
+      (bytes) => bytes.writeBigUInt64LE(32n, endOf('one') + 4),
+      /tensor two: want an offset from byte \d+, where one ends, got \d+/,
+    ],
     'too many keys': [
       (bytes) => bytes.writeBigUInt64LE(1000n, 16),
       /metadata count: want at most \d+ in \d+ bytes, got 1000/,
