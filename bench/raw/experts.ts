@@ -6,6 +6,7 @@ import { createKernels, type Kernels } from '../../lib/compute/kernels.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
 import { summarise } from '../statistics.js'
 import { pseudoRandom, type ProductSpeed } from './products.js'
+import { inOneGo } from '../../lib/compute/steps.js'
 
 const HIDDEN = 1024
 const INTERMEDIATE = 512
@@ -67,7 +68,7 @@ function placeExperts(kernels: Kernels, format: WeightFormat, leastBytes: number
     up: { weights: up ?? values, inputs: HIDDEN, outputs: INTERMEDIATE },
     down: { weights: down ?? values, inputs: INTERMEDIATE, outputs: HIDDEN },
   }
-  const set = packExpert('e', weights, format)
+  const set = inOneGo(packExpert('e', weights, format))
   const before = kernels.usedBytes
   const experts: PlacedExpert[] = []
   while (kernels.usedBytes - before < leastBytes || experts.length % PER_CALL !== 0) {

@@ -20,6 +20,7 @@ import { stack, type LinearWeights } from './linear-weights.js'
 import { linearTasks, placeLinear, roundedBytes } from './placed-linear.js'
 import { placeWords } from './placed-weight.js'
 import { cut } from './room.js'
+import type { Steps } from './steps.js'
 import { packTiles } from './tiles.js'
 import { floatWeight, type WeightSet } from './weight-store.js'
 
@@ -54,12 +55,12 @@ export interface AttentionShape extends HeadGeometry, EndShape, ScoreShape {
 }
 
 /** The weights `qkv`, `q_norm`, `k_norm`, `sinks`, and those of the ends. */
-export function packAttention(weights: AttentionWeights, expertFormat: WeightFormat): WeightSet {
+export function* packAttention(weights: AttentionWeights, expertFormat: WeightFormat): Steps<WeightSet> {
   const format = attentionFormat(expertFormat)
   const { q, k, v, qkNorm, sinks } = weights
   return {
-    ...packEnds(weights, format),
-    ...packTiles('qkv', stack([q, k, v]), format),
+    ...(yield* packEnds(weights, format)),
+    ...(yield* packTiles('qkv', stack([q, k, v]), format)),
     ...(qkNorm && {
       q_norm: floatWeight(qkNorm.q, [qkNorm.q.length]),
       k_norm: floatWeight(qkNorm.k, [qkNorm.k.length]),

@@ -20,6 +20,7 @@ import { createLmHead, packLmHead } from './lm-head.js'
 import type { ProbedAttention } from './probe-layer.js'
 import { probeValues, sameBits } from './probe-values.js'
 import { quantise } from './quantise.js'
+import { inOneGo } from './steps.js'
 
 /** Of the kernels and their layouts: part of the device class. */
 export const ENGINE_VERSION = 'banyan-wasm-1'
@@ -151,7 +152,7 @@ function probeExperts(kernels: Kernels, format: WeightFormat, hash?: Hash): Kern
       up: probeLinear(hidden, inner, 12),
       down: probeLinear(inner, hidden, 13),
     }
-    const expert = placeExpert(kernels, packExpert('0', weights, format), '0')
+    const expert = placeExpert(kernels, inOneGo(packExpert('0', weights, format)), '0')
     const compute: RowWise = (x, count) => {
       const rows = Array.from({ length: count }, (_, row) => row)
       const call = { expert, rows, weights: rows.map(() => 1) }
@@ -175,7 +176,8 @@ function probeHead(
   prepare = (layer: LinearWeights): LinearWeights => layer,
 ): KernelReport {
   const [hidden, vocabSize] = [96, 250]
-  const set = packLmHead({ norm: probeValues(hidden, 5), head: prepare(probeLinear(hidden, vocabSize, 14)) }, format)
+  const weights = { norm: probeValues(hidden, 5), head: prepare(probeLinear(hidden, vocabSize, 14)) }
+  const set = inOneGo(packLmHead(weights, format))
   const head = createLmHead(kernels, set, { hidden, vocabSize, epsilon: 1e-6 })
   const compute: RowWise = (x, count) => {
     const logits = head.run(

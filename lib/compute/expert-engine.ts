@@ -7,6 +7,7 @@
 import type { Activation, WeightFormat } from '../model/spec.js'
 import type { ExpertInput } from './expert-call.js'
 import type { LinearWeights } from './linear-weights.js'
+import type { Steps } from './steps.js'
 import type { WeightSet } from './weight-store.js'
 
 export interface ExpertWeights {
@@ -36,7 +37,7 @@ export interface ExpertEngine<E> {
   /** Of its weight sets: other engines lay weights out otherwise. */
   readonly setName: string
   /** The weights of one expert, by names that begin with `name`. */
-  pack(name: string, weights: ExpertWeights, format: WeightFormat): WeightSet
+  pack(name: string, weights: ExpertWeights, format: WeightFormat): Steps<WeightSet>
   /** An expert packed by `pack` where it computes; its activation is silu, unless given. */
   place(set: WeightSet, name: string, activation?: Activation): E
   /** Sums over entries of weight · down(activation(gate(x), up(x))): [sums.length, hidden]. */

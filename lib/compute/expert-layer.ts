@@ -11,12 +11,14 @@ import { floatBits, OP, type Kernels, type Phase } from './kernels.js'
 import { stack } from './linear-weights.js'
 import { linearTasks, placeLinear, roundingTasks, type PlacedLinear } from './placed-linear.js'
 import { cut, placeFloats, placeInts } from './room.js'
+import type { Steps } from './steps.js'
 import { packTiles } from './tiles.js'
 import type { WeightSet } from './weight-store.js'
 
 /** The weights `name.gate_up` (one product) and `name.down` of one expert. */
-export function packExpert(name: string, { gate, up, down }: ExpertWeights, format: WeightFormat): WeightSet {
-  return { ...packTiles(`${name}.gate_up`, stack([gate, up]), format), ...packTiles(`${name}.down`, down, format) }
+export function* packExpert(name: string, { gate, up, down }: ExpertWeights, format: WeightFormat): Steps<WeightSet> {
+  const gateUp = yield* packTiles(`${name}.gate_up`, stack([gate, up]), format)
+  return { ...gateUp, ...(yield* packTiles(`${name}.down`, down, format)) }
 }
 
 /** An expert in the engine's memory. */

@@ -7,6 +7,7 @@ import type { WeightFormat } from '../model/spec.js'
 import { attentionFormat } from '../model/weight-formats.js'
 import { packEnds, type EndWeights } from './layer-ends.js'
 import { stack, type LinearWeights } from './linear-weights.js'
+import type { Steps } from './steps.js'
 import { packTiles, TILE, tilesOf } from './tiles.js'
 import { floatWeight, type WeightSet } from './weight-store.js'
 
@@ -40,7 +41,11 @@ export const valueStride = (valueDim: number): number => tilesOf(valueDim) * TIL
  * The weights `down` ([q | latent | shared key]), `q_norm` and `q_up` where queries are of lower rank, `latent_norm`,
  * `key.N` and `value.N` of head N, `sinks`, and those of the ends.
  */
-export function packLatentAttention(weights: LatentWeights, heads: LatentHeads, expertFormat: WeightFormat): WeightSet {
+export function* packLatentAttention(
+  weights: LatentWeights,
+  heads: LatentHeads,
+  expertFormat: WeightFormat,
+): Steps<WeightSet> {
   const format = attentionFormat(expertFormat)
   const { q, kvDown, latentNorm, sinks, o } = weights
   const kvUp = { ...weights.kvUp } // read once: every head takes its rows of it
@@ -48,16 +53,17 @@ export function packLatentAttention(weights: LatentWeights, heads: LatentHeads, 
   if (kvUp.bias !== undefined) throw new ClusterError('unimplemented', 'latent attention: want kvUp without a bias')
   const [first, lowRank] = 'down' in q ? [q.down, q] : [q, undefined]
   const kvRows = kvUp.weights // read once for all heads
-  const perHead = Array.from({ length: numHeads }, (_, head) => ({
-    ...packTiles(`key.${head}`, keyRows(kvRows, heads, head), format),
-    ...packTiles(`value.${head}`, valueRows(kvRows, heads, head), format),
-  }))
+  const perHead: WeightSet[] = []
+  for (let head = 0; head < numHeads; head++) {
+    perHead.push(yield* packTiles(`key.${head}`, keyRows(kvRows, heads, head), format))
+    perHead.push(yield* packTiles(`value.${head}`, valueRows(kvRows, heads, head), format))
+  }
   return {
-    ...packEnds({ ...weights, o: withStride(o, valueDim, valueStride(valueDim)) }, format),
-    ...packTiles('down', stack([first, kvDown]), format),
+    ...(yield* packEnds({ ...weights, o: withStride(o, valueDim, valueStride(valueDim)) }, format)),
+    ...(yield* packTiles('down', stack([first, kvDown]), format)),
     ...(lowRank && {
       q_norm: floatWeight(lowRank.norm, [lowRank.norm.length]),
-      ...packTiles('q_up', lowRank.up, format),
+      ...(yield* packTiles('q_up', lowRank.up, format)),
     }),
     latent_norm: floatWeight(latentNorm, [latentNorm.length]),
     ...perHead.reduce<WeightSet>((all, each) => ({ ...all, ...each }), {}),

@@ -10,6 +10,7 @@ import type { LinearWeights } from './linear-weights.js'
 import { normTasks } from './norm-tasks.js'
 import { linearTasks, placeLinear, roundedBytes, roundingTasks, type PlacedLinear } from './placed-linear.js'
 import { placeWeight } from './placed-weight.js'
+import type { Steps } from './steps.js'
 import { packTiles } from './tiles.js'
 import { floatWeight, weightOf, type WeightSet } from './weight-store.js'
 
@@ -36,16 +37,16 @@ export interface ExpertSums {
 }
 
 /** The weights `norm`, `o`, `post_norm`, `ffn_norm`, `ffn_post_norm` and `gate`. */
-export function packEnds(weights: EndWeights, format: WeightFormat): WeightSet {
+export function* packEnds(weights: EndWeights, format: WeightFormat): Steps<WeightSet> {
   const { norm, o, postNorm, ffnNorm, ffnPostNorm, gate } = weights
   const vector = (values: Float32Array) => floatWeight(values, [values.length])
   return {
     norm: vector(norm),
-    ...packTiles('o', o, format),
+    ...(yield* packTiles('o', o, format)),
     ...(postNorm && { post_norm: vector(postNorm) }),
     ffn_norm: vector(ffnNorm),
     ...(ffnPostNorm && { ffn_post_norm: vector(ffnPostNorm) }),
-    ...(gate && packTiles('gate', gate, 'f32')),
+    ...(gate && (yield* packTiles('gate', gate, 'f32'))),
   }
 }
 

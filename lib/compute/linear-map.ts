@@ -7,6 +7,7 @@ import type { LinearWeights } from './linear-weights.js'
 import { linearTasks, placeLinear, roundingTasks } from './placed-linear.js'
 import { placeFloats, placeInts } from './room.js'
 import { packTiles } from './tiles.js'
+import { inOneGo } from './steps.js'
 
 export interface LinearMap {
   readonly outputs: number
@@ -19,7 +20,7 @@ const PIECES_PER_THREAD = 4
 
 /** Packs a layer and places it in the engine's memory. */
 export function createLinearMap(kernels: Kernels, layer: LinearWeights, format: WeightFormat): LinearMap {
-  const linear = placeLinear(kernels, packTiles('map', layer, attentionFormat(format)), 'map')
+  const linear = placeLinear(kernels, inOneGo(packTiles('map', layer, attentionFormat(format))), 'map')
   const { inputs, outputs } = layer
   return {
     outputs,

@@ -8,6 +8,7 @@ import { normTasks } from './norm-tasks.js'
 import { linearTasks, placeLinear } from './placed-linear.js'
 import { placeWeight } from './placed-weight.js'
 import { placeFloats } from './room.js'
+import type { Steps } from './steps.js'
 import { packTiles, TILE } from './tiles.js'
 import { floatWeight, weightOf, type WeightSet } from './weight-store.js'
 
@@ -31,8 +32,9 @@ export interface LmHead {
 }
 
 /** The weights `norm` and `head`. */
-export function packLmHead({ norm, head }: HeadWeights, format: WeightFormat): WeightSet {
-  return { norm: floatWeight(norm, [norm.length]), ...packTiles('head', head, attentionFormat(format)) }
+export function* packLmHead({ norm, head }: HeadWeights, format: WeightFormat): Steps<WeightSet> {
+  const tiles = yield* packTiles('head', head, attentionFormat(format))
+  return { norm: floatWeight(norm, [norm.length]), ...tiles }
 }
 
 /** Pieces of the product for each thread: rows of logits are long, and the threads not equally fast. */

@@ -7,6 +7,7 @@ import { createLatentAttentionLayer } from './latent-attention-layer.js'
 import { packLatentAttention, type LatentHeads } from './latent-weights.js'
 import type { LinearWeights } from './linear-weights.js'
 import { probeValues } from './probe-values.js'
+import { inOneGo } from './steps.js'
 
 interface ProbedScores {
   readonly window?: number | undefined
@@ -69,7 +70,7 @@ export function createProbedLayer(kernels: Kernels, attention: ProbedAttention, 
       kvUp: linear(latentDim, numHeads * (plainDim + valueDim), 4),
       o: linear(numHeads * valueDim, hidden, 5),
     }
-    const set = packLatentAttention(weights, attention, 'int8')
+    const set = inOneGo(packLatentAttention(weights, attention, 'int8'))
     const layer = createLatentAttentionLayer(kernels, set, { ...shape, ...attention, latentEpsilon: 1e-6 })
     return { layer, rotatedDim, kv: { numKvHeads: 1, headDim: rotatedDim + latentDim, valueDim: latentDim } }
   }
@@ -81,6 +82,6 @@ export function createProbedLayer(kernels: Kernels, attention: ProbedAttention, 
     v: linear(hidden, numKvHeads * headDim, 4),
     o: linear(numHeads * headDim, hidden, 5),
   }
-  const layer = createAttentionLayer(kernels, packAttention(weights, 'int8'), { ...shape, ...attention })
+  const layer = createAttentionLayer(kernels, inOneGo(packAttention(weights, 'int8')), { ...shape, ...attention })
   return { layer, rotatedDim, kv: { numKvHeads, headDim, valueDim: headDim } }
 }

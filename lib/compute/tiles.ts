@@ -8,6 +8,7 @@ import type { LinearWeights } from './linear-weights.js'
 import { BLOCK_SIZE, isQuantisable, levelAt } from './quantise.js'
 import { keptLinear, quantiseValues, type QuantisedLinear } from './quantised-linear.js'
 import { scaleBits } from './scale-numbers.js'
+import type { Steps } from './steps.js'
 import { weightOf, type TileLayout, type WeightSet, type WeightTensor } from './weight-store.js'
 
 export const TILE = 16
@@ -26,16 +27,17 @@ export const roundedBlocks = (inputs: number, format: WeightFormat): number =>
   format !== 'f32' && isQuantisable(inputs) ? inputs / BLOCK_SIZE : 0
 
 /** Packs a layer as `name.tiles` (bytes [tiles, tile bytes], or floats [tiles, inputs, 16]) and `name.bias`. */
-export function packTiles(name: string, layer: LinearWeights, format: WeightFormat): WeightSet {
+export function* packTiles(name: string, layer: LinearWeights, format: WeightFormat): Steps<WeightSet> {
   const integers = isQuantisable(layer.inputs) ? integerFormat(format) : undefined
   const kept = integers && keptLinear(layer, integers.bits)
   if (kept !== undefined) return packQuantised(name, layer, kept)
   const { rows } = layer
+  yield
   if (rows === undefined || integers?.isAdaptive === true)
     return integers === undefined
       ? packFloats(name, layer)
       : packQuantised(name, layer, quantiseValues(layer, integers))
-  return packPieces(name, layer, (first, count) => {
+  return yield* packPieces(name, layer, (first, count) => {
     const piece = { weights: rows(first, count), inputs: layer.inputs, outputs: count }
     return integers === undefined
       ? packFloats(name, piece)
@@ -46,7 +48,11 @@ export function packTiles(name: string, layer: LinearWeights, format: WeightForm
 const PIECE_VALUES = 256 * 1024
 
 /** Packs some whole tiles at a time, so that the layer's values are never all in memory. */
-function packPieces(name: string, layer: LayerShape, pack: (first: number, count: number) => WeightSet): WeightSet {
+function* packPieces(
+  name: string,
+  layer: LayerShape,
+  pack: (first: number, count: number) => WeightSet,
+): Steps<WeightSet> {
   const { inputs, outputs } = layer
   const most = Math.max(TILE, Math.floor(PIECE_VALUES / inputs / TILE) * TILE)
   let whole: WeightTensor | undefined
@@ -54,6 +60,7 @@ function packPieces(name: string, layer: LayerShape, pack: (first: number, count
     const piece = weightOf(pack(first, Math.min(most, outputs - first)), `${name}.tiles`)
     whole ??= withTiles(piece, tilesOf(outputs))
     copyTiles(piece, whole, first / TILE)
+    yield
   }
   return { ...(whole && { [`${name}.tiles`]: whole }), ...packBias(name, layer) }
 }

@@ -2,7 +2,8 @@
 // packed.
 //
 // Invariants
-//   W1  A file is complete or absent: it is written under a temporary name, its index last, both by rename.
+//   W1  A file is complete or absent: it is written under a temporary name, its index last, both by rename; who leaves
+//       the work half done leaves no file.
 //   W2  What is damaged or foreign is packed again, never trusted: data is checked against its checksum before it is used.
 //   W3  Where no file can be written the weights pass through memory, part by part: same bits.
 
@@ -22,6 +23,7 @@ import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import { ClusterError } from '../errors.js'
 import { collectDropped } from './garbage.js'
+import { asOneStep, type Steps } from './steps.js'
 
 /** A packed tensor: its values, or the place in a file of the weight folder that holds them. */
 export interface WeightTensor {
@@ -57,10 +59,12 @@ export function weightOf(set: WeightSet, name: string): WeightTensor {
 
 export interface WeightStore {
   /** The set named `key`, packed by `make` where it is not in the folder yet. */
-  open(key: string, make: () => WeightSet): WeightSet
-  /** The same of parts that are packed one by one: each set has its part, and is to be used before the next is taken. */
-  openParts<K>(key: string, parts: ReadonlyMap<K, () => WeightSet>): Iterable<readonly [K, WeightSet]>
+  open(key: string, make: Make): Steps<WeightSet>
+  /** The same of parts that are packed one by one: `use` is given a set that has the part, before the next is made. */
+  openParts<K>(key: string, parts: ReadonlyMap<K, Make>, use: (part: K, set: WeightSet) => void): Steps<void>
 }
+
+type Make = () => Steps<WeightSet>
 
 const ALIGNMENT = 4096 // the engine maps pages
 const VERSION = 5 // of the packing: tiles, block size, order of nibbles, which blocks are kept
@@ -100,31 +104,31 @@ export function createWeightStore(folder: string | undefined, warn?: (reason: st
   }
 
   /** The whole set from its file, written now where it has none. */
-  const fromFile = (at: string, key: string, parts: readonly (() => WeightSet)[]): WeightSet | undefined => {
-    const known = readIndex(at, key)
+  function* fromFile(at: string, key: string, parts: readonly Make[]): Steps<WeightSet | undefined> {
+    const known = yield* readIndex(at, key)
     if (known !== undefined) return placed(at, key, known)
     try {
       mkdirSync(at, { recursive: true })
-      return placed(at, key, writeSet(at, key, parts))
+      return placed(at, key, yield* writeSet(at, key, parts))
     } catch (error) {
       give(error)
       return undefined
     }
   }
 
-  function* openParts<K>(key: string, parts: ReadonlyMap<K, () => WeightSet>): Iterable<readonly [K, WeightSet]> {
-    const set = kept === undefined ? undefined : fromFile(kept, key, [...parts.values()])
-    for (const [name, make] of parts) {
-      yield [name, set ?? make()]
-      collectDropped()
-    }
-  }
   return {
-    open: (key, make) => {
+    *open(key, make) {
       collectDropped() // of the sets before
-      return (kept === undefined ? undefined : fromFile(kept, key, [make])) ?? make()
+      return (kept === undefined ? undefined : yield* fromFile(kept, key, [make])) ?? (yield* make())
     },
-    openParts,
+    *openParts(key, parts, use) {
+      const set = kept === undefined ? undefined : yield* fromFile(kept, key, [...parts.values()])
+      for (const [part, make] of parts) {
+        use(part, set ?? (yield* make()))
+        collectDropped()
+        yield
+      }
+    },
   }
 }
 
@@ -139,64 +143,79 @@ function placed(folder: string, key: string, { tensors }: Index): WeightSet {
 }
 
 /** The index of a set whose file is whole; undefined where there is none, or it is damaged (W2). */
-function readIndex(folder: string, key: string): Index | undefined {
+function* readIndex(folder: string, key: string): Steps<Index | undefined> {
+  let index: Index
   try {
-    const index = indexSchema.parse(JSON.parse(readFileSync(join(folder, `${key}.json`), 'utf8')))
-    const path = join(folder, dataFile(key))
-    return statSync(path).size === index.sizeBytes && checksumOf(path) === index.checksum ? index : undefined
+    index = indexSchema.parse(JSON.parse(readFileSync(join(folder, `${key}.json`), 'utf8')))
+    if (statSync(join(folder, dataFile(key))).size !== index.sizeBytes) return undefined
   } catch {
     return undefined
   }
+  return (yield* checksumOf(join(folder, dataFile(key)))) === index.checksum ? index : undefined
 }
 
 const PIECE_BYTES = 2 ** 20
 
-function checksumOf(path: string): number {
-  const file = openSync(path, 'r')
+/** Undefined where the file cannot be read. */
+function* checksumOf(path: string): Steps<number | undefined> {
+  let file: number | undefined
   try {
+    file = openSync(path, 'r')
     const piece = Buffer.allocUnsafe(PIECE_BYTES)
     let checksum = 0
-    for (let count; (count = readSync(file, piece)) > 0;) checksum = crc32(piece.subarray(0, count), checksum)
+    for (let count; (count = readSync(file, piece)) > 0;) {
+      checksum = crc32(piece.subarray(0, count), checksum)
+      yield
+    }
     return checksum
+  } catch (error) {
+    if (isFileError(error)) return undefined
+    throw error
   } finally {
-    closeSync(file)
+    if (file !== undefined) closeSync(file)
   }
 }
 
 /** Packs and writes part by part: no two parts are in memory at once (W1). */
-function writeSet(folder: string, key: string, parts: readonly (() => WeightSet)[]): Index {
-  const index = writeWhole(join(folder, dataFile(key)), (file) => {
+function* writeSet(folder: string, key: string, parts: readonly Make[]): Steps<Index> {
+  const index = yield* writeWhole(join(folder, dataFile(key)), function* (file) {
     const tensors: Index['tensors'] = {}
     let [offset, checksum] = [0, 0]
-    const append = (data: Uint8Array): void => {
-      for (let at = 0; at < data.length;) at += writeSync(file, data, at)
-      checksum = crc32(data, checksum)
+    function* append(data: Uint8Array): Steps<void> {
+      for (let at = 0; at < data.length;) {
+        const count = writeSync(file, data, at, Math.min(PIECE_BYTES, data.length - at))
+        checksum = crc32(data.subarray(at, at + count), checksum)
+        at += count
+        yield
+      }
       offset += data.length
     }
     for (const make of parts) {
       collectDropped()
-      for (const [name, { element, dims, layout, source }] of Object.entries(make())) {
+      for (const [name, { element, dims, layout, source }] of Object.entries(yield* make())) {
         if ('folder' in source) throw new ClusterError('internal', `weights ${key}: ${name} is in a file already`)
         const data = new Uint8Array(source.buffer, source.byteOffset, source.byteLength)
         tensors[name] = { element, dims: [...dims], layout, offset, length: data.length }
-        append(data)
-        append(new Uint8Array((ALIGNMENT - (data.length % ALIGNMENT)) % ALIGNMENT))
+        yield* append(data)
+        yield* append(new Uint8Array((ALIGNMENT - (data.length % ALIGNMENT)) % ALIGNMENT))
       }
     }
     return { version: VERSION, sizeBytes: offset, checksum, tensors } as const
   })
-  writeWhole(join(folder, `${key}.json`), (file) => writeSync(file, JSON.stringify(index)))
+  yield* writeWhole(join(folder, `${key}.json`), (file) => asOneStep(() => writeSync(file, JSON.stringify(index))))
   return index
 }
 
+let numWritten = 0
+
 /** Writes under a temporary name; whatever fails, that name is gone afterwards. */
-function writeWhole<T>(path: string, write: (file: number) => T): T {
-  const temporary = `${path}.${process.pid}.tmp`
+function* writeWhole<T>(path: string, write: (file: number) => Steps<T>): Steps<T> {
+  const temporary = `${path}.${process.pid}-${(numWritten += 1)}.tmp` // services of one process may write the same set
   try {
     const file = openSync(temporary, 'w')
     let result: T
     try {
-      result = write(file)
+      result = yield* write(file)
     } finally {
       closeSync(file)
     }

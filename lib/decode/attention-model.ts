@@ -19,9 +19,11 @@ import { createLmHead, packLmHead, type LmHead } from '../compute/lm-head.js'
 import { createRoom, type Room } from '../compute/room.js'
 import { createRopeTables, type RopeTables } from '../compute/rope-tables.js'
 import { roundedBlocks } from '../compute/tiles.js'
+import { inTurns, type Steps } from '../compute/steps.js'
 import type { WeightSet, WeightStore } from '../compute/weight-store.js'
 import type { Checkpoint } from '../model/checkpoint.js'
 import { firstAttention, headsOf, rotatedDims } from '../model/attention-parts.js'
+import { attentionBytes, modelSizes } from '../model/sizes.js'
 import { linearOf } from '../model/weights.js'
 import type {
   FfnLayerSpec,
@@ -33,6 +35,7 @@ import type {
   WeightFormat,
 } from '../model/spec.js'
 import { shardPlan, type ShardPlan } from '../model/expert-shards.js'
+import { countLoad, type LoadCount, type OnProgress } from './load-progress.js'
 
 export interface AttentionModel {
   readonly spec: ModelSpec
@@ -57,19 +60,35 @@ export interface LoadOptions {
   readonly format: WeightFormat
   readonly kernels: Kernels
   readonly weights: WeightStore
-  readonly turn: () => Promise<void> // of the event loop
+  /** Of the event loop; the load ends where it rejects. */
+  readonly turn: () => Promise<void>
+  readonly onProgress?: OnProgress | undefined
 }
 
 /** Packs the attention side's weights (or finds them packed) and places them in the engine's memory. */
 export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOptions): Promise<AttentionModel> {
   const { spec } = checkpoint
   const rotations = distinctRotations(spec)
+  const count = countAttention(checkpoint, options)
   const layers: AttentionLayer[] = []
-  for (const index of spec.layers.keys()) {
-    layers.push(loadLayer(checkpoint, index, rotations.places[index]!, options))
-    await options.turn() // heartbeats go out while the weights are loaded
+  const loaded: { dispose(): void }[] = []
+  const load = async <T extends { dispose(): void }>(steps: Steps<T>, bytes: number): Promise<T> => {
+    const part = await inTurns(steps, options.turn) // heartbeats go out while the weights are loaded
+    loaded.push(part)
+    count.add(bytes)
+    return part
   }
-  const head = loadHead(checkpoint, options)
+  let head: LmHead
+  try {
+    for (const [index, layer] of spec.layers.entries()) {
+      const steps = loadLayer(checkpoint, index, rotations.places[index]!, options)
+      layers.push(await load(steps, attentionBytes(layer, options.format)))
+    }
+    head = await load(loadHead(checkpoint, options), modelSizes(spec, options.format).head)
+  } catch (error) {
+    for (const part of loaded) part.dispose()
+    throw error
+  }
   collectDropped()
   const rooms = [createRoom(options.kernels), createRoom(options.kernels)]
   const expertBlocks = roundedBlocks(spec.hidden, options.format)
@@ -92,9 +111,15 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
   }
 }
 
-function loadHead(checkpoint: Checkpoint, { format, kernels, weights }: LoadOptions): LmHead {
+/** Counts what the attention side loads. */
+export function countAttention({ spec }: Checkpoint, { format, onProgress = () => undefined }: LoadOptions): LoadCount {
+  const { attention, head } = modelSizes(spec, format)
+  return countLoad({ bytes: attention + head, experts: 0 }, onProgress)
+}
+
+function* loadHead(checkpoint: Checkpoint, { format, kernels, weights }: LoadOptions): Steps<LmHead> {
   const { spec } = checkpoint
-  const set = weights.open('lm-head', () => packLmHead(headWeights(checkpoint), format))
+  const set = yield* weights.open('lm-head', () => packLmHead(headWeights(checkpoint), format))
   return createLmHead(kernels, set, { hidden: spec.hidden, vocabSize: spec.vocabSize, epsilon: spec.normEpsilon })
 }
 
@@ -126,7 +151,12 @@ function distinctRotations({ layers }: ModelSpec): {
   return { tables: [...made.values()], places: keys.map((key) => distinct.indexOf(key)) }
 }
 
-function loadLayer(checkpoint: Checkpoint, index: number, rotation: number, options: LoadOptions): AttentionLayer {
+function* loadLayer(
+  checkpoint: Checkpoint,
+  index: number,
+  rotation: number,
+  options: LoadOptions,
+): Steps<AttentionLayer> {
   const { format, kernels, weights } = options
   const { hidden, normEpsilon: epsilon, layers } = checkpoint.spec
   const layer = layers[index]!
@@ -136,15 +166,15 @@ function loadLayer(checkpoint: Checkpoint, index: number, rotation: number, opti
     ...{ hidden, epsilon, expertBlocks: roundedBlocks(hidden, format), scale, window, rotation },
     pageOffset: pageBytes(layers.slice(0, index).map((before) => headsOf(before.attention))),
   }
-  const open = (pack: () => WeightSet): WeightSet => weights.open(`attention-${index}`, pack)
+  const open = (pack: () => Steps<WeightSet>): Steps<WeightSet> => weights.open(`attention-${index}`, pack)
   if (attention.kind === 'latent') {
-    const set = open(() => packLatentAttention(latentWeights(checkpoint, layer, attention), attention, format))
+    const set = yield* open(() => packLatentAttention(latentWeights(checkpoint, layer, attention), attention, format))
     return createLatentAttentionLayer(kernels, set, {
       ...{ ...attention, ...shape, latentEpsilon: attention.normEpsilon },
     })
   }
   const { numHeads, numKvHeads, headDim, clip, qkNorm, rope } = attention
-  const set = open(() => packAttention(groupedWeights(checkpoint, layer, attention), format))
+  const set = yield* open(() => packAttention(groupedWeights(checkpoint, layer, attention), format))
   return createAttentionLayer(kernels, set, {
     ...{ ...shape, numHeads, numKvHeads, headDim, rotatedDim: rope.dims, qkNorm: qkNorm?.over, clip },
   })

@@ -10,13 +10,23 @@ import type { LmHead } from '../compute/lm-head.js'
 import { createRoom, cut } from '../compute/room.js'
 import { createRopeTables } from '../compute/rope-tables.js'
 import { createSession, type Provider, type Session } from '../compute/session.js'
+import { asOneStep, inTurns, type Steps } from '../compute/steps.js'
 import { roundedBlocks } from '../compute/tiles.js'
 import { ClusterError } from '../errors.js'
 import { firstAttention, grouped } from '../model/attention-parts.js'
 import type { Checkpoint } from '../model/checkpoint.js'
+import { attentionBytes, modelSizes } from '../model/sizes.js'
 import { shardPlan } from '../model/expert-shards.js'
 import type { AttentionEngine, StepSpan } from './attention-engine.js'
-import { correctionsOf, embed, geometryOf, groupedWeights, headWeights, type LoadOptions } from './attention-model.js'
+import {
+  correctionsOf,
+  countAttention,
+  embed,
+  geometryOf,
+  groupedWeights,
+  headWeights,
+  type LoadOptions,
+} from './attention-model.js'
 import { createRunBuffers, openBatch, type DeviceBatch, type DeviceModel } from './device-batch.js'
 import { createSlotPool, DeviceCache } from './device-kv.js'
 import { gateWidth } from './gate.js'
@@ -46,12 +56,14 @@ export async function loadDeviceEngine(
   const { provider, kernels, format, turn } = options
   const geometry = { ...geometryOf(spec), leastRows: options.leastRows.attention }
   const { hidden } = spec
+  const count = countAttention(checkpoint, options)
   const layers: Session[] = []
   for (const index of spec.layers.keys()) {
-    layers.push(loadLayer(checkpoint, index, options))
-    await turn() // heartbeats go out while the weights are loaded
+    layers.push(await inTurns(loadLayer(checkpoint, index, options), turn)) // heartbeats go out meanwhile
+    count.add(attentionBytes(spec.layers[index]!, format))
   }
-  const head = loadDeviceHead(checkpoint, options)
+  const head = await inTurns(loadDeviceHead(checkpoint, options), turn)
+  count.add(modelSizes(spec, format).head)
   const rope = createRopeTables(firstAttention(spec).rope, geometry.headDim)
   const pool = createSlotPool({ ...geometry, provider, numLayers: layers.length })
   const buffers = createRunBuffers(provider)
@@ -107,21 +119,23 @@ export async function loadDeviceEngine(
   }
 }
 
-function loadDeviceHead(checkpoint: Checkpoint, options: DeviceLoadOptions): LmHead {
+function* loadDeviceHead(checkpoint: Checkpoint, options: DeviceLoadOptions): Steps<LmHead> {
   const { hidden, vocabSize, normEpsilon: epsilon } = checkpoint.spec
   const { format, weights, provider, leastRows } = options
-  const set = weights.open('device-lm-head', () => packDeviceLmHead(headWeights(checkpoint), format))
+  const set = yield* weights.open('device-lm-head', () =>
+    asOneStep(() => packDeviceLmHead(headWeights(checkpoint), format)),
+  )
   return createDeviceLmHead(set, { provider, hidden, vocabSize, epsilon, leastRows: leastRows.head })
 }
 
-function loadLayer(checkpoint: Checkpoint, index: number, options: DeviceLoadOptions): Session {
+function* loadLayer(checkpoint: Checkpoint, index: number, options: DeviceLoadOptions): Steps<Session> {
   const { hidden, normEpsilon: epsilon, layers } = checkpoint.spec
   const { format, weights, provider } = options
   const layer = layers[index]!
   const attention = grouped(layer.attention, 'device')
   const { numHeads, numKvHeads, headDim, clip, scale, qkNorm } = attention
-  const set = weights.open(`device-attention-${index}`, () =>
-    packDeviceAttention(groupedWeights(checkpoint, layer, attention), format),
+  const set = yield* weights.open(`device-attention-${index}`, () =>
+    asOneStep(() => packDeviceAttention(groupedWeights(checkpoint, layer, attention), format)),
   )
   const shape: DeviceLayerShape = {
     ...{ numHeads, numKvHeads, headDim, hidden, epsilon, clip, scale },

@@ -6,13 +6,15 @@ import type { ExpertEngine } from '../compute/expert-engine.js'
 import type { PlacedExpert } from '../compute/expert-layer.js'
 import type { Kernels } from '../compute/kernels.js'
 import { requireRoom, type MemoryRoom } from '../compute/memory-room.js'
+import { inTurns, type Steps } from '../compute/steps.js'
 import type { WeightSet, WeightStore } from '../compute/weight-store.js'
 import { ClusterError } from '../errors.js'
 import type { Checkpoint } from '../model/checkpoint.js'
 import { shardPlan, type ShardPlan } from '../model/expert-shards.js'
 import type { FfnSpec, ModelSpec, WeightFormat } from '../model/spec.js'
-import { modelSizes } from '../model/sizes.js'
+import { ffnLinears, linearBytes, modelSizes } from '../model/sizes.js'
 import { linearOf } from '../model/weights.js'
+import { countLoad, type LoadCount, type OnProgress } from './load-progress.js'
 
 /** A store, whatever computes. */
 export interface ExpertStore {
@@ -20,8 +22,10 @@ export interface ExpertStore {
   readonly hidden: number
   readonly readsRounded: boolean // rows may come as products read them, not float32
   readonly shards: readonly number[] // loaded, ascending
-  /** Loads what is missing, then drops what is not wanted. */
+  /** Loads what is missing, then drops what is not wanted. Throws `cancelled` once `close` was called. */
   place(shards: readonly number[]): Promise<void>
+  /** Ends the load under way and lets nothing more be loaded; what is held stays. */
+  close(): void
   /**
    * Computes experts of a layer: sums [sums.length, hidden] over entries, counted through all calls. Throws
    * `failed_precondition` where a shard is not loaded.
@@ -41,7 +45,9 @@ export interface ExpertStoreOptions {
   readonly checkpoint: Checkpoint
   readonly format: WeightFormat
   readonly weights: WeightStore
-  readonly turn: () => Promise<void> // of the event loop
+  /** Of the event loop; the load ends where it rejects. */
+  readonly turn: () => Promise<void>
+  readonly onProgress?: OnProgress | undefined
   /** What more weights must fit into; any number of them does, unless given. */
   readonly rooms?: (() => readonly MemoryRoom[]) | undefined
 }
@@ -68,7 +74,15 @@ interface Disposable {
   dispose(): void
 }
 
-function createStoreOn<E extends Disposable>(engine: ExpertEngine<E>, options: ExpertStoreOptions) {
+function createStoreOn<E extends Disposable>(engine: ExpertEngine<E>, given: ExpertStoreOptions) {
+  let isClosed = false
+  const options: ExpertStoreOptions = {
+    ...given,
+    turn: async () => {
+      await given.turn() // calls are answered meanwhile
+      if (isClosed) throw new ClusterError('cancelled', `${given.checkpoint.path}: loading was cancelled`)
+    },
+  }
   const plan = shardPlan(options.checkpoint.spec)
   const { hidden } = options.checkpoint.spec
   const loaded = new Map<number, Shard<E>>()
@@ -87,14 +101,26 @@ function createStoreOn<E extends Disposable>(engine: ExpertEngine<E>, options: E
       )
   }
 
+  const countShards = (missing: readonly number[]): LoadCount | undefined => {
+    const { checkpoint, format, onProgress } = options
+    if (onProgress === undefined || missing.length === 0) return undefined
+    const { shards } = modelSizes(checkpoint.spec, format)
+    const bytes = missing.reduce((sum, shard) => sum + (shards[shard] ?? 0), 0)
+    const layers = [...checkpoint.spec.layers.keys()]
+    const experts = missing.flatMap((shard) => layers.map((layer) => plan.expertsOf(layer, shard).length))
+    return countLoad({ bytes, experts: experts.reduce((sum, number) => sum + number, 0) }, onProgress)
+  }
+
   const drop = (shard: number): void => {
     for (const experts of loaded.get(shard)?.values() ?? []) for (const one of experts.values()) one.dispose()
     loaded.delete(shard)
   }
 
   const place = async (wanted: ReadonlySet<number>): Promise<void> => {
-    requireShards([...wanted].filter((shard) => !loaded.has(shard)))
-    for (const shard of wanted) if (!loaded.has(shard)) loaded.set(shard, await loadShard(engine, options, plan, shard))
+    const missing = [...wanted].filter((shard) => !loaded.has(shard))
+    requireShards(missing)
+    const count = countShards(missing)
+    for (const shard of missing) loaded.set(shard, await loadShard(engine, options, { plan, shard, count }))
     for (const shard of [...loaded.keys()]) if (!wanted.has(shard)) drop(shard)
   }
 
@@ -119,7 +145,9 @@ function createStoreOn<E extends Disposable>(engine: ExpertEngine<E>, options: E
       })
       return engine.compute({ input, hidden, calls: experts, sums })
     },
+    close: () => void (isClosed = true),
     dispose: async () => {
+      isClosed = true
       await placing
       for (const shard of [...loaded.keys()]) drop(shard)
       engine.dispose()
@@ -132,10 +160,9 @@ function createStoreOn<E extends Disposable>(engine: ExpertEngine<E>, options: E
 async function loadShard<E extends Disposable>(
   engine: ExpertEngine<E>,
   options: ExpertStoreOptions,
-  plan: ShardPlan,
-  shard: number,
+  { plan, shard, count }: { readonly plan: ShardPlan; readonly shard: number; readonly count: LoadCount | undefined },
 ): Promise<Shard<E>> {
-  const { checkpoint, weights, turn } = options
+  const { checkpoint, format, weights, turn } = options
   const layers = new Map<number, Map<number, E>>()
   try {
     for (const layer of checkpoint.spec.layers.keys()) {
@@ -144,9 +171,12 @@ async function loadShard<E extends Disposable>(
       const parts = new Map(ids.map((id) => [id, () => packOne(engine, options, layer, id)]))
       const experts = new Map<number, E>()
       layers.set(layer, experts)
-      for (const [id, set] of weights.openParts(`${engine.setName}-${layer}-${shard}`, parts))
-        experts.set(id, engine.place(set, String(id), ffnOf(checkpoint.spec, layer, id)?.activation))
-      await turn() // calls are answered meanwhile
+      const place = (id: number, set: WeightSet): void => {
+        const spec = ffnOf(checkpoint.spec, layer, id)
+        experts.set(id, engine.place(set, String(id), spec?.activation))
+        count?.add(spec === undefined ? 0 : linearBytes(ffnLinears(spec), format), 1)
+      }
+      await inTurns(weights.openParts(`${engine.setName}-${layer}-${shard}`, parts, place), turn)
     }
   } catch (error) {
     for (const experts of layers.values()) for (const expert of experts.values()) expert.dispose()
@@ -155,14 +185,14 @@ async function loadShard<E extends Disposable>(
   return layers
 }
 
-function packOne<E>(
+function* packOne<E>(
   engine: ExpertEngine<E>,
   { checkpoint, format }: ExpertStoreOptions,
   layer: number,
   expert: number,
-): WeightSet {
+): Steps<WeightSet> {
   const spec = ffnOf(checkpoint.spec, layer, expert)
-  return spec === undefined ? {} : engine.pack(String(expert), readExpert(checkpoint, spec), format)
+  return spec === undefined ? {} : yield* engine.pack(String(expert), readExpert(checkpoint, spec), format)
 }
 
 /** An expert by its id: routed, or the one that is always active. */

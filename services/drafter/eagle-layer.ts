@@ -17,6 +17,7 @@ import type { WeightFormat } from '../../lib/model/spec.js'
 import { linearOf } from '../../lib/model/weights.js'
 import type { PagePool } from '../../lib/decode/kv-cache.js'
 import type { HeadFile } from './head-file.js'
+import { inOneGo } from '../../lib/compute/steps.js'
 
 /** Rows of a run: what each reads, where it stands, what it sees. */
 export interface EagleRows {
@@ -51,17 +52,21 @@ export function createEagleLayer(
   const geometry = geometryOfHead(checkpoint, file)
   const { rope } = firstAttention(checkpoint.spec)
   const expertBlocks = roundedBlocks(hidden, format)
-  const attention = createAttentionLayer(kernels, packAttention(attentionWeights(file, hidden, geometry), format), {
-    ...geometry,
-    hidden,
-    epsilon,
-    rotatedDim: rope.dims,
-    qkNorm: file.has('self_attn.q_norm.weight') ? 'head' : undefined,
-    expertBlocks,
-    rotation: 0,
-    pageOffset: 0,
-  })
-  const ffn = placeExpert(kernels, packExpert('ffn', ffnWeights(file, hidden), format), 'ffn')
+  const attention = createAttentionLayer(
+    kernels,
+    inOneGo(packAttention(attentionWeights(file, hidden, geometry), format)),
+    {
+      ...geometry,
+      hidden,
+      epsilon,
+      rotatedDim: rope.dims,
+      qkNorm: file.has('self_attn.q_norm.weight') ? 'head' : undefined,
+      expertBlocks,
+      rotation: 0,
+      pageOffset: 0,
+    },
+  )
+  const ffn = placeExpert(kernels, inOneGo(packExpert('ffn', ffnWeights(file, hidden), format)), 'ffn')
   const fc = createLinearMap(kernels, file.linear('fc', 2 * hidden, hidden), format)
   const head: LinearMap = createLinearMap(kernels, linearOf(checkpoint, checkpoint.spec.lmHead), format)
   const tables = createRopeTables(rope, rope.dims ?? geometry.headDim)

@@ -11,6 +11,7 @@ import { GraphBuilder } from '../graph.js'
 import { linear, packLinear } from '../linear.js'
 import { stack } from '../linear-weights.js'
 import { createSession, type DeviceTensor, type Kept, type Provider, type Session } from '../session.js'
+import { asOneStep } from '../steps.js'
 import type { WeightSet } from '../weight-store.js'
 import { floatsOf } from './rounded-rows.js'
 
@@ -58,10 +59,11 @@ export function deviceExperts({ provider, hidden, leastRows }: DeviceExpertsOpti
   return {
     readsRounded: true,
     setName: 'device-experts',
-    pack: (name, { gate, up, down }, format) => ({
-      ...packLinear(`${name}.gate_up`, stack([gate, up]), format),
-      ...packLinear(`${name}.down`, down, format),
-    }),
+    pack: (name, { gate, up, down }, format) =>
+      asOneStep(() => ({
+        ...packLinear(`${name}.gate_up`, stack([gate, up]), format),
+        ...packLinear(`${name}.down`, down, format),
+      })),
     place: (set, name) => {
       const session = createSession(expertGraph(hidden, set, name), { provider, keep: ['y'] })
       return { session, dispose: () => session.dispose() }

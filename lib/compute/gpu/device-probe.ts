@@ -15,6 +15,7 @@ import { probeValues, sameBits } from '../probe-values.js'
 import { ENGINE_VERSION, type Provider } from '../session.js'
 import { deviceExperts } from './device-experts.js'
 import { createDeviceLmHead, packDeviceLmHead } from './device-lm-head.js'
+import { inOneGo } from '../steps.js'
 
 /** Of the graphs and their layouts: part of the device class. */
 const ENGINE = `${ENGINE_VERSION} banyan-graphs-1`
@@ -121,7 +122,7 @@ function probeExperts(provider: Provider, format: WeightFormat, { hidden, inner 
     up: probeLinear(hidden, inner, 12),
     down: probeLinear(inner, hidden, 13),
   }
-  const expert = engine.place(engine.pack('0', weights, format), '0')
+  const expert = engine.place(inOneGo(engine.pack('0', weights, format)), '0')
   const least = leastExactRows(hidden, hash, (x, numRows) => {
     const rows = Array.from({ length: numRows }, (_, row) => row)
     const calls = [{ expert, rows, weights: rows.map(() => 1) }]

@@ -12,6 +12,7 @@ import { probeValues, sameBits } from '../../../lib/compute/probe-values.js'
 import { createRopeTables } from '../../../lib/compute/rope-tables.js'
 import { attended, heads, normed, rotated, sumOf, times, type Row } from './attention-in-float64.js'
 import { runLayer, type LayerResult } from './layer-run.js'
+import { inOneGo } from '../../../lib/compute/steps.js'
 
 const EPSILON = 1e-5
 const LATENT_EPSILON = 1e-6
@@ -88,7 +89,7 @@ describe('attention layer', () => {
         }
         const rope = { theta: THETA, scaling: { type: 'default' } } as const
         const run = (kernels: Kernels, size: number) => {
-          const layer = createAttentionLayer(kernels, packAttention(weights, 'f32'), {
+          const layer = createAttentionLayer(kernels, inOneGo(packAttention(weights, 'f32')), {
             ...{ numHeads, numKvHeads, headDim, rotatedDim, qkNorm, clip, scale, window },
             ...{ hidden, epsilon: EPSILON, expertBlocks: 0, rotation: 0, pageOffset: 0 },
           })
@@ -175,7 +176,7 @@ describe('attention layer', () => {
         const geometry = { numHeads, latentDim, plainDim, rotatedDim, valueDim }
         const rope = { theta: THETA, scaling: { type: 'default' } } as const
         const run = (kernels: Kernels, size: number) => {
-          const layer = createLatentAttentionLayer(kernels, packLatentAttention(weights, geometry, 'f32'), {
+          const layer = createLatentAttentionLayer(kernels, inOneGo(packLatentAttention(weights, geometry, 'f32')), {
             ...{ ...geometry, scale, window, latentEpsilon: LATENT_EPSILON },
             ...{ hidden, epsilon: EPSILON, expertBlocks: 0, rotation: 0, pageOffset: 0 },
           })

@@ -16,6 +16,7 @@ import { createLmHead, packLmHead } from '../../../lib/compute/lm-head.js'
 import { probeValues, sameBits } from '../../../lib/compute/probe-values.js'
 import type { WeightFormat } from '../../../lib/model/spec.js'
 import { useSoftwareGpu } from '../../helpers/software-gpu.js'
+import { inOneGo } from '../../../lib/compute/steps.js'
 
 const FORMATS = ['f32', 'int8', 'int4'] as const
 const [HIDDEN, INNER, ROWS, VOCAB] = [64, 96, 40, 250]
@@ -47,7 +48,7 @@ function experts<E>(
       up: linear(HIDDEN, INNER, up, id === 1),
       down: linear(INNER, HIDDEN, down, id === 1),
     }
-    return engine.place(engine.pack(String(id), weights, format), String(id))
+    return engine.place(inOneGo(engine.pack(String(id), weights, format)), String(id))
   })
   return (calls, input = floatInput(x, HIDDEN)) => {
     const entriesOf = new Map<number, number[]>()
@@ -175,7 +176,7 @@ describe('experts and LM head on webgpu', function () {
       const shape = { hidden: HIDDEN, vocabSize: VOCAB, epsilon: 1e-6 }
       const leastRows = probe.leastRows.head
       const device = createDeviceLmHead(packDeviceLmHead(weights, format), { ...shape, provider: 'webgpu', leastRows })
-      const cpu = createLmHead(kernels, packLmHead(weights, format), shape)
+      const cpu = createLmHead(kernels, inOneGo(packLmHead(weights, format)), shape)
       const rows = [3, 9, 17, 30, 31]
       const logits = device.run(x, rows)
       const wanted = cpu.run(x, rows).map((row) => row.slice())

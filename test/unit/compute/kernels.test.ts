@@ -13,6 +13,7 @@ import { probeValues } from '../../../lib/compute/probe-values.js'
 import { packTiles } from '../../../lib/compute/tiles.js'
 import { SILU, type Activation } from '../../../lib/model/spec.js'
 import { biasOf, product, weightsOf, type Product } from './product.js'
+import { inOneGo } from '../../../lib/compute/steps.js'
 
 /** The same in float64, over the weights as they were before packing. */
 function productInFloat64(shape: Product, x: Float32Array): number[] {
@@ -59,7 +60,7 @@ describe('products', () => {
       // One weight per block of the largest magnitude makes every scale 1 (-1 for int4: its extreme is the level -8).
       const weights = Float32Array.from({ length: 20 * 64 }, (_, i) => (i % 32 === 0 ? -most : ((i * 7) % 13) - 6))
       const x = Float32Array.from({ length: 5 * 64 }, (_, i) => (i % 32 === 1 ? 32767 : (i * 31) % 1000))
-      const linear = placeLinear(kernels, packTiles('w', { weights, inputs: 64, outputs: 20 }, format), 'w')
+      const linear = placeLinear(kernels, inOneGo(packTiles('w', { weights, inputs: 64, outputs: 20 }, format)), 'w')
       const { scratch } = kernels
       scratch.reset()
       const [floats, rounded] = [scratch.take(x.byteLength), scratch.take(5 * linear.rowBytes)]
@@ -119,7 +120,9 @@ describe('experts', () => {
       }
     }
     const sources = [make(20), make(30)]
-    const experts = sources.map((source) => placeExpert(kernels, packExpert('e', source, 'f32'), 'e', activation))
+    const experts = sources.map((source) =>
+      placeExpert(kernels, inOneGo(packExpert('e', source, 'f32')), 'e', activation),
+    )
     const x = probeValues(3 * hidden, 6, 2)
     const calls = [
       { expert: experts[0]!, rows: [0, 2], weights: [0.5, 2] },

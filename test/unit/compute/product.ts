@@ -8,6 +8,7 @@ import type { QuantisedLinear } from '../../../lib/compute/quantised-linear.js'
 import { packQuantised, packTiles } from '../../../lib/compute/tiles.js'
 import type { WeightFormat } from '../../../lib/model/spec.js'
 import type { StoredBlocks } from '../../../lib/model/stored-tensor.js'
+import { inOneGo } from '../../../lib/compute/steps.js'
 
 /** Integers with a scale for so many blocks, or with float16 scales per block. */
 export interface Layout {
@@ -67,7 +68,7 @@ export function product(kernels: Kernels, shape: Product, x: Float32Array): Floa
   const layer = { weights: weightsOf(shape), inputs, outputs, bias }
   const set =
     typeof format === 'string' || !isQuantisable(inputs)
-      ? packTiles('w', layer, typeof format === 'string' ? format : 'f32')
+      ? inOneGo(packTiles('w', layer, typeof format === 'string' ? format : 'f32'))
       : packQuantised('w', layer, integersOf(layer.weights, inputs, format))
   const linear = placeLinear(kernels, set, 'w')
   const { scratch } = kernels

@@ -17,6 +17,7 @@ import { integerBlocks } from '../../../lib/model/gguf/blocks.js'
 import type { WeightFormat } from '../../../lib/model/spec.js'
 import { repositoryRoot } from '../../helpers/paths.js'
 import { float16Blocks, integersOf, LAYOUTS, product, valuesOf, weightsOf } from './product.js'
+import { inOneGo } from '../../../lib/compute/steps.js'
 
 const fixtures = join(repositoryRoot, 'test', 'fixtures', 'gguf', 'blocks')
 const LARGEST = 32767 // an activation that rounding leaves as it is
@@ -193,7 +194,7 @@ describe('adaptive blocks', () => {
 
   it('take fewer bytes, and experts four bits beside eight of attention', () => {
     const layer = { weights: even, inputs, outputs }
-    const bytes = (format: WeightFormat) => packTiles('w', layer, format)['w.tiles']?.dims[1] ?? 0
+    const bytes = (format: WeightFormat) => inOneGo(packTiles('w', layer, format))['w.tiles']?.dims[1] ?? 0
     assert.deepEqual(
       [bytes('int8'), bytes('int8-auto')],
       [tileBytes({ bits: 8, blocks, blocksPerScale: 1 }), tileBytes({ bits: 8, blocks, blocksPerScale: blocks })],

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createKernels } from '../../../lib/compute/kernels.js'
 import { placeWeight } from '../../../lib/compute/placed-weight.js'
+import { asOneStep, inOneGo, inTurns } from '../../../lib/compute/steps.js'
 import { createWeightStore, type WeightSet } from '../../../lib/compute/weight-store.js'
 
 const bytesOf = (seed: number): Uint8Array => Uint8Array.from({ length: 5000 }, (_, i) => (i * seed + 3) & 255)
@@ -19,22 +20,24 @@ describe('createWeightStore', () => {
   afterEach(() => rmSync(folder, { recursive: true, force: true }))
   after(() => kernels.dispose())
 
-  const pack = (seed: number) => (): WeightSet => {
-    numPacked += 1
-    return { [`w${seed}`]: { element: 'uint8', dims: [5000], source: bytesOf(seed) } }
-  }
+  const pack = (seed: number) => () =>
+    asOneStep((): WeightSet => {
+      numPacked += 1
+      return { [`w${seed}`]: { element: 'uint8', dims: [5000], source: bytesOf(seed) } }
+    })
   const PARTS = new Map([1, 2, 3].map((seed) => [seed, pack(seed)] as const))
 
   /** Reads the parts as the engine does, and tells how many had to be packed for it. */
   function load(at: string | undefined, warn?: (reason: string) => void): number {
     const before = numPacked
     const seeds: number[] = []
-    for (const [seed, set] of createWeightStore(at, warn).openParts('set', PARTS)) {
+    const use = (seed: number, set: WeightSet): void => {
       const weight = placeWeight(kernels, set[`w${seed}`] ?? assert.fail())
       assert.deepEqual(kernels.bytes(weight.address, 5000).slice(), bytesOf(seed))
       weight.dispose()
       seeds.push(seed)
     }
+    inOneGo(createWeightStore(at, warn).openParts('set', PARTS, use))
     assert.deepEqual(seeds, [1, 2, 3])
     return numPacked - before
   }
@@ -68,9 +71,31 @@ describe('createWeightStore', () => {
   })
 
   it('a part that cannot be packed leaves nothing behind (W1)', () => {
-    const failing = new Map([...PARTS, [4, () => assert.fail('no such tensor')] as const])
-    assert.throws(() => [...createWeightStore(folder).openParts('set', failing)], /no such tensor/)
+    const failing = new Map([...PARTS, [4, () => asOneStep(() => assert.fail('no such tensor'))] as const])
+    const use = (): void => undefined
+    assert.throws(() => inOneGo(createWeightStore(folder).openParts('set', failing, use)), /no such tensor/)
     assert.deepEqual(readdirSync(folder), [])
+  })
+
+  it('work that is given up at any step leaves nothing behind, and what is there stays whole (W1)', async () => {
+    let [numSteps, mostSteps] = [0, 0]
+    const stopAfter = (steps: number) => () =>
+      (numSteps += 1) > steps ? Promise.reject(new Error('given up')) : Promise.resolve()
+    const store = createWeightStore(folder)
+    for (let steps = 0; ; steps++) {
+      numSteps = 0
+      const loading = inTurns(
+        store.openParts('set', PARTS, () => undefined),
+        stopAfter(steps),
+      )
+      const error: unknown = await loading.catch((reason: unknown) => reason)
+      if (error === undefined) break
+      assert.ok(error instanceof Error && error.message === 'given up')
+      mostSteps = Math.max(mostSteps, numSteps)
+      assert.ok(readdirSync(folder).every((name) => ['set.bin', 'set.json'].includes(name)))
+    }
+    assert.ok(mostSteps > 8)
+    assert.equal(load(folder), 0)
   })
 
   it('goes on without a folder that cannot be written, packing part by part, and says so once (W3)', () => {
@@ -99,9 +124,9 @@ describe('createWeightStore', () => {
   })
 
   it('without a folder holds one part at a time, and writes nothing', () => {
-    const parts = createWeightStore(undefined).openParts('set', PARTS)[Symbol.iterator]()
-    parts.next()
-    assert.equal(numPacked, 1)
+    const packedAtUse: number[] = []
+    inOneGo(createWeightStore(undefined).openParts('set', PARTS, () => packedAtUse.push(numPacked)))
+    assert.deepEqual(packedAtUse, [1, 2, 3])
     assert.equal(load(undefined), 3)
   })
 })
