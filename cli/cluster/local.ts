@@ -15,6 +15,7 @@ import {
 import { tracingOptions } from '../../lib/config/run-service.js'
 import type { ClusterConfig } from '../../lib/config/schema.js'
 import type { Logger, RunningRouter, RunningService, ServiceDeps } from '../../lib/config/service.js'
+import type { OnProgress } from '../../lib/decode/load-progress.js'
 import { ClusterError } from '../../lib/errors.js'
 import { startMonitor } from '../../lib/metrics/monitor.js'
 import { modelName } from '../../lib/model/model-name.js'
@@ -32,7 +33,7 @@ import { startRouter } from '../../services/router/start.js'
 import { startFleet, type Member } from './fleet.js'
 import { metricsPorts } from './metrics-ports.js'
 import { routerPorts } from './router-ports.js'
-import type { RunningServices } from './services.js'
+import type { OnLoading, RunningServices } from './services.js'
 
 const TRACING_TIMEOUT_MS = 1_000
 
@@ -42,6 +43,7 @@ export interface LocalOptions {
   readonly records: RecordStore | undefined // of all routers
   readonly createLogger: (id: string) => Logger
   readonly onStarted: () => void // once per service
+  readonly onLoading?: OnLoading | undefined
   readonly signal: AbortSignal // ends the start
 }
 
@@ -108,20 +110,21 @@ export function startLocal(options: LocalOptions): Promise<RunningServices> {
   let queue: Promise<unknown> = Promise.resolve() // one starts at a time: they share this process's loop
   const launch = (role: Role, index: number, sizes: () => Sizes): Member => {
     const metricsPort = portOf(role, index)
-    let isUnwanted = false
+    const leaving = new AbortController()
     let close = (): Promise<void> => Promise.resolve()
     const starting = queue.then(async (): Promise<Running> => {
-      if (isUnwanted || options.signal.aborted) throw new ClusterError('cancelled', 'start: interrupted')
+      if (leaving.signal.aborted || options.signal.aborted) throw new ClusterError('cancelled', 'start: interrupted')
       const connected = await connect(role, `${role}-${index}`, metricsPort)
       close = connected.close
-      const deps = { ...connected.deps, records: options.records }
+      const onLoading: OnProgress = (progress) => options.onLoading?.(`${role}-${index}`, progress)
+      const deps = { ...connected.deps, records: options.records, leaving: leaving.signal, onLoading }
       return startService(role, index, { deps, config: { ...config, ...sizes() } })
     })
     queue = starting.catch(() => undefined) // its own `started` tells
     return {
       started: starting.then((service) => ('http' in service ? { http: service.http, grpc: service.grpc } : undefined)),
       leave: async (how) => {
-        isUnwanted = true
+        leaving.abort()
         const service = await starting.catch(() => undefined) // nothing to stop
         await service?.[how]()
         await close()

@@ -9,7 +9,7 @@ import { divideThreads } from './divide-threads.js'
 import { startFleet, type Member } from './fleet.js'
 import { metricsPorts } from './metrics-ports.js'
 import { routerPorts } from './router-ports.js'
-import type { RunningServices } from './services.js'
+import type { OnLoading, RunningServices } from './services.js'
 import { supervise, type Doors } from './supervise.js'
 
 const STOP_TIMEOUT_MS = 4_000
@@ -19,6 +19,7 @@ export interface ProcessesOptions {
   readonly env: NodeJS.ProcessEnv
   readonly logger: Logger
   readonly onStarted: () => void // once per service
+  readonly onLoading?: OnLoading | undefined
   readonly signal: AbortSignal // ends the start
 }
 
@@ -38,7 +39,10 @@ interface Place {
   readonly metricsPort: ClusterConfig['metricsPort']
 }
 
-function launch({ config, env, logger }: ProcessesOptions, { role, index, sizes, metricsPort }: Place): Member {
+function launch(
+  { config, env, logger, onLoading }: ProcessesOptions,
+  { role, index, sizes, metricsPort }: Place,
+): Member {
   const id = `${role}-${index}`
   const environment = (doors: Doors | undefined): NodeJS.ProcessEnv => {
     const now = { ...config, ...sizes() }
@@ -51,7 +55,7 @@ function launch({ config, env, logger }: ProcessesOptions, { role, index, sizes,
     }
     return { ...env, ...toEnvironment(settings), BANYAN_ID: id, BANYAN_SUPERVISED: '1' }
   }
-  const service = supervise({ role, id, environment, logger })
+  const service = supervise({ role, id, environment, logger, onLoading })
   return {
     started: service.started,
     leave: (how) => service.leave(how, how === 'drain' ? config.drainSeconds * 1000 : STOP_TIMEOUT_MS),

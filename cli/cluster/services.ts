@@ -1,7 +1,11 @@
 // What a started cluster is to the commands, however its services run.
 
+import type { LoadProgress } from '../../lib/decode/load-progress.js'
 import type { Sizes, WantedSizes } from '../../lib/wire/sizes.js'
 import type { Doors } from './supervise.js'
+
+/** Hears how far a service's load has come. */
+export type OnLoading = (service: string, progress: LoadProgress) => void
 
 export interface RunningServices {
   readonly routers: readonly Doors[] // ascending index; those that drain are left out

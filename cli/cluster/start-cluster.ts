@@ -17,7 +17,7 @@ import { chooseTransport, type ChosenTransport } from './choose-transport.js'
 import { joinBus } from './join-bus.js'
 import { connectLocal, startLocal } from './local.js'
 import { startProcesses } from './processes.js'
-import type { RunningServices } from './services.js'
+import type { OnLoading, RunningServices } from './services.js'
 import type { Doors } from './supervise.js'
 import { answerAsUp, type UpDuties } from './up-actor.js'
 import { waitReady } from './wait-ready.js'
@@ -30,6 +30,7 @@ export interface ClusterContext {
   readonly createLogger: (id: string) => Logger
   readonly notify: (line: string) => void
   readonly onStarted: () => void // once per service
+  readonly onLoading?: OnLoading | undefined
 }
 
 export interface RunningCluster {
@@ -133,14 +134,14 @@ async function startServing(
 
 /** All services in this process. */
 async function startHere({ config }: ResolvedConfig, context: StartContext, duties: UpDuties): Promise<Started> {
-  const { closers, createLogger, onStarted, signal } = context
+  const { closers, createLogger, onStarted, onLoading, signal } = context
   const hub = createLocalHub()
   const bus = connectLocal(hub, config.cluster, UP_ADDRESS)
   closers.push(() => bus.stop())
   answerAsUp(bus, config.cluster, duties)
   const records = await openOwnJournal(config.journal, createLogger(UP_ADDRESS))
   if (records !== undefined) closers.push(() => records.close())
-  const services = await startLocal({ config, hub, records, createLogger, onStarted, signal })
+  const services = await startLocal({ config, hub, records, createLogger, onStarted, onLoading, signal })
   return { bus, name: config.cluster, services }
 }
 
@@ -151,12 +152,12 @@ async function startApart(
   context: StartContext,
   duties: UpDuties,
 ): Promise<Started> {
-  const { closers, createLogger, notify, onStarted, signal, env } = context
+  const { closers, createLogger, notify, onStarted, onLoading, signal, env } = context
   const { bus, name } = await joinBus({ url, resolved, notify, closers, ...duties })
   const config: ClusterConfig = { ...resolved.config, transport: 'nats', nats: url, cluster: name }
   return {
     bus,
     name,
-    services: await startProcesses({ config, env, logger: createLogger(UP_ADDRESS), onStarted, signal }),
+    services: await startProcesses({ config, env, logger: createLogger(UP_ADDRESS), onStarted, onLoading, signal }),
   }
 }

@@ -14,6 +14,7 @@ import { reportSchema, type ServiceOrder } from '../../lib/config/process-messag
 import type { Logger } from '../../lib/config/service.js'
 import { within } from '../../lib/config/within.js'
 import { ClusterError, isErrorCode } from '../../lib/errors.js'
+import type { OnLoading } from './services.js'
 import type { Role } from '../../lib/wire/messages.js'
 
 const FIRST_BACKOFF_MS = 100
@@ -33,6 +34,7 @@ export interface SupervisedOptions {
   /** Of the next process; called at every start. `doors` are those of the process before it. */
   readonly environment: (doors: Doors | undefined) => NodeJS.ProcessEnv
   readonly logger: Logger
+  readonly onLoading?: OnLoading | undefined
 }
 
 export interface Supervised {
@@ -46,7 +48,7 @@ export interface Supervised {
 export const backoffMs = (numDeaths: number): number =>
   Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (numDeaths - 1))
 
-export function supervise({ role, id, environment, logger }: SupervisedOptions): Supervised {
+export function supervise({ role, id, environment, logger, onLoading }: SupervisedOptions): Supervised {
   let child: ChildProcess | undefined
   let doors: Doors | undefined
   let numDeaths = 0
@@ -70,6 +72,7 @@ export function supervise({ role, id, environment, logger }: SupervisedOptions):
       const report = reportSchema.safeParse(message)
       if (!report.success) return
       if (report.data.kind === 'service.failed') failure = fromReport(id, report.data)
+      else if (report.data.kind === 'service.loading') onLoading?.(id, report.data)
       else served(report.data)
     })
     const ended = (how: string, signal: string | null): void => {

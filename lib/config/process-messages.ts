@@ -5,9 +5,18 @@ import { z } from 'zod'
 /** From `up`: finish what was accepted and leave, or leave at once. */
 export const orderSchema = z.object({ kind: z.enum(['service.drain', 'service.stop']) })
 
-/** From a service: it serves (a router names its doors), or it could not start. */
+const count = z.number().nonnegative()
+
+/** From a service: it serves (a router names its doors), how far a load has come, or it could not start. */
 export const reportSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('service.started'), http: z.string().optional(), grpc: z.string().optional() }),
+  z.object({
+    kind: z.literal('service.loading'),
+    bytes: count,
+    totalBytes: count,
+    experts: count,
+    totalExperts: count,
+  }),
   z.object({
     kind: z.literal('service.failed'),
     code: z.string(),

@@ -11,6 +11,7 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { systemClock, systemRandom } from '../actor/clock.js'
 import { createActorSystem } from '../actor/system.js'
+import type { OnProgress } from '../decode/load-progress.js'
 import { ClusterError } from '../errors.js'
 import { startMonitor } from '../metrics/monitor.js'
 import { modelName } from '../model/model-name.js'
@@ -33,6 +34,7 @@ import { within } from './within.js'
 
 const STOP_TIMEOUT_MS = 3_000
 const TRACING_TIMEOUT_MS = 1_000
+const GIVE_UP_TIMEOUT_MS = 1_000
 
 /** The parts of Node's `process` that a service touches; `main.ts` passes the real one. */
 export type ServiceHost = Pick<
@@ -57,8 +59,14 @@ export async function runService(role: Role, host: ServiceHost, start: Start): P
   const lost = new Promise<Farewell>((resolve) => (lose = () => resolve({ how: 'stop', exitCode: 1 })))
   const farewell = Promise.race([told, lost])
   try {
-    const running = await Promise.race([startService(role, host, start, lose), farewell])
-    if ('exitCode' in running) return host.exit(running.exitCode) // told to leave while starting: nothing was accepted
+    const leaving = new AbortController()
+    const starting = startService(role, host, start, { lose, leaving: leaving.signal })
+    const running = await Promise.race([starting, farewell])
+    if ('exitCode' in running) {
+      leaving.abort() // nothing was accepted, but a load may have files open
+      await within(GIVE_UP_TIMEOUT_MS, starting)
+      return host.exit(running.exitCode)
+    }
     const { how, exitCode } = await farewell
     await within(how === 'drain' ? running.drainMs : STOP_TIMEOUT_MS, running.leave(how))
     return host.exit(exitCode)
@@ -68,7 +76,12 @@ export async function runService(role: Role, host: ServiceHost, start: Start): P
   }
 }
 
-async function startService(role: Role, host: ServiceHost, start: Start, lose: () => void) {
+interface Ending {
+  readonly lose: () => void
+  readonly leaving: AbortSignal
+}
+
+async function startService(role: Role, host: ServiceHost, start: Start, { lose, leaving }: Ending) {
   const { config } = resolveConfig({ env: host.env, machine: { cores: 1 } })
   const id = idOf(role, host.env.BANYAN_ID ?? `${hostname()}-${host.pid}`)
   const { deps, close } = await connectService(role, id, config, host)
@@ -78,7 +91,10 @@ async function startService(role: Role, host: ServiceHost, start: Start, lose: (
       deps.logger.error({ error: error.message }, 'the device is lost: leaving')
       lose()
     }
-    const service = await start({ ...deps, records, onDeviceLost }, config)
+    const onLoading: OnProgress = (progress) => {
+      host.send?.({ kind: 'service.loading', ...progress } satisfies ServiceReport)
+    }
+    const service = await start({ ...deps, records, onDeviceLost, leaving, onLoading }, config)
     host.send?.({
       kind: 'service.started',
       ...('http' in service && { http: service.http, grpc: service.grpc }),

@@ -4,6 +4,7 @@ import type { RateLimit } from './api-keys.js'
 import type { ActorSystem } from '../actor/actor.js'
 import type { ExpertNeighbours } from '../compute/expert-call.js'
 import type { Kernels } from '../compute/kernels.js'
+import type { OnProgress } from '../decode/load-progress.js'
 import type { Monitor } from '../metrics/monitor.js'
 import type { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
@@ -34,6 +35,8 @@ export interface ServiceDeps {
   readonly monitor?: Monitor | undefined // what looks at this process alone; absent: nobody does
   readonly drainWaitMs?: number | undefined // that a drain waits for others, as in `drain-time.ts`; absent: its default
   readonly onDeviceLost?: ((error: ClusterError) => void) | undefined // ends the process: a lost device does not come back to it
+  readonly leaving?: AbortSignal | undefined // gives up the load of a start under way
+  readonly onLoading?: OnProgress | undefined // hears how far loads have come
   readonly records?: RecordStore | undefined // where accepted requests are kept; absent: in memory
 }
 

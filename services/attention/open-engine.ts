@@ -9,9 +9,11 @@ import { engineRoom, processRoom, requireRoom } from '../../lib/compute/memory-r
 import type { Provider } from '../../lib/compute/session.js'
 import type { WeightStore } from '../../lib/compute/weight-store.js'
 import type { AttentionOptions, ServiceDeps } from '../../lib/config/service.js'
+import type { LoadWatch } from '../../lib/config/watch-load.js'
 import type { AttentionEngine } from '../../lib/decode/attention-engine.js'
 import { geometryOf, loadAttentionModel } from '../../lib/decode/attention-model.js'
 import { createCpuAttentionEngine } from '../../lib/decode/cpu-attention-engine.js'
+import type { OnProgress } from '../../lib/decode/load-progress.js'
 import { probedAttentions } from '../../lib/decode/probed-attentions.js'
 import { loadDeviceEngine } from '../../lib/decode/device-attention-engine.js'
 import { requireDeviceAttention } from '../../lib/decode/device-features.js'
@@ -24,18 +26,23 @@ export interface OpenedEngine {
 }
 
 /** Throws where there is no such device, or it does not keep a row's bits. `auto` then computes on the CPU. */
-export function openEngine(deps: ServiceDeps, options: AttentionOptions, checkpoint: Checkpoint): OpenedEngine {
+export function openEngine(
+  deps: ServiceDeps,
+  options: AttentionOptions,
+  { checkpoint, watch }: { readonly checkpoint: Checkpoint; readonly watch: LoadWatch },
+): OpenedEngine {
   const kernels =
     deps.kernels ??
     sharedKernels(options.threads, {
       company: deps.neighbours === undefined ? 'shared' : 'alone',
       machineCode: options.machineCode,
     })
-  const load = {
+  const load: Load = {
     checkpoint,
     format: options.model.weights,
     kernels,
-    turn: deps.system.clock.turn,
+    turn: watch.turn,
+    onProgress: watch.onProgress,
     onDeviceLost: deps.onDeviceLost,
   }
   return openOnDevice(options.device, {
@@ -50,6 +57,7 @@ interface Load {
   readonly format: AttentionOptions['model']['weights']
   readonly kernels: Kernels
   readonly turn: () => Promise<void>
+  readonly onProgress: OnProgress
   readonly onDeviceLost: ServiceDeps['onDeviceLost']
 }
 

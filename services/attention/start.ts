@@ -3,6 +3,7 @@
 
 import { DRAIN_WAIT_MS } from '../../lib/config/drain-time.js'
 import type { AttentionOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
+import { watchLoad } from '../../lib/config/watch-load.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
 import { createLeaving } from '../../lib/actor/leaving.js'
 import { pingActor } from '../../lib/actor/ping.js'
@@ -25,7 +26,8 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const checkpoint = await openWeights(options.model.path)
   const format = options.model.weights
   const fingerprint = modelFingerprint(checkpoint, format)
-  const { deviceClass, load: loadEngine } = openEngine(deps, options, checkpoint)
+  const watch = watchLoad(deps)
+  const { deviceClass, load: loadEngine } = openEngine(deps, options, { checkpoint, watch })
   let state: Heartbeat['state'] = 'starting'
   const load: Record<string, number> = { steps: 0 }
   const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
@@ -42,10 +44,17 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     fingerprint,
     shards: [],
     capacity: { kvTokens: options.kvTokens, maxRows: 0 },
-    load: { ...load, ...stalls.load, ...peers.load },
+    load: { ...load, ...watch.load, ...stalls.load, ...peers.load },
   })
   const heartbeat = startServiceHeartbeat(deps, describe, () => routers.isHeard(fingerprint))
-  const engine = await loadEngine(openWeightFolder(deps, weightFolder(options.model, checkpoint)))
+  const weights = openWeightFolder(deps, weightFolder(options.model, checkpoint))
+  const engine = await loadEngine(weights).catch(async (error: unknown) => {
+    heartbeat.stop()
+    stalls.stop()
+    await pings.stop()
+    checkpoint.close()
+    throw error
+  })
   const runner = createStepRunner({
     engine,
     system,

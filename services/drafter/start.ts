@@ -7,6 +7,7 @@ import { untilDrained } from '../../lib/actor/until.js'
 import { createKernels, sharedKernels } from '../../lib/compute/kernels.js'
 import { DRAIN_WAIT_MS } from '../../lib/config/drain-time.js'
 import type { DrafterOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
+import { watchLoad } from '../../lib/config/watch-load.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import { createCalibration } from './calibration.js'
@@ -29,7 +30,11 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
   const isAlone = deps.neighbours !== undefined // the other services compute when this one waits
   const ownKernels = () =>
     isAlone ? sharedKernels(threads, { machineCode }) : createKernels(threads, { company: 'shared', machineCode })
-  const sources = await openSources(options, system.clock, () => deps.kernels ?? ownKernels())
+  const sources = await openSources(
+    options,
+    { ...system.clock, turn: watchLoad(deps).turn },
+    () => deps.kernels ?? ownKernels(),
+  )
   const ahead = options.ahead && !isAlone // in one process a step that is computed leaves no time
   const metrics = createDrafterMetrics(registryOf(deps, options.model), sources.names)
   let drafting: Drafting | undefined

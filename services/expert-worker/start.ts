@@ -8,6 +8,7 @@ import { createStallDetector } from '../../lib/actor/stall.js'
 import type { TouchedExpert } from '../../lib/compute/expert-call.js'
 import { DRAIN_WAIT_MS } from '../../lib/config/drain-time.js'
 import type { ExpertWorkerOptions, RunningService, ServiceDeps } from '../../lib/config/service.js'
+import { watchLoad } from '../../lib/config/watch-load.js'
 import { registryOf, startServiceHeartbeat } from '../../lib/config/service-health.js'
 import { openWeights } from '../../lib/model/checkpoint.js'
 import { modelFingerprint, weightFolder } from '../../lib/model/fingerprint.js'
@@ -27,11 +28,13 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   const { path, weights: format } = options.model
   const checkpoint = await openWeights(path)
   const fingerprint = modelFingerprint(checkpoint, format)
+  const watch = watchLoad(deps)
   const { store, deviceClass, inPlace } = openExperts(deps, options, {
     checkpoint,
     format,
     weights: openWeightFolder(deps, weightFolder(options.model, checkpoint)),
-    turn: system.clock.turn,
+    turn: watch.turn,
+    onProgress: watch.onProgress,
   })
   const metrics = createExpertMetrics(registryOf(deps, options.model), {
     numLayers: checkpoint.spec.layers.length,
@@ -54,7 +57,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     fingerprint,
     shards: [...store.shards],
     capacity: { kvTokens: 0, maxRows: 0 },
-    load: { ...load, busy: Math.round(100 * work.busy) / 100, ...stalls.load },
+    load: { ...load, ...watch.load, busy: Math.round(100 * work.busy) / 100, ...stalls.load },
     work: [...work.byShard],
   })
   const heartbeat = startServiceHeartbeat(deps, describe, () => wants.isSettled)
@@ -101,6 +104,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   })
   const waitUntilUnneeded = async (): Promise<void> => {
     const numQueued = (): number => actors.reduce((sum, actor) => sum + actor.queued, 0)
+    wants.close()
     const { wantedBy } = wants
     const isFree = await untilUnneeded({ system, wantedBy, numQueued, timeoutMs: drainWaitMs })
     if (!isFree)
@@ -115,6 +119,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
     heartbeat.stop()
     stalls.stop()
     routers.stop()
+    store.close() // a placement under way ends
     await Promise.all(actors.map((actor) => actor.stop()))
     await store.dispose()
     checkpoint.close()

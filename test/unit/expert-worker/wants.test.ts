@@ -5,9 +5,11 @@ import { createWants } from '../../../services/expert-worker/wants.js'
 
 describe('what routers want of an expert worker', () => {
   const shards: number[] = []
+  let isClosed = false
   let load: () => void
   const store = {
     shards,
+    close: () => void (isClosed = true),
     place: (wanted: readonly number[]) =>
       new Promise<void>((resolve) => {
         load = () => {
@@ -31,6 +33,20 @@ describe('what routers want of an expert worker', () => {
     load()
     await more
     assert.ok(wants.isSettled)
+  })
+
+  it('owes nobody what it does not hold once it leaves, and refuses what it lacks', async () => {
+    const wants = createWants(store, () => undefined)
+    shards.push(1)
+    void wants.set('router-0', [1, 2])
+    wants.close()
+    assert.ok(isClosed)
+    assert.deepEqual([...wants.wantedBy], [['router-0', [1]]])
+    const again = wants.set('router-1', [1, 3])
+    shards.push(2)
+    load()
+    await assert.rejects(again, { code: 'failed_precondition', message: /shards 3 are not loaded/ })
+    assert.deepEqual(wants.wantedBy.get('router-1'), [1])
   })
 
   it('is settled where routers accept the worker, and need no shard of it', async () => {

@@ -1,0 +1,56 @@
+// Loads that take long, seen by a user: given up when asked, leaving nothing; refused before they begin where they cannot
+// end well.
+
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { isAlive, startCli } from '../../helpers/cli.js'
+import { SYNTHETIC_0_4 } from '../../helpers/declared-models.js'
+import { eventually } from '../../helpers/eventually.js'
+import { writeSparseModel } from '../../helpers/sparse-model.js'
+
+const MOST_MS = 5_000 // on a busy machine; alone it takes well under two seconds
+
+describe('a load', function () {
+  this.timeout(60_000)
+  let folder: string
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'banyan-loading-'))
+    writeSparseModel(join(folder, 'model'), SYNTHETIC_0_4)
+  })
+  after(() => rmSync(folder, { recursive: true, force: true }))
+
+  /** Every process below one. */
+  const below = (pid: number): number[] => {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
+    return [...children, ...children.flatMap(below)]
+  }
+  const filesOf = (cache: string): string[] =>
+    existsSync(cache) ? readdirSync(cache, { recursive: true }).map(String) : []
+
+  const CASES = [
+    { words: ['up', '--transport', 'nats', '--http', '0', '--grpc', '0'], signal: 'SIGINT', code: 130 },
+    { words: ['up', '--transport', 'local', '--http', '0', '--grpc', '0'], signal: 'SIGTERM', code: 0 },
+    { words: ['generate', '--tokens', '1,2,3', '--transport', 'local'], signal: 'SIGINT', code: 130 },
+  ] as const
+  for (const [index, { words, signal, code }] of CASES.entries()) {
+    it(`of \`banyan ${words.slice(0, 4).join(' ')}\` ends at ${signal} with ${code}, and leaves nothing`, async () => {
+      const cache = join(folder, `cache-${index}`)
+      const all = [...words, '--model', join(folder, 'model'), '--weight-cache', cache]
+      const running = startCli(all, { env: { LOG_LEVEL: 'error' } })
+      await eventually(() => filesOf(cache).some((name) => name.endsWith('.tmp')), 'weights are written', 30_000)
+      const pids = below(running.pid)
+      const askedMs = performance.now()
+      running.child.kill(signal)
+      const outcome = await running.outcome
+      assert.equal(outcome.code, code, outcome.stderr)
+      assert.ok(performance.now() - askedMs < MOST_MS, `took ${performance.now() - askedMs} ms`)
+      assert.deepEqual(pids.filter(isAlive), [])
+      assert.deepEqual(
+        filesOf(cache).filter((name) => name.endsWith('.tmp')),
+        [],
+      )
+    })
+  }
+})
