@@ -16,6 +16,7 @@ import { UP_ADDRESS } from '../../lib/wire/subjects.js'
 import { chooseTransport, type ChosenTransport } from './choose-transport.js'
 import { joinBus } from './join-bus.js'
 import { connectLocal, startLocal } from './local.js'
+import { requireMemory } from './require-memory.js'
 import { startProcesses } from './processes.js'
 import type { OnLoading, RunningServices } from './services.js'
 import type { Doors } from './supervise.js'
@@ -57,6 +58,7 @@ export async function startCluster(resolved: ResolvedConfig, context: ClusterCon
   try {
     const transport = await chooseTransport(resolved, { ...context, logger: context.createLogger(UP_ADDRESS) })
     if (transport.kind === 'nats') closers.push(() => transport.stop())
+    await requireMemory(resolved.config, transport.kind === 'local')
     return describe(transport, await startServing(transport, resolved, bounded), closeAll)
   } catch (error) {
     await closeAll()

@@ -8,7 +8,7 @@ export interface MemoryRoom {
   readonly because: string // where the number comes from
 }
 
-const sized = (bytes: number): string =>
+export const sized = (bytes: number): string =>
   Math.abs(bytes) < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`
 
 /** Of the container's limit what is not in use, or the machine's free memory. */
@@ -30,12 +30,16 @@ export const engineRoom = (usedBytes: number): MemoryRoom => ({
 })
 
 /** Throws `resource_exhausted` with the arithmetic where weights of so many bytes fit into less than all rooms. */
-export function requireRoom(what: string, bytes: number, rooms: readonly MemoryRoom[]): void {
+export function requireRoom(
+  what: string,
+  bytes: number,
+  rooms: readonly MemoryRoom[],
+  advice = 'use more workers, a larger limit or a smaller weight format',
+): void {
   const least = rooms.reduce((small, room) => (room.bytes < small.bytes ? room : small))
   if (bytes <= least.bytes) return
   throw new ClusterError(
     'resource_exhausted',
-    `${what}: want ${sized(bytes)}, got room for ${sized(Math.max(0, least.bytes))} (${least.because}); ` +
-      'use more workers, a larger limit or a smaller weight format',
+    `${what}: want ${sized(bytes)}, got room for ${sized(Math.max(0, least.bytes))} (${least.because}); ${advice}`,
   )
 }

@@ -6,7 +6,7 @@ import { openOnDevice } from '../../lib/compute/gpu/choose-device.js'
 import { deviceExperts } from '../../lib/compute/gpu/device-experts.js'
 import { probeProvider, type FfnShape } from '../../lib/compute/gpu/device-probe.js'
 import { sharedKernels } from '../../lib/compute/kernels.js'
-import { engineRoom, processRoom, type MemoryRoom } from '../../lib/compute/memory-room.js'
+import { engineRoom, processRoom, requireRoom, type MemoryRoom } from '../../lib/compute/memory-room.js'
 import type { Provider } from '../../lib/compute/session.js'
 import type { ExpertWorkerOptions, ServiceDeps } from '../../lib/config/service.js'
 import {
@@ -16,6 +16,7 @@ import {
   type ExpertStoreOptions,
 } from '../../lib/decode/expert-store.js'
 import { ClusterError } from '../../lib/errors.js'
+import { modelSizes } from '../../lib/model/sizes.js'
 import { SILU, type FfnSpec, type ModelSpec } from '../../lib/model/spec.js'
 
 export interface OpenedExperts {
@@ -50,6 +51,11 @@ function onCpu(
   const report = probeDevice(kernels, { formats: [options.format], attentions: [] })
   requireExact(report)
   const rooms = (): readonly MemoryRoom[] => [processRoom(), engineRoom(kernels.usedBytes)]
+  requireRoom(
+    `${options.checkpoint.path}: experts of the largest shard in ${options.format}`,
+    Math.max(...modelSizes(options.checkpoint.spec, options.format).shards),
+    rooms(),
+  )
   const store = createExpertStore({ ...options, kernels, rooms })
   return { store, deviceClass: report.deviceClass, inPlace: store }
 }

@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isAlive, startCli } from '../../helpers/cli.js'
-import { SYNTHETIC_0_4 } from '../../helpers/declared-models.js'
+import { QWEN3_30B_A3B, SYNTHETIC_0_4 } from '../../helpers/declared-models.js'
 import { eventually } from '../../helpers/eventually.js'
 import { writeSparseModel } from '../../helpers/sparse-model.js'
 
@@ -53,4 +53,22 @@ describe('a load', function () {
       )
     })
   }
+
+  it('that cannot fit is one error with the arithmetic before anything is read, over both transports', async () => {
+    const model = join(folder, 'large')
+    writeSparseModel(model, QWEN3_30B_A3B)
+    const start = ['up', '--http', '0', '--grpc', '0', '--model', model, '--weight-cache', 'off']
+    for (const [words, wanted] of [
+      [
+        ['--transport', 'local', '--weights', 'int4'],
+        /1 × attention and LM head \([\d.]+ \wB\) \+ 1 × experts of \d+ shards/,
+      ],
+      [['--transport', 'nats', '--weights', 'f32'], /want [\d.]+ GB, got room for [\d.]+ GB/],
+    ] as const) {
+      const { code, stderr } = await startCli([...start, ...words], { env: { LOG_LEVEL: 'error' } }).outcome
+      assert.equal(code, 1, stderr)
+      assert.match(stderr, wanted)
+      assert.match(stderr, /^banyan: resource_exhausted: [^\n]*a smaller format[^\n]*\n$/)
+    }
+  })
 })
