@@ -6,7 +6,8 @@ import type { Logger } from '../lib/config/service.js'
 import type { ClusterConfig } from '../lib/config/schema.js'
 import { createLogger } from '../lib/tracing/logger.js'
 import { startCluster, type ClusterContext, type RunningCluster } from './cluster/start-cluster.js'
-import { createProgress, notify } from './terminal.js'
+import { createStartBar } from './start-bar.js'
+import { createShareBar, notify } from './terminal.js'
 
 export const numServices = (config: ClusterConfig): number =>
   config.routers + config.attention + config.experts + config.drafters
@@ -15,33 +16,42 @@ export const numServices = (config: ClusterConfig): number =>
 export const stderrLogger = (level: string, id: string): Logger =>
   createLogger({ level, id, isPretty: process.stderr.isTTY, write: (line) => void process.stderr.write(line) })
 
+export interface Watching {
+  readonly signal: AbortSignal // ends the start
+  readonly isQuiet?: boolean // no bar
+}
+
 /** Starts a cluster with a progress bar on a terminal. */
-export async function startShown(resolved: ResolvedConfig, signal: AbortSignal): Promise<RunningCluster> {
+export async function startShown(
+  resolved: ResolvedConfig,
+  { signal, isQuiet = false }: Watching,
+): Promise<RunningCluster> {
   const { config } = resolved
-  const progress = createProgress('starting', numServices(config))
+  const bar = createStartBar(createShareBar(!isQuiet), numServices(config), () => performance.now())
   const context: ClusterContext = {
     env: process.env,
     signal,
     createLogger: (id) => stderrLogger(config.logLevel, id),
     notify,
-    onStarted: () => progress.step(),
+    onStarted: () => bar.onStarted(),
+    onLoading: bar.onLoading,
   }
   try {
     return await startCluster(resolved, context)
   } finally {
-    progress.stop()
+    bar.stop()
   }
 }
 
 /** Runs `use` with a cluster of its own and takes the cluster down again, whatever happens. */
 export async function withCluster<T>(
   resolved: ResolvedConfig,
-  signal: AbortSignal,
+  watching: Watching,
   use: (cluster: RunningCluster) => Promise<T>,
   changes: Partial<ClusterConfig> = {},
 ): Promise<T> {
   const { config, origins } = forOneCall(resolved)
-  const cluster = await startShown({ config: { ...config, ...changes }, origins }, signal)
+  const cluster = await startShown({ config: { ...config, ...changes }, origins }, watching)
   try {
     return await use(cluster)
   } finally {

@@ -51,7 +51,9 @@ export async function generate(prompt: string | undefined, flags: GenerateFlags 
   if (resolved === undefined) return run(doorTo(flags.url ?? '', apiKeyOf(flags), clientTls(flags)))
   const [firstKey] = resolved.config.apiKey
   const apiKey = firstKey === undefined ? undefined : parseApiKey(firstKey).key
-  return withCluster(resolved, signal, ({ routers: [{ grpc }] }) => run(createGrpcDoor({ address: grpc, apiKey })))
+  return withCluster(resolved, { signal, isQuiet: flags.json === true }, ({ routers: [{ grpc }] }) =>
+    run(createGrpcDoor({ address: grpc, apiKey })),
+  )
 }
 
 /** A URL is the HTTP door, host:port the gRPC one. */

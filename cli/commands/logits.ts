@@ -22,7 +22,9 @@ export async function logits(model: string, flags: Flags): Promise<number> {
   const resolved = loadConfig({ ...flags, model })
   if (printsConfig(flags, resolved)) return 0
   const { signal } = watchSignals(process, () => Date.now())
-  const shape = await withCluster(resolved, signal, async ({ bus }) => save(out, await askLogits(bus, tokens, signal)))
+  const shape = await withCluster(resolved, { signal }, async ({ bus }) =>
+    save(out, await askLogits(bus, tokens, signal)),
+  )
   if (flags.json === true) printJson({ file: out, tensor: 'logits', dtype: 'float32', shape })
   else print(`${out}: logits float32 [${shape.join(', ')}]`)
   return 0

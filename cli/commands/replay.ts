@@ -32,7 +32,7 @@ export async function replay(path: string, flags: AllFlags): Promise<number> {
   const options = { ...endpointOptions(flags, interruption.signal), apiKey, tls: undefined, model: undefined }
   return withCluster(
     resolved,
-    interruption.signal,
+    { signal: interruption.signal },
     ({ routers: [{ http }], nats }) => run(openHttpEndpoint(http, options), nats === null),
     { metricsPort: resolved.config.metricsPort }, // the report reads the expert workers' series
   )

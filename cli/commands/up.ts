@@ -9,14 +9,14 @@ import { readyInfo, removeReadyFile, writeReadyFile } from '../cluster/ready-fil
 import type { RunningCluster } from '../cluster/start-cluster.js'
 import { watchSignals, type Interruption } from '../interruption.js'
 import { notify, print, printJson } from '../terminal.js'
-import { startShown } from '../with-cluster.js'
+import { startShown, type Watching } from '../with-cluster.js'
 
 /** Resolves with the exit code: 0 after SIGTERM, 130 after SIGINT. */
 export async function up(flags: Flags): Promise<number> {
   const resolved = loadConfig(flags)
   if (printsConfig(flags, resolved)) return 0
   const interruption = watchSignals(process, () => Date.now())
-  const cluster = await startInterruptibly(resolved, interruption)
+  const cluster = await startInterruptibly(resolved, { signal: interruption.signal, isQuiet: flags.json === true })
   if (cluster === undefined) return interruption.exitCode(0) ?? 1
   const { readyFile } = resolved.config
   const info = readyInfo(cluster, process.pid)
@@ -44,14 +44,11 @@ function watchRouters(cluster: RunningCluster, readyFile: string | undefined): (
 }
 
 /** Undefined when the user changed their mind while it started. */
-async function startInterruptibly(
-  resolved: ResolvedConfig,
-  { signal }: Interruption,
-): Promise<RunningCluster | undefined> {
+async function startInterruptibly(resolved: ResolvedConfig, watching: Watching): Promise<RunningCluster | undefined> {
   try {
-    return await startShown(resolved, signal)
+    return await startShown(resolved, watching)
   } catch (error) {
-    if (signal.aborted) return undefined
+    if (watching.signal.aborted) return undefined
     throw error
   }
 }

@@ -53,7 +53,7 @@ export async function measurePerplexities(
         draft: 'off',
         logLevel: 'error',
       }
-      const lost = await withCluster(loadConfig(flags), signal, async ({ bus }) => {
+      const lost = await withCluster(loadConfig(flags), { signal, isQuiet: true }, async ({ bus }) => {
         let sum = 0
         for (const window of windows) {
           sum += await lossOf(bus, window, signal)
