@@ -5,6 +5,7 @@
 //   RT1  A row is a function of its position alone. The reference stretches `dynamic` frequencies by the length of the
 //        text at each forward pass, so that a text in one pass and the same text token by token differ; here a row at
 //        position p always has the frequencies for a text that ends with it.
+//   RT2  So many rows are kept and no more, however long the contexts are.
 
 import type { RopeScaling, RopeSpec } from '../model/spec.js'
 
@@ -65,6 +66,8 @@ function yarn(theta: number, width: number, scaling: Scaling<'yarn'>): Float32Ar
   })
 }
 
+const KEPT_ROWS = 8192
+
 /** `width` dimensions are rotated. */
 export function createRopeTables(rope: RopeSpec, width: number): RopeTables {
   const { scaling } = rope
@@ -87,6 +90,7 @@ export function createRopeTables(rope: RopeSpec, width: number): RopeTables {
       values[i] = Math.fround(Math.cos(angle)) * attentionFactor
       values[half + i] = Math.fround(Math.sin(angle)) * attentionFactor
     }
+    if (made.size >= KEPT_ROWS) made.clear()
     made.set(position, values)
     return values
   }

@@ -24,6 +24,13 @@ describe('rope tables', () => {
     assert.deepEqual(tables.rows([2, 9]), Float32Array.of(...both.subarray(4), ...both.subarray(0, 4)))
   })
 
+  it('gives a position the same row after more positions than are kept (RT2)', () => {
+    const tables = createRopeTables(plain, 4)
+    const first = tables.rows([7])
+    tables.rows(Array.from({ length: 20_000 }, (_, position) => position))
+    assert.deepEqual(tables.rows([7]), first)
+  })
+
   // Wavelengths of theta 10000 and width 8: 6.28, 62.8, 628, 6283. The bounds are 64 / 4 = 16 and 64 / 1 = 64.
   it('llama3 keeps short waves, divides long ones, and blends between', () => {
     const scaling = { type: 'llama3', factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxPosition: 64 } as const
