@@ -11,6 +11,7 @@ import type { LinearWeights } from '../../lib/compute/linear-weights.js'
 import { createRoom, placeFloats, placeInts } from '../../lib/compute/room.js'
 import { createRopeTables } from '../../lib/compute/rope-tables.js'
 import { roundedBlocks } from '../../lib/compute/tiles.js'
+import { ClusterError } from '../../lib/errors.js'
 import { firstAttention, grouped } from '../../lib/model/attention-parts.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
@@ -40,7 +41,13 @@ export interface EagleLayer {
 function geometryOfHead(checkpoint: Checkpoint, file: HeadFile): HeadGeometry {
   const { headDim } = grouped(firstAttention(checkpoint.spec), 'EAGLE head')
   const headsOf = (name: string): number => Math.floor((file.shape(name)[0] ?? 0) / headDim)
-  return { headDim, numHeads: headsOf('self_attn.q_proj.weight'), numKvHeads: headsOf('self_attn.k_proj.weight') }
+  const [query, key] = ['self_attn.q_proj.weight', 'self_attn.k_proj.weight'] as const
+  const [numHeads, numKvHeads] = [headsOf(query), headsOf(key)]
+  if (numKvHeads < 1 || numHeads % numKvHeads !== 0) {
+    const wanted = `a number of heads of ${headDim} rows that divides the ${numHeads} of ${query}`
+    throw new ClusterError('invalid_argument', `${file.path}: tensor ${key}: want ${wanted}, got ${numKvHeads}`)
+  }
+  return { headDim, numHeads, numKvHeads }
 }
 
 export function createEagleLayer(

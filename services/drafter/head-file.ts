@@ -8,6 +8,7 @@ import { ClusterError } from '../../lib/errors.js'
 import { openSafetensors } from '../../lib/model/safetensors.js'
 
 export interface HeadFile {
+  readonly path: string
   has(name: string): boolean
   /** Throws `invalid_argument` where there is no such tensor. */
   shape(name: string): readonly number[]
@@ -42,6 +43,7 @@ export function openHeadFile(path: string): HeadFile {
   }
   const has = (name: string): boolean => file.tensors.has(name)
   return {
+    path,
     has,
     shape,
     tensor,

@@ -91,6 +91,14 @@ describe('head files', () => {
       assert.throws(() => openChanged(kind, { [name]: shape }), isError('invalid_argument', path, name)))
   }
 
+  it('of eagle whose query heads its KV heads do not divide are refused', () => {
+    const shape = [128, 192]
+    assert.throws(
+      () => openChanged('eagle', { 'self_attn.k_proj.weight': shape, 'self_attn.v_proj.weight': shape }),
+      isError('invalid_argument', path, 'self_attn.k_proj.weight', 'the 6 of self_attn.q_proj.weight, got 4'),
+    )
+  })
+
   it('of Medusa without a head are refused', () =>
     assert.throws(
       () =>
