@@ -53,7 +53,7 @@ const optional = (isThere: boolean, size: number, seed: number): Float32Array | 
 
 describe('attention layer', () => {
   let engines: readonly Kernels[]
-  before(() => (engines = [createKernels(1), createKernels(1, { machineCode: false })]))
+  before(() => (engines = [createKernels(2), createKernels(1, { machineCode: false })]))
   after(() => Promise.all(engines.map((kernels) => kernels.dispose())))
 
   const grouped = fc.record({
@@ -66,7 +66,7 @@ describe('attention layer', () => {
     clip: fc.option(fc.constant(1.5), { nil: undefined }),
   } as const)
 
-  it('grouped: is what float64 computes, with and without machine code, in any chunks', () => {
+  it('grouped: is what float64 computes, with and without machine code, on one thread and on two, in any chunks', () => {
     fc.assert(
       fc.property(grouped, (shape) => {
         const { hidden, rows, chunk, window, numKvHeads, group, half, qkNorm, clip, scale, hasBias } = shape
