@@ -10,6 +10,7 @@ function charactersOfBytes(): readonly string[] {
 
 const CHARACTERS = charactersOfBytes()
 const BYTES = new Map(CHARACTERS.map((character, byte) => [character, byte]))
+const UNITS = Uint16Array.from(CHARACTERS, (character) => character.charCodeAt(0))
 
 /** The bytes that a byte-level token stands for; one with a character outside the table is text that stands for itself. */
 export function byteLevelBytes(piece: string): Uint8Array {
@@ -22,9 +23,20 @@ export function byteLevelBytes(piece: string): Uint8Array {
   return bytes
 }
 
+const LONG = 1024 // bytes
+
+/** Without a string per byte. */
+function longText(bytes: Uint8Array): string {
+  const units = new Uint16Array(bytes.length)
+  for (let i = 0; i < bytes.length; i++) units[i] = UNITS[bytes[i]!]!
+  return Buffer.from(units.buffer).toString('utf16le')
+}
+
 /** The text's UTF-8 bytes, each as its character. */
 export function byteLevelText(text: string): string {
+  const bytes = Buffer.from(text)
+  if (bytes.length > LONG) return longText(bytes)
   let written = ''
-  for (const byte of Buffer.from(text)) written += CHARACTERS[byte]!
+  for (const byte of bytes) written += CHARACTERS[byte]!
   return written
 }

@@ -19,6 +19,8 @@ export interface ChatTemplate {
    * template's own words where it refuses the messages, `failed_precondition` where it does not end or takes too much.
    */
   render(messages: readonly ChatMessage[], clock: RenderClock): Promise<string>
+  /** Starts what renders, so that the first chat need not wait for it. */
+  warm(): void
   close(): void
 }
 
@@ -35,6 +37,7 @@ export function createChatTemplate(
   const values = { ...tokenTexts(config), add_generation_prompt: true, tools: null, documents: null }
   return {
     render: (messages, clock) => renderer.render({ ...values, messages }, clock),
+    warm: () => renderer.warm(),
     close: () => renderer.close(),
   }
 }

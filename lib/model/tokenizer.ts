@@ -4,6 +4,7 @@
 //   TK1  User text never becomes a control token: special tokens are read only where the caller asks (templates), and
 //        there not where a mark stands in them.
 //   TK2  `decode` equals the incremental detokenizer's concatenation, for any ids.
+//   TK3  Steps of encoding are bounded work, as far as the file's own patterns are, and their ids those of one go.
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,6 +17,7 @@ import { bytePairs } from './tokenization/byte-pairs.js'
 import { normaliserOf } from './tokenization/normalise.js'
 import { parsePublished, type AddedToken, type Decoder, type PostProcessor } from './tokenization/published.js'
 import { splitterOf } from './tokenization/split.js'
+import { finish, type Steps } from './tokenization/steps.js'
 import { fallbackByte, textStreams, type TextStream } from './tokenization/token-text.js'
 
 export interface EncodeOptions {
@@ -27,6 +29,8 @@ export interface EncodeOptions {
 
 export interface ModelTokenizer {
   encode(text: string, options?: EncodeOptions): number[]
+  /** The same in steps, for those who have something else to do meanwhile. */
+  encodeSteps(text: string, options?: EncodeOptions): Steps<number[]>
   /** Text of ids; special tokens have none. */
   decode(tokens: readonly number[]): string
   /** The same, as the tokens come: their pieces, in what the tokenizer makes of them. */
@@ -90,16 +94,31 @@ export function tokenizerOf({ path, json, config }: TokenizerFiles, vocabSize: n
   const pieceOf = (token: number): string | undefined => addedText.get(token) ?? vocabulary.pieces[token]
   const piece = (token: number): string | undefined => (specials.has(token) ? undefined : pieceOf(token))
 
-  const encode = (text: string, { parseSpecial = false, mark }: EncodeOptions = {}): number[] => {
-    const ids: number[] = []
-    for (const [i, section] of sections.split(text.replace(LONE_SURROGATES, '\ufffd'), parseSpecial).entries()) {
-      if ('id' in section) ids.push(section.id)
-      else {
-        const unmarked = mark === undefined ? section.text : section.text.replaceAll(mark, '')
-        for (const part of split(unmarked, i === 0)) model.encode(part, ids)
-      }
+  /** The pieces that the model encodes, and the ids of the added tokens between them. */
+  function* parts(text: string, { parseSpecial = false, mark }: EncodeOptions): Generator<number | string> {
+    let isFirst = true
+    for (const section of sections.split(text.replace(LONE_SURROGATES, '\ufffd'), parseSpecial)) {
+      if ('id' in section) yield section.id
+      else yield* split(mark === undefined ? section.text : section.text.replaceAll(mark, ''), isFirst)
+      isFirst = false
     }
-    return parseSpecial ? ids : [...around.before, ...ids, ...around.after]
+  }
+
+  function* encodeSteps(text: string, options: EncodeOptions = {}): Steps<number[]> {
+    const { before, after } = options.parseSpecial === true ? { before: [], after: [] } : around
+    const ids = [...before]
+    let work = 0 // characters since the last step
+    for (const part of parts(text, options)) {
+      if (typeof part === 'number') ids.push(part)
+      else if (part.length > STEP) yield* model.encodeSteps(part, ids)
+      else model.encode(part, ids)
+      work += typeof part === 'number' ? 1 : part.length
+      if (work < STEP) continue
+      work = 0
+      yield
+    }
+    ids.push(...after)
+    return ids
   }
 
   const decode = (tokens: readonly number[]): string => {
@@ -120,7 +139,8 @@ export function tokenizerOf({ path, json, config }: TokenizerFiles, vocabSize: n
   }
 
   return {
-    encode,
+    encode: (text, options) => finish(encodeSteps(text, options)),
+    encodeSteps,
     decode,
     textStream: streams,
     piece,
@@ -133,6 +153,7 @@ export function tokenizerOf({ path, json, config }: TokenizerFiles, vocabSize: n
   }
 }
 
+const STEP = 4096 // characters
 const LONE_SURROGATES = /\p{Cs}/gu
 
 /** Special tokens, and those that are written like ones: some publishers mark the turns of a chat by such. */

@@ -244,7 +244,8 @@ export interface InferenceEngine {
   scale(wanted: WantedSizes): Promise<WantedSizes>
   /** What `/ready`, gRPC health and the router's own port say: the cluster can serve, and this router is on the bus. */
   isReady(): boolean
-  tokenize(text: string): readonly number[] // throws failed_precondition without a tokenizer
+  /** Throws `failed_precondition` without a tokenizer. */
+  tokenize(text: string, signal?: AbortSignal): Promise<readonly number[]>
   detokenize(tokens: readonly number[]): string
   /** Prometheus text. */
   metrics(): Promise<string>

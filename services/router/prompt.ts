@@ -1,9 +1,21 @@
 // From what a client sent as a prompt to token ids.
 
+import type { Clock } from '../../lib/actor/actor.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
-import type { RenderClock } from '../../lib/model/template-renderer.js'
 import type { ChatMessage, PromptInput } from './engine.js'
+import { createTokenise } from './tokenising.js'
+
+/** All throw `cancelled` where the signal aborts meanwhile. */
+export interface PromptReader {
+  /** Token ids of a text. None of it becomes a control token. */
+  text(this: void, text: string, signal?: AbortSignal): Promise<readonly number[]>
+  /**
+   * Token ids of a prompt. User text never becomes control tokens; a chat template's own ones do. A template that asks
+   * for the date is told the clock's.
+   */
+  prompt(this: void, prompt: PromptInput, signal?: AbortSignal): Promise<readonly number[]>
+}
 
 const noTokenizer = (what: string): ClusterError =>
   new ClusterError('failed_precondition', `${what}: this model has no tokenizer; send token ids`, {
@@ -38,43 +50,58 @@ function checkMessages(checkpoint: Checkpoint, messages: readonly ChatMessage[])
 
 const ROLES: ReadonlySet<string> = new Set(['system', 'developer', 'user', 'assistant', 'tool']) // templates ask for them
 
-/** Token ids of a text. None of it becomes a control token. */
-export function textTokens(checkpoint: Checkpoint, text: string): readonly number[] {
-  if (checkpoint.tokenizer === undefined) throw noTokenizer('text prompt')
-  checkLength(checkpoint, [text])
-  return checkpoint.tokenizer.encode(text)
-}
-
-/**
- * Token ids of a prompt. User text never becomes control tokens; a chat template's own ones do. A template that asks
- * for the date is told the clock's.
- */
-export async function promptTokens(
-  checkpoint: Checkpoint,
-  prompt: PromptInput,
-  clock: RenderClock,
-): Promise<readonly number[]> {
-  if (prompt.kind === 'tokens') return prompt.tokens
-  if (prompt.kind === 'text') return textTokens(checkpoint, prompt.text)
+export function createPromptReader(checkpoint: Checkpoint, clock: Clock): PromptReader {
   const { tokenizer, chatTemplate } = checkpoint
-  if (tokenizer === undefined) throw noTokenizer('chat')
-  if (chatTemplate === undefined) {
-    throw new ClusterError('failed_precondition', 'chat: this model has no chat template; use a completion', {
-      details: { reason: 'NO_CHAT_TEMPLATE' },
-    })
+  const tokenise = tokenizer && createTokenise(tokenizer, clock)
+
+  const text = async (given: string, signal?: AbortSignal): Promise<readonly number[]> => {
+    if (tokenise === undefined) throw noTokenizer('text prompt')
+    checkLength(checkpoint, [given])
+    return tokenise(given, {}, signal)
   }
-  checkMessages(checkpoint, prompt.messages)
-  const mark = freeMark(prompt.messages.map(({ role, content }) => role + content).join(''))
-  const guarded = prompt.messages.map(({ role, content }) => ({
-    role: ROLES.has(role) ? role : tokenizer.guard(role, mark),
-    content: tokenizer.guard(content, mark),
-  }))
-  return tokenizer.encode(await chatTemplate.render(guarded, clock), { parseSpecial: true, mark })
+
+  const chat = async (messages: readonly ChatMessage[], signal?: AbortSignal): Promise<readonly number[]> => {
+    if (tokenizer === undefined || tokenise === undefined) throw noTokenizer('chat')
+    if (chatTemplate === undefined) {
+      throw new ClusterError('failed_precondition', 'chat: this model has no chat template; use a completion', {
+        details: { reason: 'NO_CHAT_TEMPLATE' },
+      })
+    }
+    checkMessages(checkpoint, messages)
+    const mark = freeMark(messages)
+    const guarded = messages.map(({ role, content }) => ({
+      role: ROLES.has(role) ? role : tokenizer.guard(role, mark),
+      content: tokenizer.guard(content, mark),
+    }))
+    return tokenise(await chatTemplate.render(guarded, clock), { parseSpecial: true, mark }, signal)
+  }
+
+  return {
+    text,
+    prompt: async (prompt, signal) => {
+      if (prompt.kind === 'tokens') return prompt.tokens
+      return prompt.kind === 'text' ? text(prompt.text, signal) : chat(prompt.messages, signal)
+    },
+  }
 }
 
-/** A private-use character that the text does not contain. */
-function freeMark(text: string): string {
-  for (let code = 0xe000; code <= 0xf8ff; code++)
-    if (!text.includes(String.fromCharCode(code))) return String.fromCharCode(code)
-  throw new ClusterError('invalid_argument', 'messages: every private-use character is taken')
+const FIRST_PRIVATE = 0xe000
+const NUM_PRIVATE = 0x1900
+
+/** A private-use character that no message contains. */
+function freeMark(messages: readonly ChatMessage[]): string {
+  const taken = new Uint8Array(NUM_PRIVATE)
+  for (const { role, content } of messages) {
+    for (const text of [role, content]) {
+      for (let i = 0; i < text.length; i++) {
+        const place = text.charCodeAt(i) - FIRST_PRIVATE
+        if (place >= 0 && place < NUM_PRIVATE) taken[place] = 1
+      }
+    }
+  }
+  const free = taken.indexOf(0)
+  if (free !== -1) return String.fromCharCode(FIRST_PRIVATE + free)
+  throw new ClusterError('invalid_argument', 'messages: every private-use character is taken', {
+    details: { reason: 'INVALID_ARGUMENT', field: 'messages' },
+  })
 }

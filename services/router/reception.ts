@@ -6,7 +6,7 @@ import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import type { Admission, Applicant } from './admission.js'
 import type { GenerateInput, GenerateOptions, ModelInfo } from './engine.js'
 import type { RequestMetrics } from './metrics/request-metrics.js'
-import { promptTokens } from './prompt.js'
+import type { PromptReader } from './prompt.js'
 import type { RequestName } from './requests.js'
 import { validate, type ModelLimits, type ValidRequest } from './validate.js'
 import type { AttentionWorkers } from './workers.js'
@@ -20,7 +20,7 @@ export interface Arrival {
 
 export interface Reception {
   /** Throws, and counts, what is wrong with the prompt. */
-  read(input: GenerateInput, charge: GenerateOptions['charge']): Promise<Arrival>
+  read(input: GenerateInput, options: Pick<GenerateOptions, 'charge' | 'signal'>): Promise<Arrival>
   /** Throws, and counts, what else is wrong with a request or why it is not let in. */
   admit(input: GenerateInput, name: RequestName, arrival: Arrival): Admitted
 }
@@ -33,6 +33,7 @@ interface Admitted {
 export interface ReceptionOptions {
   readonly checkpoint: Checkpoint
   readonly model: ModelInfo
+  readonly prompts: Pick<PromptReader, 'prompt'>
   readonly workers: Pick<AttentionWorkers, 'kvTokens'>
   readonly metrics: Pick<RequestMetrics, 'refused'>
   readonly admission: Pick<Admission, 'check'>
@@ -43,7 +44,7 @@ export interface ReceptionOptions {
 }
 
 export function createReception(options: ReceptionOptions): Reception {
-  const { checkpoint, model, workers, metrics, admission, clock } = options
+  const { checkpoint, model, prompts, workers, metrics, admission, clock } = options
 
   const checkModel = (name: string | undefined): void => {
     if (name === undefined || name === '' || name === model.id) return
@@ -67,11 +68,11 @@ export function createReception(options: ReceptionOptions): Reception {
   }
 
   return {
-    read: async (input, charge) => {
+    read: async (input, { charge, signal }) => {
       const arrivedMs = clock.monotonicMs()
       try {
         checkModel(input.model)
-        return { arrivedMs, prompt: await promptTokens(checkpoint, input.prompt, clock), charge }
+        return { arrivedMs, prompt: await prompts.prompt(input.prompt, signal), charge }
       } catch (error) {
         throw counted(error)
       }

@@ -23,6 +23,7 @@ import type {
 import { createJournal, type JournalEntry } from './journal.js'
 import type { RouterMetrics } from './metrics/router-metrics.js'
 import { createOtherRouters, requestActor } from './other-routers.js'
+import type { PromptReader } from './prompt.js'
 import { createReception, type Arrival } from './reception.js'
 import { createRequestLife } from './request-life.js'
 import { createRequestLog, firstNews } from './request-log.js'
@@ -47,6 +48,7 @@ export interface RequestDeskOptions {
   readonly deps: ServiceDeps
   readonly checkpoint: Checkpoint
   readonly model: ModelInfo
+  readonly prompts: Pick<PromptReader, 'prompt'>
   readonly limits: RouterOptions
   readonly workers: AttentionWorkers
   readonly metrics: Pick<RouterMetrics, 'requests' | 'metered'>
@@ -158,7 +160,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     const name = { id, tenant: input.tenant ?? '', bodyHash: hashBody(input), deadlineMs }
     let record = requests.find(name, name.bodyHash)
     if (record === undefined) {
-      const arrival = await reception.read(input, charge)
+      const arrival = await reception.read(input, { charge, signal })
       record = requests.find(name, name.bodyHash) ?? start(input, name, arrival) // asked twice meanwhile
     }
     yield* record.log.read(signal)

@@ -17,7 +17,7 @@ import { clusterStatus, placementStatus } from './cluster-status.js'
 import type { InferenceEngine } from './engine.js'
 import type { RouterMetrics } from './metrics/router-metrics.js'
 import { modelInfo } from './model-info.js'
-import { textTokens } from './prompt.js'
+import { createPromptReader } from './prompt.js'
 import { createRequestDesk } from './request-desk.js'
 import type { Scaling } from './scaling.js'
 import type { AttentionWorkers } from './workers.js'
@@ -78,11 +78,13 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
   const parts = (): FingerprintParts =>
     fingerprintParts(checkpoint, options.limits.model.weights, classes.name(), options.limits.acceptance)
   const capture = openCapture(deps, options.limits, { checkpoint, model, fingerprint, fingerprintParts: parts })
+  const prompts = createPromptReader(checkpoint, deps.system.clock)
   const desk = createRequestDesk({
     ...capture,
     deps,
     checkpoint,
     model,
+    prompts,
     limits: options.limits,
     workers,
     metrics,
@@ -135,7 +137,7 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     openConsole: (viewer) => console.open(viewer),
     scale: options.scale,
     isReady,
-    tokenize: (text) => textTokens(checkpoint, text),
+    tokenize: prompts.text,
     detokenize: (tokens) => {
       if (checkpoint.tokenizer === undefined) throw noTokenizer()
       return checkpoint.tokenizer.decode(tokens)

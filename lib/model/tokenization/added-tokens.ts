@@ -9,13 +9,18 @@ export type Section = { readonly id: number } | { readonly text: string }
 
 export interface AddedTokens {
   /** `parseSpecial`: texts of special tokens are those tokens; otherwise they are text. */
-  split(text: string, parseSpecial: boolean): readonly Section[]
+  split(text: string, parseSpecial: boolean): Iterable<Section>
 }
 
 /** Tokens by their characters, one UTF-16 unit per step. */
 interface Node {
   readonly next: Map<number, Node>
   token: AddedToken | undefined
+}
+
+interface Trie {
+  readonly root: Node
+  readonly begins: Uint8Array // per UTF-16 unit, whether a token begins with it: most units of a text are none
 }
 
 const isNormalised = ({ normalized, special }: AddedToken): boolean => normalized ?? !special
@@ -25,22 +30,26 @@ export const textOfAdded = (token: AddedToken, normalise: Normalise): string =>
   isNormalised(token) ? normalise(token.content) : token.content
 
 export function addedTokens(tokens: readonly AddedToken[], normalise: Normalise): AddedTokens {
-  const trie = (some: readonly AddedToken[]): Node =>
+  const trie = (some: readonly AddedToken[]): Trie =>
     trieOf(some.map((token) => [textOfAdded(token, normalise), token]))
   const asItCame = trie(tokens.filter((token) => !isNormalised(token)))
   const normalised = trie(tokens.filter(isNormalised))
   return {
-    split: (text, parseSpecial) =>
-      find(asItCame, text, parseSpecial).flatMap((section) =>
-        'id' in section ? [section] : find(normalised, normalise(section.text), parseSpecial),
-      ),
+    *split(text, parseSpecial) {
+      for (const section of find(asItCame, text, parseSpecial)) {
+        if ('id' in section) yield section
+        else yield* find(normalised, normalise(section.text), parseSpecial)
+      }
+    },
   }
 }
 
-function trieOf(entries: readonly (readonly [string, AddedToken])[]): Node {
+function trieOf(entries: readonly (readonly [string, AddedToken])[]): Trie {
   const root: Node = { next: new Map(), token: undefined }
+  const begins = new Uint8Array(2 ** 16)
   for (const [text, token] of entries) {
     if (text === '') continue
+    begins[text.charCodeAt(0)] = 1
     let node = root
     for (let i = 0; i < text.length; i++) {
       const unit = text.charCodeAt(i)
@@ -50,14 +59,13 @@ function trieOf(entries: readonly (readonly [string, AddedToken])[]): Node {
     }
     node.token ??= token
   }
-  return root
+  return { root, begins }
 }
 
-function find(root: Node, text: string, parseSpecial: boolean): Section[] {
-  const sections: Section[] = []
+function* find({ root, begins }: Trie, text: string, parseSpecial: boolean): Generator<Section> {
   let end = 0 // of the last section
   for (let at = 0; at < text.length;) {
-    const found = longestAt(root, text, at)
+    const found = begins[text.charCodeAt(at)] === 1 ? longestAt(root, text, at) : undefined
     if (found === undefined) {
       at += 1
       continue
@@ -66,14 +74,13 @@ function find(root: Node, text: string, parseSpecial: boolean): Section[] {
     const isText = (token.special && !parseSpecial) || (token.single_word && !isWordAlone(text, at, stop))
     if (!isText) {
       const start = token.lstrip ? Math.max(end, skipSpacesBack(text, at)) : at
-      if (start > end) sections.push({ text: text.slice(end, start) })
-      sections.push({ id: token.id })
+      if (start > end) yield { text: text.slice(end, start) }
+      yield { id: token.id }
       end = token.rstrip ? skipSpaces(text, stop) : stop
     }
     at = Math.max(stop, end)
   }
-  if (end < text.length) sections.push({ text: text.slice(end) })
-  return sections
+  if (end < text.length) yield { text: text.slice(end) }
 }
 
 function longestAt(root: Node, text: string, at: number): { token: AddedToken; stop: number } | undefined {

@@ -2,17 +2,20 @@
 //
 // Invariants
 //   BP1  Of all possible merges the one of the lowest rank is made first, of equal ones the leftmost.
-//   BP2  Work is n log n in the piece's length: a text without spaces is one piece.
+//   BP2  Work is n log n in the piece's length, in bounded steps: a text without spaces is one piece.
 
 import { ClusterError } from '../../errors.js'
 import { createMergeQueue, placeOf, rankOf } from './merge-queue.js'
 import { createPairTable, type PairTable } from './pair-table.js'
 import type { BpeModel } from './published.js'
+import { finish, type Steps } from './steps.js'
 
 export interface BytePairs {
   readonly vocabulary: Vocabulary
   /** Appends the piece's ids. */
   encode(piece: string, ids: number[]): void
+  /** The same in steps, for long pieces. */
+  encodeSteps(piece: string, ids: number[]): Steps<void>
 }
 
 export interface Vocabulary {
@@ -22,25 +25,32 @@ export interface Vocabulary {
 
 const MAX_CACHED_PIECES = 16_384
 const MAX_CACHED_LENGTH = 32
+const STEP = 4096 // symbols or merges
 
 export function bytePairs(model: BpeModel, path: string): BytePairs {
   const vocabulary = vocabularyOf(model, path)
   const pairs = pairsOf(model, vocabulary, path)
   const symbols = symbolsOf(model, vocabulary, path)
   const cache = new Map<string, readonly number[]>() // words come again and again
-  const encodeAnew = (piece: string): readonly number[] => {
+  function* encodeSteps(piece: string, ids: number[]): Steps<void> {
     const whole = model.ignore_merges === true ? vocabulary.ids.get(piece) : undefined
-    return whole === undefined ? merge(symbols(piece), pairs) : [whole]
+    if (whole === undefined) yield* merge(yield* symbols(piece), pairs, ids)
+    else ids.push(whole)
   }
   return {
     vocabulary,
+    encodeSteps,
     encode: (piece, ids) => {
       const known = cache.get(piece)
-      const found = known ?? encodeAnew(piece)
-      for (const id of found) ids.push(id)
-      if (known !== undefined || piece.length > MAX_CACHED_LENGTH) return
+      if (known !== undefined) {
+        for (const id of known) ids.push(id)
+        return
+      }
+      const start = ids.length
+      finish(encodeSteps(piece, ids))
+      if (piece.length > MAX_CACHED_LENGTH) return
       if (cache.size === MAX_CACHED_PIECES) cache.clear()
-      cache.set(piece, found)
+      cache.set(piece, ids.slice(start))
     },
   }
 }
@@ -88,7 +98,7 @@ function partsOf(merge: unknown, path: string, rank: number): readonly [string, 
 const hexByte = (byte: number): string => byte.toString(16).toUpperCase().padStart(2, '0')
 
 /** The ids that a piece begins with, before any merge: of its characters, of their bytes, or of the unknown token. */
-function symbolsOf(model: BpeModel, { ids }: Vocabulary, path: string): (piece: string) => Int32Array {
+function symbolsOf(model: BpeModel, { ids }: Vocabulary, path: string): (piece: string) => Steps<Int32Array> {
   const prefix = model.continuing_subword_prefix ?? ''
   const suffix = model.end_of_word_suffix ?? ''
   const byteIds = Array.from({ length: 256 }, (_, byte) => ids.get(`<0x${hexByte(byte)}>`))
@@ -100,11 +110,15 @@ function symbolsOf(model: BpeModel, { ids }: Vocabulary, path: string): (piece: 
     const found = [...Buffer.from(character)].map((byte) => byteIds[byte])
     return model.byte_fallback === true && found.every((id) => id !== undefined) ? found : []
   }
-  return (piece) => {
+  return function* (piece) {
     const symbols = new Int32Array(3 * piece.length) // a UTF-16 unit has at most three bytes
     let length = 0
     let isUnknown = false // the last symbol stands for unknown characters, and the next one joins it
-    for (let at = 0; at < piece.length;) {
+    for (let at = 0, pause = STEP; at < piece.length;) {
+      if (at >= pause) {
+        pause += STEP
+        yield
+      }
       const character = String.fromCodePoint(piece.codePointAt(at) ?? 0)
       const next = at + character.length
       const id = ids.get((at > 0 ? prefix : '') + character + (next === piece.length ? suffix : ''))
@@ -122,10 +136,10 @@ function symbolsOf(model: BpeModel, { ids }: Vocabulary, path: string): (piece: 
 }
 
 /** Symbols are a list linked by `next` and `before`; a symbol that was merged into its left neighbour is -1. */
-function merge(symbols: Int32Array, pairs: PairTable): number[] {
+function* merge(symbols: Int32Array, pairs: PairTable, ids: number[]): Steps<void> {
   const size = symbols.length
-  const next = Int32Array.from(symbols, (_, i) => i + 1)
-  const before = Int32Array.from(symbols, (_, i) => i - 1)
+  const next = new Int32Array(size)
+  const before = new Int32Array(size)
   const queue = createMergeQueue()
   const slotAt = (place: number): number => {
     const right = next[place]!
@@ -135,8 +149,15 @@ function merge(symbols: Int32Array, pairs: PairTable): number[] {
     const slot = slotAt(place)
     if (slot !== -1) queue.push(pairs.rankAt(slot), place)
   }
-  for (let place = 0; place + 1 < size; place++) offer(place)
+  for (let place = 0; place < size; place++) {
+    next[place] = place + 1
+    before[place] = place - 1
+    offer(place)
+    if (place % STEP === STEP - 1) yield
+  }
+  let numMerges = 0
   for (let best = queue.pop(); best !== -1; best = queue.pop()) {
+    if ((numMerges += 1) % STEP === 0) yield
     const place = placeOf(best)
     const slot = symbols[place] === -1 ? -1 : slotAt(place)
     if (slot === -1 || pairs.rankAt(slot) !== rankOf(best)) continue // its symbols were merged otherwise meanwhile
@@ -148,5 +169,5 @@ function merge(symbols: Int32Array, pairs: PairTable): number[] {
     offer(place)
     if (before[place]! >= 0) offer(before[place]!)
   }
-  return [...symbols].filter((symbol) => symbol !== -1)
+  for (let place = 0; place < size; place = next[place]!) ids.push(symbols[place]!)
 }

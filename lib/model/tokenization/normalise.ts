@@ -24,6 +24,8 @@ function stepOf(step: Normaliser): Normalise {
     case 'Prepend':
       return (text) => (text === '' ? '' : step.prepend + text)
     case 'Replace': {
+      const { text: found } = step.pattern
+      if (found !== undefined && found !== '') return (text) => text.split(found).join(step.content)
       const expression = expressionOf(step.pattern)
       return (text) => text.replace(expression, () => step.content)
     }

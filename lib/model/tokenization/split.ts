@@ -1,19 +1,24 @@
-// How a tokenizer cuts normalised text into the pieces that its model sees one by one.
+// How a tokenizer cuts normalised text into the pieces that its model sees one by one, as they are asked for.
 
 import { byteLevelText } from '../byte-level.js'
 import { expressionOf } from './patterns.js'
 import type { Behaviour, PreTokenizer } from './published.js'
 
 /** `isFirst`: the text stands at the very beginning of what was given. */
-export type Split = (text: string, isFirst: boolean) => readonly string[]
+export type Split = (text: string, isFirst: boolean) => Iterable<string>
 
 export function splitterOf(steps: readonly PreTokenizer[]): Split {
   const functions = steps.map(stepOf)
   return (text, isFirst) =>
-    functions.reduce<readonly string[]>(
-      (pieces, apply) => pieces.flatMap((piece, i) => apply(piece, isFirst && i === 0)),
-      [text],
-    )
+    functions.reduce<Iterable<string>>((pieces, apply) => eachThrough(apply, pieces, isFirst), [text])
+}
+
+function* eachThrough(apply: Split, pieces: Iterable<string>, isFirst: boolean): Generator<string> {
+  let isBeginning = isFirst
+  for (const piece of pieces) {
+    yield* apply(piece, isBeginning)
+    isBeginning = false
+  }
 }
 
 function stepOf(step: PreTokenizer): Split {
@@ -46,33 +51,35 @@ interface Cut {
 
 /** Matches of the expression and what is between them; with `invert` they change places. Empty cuts are dropped. */
 function cutter(expression: RegExp, behaviour: Behaviour, invert = false): Split {
-  return (text) => {
-    const cuts: Cut[] = []
+  function* cuts(text: string): Generator<Cut> {
     let end = 0
     for (const { 0: match, index } of text.matchAll(expression)) {
-      if (index > end) cuts.push({ text: text.slice(end, index), isMatch: invert })
-      if (match !== '') cuts.push({ text: match, isMatch: !invert })
+      if (index > end) yield { text: text.slice(end, index), isMatch: invert }
+      if (match !== '') yield { text: match, isMatch: !invert }
       end = index + match.length
     }
-    if (end < text.length) cuts.push({ text: text.slice(end), isMatch: invert })
-    return join(cuts, behaviour)
+    if (end < text.length) yield { text: text.slice(end), isMatch: invert }
   }
+  return (text) => join(cuts(text), behaviour)
 }
 
-function join(cuts: readonly Cut[], behaviour: Behaviour): string[] {
-  if (behaviour === 'Isolated') return cuts.map(({ text }) => text)
-  if (behaviour === 'Removed') return cuts.filter(({ isMatch }) => !isMatch).map(({ text }) => text)
-  const pieces: string[] = []
+function* join(cuts: Iterable<Cut>, behaviour: Behaviour): Generator<string> {
+  let piece = ''
   let before: Cut | undefined
   for (const cut of cuts) {
-    if (before !== undefined && isJoined(before, cut, behaviour)) pieces.push((pieces.pop() ?? '') + cut.text)
-    else pieces.push(cut.text)
+    if (behaviour === 'Removed' && cut.isMatch) continue
+    if (before !== undefined && !isJoined(before, cut, behaviour)) {
+      yield piece
+      piece = ''
+    }
+    piece += cut.text
     before = cut
   }
-  return pieces
+  if (before !== undefined) yield piece
 }
 
 function isJoined(before: Cut, cut: Cut, behaviour: Behaviour): boolean {
+  if (behaviour === 'Isolated' || behaviour === 'Removed') return false
   if (behaviour === 'Contiguous') return before.isMatch === cut.isMatch
   return behaviour === 'MergedWithPrevious' ? cut.isMatch && !before.isMatch : before.isMatch && !cut.isMatch
 }
@@ -82,9 +89,9 @@ const WORDS_OF_GPT2 =
 
 function byteLevel(addsSpace: boolean, usesRegex: boolean): Split {
   const words = cutter(WORDS_OF_GPT2, 'Isolated')
-  return (text, isFirst) => {
+  return function* (text, isFirst) {
     const spaced = addsSpace && !text.startsWith(' ') ? ` ${text}` : text
-    return (usesRegex ? words(spaced, isFirst) : [spaced]).map(byteLevelText)
+    for (const word of usesRegex ? words(spaced, isFirst) : [spaced]) yield byteLevelText(word)
   }
 }
 

@@ -133,8 +133,8 @@ const ROUTES: readonly Route[] = [
   {
     method: 'POST',
     path: /^\/tokenize$/,
-    answer: async ({ engine, body, response }) => {
-      const tokens = engine.tokenize(parseBody(tokenizeSchema, await body()).prompt)
+    answer: async ({ engine, body, response, signal }) => {
+      const tokens = await engine.tokenize(parseBody(tokenizeSchema, await body()).prompt, signal)
       sendJson(response, { tokens, count: tokens.length, max_model_len: engine.model.maxPositions })
     },
   },

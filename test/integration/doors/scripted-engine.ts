@@ -179,7 +179,7 @@ export function createScriptedEngine(): ScriptedEngine {
     }),
     scale: async (wanted) => wanted,
     isReady: () => true,
-    tokenize: (text) => [...Buffer.from(text)],
+    tokenize: (text) => Promise.resolve([...Buffer.from(text)]),
     detokenize: (tokens) => Buffer.from(tokens).toString(),
     metrics: async () => 'up 1\n',
     openConsole: () => {

@@ -2,20 +2,17 @@ import assert from 'node:assert/strict'
 import { systemClock } from '../../../lib/actor/clock.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { openCheckpoint } from '../../../lib/model/checkpoint.js'
-import { promptTokens, textTokens } from '../../../services/router/prompt.js'
+import { createPromptReader } from '../../../services/router/prompt.js'
 import { demoModel } from '../../helpers/paths.js'
 
 const CONTROL = '<|endoftext|>' // id 0
 
-describe('promptTokens', () => {
+describe('a prompt reader', () => {
   const checkpoint = openCheckpoint(demoModel)
+  const reader = createPromptReader(checkpoint, systemClock)
   after(() => checkpoint.close())
   const chat = (...contents: string[]): Promise<readonly number[]> =>
-    promptTokens(
-      checkpoint,
-      { kind: 'chat', messages: contents.map((content) => ({ role: 'user', content })) },
-      systemClock,
-    )
+    reader.prompt({ kind: 'chat', messages: contents.map((content) => ({ role: 'user', content })) })
 
   it('a control token spelled in a message stays text, and nothing of the text is lost', async () => {
     const contents = [`a${CONTROL}b \ue000 `, `${CONTROL}${CONTROL}`]
@@ -34,8 +31,8 @@ describe('promptTokens', () => {
     assert.deepEqual(await chat('export ', 'interface'), checkpoint.tokenizer?.encode('export interface'))
   })
 
-  it('text is never read for control tokens', () => {
-    assert.ok(!textTokens(checkpoint, `a${CONTROL}`).includes(0))
+  it('text is never read for control tokens', async () => {
+    assert.ok(!(await reader.text(`a${CONTROL}`)).includes(0))
   })
 
   describe('refuses what cannot fit before it is tokenised', () => {
@@ -43,9 +40,9 @@ describe('promptTokens', () => {
       error instanceof ClusterError && error.code === 'invalid_argument' && error.details.field === field
     const max = checkpoint.spec.maxPositions * 16
 
-    it('a text', () => {
-      assert.throws(() => textTokens(checkpoint, ' '.repeat(max + 1)), isRefused('prompt'))
-      assert.ok(textTokens(checkpoint, 'interface '.repeat(max / 10)).length > 0)
+    it('a text', async () => {
+      await assert.rejects(reader.text(' '.repeat(max + 1)), isRefused('prompt'))
+      assert.ok((await reader.text('interface '.repeat(max / 10))).length > 0)
     })
 
     it('messages, together', () => assert.rejects(chat('a'.repeat(max / 2), 'a'.repeat(max / 2)), isRefused('prompt')))

@@ -7,7 +7,7 @@ import { systemClock } from '../../../lib/actor/clock.js'
 import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
 import { chatTemplateSource, createChatTemplate, type ChatMessage } from '../../../lib/model/chat-template.js'
 import { readTokenizerFiles, tokenizerOf } from '../../../lib/model/tokenizer.js'
-import { promptTokens } from '../../../services/router/prompt.js'
+import { createPromptReader } from '../../../services/router/prompt.js'
 import { demoModel, repositoryRoot } from '../../helpers/paths.js'
 
 const chats = JSON.parse(readFileSync(join(repositoryRoot, 'test/fixtures/tokenizers/chats.json'), 'utf8')) as {
@@ -39,7 +39,7 @@ for (const [name, ids] of Object.entries(chats.ids)) {
       demo.close()
     })
     const tokensOf = (messages: readonly ChatMessage[]): Promise<readonly number[]> =>
-      promptTokens(checkpoint, { kind: 'chat', messages }, systemClock)
+      createPromptReader(checkpoint, systemClock).prompt({ kind: 'chat', messages })
     const specialsOf = (tokens: readonly number[]): readonly number[] =>
       tokens.filter((token) => checkpoint.tokenizer?.isSpecial(token))
 

@@ -1,0 +1,63 @@
+// Tokenises prompts beside everything else that a router does: long ones in turns with it.
+//
+// Invariants
+//   TO1  However long a prompt is, no stretch of its work holds the event loop up for longer than one step, and long
+//        prompts have their steps one after another, not all in the same turn.
+//   TO2  A pattern of the model's file that does not end is cut off, and its request ends in one typed error.
+
+import { createContext, Script } from 'node:vm'
+import type { Clock } from '../../lib/actor/actor.js'
+import { ClusterError } from '../../lib/errors.js'
+import type { Steps } from '../../lib/model/tokenization/steps.js'
+import type { EncodeOptions, ModelTokenizer } from '../../lib/model/tokenizer.js'
+
+export interface Tokenise {
+  /** Ids of the text. Throws `cancelled` soon after the signal aborts, `failed_precondition` where a step does not end. */
+  (text: string, options?: EncodeOptions, signal?: AbortSignal): Promise<readonly number[]>
+}
+
+const STEP_MS = 3000 // a step takes some milliseconds, of millions of characters without a space some hundred
+
+export function createTokenise(tokenizer: Pick<ModelTokenizer, 'encodeSteps'>, clock: Pick<Clock, 'turn'>): Tokenise {
+  let last: Promise<unknown> = Promise.resolve() // of the long prompts, one at a time
+
+  const goOn = async (steps: Steps<readonly number[]>, signal: AbortSignal | undefined): Promise<readonly number[]> => {
+    for (;;) {
+      await clock.turn()
+      if (signal?.aborted === true) throw new ClusterError('cancelled', 'the client cancelled the request')
+      const { done, value } = bounded(() => steps.next())
+      if (done === true) return value
+    }
+  }
+
+  return async (text, options, signal) => {
+    const steps = tokenizer.encodeSteps(text, options)
+    const { done, value } = bounded(() => steps.next())
+    if (done === true) return value
+    const ids = last.then(() => goOn(steps, signal))
+    last = ids.catch(() => undefined) // its own caller hears of it
+    return ids
+  }
+}
+
+const guard = { work: (): unknown => undefined }
+const context = createContext(guard)
+const script = new Script('work()')
+
+/** The error is one of that context. */
+const isTimeout = (error: unknown): boolean =>
+  typeof error === 'object' && error !== null && 'code' in error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT'
+
+/** Also regular expressions end then: the engine looks for it where they go back. */
+function bounded<T>(work: () => T): T {
+  guard.work = work
+  try {
+    return script.runInContext(context, { timeout: STEP_MS }) as T // what `work` returns
+  } catch (error) {
+    if (!isTimeout(error)) throw error
+    const message = `tokenizer: a pattern of its file did not end within ${STEP_MS} ms on this text`
+    throw new ClusterError('failed_precondition', message, { details: { reason: 'TOKENIZER_TIMEOUT' } })
+  } finally {
+    guard.work = () => undefined
+  }
+}
