@@ -26,6 +26,14 @@ export interface ConfigFields {
   refuse(key: string, wanted: string): never
 }
 
+/** What is counted out one by one: far more than any published model has. */
+const MOST: ReadonlyMap<string, number> = new Map([
+  ['num_hidden_layers', 512],
+  ['num_experts', 1024],
+  ['num_local_experts', 1024],
+  ['n_routed_experts', 1024],
+])
+
 export function configFields(config: Config, path: string): ConfigFields {
   const refuse = (key: string, wanted: string): never => {
     throw new ClusterError(
@@ -40,7 +48,8 @@ export function configFields(config: Config, path: string): ConfigFields {
     if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min) {
       return refuse(key, `an integer of at least ${min}`)
     }
-    return value
+    const most = MOST.get(key) ?? Infinity
+    return value <= most ? value : refuse(key, `at most ${most}`)
   }
   return {
     family: typeof config.model_type === 'string' ? config.model_type : 'unknown',

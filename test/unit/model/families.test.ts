@@ -122,6 +122,13 @@ describe('families', () => {
     ],
     ['a size of zero', 'llama-dense', { hidden_size: 0 }, /hidden_size: want an integer of at least 1, got 0/],
     ['a size that is text', 'llama-dense', { vocab_size: '320' }, /vocab_size: .*got "320"/],
+    [
+      'layers without end',
+      'llama-dense',
+      { num_hidden_layers: 1e9 },
+      /num_hidden_layers: want at most 512, got 1000000000/,
+    ],
+    ['experts without end', 'mixtral', { num_local_experts: 1e9 }, /num_local_experts: want at most 1024/],
     ['a missing size', 'llama-dense', { num_hidden_layers: undefined }, /num_hidden_layers: .*got nothing/],
     [
       'KV heads that do not divide the heads',
