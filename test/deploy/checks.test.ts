@@ -211,7 +211,13 @@ describe('the judge of settings', () => {
   const map = settings === undefined ? '' : titleOf(settings)
   judges(checkSettings, [
     ['a name that nothing reads', map, 'data.BANYAN_EXPERT', '2', /nothing reads BANYAN_EXPERT$/],
-    ['a value that is none', map, 'data.BANYAN_WEIGHTS', 'int5', /weights: want f32, int8, int4, int8-auto or int4-auto, found "int5"/],
+    [
+      'a value that is none',
+      map,
+      'data.BANYAN_WEIGHTS',
+      'int5',
+      /weights: want f32, int8, int4, int8-auto or int4-auto, found "int5"/,
+    ],
     ['a path that is not mounted', map, 'data.BANYAN_MODEL', '/model/current', /nothing is mounted at \/model/],
     ['a file that is not mounted', map, 'data.BANYAN_NATS_TLS_CA', '/etc/banyan/nats/ca.pem', /no file/],
     ['a port that is another', map, 'data.BANYAN_METRICS_PORT', '9091', /want port metrics at 9091/],
