@@ -1,7 +1,7 @@
 // The command as a user meets it: what it prints, how it exits, what it leaves behind.
 
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openSafetensors } from '../../lib/model/safetensors.js'
@@ -106,10 +106,25 @@ describe('banyan', function () {
       })
     }
 
-    it('a model that cannot be served reaches the terminal through the process that found out', async () => {
+    it('a model that is not there is refused before anything starts', async () => {
       const outcome = await runCli(['up', '--model', '/nowhere', '--transport', 'nats', '--http', '0', '--grpc', '0'])
       assert.equal(outcome.code, 1)
-      assert.match(outcome.stderr, /^banyan: not_found: [a-z-]+-\d: .*\/nowhere/m)
+      assert.match(outcome.stderr, /^banyan: not_found: .*\/nowhere/m)
+    })
+
+    it('a model that cannot be served reaches the terminal through the process that found out', async () => {
+      const model = mkdtempSync(join(tmpdir(), 'banyan-nan-'))
+      copyFileSync(join(goldenModel('llama-dense'), 'config.json'), join(model, 'config.json'))
+      const weights = readFileSync(join(goldenModel('llama-dense'), 'model.safetensors'))
+      weights.writeFloatLE(NaN, weights.length - 4)
+      writeFileSync(join(model, 'model.safetensors'), weights)
+      const outcome = await runCli(['up', '--model', model, '--transport', 'nats', '--http', '0', '--grpc', '0'])
+      rmSync(model, { recursive: true })
+      assert.equal(outcome.code, 1)
+      assert.match(
+        outcome.stderr,
+        /^banyan: invalid_argument: [a-z-]+-\d: .*model\.safetensors: tensor .*: want finite values, got 1 of /m,
+      )
     })
 
     it('NATS asked for and none to be had is a failure with instructions, never the local transport', async () => {
