@@ -47,8 +47,7 @@ export function* packLatentAttention(
   expertFormat: WeightFormat,
 ): Steps<WeightSet> {
   const format = attentionFormat(expertFormat)
-  const { q, kvDown, latentNorm, sinks, o } = weights
-  const kvUp = { ...weights.kvUp } // read once: every head takes its rows of it
+  const { q, kvDown, kvUp, latentNorm, sinks, o } = weights
   const { numHeads, valueDim } = heads
   if (kvUp.bias !== undefined) throw new ClusterError('unimplemented', 'latent attention: want kvUp without a bias')
   const [first, lowRank] = 'down' in q ? [q.down, q] : [q, undefined]
