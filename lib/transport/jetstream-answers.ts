@@ -54,6 +54,7 @@ export function toClusterError({ code, err_code: number = 0, description = '' }:
   if (NOT_ENABLED.has(number)) return failure('failed_precondition', message, 'NO_JETSTREAM')
   const isFull = TOO_LARGE.has(number) || (number === STORE_FAILED && /maximum|no space/.test(description))
   if (isFull) return failure('resource_exhausted', message, 'STORE_FULL')
-  if (number === NO_PEERS) return failure('unavailable', message, 'JETSTREAM') // others are to come
+  const isComing = number === NO_PEERS || number === NO_STREAM // other servers; a stream that another is just making
+  if (isComing) return failure('unavailable', message, 'JETSTREAM')
   return failure(code >= 500 ? 'unavailable' : 'internal', message, 'JETSTREAM')
 }
