@@ -10,7 +10,7 @@ import { ClusterError } from '../errors.js'
 import { attentionLinears, attentionVectors } from './attention-parts.js'
 import { createChatTemplate, type ChatTemplate } from './chat-template.js'
 import { fingerprintOf, weightKeyOf } from './content-hash.js'
-import { specOf } from './families/registry.js'
+import { sizesLeftOut, specOf } from './families/registry.js'
 import { generationDefaults, type GenerationDefaults } from './generation-defaults.js'
 import {
   openFolder,
@@ -99,10 +99,12 @@ function assemble(source: ModelSource): Checkpoint {
   const { spec, defaults } = declare(source)
   const tensors = joinQuantised(tensorsOf(files), fp8BlockSize(source.config, configPath))
   const wanted = wantedTensors(spec)
+  const leftOut = sizesLeftOut(source.config)
   const missing = [...wanted.keys()].filter((name) => !tensors.has(name))
   if (missing.length > 0) {
     const more = missing.length > 3 ? ` and ${missing.length - 3} more` : ''
-    throw new ClusterError('invalid_argument', `${path}: missing tensor ${missing.slice(0, 3).join(', ')}${more}`)
+    const by = leftOut === '' ? '' : `, which ${configPath} asks for${leftOut}`
+    throw new ClusterError('invalid_argument', `${path}: missing tensor ${missing.slice(0, 3).join(', ')}${more}${by}`)
   }
   const find = (ref: TensorRef): StoredTensor => {
     const stored = tensors.get(ref.name)
@@ -111,7 +113,7 @@ function assemble(source: ModelSource): Checkpoint {
     if (stored.shape.length === shape.length && stored.shape.every((size, i) => size === shape[i])) return stored
     throw new ClusterError(
       'invalid_argument',
-      `${stored.file}: tensor ${ref.name}: want shape [${shape.join(', ')}] by ${configPath}, ` +
+      `${stored.file}: tensor ${ref.name}: want shape [${shape.join(', ')}] by ${configPath}${leftOut}, ` +
         `got [${stored.shape.join(', ')}]`,
     )
   }

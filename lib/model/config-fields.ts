@@ -1,5 +1,9 @@
 // Reading `config.json`: every key is checked where it is read, and an error names the key, what it holds and what is
 // wanted. Families share what they share: sizes, heads, end tokens.
+//
+// Invariants
+//   CF1  An absent key is read as its default, as if the file said so; a null is no absent key, and stands for what the
+//        reader takes for none, or is refused.
 
 import { ClusterError } from '../errors.js'
 import type { LinearRef, TensorRef } from './spec.js'
@@ -9,19 +13,22 @@ type Config = Readonly<Record<string, unknown>>
 export interface ConfigFields {
   readonly family: string
   readonly path: string // for errors: of the file and, where it is a section, of the section inside
+  readonly isEmpty: boolean // no key is given
   has(key: string): boolean
-  /** A positive integer. */
-  size(key: string, fallback?: number): number
+  /** A positive integer; `none` is what a null stands for, and an absent key without a default. */
+  size(key: string, none?: number): number
   /** A non-negative integer. */
-  count(key: string, fallback?: number): number
-  number(key: string, fallback?: number): number
-  flag(key: string, fallback: boolean): boolean
+  count(key: string, none?: number): number
+  number(key: string, none?: number): number
+  flag(key: string, none?: boolean): boolean
   /** A list of non-negative integers. */
   counts(key: string): readonly number[]
   /** The fields of an object inside; of an empty one where there is none. */
   section(key: string): ConfigFields
   /** The same fields with values for absent keys. */
   withDefaults(defaults: Config): ConfigFields
+  /** The same fields with other values. */
+  with(values: Config): ConfigFields
   raw(key: string): unknown
   refuse(key: string, wanted: string): never
 }
@@ -34,50 +41,64 @@ const MOST: ReadonlyMap<string, number> = new Map([
   ['n_routed_experts', 1024],
 ])
 
-export function configFields(config: Config, path: string): ConfigFields {
+/** Published names of the number of routed experts: a file that has one of them leaves none out. */
+export const EXPERT_COUNTS: readonly string[] = ['num_experts', 'n_routed_experts', 'num_local_experts']
+
+/** Those of the defaults that a configuration leaves to them. */
+export function absentOf(config: Config, defaults: Config): Config {
+  const isCounted = EXPERT_COUNTS.some((key) => config[key] !== undefined)
+  const isAbsent = (key: string): boolean => config[key] === undefined && !(isCounted && EXPERT_COUNTS.includes(key))
+  return Object.fromEntries(Object.entries(defaults).filter(([key]) => isAbsent(key)))
+}
+
+export function configFields(config: Config, path: string, defaults: Config = {}): ConfigFields {
+  const absent = absentOf(config, defaults)
+  const raw = (key: string): unknown => (config[key] === undefined ? absent[key] : config[key])
   const refuse = (key: string, wanted: string): never => {
-    throw new ClusterError(
-      'invalid_argument',
-      `${path}: ${key}: want ${wanted}, got ${JSON.stringify(config[key]) ?? 'nothing'}`,
-    )
+    const taken = raw(key) === undefined ? '' : ` (by default ${JSON.stringify(raw(key))})`
+    const got = config[key] === undefined ? `nothing${taken}` : JSON.stringify(config[key])
+    throw new ClusterError('invalid_argument', `${path}: ${key}: want ${wanted}, got ${got}`)
   }
-  const has = (key: string): boolean => config[key] !== undefined && config[key] !== null
-  const integer = (key: string, min: number, fallback: number | undefined): number => {
-    if (!has(key) && fallback !== undefined) return fallback
-    const value = config[key]
+  const has = (key: string): boolean => raw(key) !== undefined && raw(key) !== null
+  const integer = (key: string, min: number, none: number | undefined): number => {
+    if (!has(key) && none !== undefined) return none
+    const value = raw(key)
     if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min) {
       return refuse(key, `an integer of at least ${min}`)
     }
     const most = MOST.get(key) ?? Infinity
     return value <= most ? value : refuse(key, `at most ${most}`)
   }
+  const named = raw('model_type')
   return {
-    family: typeof config.model_type === 'string' ? config.model_type : 'unknown',
+    family: typeof named === 'string' ? named : 'unknown',
     path,
+    isEmpty: Object.keys(config).length === 0,
     has,
-    size: (key, fallback) => integer(key, 1, fallback),
-    count: (key, fallback) => integer(key, 0, fallback),
-    number: (key, fallback) => {
-      if (!has(key) && fallback !== undefined) return fallback
-      const value = config[key]
+    size: (key, none) => integer(key, 1, none),
+    count: (key, none) => integer(key, 0, none),
+    number: (key, none) => {
+      if (!has(key) && none !== undefined) return none
+      const value = raw(key)
       return typeof value === 'number' && Number.isFinite(value) ? value : refuse(key, 'a number')
     },
-    flag: (key, fallback) => {
-      if (!has(key)) return fallback
-      const value = config[key]
+    flag: (key, none) => {
+      if (!has(key) && none !== undefined) return none
+      const value = raw(key)
       return typeof value === 'boolean' ? value : refuse(key, 'true or false')
     },
     counts: (key) => {
-      const value = config[key] ?? []
+      const value = raw(key) ?? []
       const isList = Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0)
       return isList ? (value as number[]) : refuse(key, 'a list of layer numbers') // every item was just checked
     },
     section: (key) => {
-      const value = config[key] ?? {}
+      const value = raw(key) ?? {}
       return isObject(value) ? configFields(value, `${path}: ${key}`) : refuse(key, 'an object')
     },
-    withDefaults: (defaults) => configFields({ ...defaults, ...config }, path),
-    raw: (key) => config[key],
+    withDefaults: (more) => configFields(config, path, { ...more, ...absent }),
+    with: (values) => configFields({ ...config, ...values }, path, absent),
+    raw,
     refuse,
   }
 }

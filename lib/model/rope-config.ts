@@ -3,16 +3,25 @@
 //
 // Invariants
 //   RC1  A type that is not computed is refused; so is a key that would change what a known type computes.
+//   RC2  A key that the reference implementation does not look at is not looked at: `partial_rotary_factor` where a family
+//        rotates whole heads by the default type (with others it fails, which is refused here), `truncate` beside the
+//        set of one type of layer.
 
 import { ClusterError } from '../errors.js'
-import { configFields, type ConfigFields } from './config-fields.js'
+import type { ConfigFields } from './config-fields.js'
 import type { RopeScaling, RopeSpec } from './spec.js'
 
-/** Rotation of heads of `headDim` values, the same in every layer. */
-export function ropeOf(fields: ConfigFields, headDim: number): RopeSpec {
+/** Rotation of heads of `headDim` values, the same in every layer; `rotatesPart` of them in some families. */
+export function ropeOf(fields: ConfigFields, headDim: number, rotatesPart = false): RopeSpec {
   const rope = ropeFields(fields)
   if (isByLayerType(rope)) return fields.refuse('rope_parameters', 'one set of parameters for all layers')
-  return ropeSpec(fields, rope, { headDim, theta: positive(fields, 'rope_theta', 10_000) })
+  return ropeSpec(fields, rope, {
+    headDim,
+    rotatesPart,
+    thetaKey: 'rope_theta',
+    isTruncated: isTruncated(rope),
+    originalMaxPosition: originalMaxPosition(fields, rope),
+  })
 }
 
 export interface LayerTypeRopes {
@@ -22,13 +31,20 @@ export interface LayerTypeRopes {
 
 /** A rotation for each type of layer; the older form scales that of full attention alone. */
 export function ropesByLayerType(fields: ConfigFields, headDim: number): LayerTypeRopes {
-  const rope = ropeFields(fields)
-  const isNested = isByLayerType(rope)
-  const full = isNested ? rope.section('full_attention') : rope
-  const sliding = isNested ? rope.section('sliding_attention') : configFields({}, fields.path)
+  const all = fields.section('rope_parameters')
+  const isOlder = fields.has('rope_scaling')
+  if (isOlder && isByLayerType(all)) fields.refuse('rope_scaling', 'none beside rope_parameters')
+  const spec = (rope: ConfigFields, thetaKey: string): RopeSpec =>
+    ropeSpec(fields, rope, {
+      headDim,
+      rotatesPart: false,
+      thetaKey,
+      isTruncated: isTruncated(all),
+      originalMaxPosition: rope.size(ORIGINAL, fields.size('max_position_embeddings')),
+    })
   return {
-    full_attention: ropeSpec(fields, full, { headDim, theta: positive(fields, 'rope_theta', 1e6) }),
-    sliding_attention: ropeSpec(fields, sliding, { headDim, theta: positive(fields, 'rope_local_base_freq', 1e4) }),
+    full_attention: spec(isOlder ? fields.section('rope_scaling') : all.section('full_attention'), 'rope_theta'),
+    sliding_attention: spec(all.section('sliding_attention'), 'rope_local_base_freq'),
   }
 }
 
@@ -39,22 +55,33 @@ export function maxPositionsOf(fields: ConfigFields): number {
   return typeOf(rope) === 'dynamic' ? Math.floor(trained * positive(rope, 'factor')) : trained
 }
 
-const ropeFields = (fields: ConfigFields): ConfigFields =>
-  fields.section(fields.has('rope_scaling') ? 'rope_scaling' : 'rope_parameters')
+/** An empty older form is none. */
+function ropeFields(fields: ConfigFields): ConfigFields {
+  const older = fields.section('rope_scaling')
+  return older.isEmpty ? fields.section('rope_parameters') : older
+}
 
 const isByLayerType = (rope: ConfigFields): boolean => rope.has('full_attention') || rope.has('sliding_attention')
 
-interface RopeDefaults {
+/** What is said beside a set of parameters. */
+interface RopeSurroundings {
   readonly headDim: number
-  readonly theta: number
+  readonly rotatesPart: boolean
+  readonly thetaKey: string // of the configuration, where the set has none
+  readonly isTruncated: boolean
+  readonly originalMaxPosition: number
 }
 
-function ropeSpec(fields: ConfigFields, rope: ConfigFields, { headDim, theta }: RopeDefaults): RopeSpec {
-  const dims = rotatedDims(rope.has('partial_rotary_factor') ? rope : fields, headDim)
+function ropeSpec(fields: ConfigFields, rope: ConfigFields, around: RopeSurroundings): RopeSpec {
+  const { headDim, rotatesPart, thetaKey } = around
+  const share = rope.has('partial_rotary_factor') ? rope : fields
+  const isLookedAt = rotatesPart || typeOf(rope) !== 'default'
+  const dims = isLookedAt ? rotatedDims(share, headDim) : headDim
+  if (dims !== headDim && !rotatesPart) share.refuse('partial_rotary_factor', '1: this family rotates whole heads')
   return {
-    theta: positive(rope, 'rope_theta', theta),
+    theta: rope.has('rope_theta') ? positive(rope, 'rope_theta') : positive(fields, thetaKey),
     ...(dims === headDim ? {} : { dims }),
-    scaling: scalingOf(fields, rope),
+    scaling: scalingOf(fields, rope, around),
   }
 }
 
@@ -67,7 +94,8 @@ export function scoreFactor(fields: ConfigFields): number {
 
 const typeOf = (rope: ConfigFields): unknown => rope.raw('rope_type') ?? rope.raw('type') ?? 'default'
 
-function scalingOf(fields: ConfigFields, rope: ConfigFields): RopeScaling {
+function scalingOf(fields: ConfigFields, rope: ConfigFields, around: RopeSurroundings): RopeScaling {
+  const { originalMaxPosition } = around
   const type = typeOf(rope)
   if (rope.has('mrope_section')) rope.refuse('mrope_section', 'none: positions have one axis here')
   switch (type) {
@@ -78,14 +106,14 @@ function scalingOf(fields: ConfigFields, rope: ConfigFields): RopeScaling {
     case 'dynamic':
       return { type, factor: positive(rope, 'factor'), originalMaxPosition: fields.size('max_position_embeddings') }
     case 'yarn':
-      return yarn(rope, originalMaxPosition(fields, rope), fields.size('max_position_embeddings'))
+      return yarn(rope, around, fields.size('max_position_embeddings'))
     case 'llama3':
       return {
         type,
         factor: positive(rope, 'factor'),
         lowFreqFactor: positive(rope, 'low_freq_factor'),
         highFreqFactor: positive(rope, 'high_freq_factor'),
-        originalMaxPosition: originalMaxPosition(fields, rope),
+        originalMaxPosition,
       }
     default:
       throw new ClusterError(
@@ -95,21 +123,25 @@ function scalingOf(fields: ConfigFields, rope: ConfigFields): RopeScaling {
   }
 }
 
-/** The configuration's own key comes before the one among the rotary parameters. */
-function originalMaxPosition(fields: ConfigFields, rope: ConfigFields): number {
-  const key = 'original_max_position_embeddings'
-  return fields.has(key) ? fields.size(key) : rope.size(key, fields.size('max_position_embeddings'))
-}
+const ORIGINAL = 'original_max_position_embeddings'
 
-function yarn(rope: ConfigFields, original: number, maxPositions: number): RopeScaling {
-  const factor = positive(rope, 'factor', maxPositions / original)
+/** The configuration's own key comes before the one among the rotary parameters. */
+const originalMaxPosition = (fields: ConfigFields, rope: ConfigFields): number =>
+  fields.has(ORIGINAL) ? fields.size(ORIGINAL) : rope.size(ORIGINAL, fields.size('max_position_embeddings'))
+
+/** A null is as a false. */
+const isTruncated = (rope: ConfigFields): boolean => rope.raw('truncate') === undefined || rope.flag('truncate', false)
+
+function yarn(rope: ConfigFields, around: RopeSurroundings, maxPositions: number): RopeScaling {
+  const { originalMaxPosition } = around
+  const factor = positive(rope, 'factor', maxPositions / originalMaxPosition)
   return {
     type: 'yarn',
     factor,
-    originalMaxPosition: original,
+    originalMaxPosition,
     betaFast: rope.number('beta_fast', 32) || 32,
     betaSlow: rope.number('beta_slow', 1) || 1,
-    isTruncated: rope.flag('truncate', true),
+    isTruncated: around.isTruncated,
     attentionFactor: rope.has('attention_factor')
       ? positive(rope, 'attention_factor')
       : inferredAttentionFactor(rope, factor),

@@ -178,9 +178,9 @@ export const CASES: readonly (readonly [title: string, config: Config])[] = [
   ],
   [
     'a quarter of a head rotated, q/k norm, YaRN',
-    { ...qwen3, head_dim: 24, partial_rotary_factor: 0.25, rope_parameters: yarn },
+    { ...glm4, head_dim: 24, use_qk_norm: true, partial_rotary_factor: 0.25, rope_parameters: yarn },
   ],
-  ['half of a head rotated, odd sizes', { ...llama, head_dim: 20, partial_rotary_factor: 0.5, vocab_size: 97 }],
+  ['half of a head rotated, odd sizes', { ...glm4, head_dim: 20, vocab_size: 97, num_hidden_layers: 1 }],
   // Windows
   ['a window in every layer, one KV head', { ...mistral, num_key_value_heads: 1 }],
   ['a window of one position', { ...mistral, sliding_window: 1 }],

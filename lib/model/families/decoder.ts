@@ -1,7 +1,7 @@
 // What the Llama-shaped families share: names and sizes of a pre-norm decoder with grouped-query attention. A family
 // file says only where it differs.
 
-import { eosOf, linearRef, vectorRef, type ConfigFields } from '../config-fields.js'
+import { eosOf, EXPERT_COUNTS, linearRef, vectorRef, type ConfigFields } from '../config-fields.js'
 import { maxPositionsOf, ropeOf } from '../rope-config.js'
 import {
   SILU,
@@ -16,6 +16,15 @@ import {
   type TensorRef,
 } from '../spec.js'
 import type { WindowOf } from './windows.js'
+
+/** What the configuration classes of most families take for absent keys. */
+export const DECODER_DEFAULTS = {
+  hidden_act: 'silu',
+  rms_norm_eps: 1e-6,
+  rope_theta: 10_000,
+  attention_bias: false,
+  tie_word_embeddings: false,
+} as const
 
 type PerLayer<T> = (layer: number, prefix: string) => T
 
@@ -39,7 +48,7 @@ export function decoderSpec(fields: ConfigFields, options: DecoderOptions): Mode
     hidden,
     vocabSize,
     maxPositions: maxPositionsOf(fields),
-    normEpsilon: fields.number('rms_norm_eps', 1e-6),
+    normEpsilon: fields.number('rms_norm_eps'),
     layers: Array.from({ length: numLayers }, (_, layer) => {
       const name = `${prefix}model.layers.${layer}`
       return {
@@ -51,7 +60,7 @@ export function decoderSpec(fields: ConfigFields, options: DecoderOptions): Mode
     }),
     embedding,
     finalNorm: vectorRef(`${prefix}model.norm`, hidden),
-    lmHead: fields.flag('tie_word_embeddings', false)
+    lmHead: fields.flag('tie_word_embeddings')
       ? { weight: embedding }
       : linearRef(`${prefix}lm_head`, vocabSize, hidden),
     eosTokenIds: eosOf(fields.raw('eos_token_id')),
@@ -61,7 +70,7 @@ export function decoderSpec(fields: ConfigFields, options: DecoderOptions): Mode
 
 /** The activation that a configuration names. */
 export function activationOf(fields: ConfigFields, key = 'hidden_act'): Activation {
-  switch (fields.raw(key) ?? 'silu') {
+  switch (fields.raw(key)) {
     case 'silu':
     case 'swish':
       return SILU
@@ -105,6 +114,7 @@ export interface GroupedOptions {
   readonly clip?: number
   readonly window?: WindowOf
   readonly rope?: (layer: number) => RopeSpec // the same in every layer, unless given
+  readonly rotatesPart?: boolean // of a head, by `partial_rotary_factor`
   readonly scale?: number
   readonly hasSinks?: boolean
 }
@@ -114,18 +124,18 @@ export function biasedAttention(
   fields: ConfigFields,
   options: Omit<GroupedOptions, 'qkvBias' | 'outputBias'> = {},
 ): PerLayer<AttentionSpec> {
-  const hasBias = fields.flag('attention_bias', false)
+  const hasBias = fields.flag('attention_bias')
   return groupedAttention(fields, { ...options, qkvBias: hasBias, outputBias: hasBias })
 }
 
 /** Grouped-query attention under the names that Llama gave it. */
 export function groupedAttention(fields: ConfigFields, options: GroupedOptions): PerLayer<AttentionSpec> {
   const hidden = fields.size('hidden_size')
-  const { numHeads, numKvHeads, headDim } = headsOf(fields, hidden)
+  const { numHeads, numKvHeads, headDim } = headSizes(fields, hidden)
   const qSize = numHeads * headDim
   const kvSize = numKvHeads * headDim
   const { qkNorm, clip, scale } = options
-  const ropeOfLayer = options.rope ?? constant(ropeOf(fields, headDim))
+  const ropeOfLayer = options.rope ?? constant(ropeOf(fields, headDim, options.rotatesPart))
   const normSizes = qkNorm === 'head' ? { q: headDim, k: headDim } : { q: qSize, k: kvSize }
   return (layer, prefix) => {
     const window = options.window?.(layer)
@@ -159,14 +169,17 @@ const constant =
   (): T =>
     value
 
-export function headsOf(fields: ConfigFields, hidden: number) {
+/** Numbers of heads and their width: a null is as many KV heads as heads, and a head that is its part of the hidden size. */
+export function headSizes(fields: ConfigFields, hidden: number) {
   const numHeads = fields.size('num_attention_heads')
   const numKvHeads = fields.size('num_key_value_heads', numHeads)
   if (numHeads % numKvHeads !== 0) fields.refuse('num_key_value_heads', `a divisor of num_attention_heads ${numHeads}`)
-  if (!fields.has('head_dim') && hidden % numHeads !== 0)
-    fields.refuse('num_attention_heads', `a divisor of hidden_size ${hidden}`)
-  const headDim = fields.size('head_dim', hidden / numHeads)
-  if (headDim % 2 !== 0) fields.refuse('head_dim', 'an even number')
+  const headDim = fields.size('head_dim', Math.floor(hidden / numHeads))
+  if (headDim % 2 !== 0 || headDim === 0)
+    fields.refuse(
+      'head_dim',
+      `an even number, or none where hidden_size / num_attention_heads, ${hidden / numHeads}, is one`,
+    )
   return { numHeads, numKvHeads, headDim }
 }
 
@@ -202,9 +215,8 @@ export function denseFfn(fields: ConfigFields, prefix: string, hasBias = false):
 
 /** Number of routed experts, under any of its published names, and how many a token uses. */
 export function expertCounts(fields: ConfigFields): { readonly numExperts: number; readonly topK: number } {
-  const names = ['num_experts', 'n_routed_experts', 'num_local_experts']
-  const key = names.find((name) => fields.has(name)) ?? 'num_local_experts'
-  const numExperts = fields.count(key, 0)
+  const key = EXPERT_COUNTS.find((name) => fields.raw(name) !== undefined) ?? 'num_experts'
+  const numExperts = fields.count(key)
   const topK = numExperts === 0 ? 0 : fields.size('num_experts_per_tok')
   if (topK > numExperts) fields.refuse('num_experts_per_tok', `at most ${key} ${numExperts}`)
   return { numExperts, topK }
@@ -212,6 +224,6 @@ export function expertCounts(fields: ConfigFields): { readonly numExperts: numbe
 
 /** Whether a layer of the Qwen-MoE families is sparse. */
 export function isSparseLayer(fields: ConfigFields, layer: number, numExperts: number): boolean {
-  const step = fields.size('decoder_sparse_step', 1)
+  const step = fields.size('decoder_sparse_step')
   return numExperts > 0 && !fields.counts('mlp_only_layers').includes(layer) && (layer + 1) % step === 0
 }

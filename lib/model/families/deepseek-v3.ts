@@ -5,13 +5,38 @@ import type { ConfigFields } from '../config-fields.js'
 import { linearRef, vectorRef } from '../config-fields.js'
 import { ropeOf, scoreFactor } from '../rope-config.js'
 import type { LatentAttentionSpec, LinearRef, TensorRef } from '../spec.js'
-import { decoderSpec } from './decoder.js'
+import { DECODER_DEFAULTS, decoderSpec } from './decoder.js'
 import type { Family } from './family.js'
 import { sparseAfterDense } from './sigmoid-moe.js'
 
 export const deepseekV3: Family = {
   architecture: 'DeepseekV3ForCausalLM',
-  defaults: { n_group: 8, topk_group: 4, first_k_dense_replace: 3, n_shared_experts: 1, routed_scaling_factor: 2.5 },
+  defaults: {
+    ...DECODER_DEFAULTS,
+    vocab_size: 129_280,
+    hidden_size: 7168,
+    intermediate_size: 18_432,
+    num_hidden_layers: 61,
+    num_attention_heads: 128,
+    q_lora_rank: 1536,
+    kv_lora_rank: 512,
+    qk_nope_head_dim: 128,
+    qk_rope_head_dim: 64,
+    v_head_dim: 128,
+    rope_interleave: true,
+    max_position_embeddings: 4096,
+    moe_intermediate_size: 2048,
+    n_routed_experts: 256,
+    n_shared_experts: 1,
+    num_experts_per_tok: 8,
+    n_group: 8,
+    topk_group: 4,
+    first_k_dense_replace: 3,
+    norm_topk_prob: true,
+    routed_scaling_factor: 2.5,
+    bos_token_id: 0,
+    eos_token_id: 1,
+  },
   spec: (fields) => decoderSpec(fields, { attention: latentAttention(fields), ffn: sparseAfterDense(fields) }),
 }
 
@@ -28,12 +53,10 @@ function latentAttention(fields: ConfigFields): (layer: number, prefix: string) 
   if (rotatedDim % 2 !== 0) fields.refuse('qk_rope_head_dim', 'an even number')
   if (latentDim % 2 !== 0) fields.refuse('kv_lora_rank', 'an even number')
   const rope = ropeOf(fields, rotatedDim)
-  if (rope.dims !== undefined)
-    fields.refuse('partial_rotary_factor', '1: the rotated part of a head is qk_rope_head_dim')
   const width = plainDim + rotatedDim
   const scale = scoreFactor(fields) / Math.sqrt(width)
-  const hasBias = fields.flag('attention_bias', false)
-  const isInterleaved = fields.flag('rope_interleave', true)
+  const hasBias = fields.flag('attention_bias')
+  const isInterleaved = fields.flag('rope_interleave', false)
   const queries = (name: string, inputs: number): LinearRef => {
     const linear = linearRef(name, numHeads * width, inputs)
     return isInterleaved ? halvesApart(linear, { every: width, from: plainDim, dims: rotatedDim }) : linear

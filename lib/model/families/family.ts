@@ -5,7 +5,7 @@ import type { ModelSpec } from '../spec.js'
 
 export interface Family {
   readonly architecture: string // as `architectures` in config.json names it
-  /** What the reference implementation takes for absent keys, where that is not what `decoderSpec` takes. */
-  readonly defaults?: Readonly<Record<string, unknown>>
+  /** What the reference implementation's configuration class takes for absent keys. */
+  readonly defaults: Readonly<Record<string, unknown>>
   readonly spec: (fields: ConfigFields) => ModelSpec
 }

@@ -5,18 +5,33 @@ import type { ConfigFields } from '../config-fields.js'
 import { vectorRef } from '../config-fields.js'
 import { ropesByLayerType } from '../rope-config.js'
 import type { AttentionSpec, ModelSpec, TensorRef } from '../spec.js'
-import { activationOf, biasedAttention, decoderSpec, denseFfn, headsOf, mapLayers, scaled } from './decoder.js'
+import {
+  activationOf,
+  biasedAttention,
+  DECODER_DEFAULTS,
+  decoderSpec,
+  denseFfn,
+  headSizes,
+  mapLayers,
+  scaled,
+} from './decoder.js'
 import type { Family } from './family.js'
 import { layerTypesOf, windowByLayerType } from './windows.js'
 
-/** What the reference implementation takes for absent keys; the published files of the larger models leave many out. */
+/** The published files of the larger models leave many keys out. */
 const DEFAULTS = {
+  ...DECODER_DEFAULTS,
   vocab_size: 262_208,
+  hidden_size: 2304,
+  intermediate_size: 9216,
+  num_hidden_layers: 26,
   num_attention_heads: 8,
   num_key_value_heads: 4,
   head_dim: 256,
   hidden_activation: 'gelu_pytorch_tanh',
   max_position_embeddings: 131_072,
+  rope_theta: 1e6,
+  rope_local_base_freq: 1e4,
   query_pre_attn_scalar: 256,
   sliding_window: 4096,
   sliding_window_pattern: 6,
@@ -34,11 +49,12 @@ export const gemma3: Family = {
 /** The text half of a model that also takes images. */
 export const gemma3Conditional: Family = {
   architecture: 'Gemma3ForConditionalGeneration',
+  defaults: { tie_word_embeddings: true },
   spec: (fields) => {
     const shared = ['eos_token_id', 'bos_token_id', 'tie_word_embeddings'].filter((key) => fields.has(key))
     const outer = Object.fromEntries(shared.map((key) => [key, fields.raw(key)]))
-    const text = fields.section('text_config').withDefaults({ model_type: 'gemma3_text', ...DEFAULTS, ...outer })
-    return textSpec(text, 'language_model.')
+    const text = fields.section('text_config').withDefaults({ model_type: 'gemma3_text', ...DEFAULTS })
+    return textSpec(text.with(outer), 'language_model.')
   },
 }
 
@@ -74,7 +90,7 @@ const plusOne = (ref: TensorRef): TensorRef => ({ ...ref, plus: 1 })
 function attentionOf(fields: ConfigFields): (layer: number, prefix: string) => AttentionSpec {
   const pattern = fields.size('sliding_window_pattern')
   const types = layerTypesOf(fields, (layer) => (layer + 1) % pattern !== 0)
-  const { headDim } = headsOf(fields, fields.size('hidden_size'))
+  const { headDim } = headSizes(fields, fields.size('hidden_size'))
   const ropes = ropesByLayerType(fields, headDim)
   const scalar = fields.number('query_pre_attn_scalar')
   if (scalar <= 0) fields.refuse('query_pre_attn_scalar', 'a positive number')

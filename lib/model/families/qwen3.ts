@@ -2,11 +2,11 @@
 
 import { biasedAttention, decoderSpec, denseFfn } from './decoder.js'
 import type { Family } from './family.js'
-import { QWEN_WINDOWS, upperWindows } from './qwen2.js'
+import { qwen2, upperWindows } from './qwen2.js'
 
 export const qwen3: Family = {
   architecture: 'Qwen3ForCausalLM',
-  defaults: QWEN_WINDOWS,
+  defaults: { ...qwen2.defaults, head_dim: 128 },
   spec: (fields) =>
     decoderSpec(fields, {
       attention: biasedAttention(fields, { qkNorm: 'head', window: upperWindows(fields) }),

@@ -1,7 +1,7 @@
 // The families that are served: one line each.
 
 import { ClusterError } from '../../errors.js'
-import { configFields } from '../config-fields.js'
+import { absentOf, configFields } from '../config-fields.js'
 import type { ModelSpec } from '../spec.js'
 import type { Family } from './family.js'
 import { deepseekV3 } from './deepseek-v3.js'
@@ -35,16 +35,32 @@ export const FAMILIES: readonly Family[] = [
   glm4Moe,
 ]
 
+const SIZES = /(_size|_heads|_dim|_rank|hidden_layers|_experts|_replace)$/
+
+/** Sizes that a configuration leaves to its family, to be said where a tensor contradicts them: a text, or none. */
+export function sizesLeftOut(config: Readonly<Record<string, unknown>>): string {
+  const family = familyOf(config)
+  const left = Object.entries(absentOf(config, family?.defaults ?? {})).filter(([key]) => SIZES.test(key))
+  return left.length === 0
+    ? ''
+    : ` (left out there: ${left.map(([key, value]) => `${key}, so ${String(value)}`).join('; ')})`
+}
+
+const namesOf = ({ architectures }: Readonly<Record<string, unknown>>): readonly unknown[] =>
+  Array.isArray(architectures) ? (architectures as unknown[]) : [] // items are compared, not used
+
+const familyOf = (config: Readonly<Record<string, unknown>>): Family | undefined =>
+  FAMILIES.find(({ architecture }) => namesOf(config).includes(architecture))
+
 /** The spec of a parsed `config.json`. Throws `invalid_argument` naming the key, or `unimplemented` naming the family. */
 export function specOf(config: Readonly<Record<string, unknown>>, path: string): ModelSpec {
-  const named = Array.isArray(config.architectures) ? (config.architectures as unknown[]) : [] // items are compared, not used
-  const family = FAMILIES.find(({ architecture }) => named.includes(architecture))
+  const family = familyOf(config)
   if (family === undefined) {
     const known = FAMILIES.map(({ architecture }) => architecture).join(', ')
     throw new ClusterError(
       'unimplemented',
-      `${path}: architectures ${JSON.stringify(named)}; this version serves ${known}`,
+      `${path}: architectures ${JSON.stringify(namesOf(config))}; this version serves ${known}`,
     )
   }
-  return family.spec(configFields({ ...family.defaults, ...config }, path))
+  return family.spec(configFields(config, path, family.defaults))
 }

@@ -8,16 +8,15 @@ import { denseFfn, expertCounts, ffnSpec } from './decoder.js'
 /** Dense layers, then sparse ones from `first_k_dense_replace` on. */
 export function sparseAfterDense(fields: ConfigFields): (layer: number, prefix: string) => FfnLayerSpec {
   const firstSparse = fields.count('first_k_dense_replace')
-  const step = fields.size('moe_layer_freq', 1)
-  const isSparse = (layer: number): boolean => layer >= firstSparse && layer % step === 0
-  return (layer, prefix) => (isSparse(layer) ? sparseFfn(fields, `${prefix}.mlp`) : denseFfn(fields, prefix))
+  if ((fields.raw('moe_layer_freq') ?? 1) !== 1) fields.refuse('moe_layer_freq', '1')
+  return (layer, prefix) => (layer >= firstSparse ? sparseFfn(fields, `${prefix}.mlp`) : denseFfn(fields, prefix))
 }
 
 function sparseFfn(fields: ConfigFields, prefix: string): FfnLayerSpec {
   const hidden = fields.size('hidden_size')
   const intermediate = fields.size('moe_intermediate_size')
   const { numExperts } = expertCounts(fields)
-  const numShared = fields.count('n_shared_experts', 0)
+  const numShared = fields.count('n_shared_experts')
   return {
     experts: Array.from({ length: numExperts }, (_, e) => ffnSpec(`${prefix}.experts.${e}`, hidden, intermediate)),
     gate: gateOf(fields, prefix, hidden),
@@ -38,15 +37,15 @@ function gateOf(fields: ConfigFields, prefix: string, hidden: number): GateSpec 
     scores: 'sigmoid',
     correction: { name: `${prefix}.gate.e_score_correction_bias`, shape: [numExperts] },
     ...groupsOf(fields, numExperts, topK),
-    renormalise: fields.flag('norm_topk_prob', true),
+    renormalise: fields.flag('norm_topk_prob', false),
     scale: fields.number('routed_scaling_factor'),
   }
 }
 
 /** None where every group is chosen. */
 function groupsOf(fields: ConfigFields, numExperts: number, topK: number): Pick<GateSpec, 'groups'> {
-  const count = fields.size('n_group', 1)
-  const chosen = fields.size('topk_group', 1)
+  const count = fields.size('n_group')
+  const chosen = fields.size('topk_group')
   if (chosen > count) fields.refuse('topk_group', `at most n_group ${count}`)
   if (chosen === count) return {}
   const size = numExperts / count

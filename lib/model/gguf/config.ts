@@ -110,7 +110,7 @@ export function configOf(header: GgufHeader): Json {
     ...rope(said),
     tie_word_embeddings: !tensors.has('output.weight'),
     eos_token_id: eosIds(header),
-    ...(fields.has('tokenizer.ggml.bos_token_id') ? { bos_token_id: fields.count('tokenizer.ggml.bos_token_id') } : {}),
+    bos_token_id: fields.has('tokenizer.ggml.bos_token_id') ? fields.count('tokenizer.ggml.bos_token_id') : null,
     ...architecture.config(said),
   }
 }

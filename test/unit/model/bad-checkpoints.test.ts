@@ -154,6 +154,16 @@ describe('bad checkpoints', () => {
     writeSafetensors(at('model.safetensors'), tensors)
     write('config.json', { ...readConfig(), num_local_experts: 7 })
     await refuses('invalid_argument', [`tensor ${GATE}: want shape [7, `, `by ${at('config.json')}, got [8, `])
+    write('config.json', { ...readConfig(), hidden_size: undefined, num_local_experts: undefined })
+    await refuses('invalid_argument', [
+      'want shape [320, 4096]',
+      `by ${at('config.json')} (left out there: hidden_size, so 4096; num_local_experts, so 8), got [320, 64]`,
+    ])
+    write('config.json', { ...readConfig(), num_hidden_layers: undefined })
+    await refuses('invalid_argument', [
+      'missing tensor model.layers.3.',
+      `which ${at('config.json')} asks for (left out there: num_hidden_layers, so 32)`,
+    ])
     write('config.json', '[1]')
     await refuses('invalid_argument', [at('config.json'), 'want a JSON object'])
     write('config.json', { ...readConfig(), quantization_config: { quant_method: 'gptq', bits: 4 } })

@@ -68,6 +68,14 @@ describe('families', () => {
     assert.deepEqual(isSparse({ decoder_sparse_step: 2 }), [false, true, false])
   })
 
+  it('every published name of the number of experts stands for the family’s own', () => {
+    const numExperts = (family: string, changes: Config) =>
+      withChanges(family, changes).layers.at(-1)?.ffn.experts.length
+    assert.equal(numExperts('qwen3-moe', { num_local_experts: 9 }), 9)
+    assert.equal(numExperts('qwen3-moe', { num_local_experts: undefined }), 128)
+    assert.equal(numExperts('mixtral', { num_local_experts: undefined, num_experts: 5 }), 5)
+  })
+
   it('experts are counted under both published names', () => {
     assert.equal(
       withChanges('qwen3-moe', { num_local_experts: undefined, num_experts: 16 }).layers[0]?.ffn.experts.length,
@@ -129,7 +137,15 @@ describe('families', () => {
       /num_hidden_layers: want at most 512, got 1000000000/,
     ],
     ['experts without end', 'mixtral', { num_local_experts: 1e9 }, /num_local_experts: want at most 1024/],
-    ['a missing size', 'llama-dense', { num_hidden_layers: undefined }, /num_hidden_layers: .*got nothing/],
+    ['a size of null', 'llama-dense', { num_hidden_layers: null }, /num_hidden_layers: .*got null/],
+    [
+      'a default that contradicts what is said',
+      'mixtral',
+      { num_key_value_heads: undefined },
+      /num_key_value_heads: want a divisor of num_attention_heads 4, got nothing \(by default 8\)/,
+    ],
+    ['norms of heads of another width', 'olmoe', { head_dim: 8 }, /head_dim: want .*, 16, which the norms.*got 8/],
+    ['every other layer sparse', 'deepseek-v3', { moe_layer_freq: 2 }, /moe_layer_freq: want 1, got 2/],
     [
       'KV heads that do not divide the heads',
       'llama-dense',
@@ -157,9 +173,15 @@ describe('families', () => {
     ],
     [
       'an odd number of rotated dimensions',
-      'llama-dense',
-      { partial_rotary_factor: 0.2 },
+      'glm4-moe',
+      { rope_parameters: undefined, partial_rotary_factor: 0.2 },
       /partial_rotary_factor: want an even number of the 16.*got 0.2/,
+    ],
+    [
+      'a scaled rotation of a part of a head, where whole ones are rotated',
+      'llama-dense',
+      { partial_rotary_factor: 0.5, rope_parameters: { rope_type: 'linear', factor: 2 } },
+      /partial_rotary_factor: want 1: .*got 0.5/,
     ],
     [
       'a rope for each type of layer where layers have no types',

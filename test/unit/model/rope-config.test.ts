@@ -45,12 +45,30 @@ describe('rotary parameters', () => {
       factor: 2,
       originalMaxPosition: 512,
     })
-    const newer = { rope_theta: 1e4, rope_type: 'linear', factor: 2, partial_rotary_factor: 0.5 }
-    assert.deepEqual(attentionOf({ rope_parameters: newer }).rope, {
-      theta: 1e4,
-      dims: 8,
-      scaling: { type: 'linear', factor: 2 },
-    })
+    assert.equal(older({}).scaling.type, 'default')
+    const newer = { rope_theta: 1e4, rope_type: 'linear', factor: 2 }
+    const wanted = { theta: 1e4, scaling: { type: 'linear', factor: 2 } }
+    assert.deepEqual(attentionOf({ rope_parameters: newer }).rope, wanted)
+    assert.deepEqual(attentionOf({ rope_parameters: newer, rope_scaling: {} }).rope, wanted)
+  })
+
+  it('a part of a head is rotated where the family does so; others do not look, as long as nothing is scaled', () => {
+    const partial = { rope_type: 'linear', factor: 2, partial_rotary_factor: 0.5 }
+    const glm = { architectures: ['Glm4MoeForCausalLM'], n_routed_experts: 4, num_experts_per_tok: 2 }
+    const plain = { rope_parameters: null, partial_rotary_factor: 0.25 }
+    const dims = (changes: Config) => attentionOf(changes).rope.dims
+    assert.deepEqual([dims({ ...glm, rope_parameters: partial }), dims({ ...glm, ...plain })], [8, 4])
+    assert.deepEqual([dims({ ...glm, rope_parameters: null }), dims(plain)], [8, undefined])
+  })
+
+  it('gpt-oss takes its own YaRN for none and for null', () => {
+    const gptOss = { architectures: ['GptOssForCausalLM'], num_local_experts: 4, num_experts_per_tok: 2 }
+    const scaling = (changes: Config) => attentionOf({ ...gptOss, ...changes }).rope.scaling
+    const own = scaling({ rope_parameters: undefined })
+    assert.deepEqual([own.type, own.type === 'yarn' && [own.factor, own.isTruncated]], ['yarn', [32, false]])
+    assert.deepEqual(scaling({ rope_parameters: null, rope_scaling: null }), own)
+    assert.equal(scaling({ rope_parameters: { rope_theta: 1e4 } }).type, 'default')
+    assert.equal(scaling({ rope_parameters: null, rope_scaling: { type: 'linear', factor: 2 } }).type, 'linear')
   })
 
   it('the factor of YaRN’s cosines is given, or inferred from the factor or from both mscales', () => {
@@ -91,6 +109,21 @@ describe('rotary parameters', () => {
     assert.deepEqual(
       ropes({ rope_parameters: null }).map(({ theta }) => theta),
       [1e4, 1e6, 1e4],
+    )
+    const both = { rope_parameters: newer, rope_scaling: linear }
+    assert.throws(() => ropes(both), /rope_scaling: want none beside rope_parameters/)
+  })
+
+  it('Gemma-3’s YaRN is truncated as the set of all layers says, wherever its own set says so', () => {
+    const yarn = (outer: Config, inner: Config) => {
+      const full_attention = { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 64, ...inner }
+      const changes = { ...GEMMA, layer_types: ['full_attention', 'sliding_attention', 'full_attention'] }
+      const { scaling } = attentionOf({ ...changes, rope_parameters: { ...outer, full_attention } }).rope
+      return scaling.type === 'yarn' ? scaling.isTruncated : assert.fail()
+    }
+    assert.deepEqual(
+      [yarn({}, {}), yarn({}, { truncate: false }), yarn({ truncate: false }, {}), yarn({ truncate: null }, {})],
+      [true, true, false, false],
     )
   })
 })
