@@ -4,16 +4,19 @@
 // Invariants
 //   TT1  What `push` and `flush` give together depends on the pieces alone, and is what decoding them at once gives.
 //   TT2  A run of byte tokens is text only as a whole: one bad byte makes each of its bytes U+FFFD. So it is held until
-//        it ends.
+//        it ends or is bad, but never more than MAX_HELD_BYTES and the rest of a character: of a longer run the
+//        characters come as they are whole, and a bad byte is U+FFFD alone.
 
 import { byteLevelBytes } from '../byte-level.js'
 import { expressionOf } from './patterns.js'
 import type { Decoder } from './published.js'
 
-export interface TextStream {
-  push(piece: string): string
+interface TextStreamOf<T> {
+  push(item: T): string
   flush(): string
 }
+
+export type TextStream = TextStreamOf<string>
 
 /** One step: `push` gives the pieces that are settled now, `flush` those that are left. */
 interface Step {
@@ -89,26 +92,64 @@ export function fallbackByte(piece: string): number | undefined {
   return digits === undefined ? undefined : Number.parseInt(digits, 16)
 }
 
+const MAX_HELD_BYTES = 256
+
 function byteFallback(): Step {
-  let held: number[] = []
-  const settle = (): string[] => {
-    if (held.length === 0) return []
-    const bytes = Uint8Array.from(held)
-    held = []
-    try {
-      return [new TextDecoder('utf-8', { ignoreBOM: true, fatal: true }).decode(bytes)]
-    } catch {
-      return ['\ufffd'.repeat(bytes.length)] // TT2
-    }
+  let run: TextStreamOf<number> | undefined
+  const end = (): string[] => {
+    const text = run?.flush() ?? ''
+    run = undefined
+    return text === '' ? [] : [text]
   }
   return {
     push: (piece) => {
       const byte = fallbackByte(piece)
-      if (byte === undefined) return [...settle(), piece]
-      held.push(byte)
-      return []
+      if (byte === undefined) return [...end(), piece]
+      run ??= byteRun()
+      const text = run.push(byte)
+      return text === '' ? [] : [text]
     },
-    flush: settle,
+    flush: end,
+  }
+}
+
+/** TT2 */
+function byteRun(): TextStreamOf<number> {
+  const options = { ignoreBOM: true }
+  let decoder = new TextDecoder('utf-8', { ...options, fatal: true })
+  let held = ''
+  let numHeld = 0 // bytes
+  let isBad = false
+
+  const spoil = (): string => {
+    isBad = true
+    return '\ufffd'.repeat(numHeld)
+  }
+  return {
+    push: (byte) => {
+      if (isBad) return '\ufffd'
+      const bytes = Uint8Array.of(byte)
+      if (!decoder.fatal) return decoder.decode(bytes, { stream: true })
+      numHeld += 1
+      try {
+        const text = decoder.decode(bytes, { stream: true })
+        held += text
+        if (numHeld < MAX_HELD_BYTES || text === '') return ''
+      } catch {
+        return spoil()
+      }
+      decoder = new TextDecoder('utf-8', options)
+      return held
+    },
+    flush: () => {
+      if (isBad) return ''
+      if (!decoder.fatal) return decoder.decode()
+      try {
+        return held + decoder.decode()
+      } catch {
+        return spoil()
+      }
+    },
   }
 }
 
