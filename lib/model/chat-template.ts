@@ -16,9 +16,10 @@ export interface ChatMessage {
 export interface ChatTemplate {
   /**
    * The prompt's text; a template that asks for the date is told the clock's. Throws `invalid_argument` with the
-   * template's own words where it refuses the messages, `failed_precondition` where it does not end or takes too much.
+   * template's own words where it refuses the messages, `internal` where it does not end or takes too much, and the
+   * signal's reason where it aborts.
    */
-  render(messages: readonly ChatMessage[], clock: RenderClock): Promise<string>
+  render(messages: readonly ChatMessage[], clock: RenderClock, signal?: AbortSignal): Promise<string>
   /** Starts what renders, so that the first chat need not wait for it. */
   warm(): void
   close(): void
@@ -36,7 +37,7 @@ export function createChatTemplate(
   const renderer = createTemplateRenderer(source, path)
   const values = { ...tokenTexts(config), add_generation_prompt: true, tools: null, documents: null }
   return {
-    render: (messages, clock) => renderer.render({ ...values, messages }, clock),
+    render: (messages, clock, signal) => renderer.render({ ...values, messages }, clock, signal),
     warm: () => renderer.warm(),
     close: () => renderer.close(),
   }

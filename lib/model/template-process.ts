@@ -4,11 +4,12 @@
 // Invariants
 //   TP1  Every job is answered, in order, unless the process dies of it.
 //   TP2  A template sees what is given to it and the functions that templates are promised, nothing of the host.
+//   TP3  It ends when the channel to whoever started it closes: nothing else keeps it alive.
 
 import { Script } from 'node:vm'
 import { Environment, Interpreter, Template } from '@huggingface/jinja'
 import { strftime } from './strftime.js'
-import type { TemplateAnswer, TemplateJob } from './template-renderer.js'
+import type { TemplateAnswer, TemplateJob, TemplateReady } from './template-renderer.js'
 
 let parsed: { readonly source: string; readonly template: Template } | undefined
 
@@ -69,3 +70,5 @@ function answer({ source, values, nowMs, timeoutMs, maxCharacters }: TemplateJob
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => undefined) // it ends with whoever started it
 
 process.on('message', (job: TemplateJob) => process.send?.(answer(job)))
+const ready: TemplateReady = { isReady: true }
+process.send?.(ready)

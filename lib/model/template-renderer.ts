@@ -4,9 +4,12 @@
 //   TR1  Every render ends in a text or one typed error within its deadline, whatever the template does with this chat
 //        and those before it.
 //   TR2  The process never outlives this one, and never keeps it alive.
+//   TR3  A render whose process is killed by others is done again by the next process, once.
 
-import { fork, type ChildProcess } from 'node:child_process'
+import { fork, type ChildProcess, type ForkOptions } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import type { Clock } from '../actor/actor.js'
+import { createTurns } from '../actor/turns.js'
 import { ClusterError } from '../errors.js'
 
 export interface TemplateJob {
@@ -17,21 +20,21 @@ export interface TemplateJob {
   readonly maxCharacters: number
 }
 
+/** What the process says first. */
+export interface TemplateReady {
+  readonly isReady: true
+}
+
 export type TemplateAnswer =
   { readonly text: string } | { readonly problem: 'timeout' | 'length' | 'refusal'; readonly message: string }
 
-/** What of a clock a render needs. */
-export interface RenderClock {
-  now(): number // unix milliseconds, for templates that ask for the date
-  monotonicMs(): number
-  /** Returns a function that cancels the timer. */
-  after(delayMs: number, run: () => void): () => void
-}
+/** What of a clock a render needs; `now` is for templates that ask for the date. */
+export type RenderClock = Pick<Clock, 'now' | 'monotonicMs' | 'after'>
 
 export interface TemplateRenderer {
   /** Starts the process, so that the first render need not wait for it. */
   warm(): void
-  render(values: TemplateJob['values'], clock: RenderClock): Promise<string>
+  render(values: TemplateJob['values'], clock: RenderClock, signal?: AbortSignal): Promise<string>
   /** Ends the process; renders that are on their way fail, and later ones too. */
   close(): void
 }
@@ -40,82 +43,117 @@ const MAX_PROMPT_CHARACTERS = 4 * 1024 * 1024
 const RENDER_MS = 1000
 const START_MS = 10_000 // on a busy machine a process takes its time
 const MAX_WAITING = 256
-const WAIT_MS = 5000 // behind chats that take long
+const MAX_WAIT_MS = 5000 // behind chats that take long
 const MEMORY_MB = 64
+
+const KILLED: ReadonlySet<string> = new Set(['SIGKILL', 'SIGTERM', 'SIGHUP']) // by others
 
 const SCRIPT = fileURLToPath(new URL('./template-process.js', import.meta.url))
 const EXEC_ARGV = [`--max-old-space-size=${MEMORY_MB}`, '--max-semi-space-size=8']
 
+interface Child {
+  readonly process: ChildProcess
+  isReady: boolean
+}
+
 /** `path` names the model in errors. */
 export function createTemplateRenderer(source: string, path: string): TemplateRenderer {
-  let child: ChildProcess | undefined
-  let hasAnswered = false // the child
+  let child: Child | undefined
   let isClosed = false
-  let last: Promise<unknown> = Promise.resolve() // one render at a time
-  let numWaiting = 0
+  const turns = createTurns({
+    what: 'chats to be rendered',
+    reason: 'TEMPLATES_BUSY',
+    maxWaiting: MAX_WAITING,
+    maxWaitMs: MAX_WAIT_MS,
+  })
 
   const failed = (message: string, reason: string): ClusterError =>
-    new ClusterError('failed_precondition', `${path}: chat template: ${message}`, { details: { reason } })
+    new ClusterError('internal', `${path}: chat template: ${message}`, { details: { reason } })
 
-  const busy = (message: string): ClusterError =>
-    new ClusterError('resource_exhausted', `chat template: ${message}; try again shortly`, {
-      details: { reason: 'TEMPLATES_BUSY' },
+  const noProcess = (cause: unknown): ClusterError => {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    return new ClusterError('unavailable', `chat template: no process for it: ${why}`, {
+      cause,
+      details: { reason: 'TEMPLATE_PROCESS' },
     })
+  }
 
-  const stop = (ended: ChildProcess | undefined): void => {
-    ended?.kill('SIGKILL')
+  const stop = (ended: Child | undefined): void => {
+    ended?.process.kill('SIGKILL')
     if (child === ended) child = undefined
   }
 
-  const start = (): ChildProcess => {
-    const started = fork(SCRIPT, [], {
-      execArgv: EXEC_ARGV,
-      env: {},
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    })
-    started.on('error', () => stop(started))
-    started.once('exit', () => stop(started))
-    started.unref()
-    started.channel?.unref()
-    hasAnswered = false
+  const start = (): Child => {
+    const options: ForkOptions = { execArgv: EXEC_ARGV, env: {}, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] }
+    const started: Child = { process: fork(SCRIPT, [], options), isReady: false }
+    started.process
+      .once('message', () => (started.isReady = true))
+      .on('error', () => stop(started))
+      .once('exit', () => stop(started))
+      .unref()
+    started.process.channel?.unref()
     return started
   }
 
-  const ask = (job: TemplateJob, clock: RenderClock): Promise<TemplateAnswer> => {
-    const asked = (child ??= start())
+  const running = (): Child => {
+    try {
+      return (child ??= start())
+    } catch (error) {
+      throw noProcess(error)
+    }
+  }
+
+  /** Undefined where the process was taken away meanwhile. */
+  const ask = (job: TemplateJob, clock: RenderClock): Promise<TemplateAnswer | undefined> => {
+    const asked = running()
     return new Promise((resolve, reject) => {
       const settle = (act: () => void): void => {
-        stopWaiting()
-        asked.off('message', onMessage).off('exit', onExit).off('error', onError)
+        cancelTimer()
+        asked.process.off('message', onMessage).off('exit', onExit).off('error', onError)
         act()
       }
-      const onMessage = (answer: unknown): void => {
-        hasAnswered = true
-        settle(() => resolve(answer as TemplateAnswer)) // what the script sends
+      const onMessage = (message: TemplateAnswer | TemplateReady): void => {
+        if (!('isReady' in message)) settle(() => resolve(message))
       }
-      const onExit = (_: unknown, signal: unknown): void => {
-        if (signal === 'SIGKILL' || signal === 'SIGTERM') return onError(new Error('it was killed'))
-        settle(() => reject(failed(`its process ended: it may take ${MEMORY_MB} MB of memory`, 'TEMPLATE_MEMORY')))
+      const onExit = (code: number | null, signal: string | null): void => {
+        const how = signal ?? `code ${code}`
+        settle(() => {
+          if (isClosed) resolve(undefined)
+          else if (!asked.isReady) reject(noProcess(`it ended as it started (${how})`))
+          else if (!wasAsked || KILLED.has(how)) resolve(undefined)
+          else reject(failed(`its process ended (${how}): it may take ${MEMORY_MB} MB of memory`, 'TEMPLATE_MEMORY'))
+        })
       }
       const onError = (error: Error): void => {
         stop(asked)
-        settle(() => reject(new ClusterError('unavailable', `chat template: no process for it: ${error.message}`)))
+        settle(() => reject(noProcess(error)))
+      }
+      const onLate = (): void => {
+        stop(asked)
+        const late = asked.isReady
+          ? failed('its process does not answer', 'TEMPLATE_TIMEOUT')
+          : noProcess(`it did not start within ${START_MS / 1000} s`)
+        settle(() => reject(late))
       }
       // The script cuts itself off first; this is for one that does not even come to that.
-      const stopWaiting = clock.after(2 * RENDER_MS + (hasAnswered ? 0 : START_MS), () => {
-        stop(asked)
-        settle(() => reject(failed('its process does not answer', 'TEMPLATE_TIMEOUT')))
-      })
-      asked.on('message', onMessage).once('exit', onExit).once('error', onError)
-      asked.send(job, (error) => void (error !== null && onError(error)))
+      const cancelTimer = clock.after(2 * RENDER_MS + (asked.isReady ? 0 : START_MS), onLate)
+      asked.process.on('message', onMessage).once('exit', onExit).once('error', onError)
+      const wasAsked = asked.process.connected
+      if (wasAsked) asked.process.send(job, () => undefined) // where it does not get there, the process ends
     })
   }
 
-  const render = async (values: TemplateJob['values'], clock: RenderClock, askedMs: number): Promise<string> => {
-    if (isClosed) throw new ClusterError('unavailable', 'chat template: the model was closed')
-    if (clock.monotonicMs() - askedMs > WAIT_MS) throw busy(`the chats before this one took ${WAIT_MS / 1000} s`)
+  const render = async (values: TemplateJob['values'], clock: RenderClock): Promise<string> => {
     const limits = { timeoutMs: RENDER_MS, maxCharacters: MAX_PROMPT_CHARACTERS }
-    const answer = await ask({ source, values, nowMs: clock.now(), ...limits }, clock)
+    for (let numLost = 0; numLost < 2; numLost++) {
+      if (isClosed) throw new ClusterError('unavailable', 'chat template: the model was closed')
+      const answer = await ask({ source, values, nowMs: clock.now(), ...limits }, clock)
+      if (answer !== undefined) return textOf(answer)
+    }
+    throw noProcess('it was killed')
+  }
+
+  const textOf = (answer: TemplateAnswer): string => {
     if ('text' in answer) return answer.text
     if (answer.problem === 'timeout') throw failed(answer.message, 'TEMPLATE_TIMEOUT')
     const what = answer.problem === 'length' ? answer.message : `the chat template refuses them: ${answer.message}`
@@ -126,16 +164,13 @@ export function createTemplateRenderer(source: string, path: string): TemplateRe
 
   return {
     warm: () => {
-      if (!isClosed) child ??= start()
+      try {
+        if (!isClosed) running()
+      } catch {
+        // the first chat tries again, and says what is wrong
+      }
     },
-    render: async (values, clock) => {
-      if (numWaiting === MAX_WAITING) throw busy(`${MAX_WAITING} chats wait to be rendered`)
-      numWaiting += 1
-      const askedMs = clock.monotonicMs()
-      const turn = last.then(() => render(values, clock, askedMs)).finally(() => (numWaiting -= 1))
-      last = turn.catch(() => undefined) // its own caller hears of it
-      return turn
-    },
+    render: (values, clock, signal) => turns.take({ size: 1, clock, signal }, () => render(values, clock)),
     close: () => {
       isClosed = true
       stop(child)

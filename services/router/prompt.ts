@@ -6,7 +6,7 @@ import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import type { ChatMessage, PromptInput } from './engine.js'
 import { createTokenise } from './tokenising.js'
 
-/** All throw `cancelled` where the signal aborts meanwhile. */
+/** All throw the signal's reason where it aborts meanwhile. */
 export interface PromptReader {
   /** Token ids of a text. None of it becomes a control token. */
   text(this: void, text: string, signal?: AbortSignal): Promise<readonly number[]>
@@ -73,7 +73,7 @@ export function createPromptReader(checkpoint: Checkpoint, clock: Clock): Prompt
       role: ROLES.has(role) ? role : tokenizer.guard(role, mark),
       content: tokenizer.guard(content, mark),
     }))
-    return tokenise(await chatTemplate.render(guarded, clock), { parseSpecial: true, mark }, signal)
+    return tokenise(await chatTemplate.render(guarded, clock, signal), { parseSpecial: true, mark }, signal)
   }
 
   return {

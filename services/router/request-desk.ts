@@ -9,6 +9,7 @@ import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import { traceparentOf } from '../../lib/tracing/spans.js'
 import { createMemoryStore } from '../../lib/transport/memory-store.js'
 import { createAdmission } from './admission.js'
+import { createArrivals } from './arrivals.js'
 import type { Recorder } from './capture/recorder.js'
 import type { RequestSpans } from './capture/request-span.js'
 import type { SequenceMaker } from './create-sequences.js'
@@ -90,6 +91,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
   })
   const admission = createAdmission({ backlog: workers, maxWaiting: options.limits.maxWaiting, clock })
   const reception = createReception({ ...options, clock, random, metrics, admission })
+  const arrivals = createArrivals(clock)
   const maker: SequenceMaker = {
     checkpoint,
     idPrefix: `${deps.id}.${deps.incarnation}`,
@@ -160,7 +162,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     const name = { id, tenant: input.tenant ?? '', bodyHash: hashBody(input), deadlineMs }
     let record = requests.find(name, name.bodyHash)
     if (record === undefined) {
-      const arrival = await reception.read(input, { charge, signal })
+      const arrival = await arrivals.during(name, signal, (ends) => reception.read(input, { charge, signal: ends }))
       record = requests.find(name, name.bodyHash) ?? start(input, name, arrival) // asked twice meanwhile
     }
     yield* record.log.read(signal)
@@ -201,19 +203,21 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     yield* record.log.read(signal, held)
   }
 
-  const cancelHere = (record: RequestRecord): void =>
-    requests.fail(record, new ClusterError('cancelled', `request ${record.id}: cancelled`))
+  const cancelHere = (record: RequestRecord): void => requests.fail(record, cancelled(record.id))
 
   const cancel = async (requestId: string, tenant: string): Promise<boolean | undefined> => {
+    const name = { id: requestId, tenant }
     const record = requests.get(tenant, requestId)
-    const isOpen = record !== undefined && !record.log.isClosed
-    if (isOpen && record.runsAt === undefined) cancelHere(record)
+    const isRunning = record !== undefined && !record.log.isClosed
+    const isOpen = isRunning || arrivals.has(name)
+    if (isRunning && record.runsAt === undefined) cancelHere(record)
+    arrivals.end(name, cancelled(requestId))
     if (record?.journaled !== undefined && !isLeft(record)) return isOpen
     const entry = await load(tenant, requestId)
     if (entry === undefined) return isOpen ? true : record && false
     const { state, owner } = entry.record
     if (state !== 'running' && state !== 'left') return isOpen
-    const wasRunning = await others.cancel({ id: requestId, tenant }, owner)
+    const wasRunning = await others.cancel(name, owner)
     if (wasRunning === true) return true
     // Nobody runs it, and now nobody will: a router that wakes finds that it does not own it any more.
     const nobody = { router: deps.id, incarnation: deps.incarnation, run: 0 }
@@ -225,7 +229,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     const known = requests.get(tenant, id)
     if (known !== undefined && !isDetached(known)) return requestState(known)
     const entry = await load(tenant, id)
-    if (entry === undefined) return undefined
+    if (entry === undefined) return arrivals.has({ id, tenant }) ? arriving(id) : undefined
     const { owner, request } = entry.record
     const followed = await others.follow({ id, tenant }, owner, [])
     if (followed !== undefined) {
@@ -261,11 +265,16 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     endAll: (error) => requests.failAll(error),
     leave: () => {
       isLeaving = true
-      requests.failAll(
-        new ClusterError('unavailable', 'this router is leaving; another one goes on with the request', {
-          details: { reason: 'ROUTER_LEAVING' },
-        }),
-      )
+      requests.failAll(leaving('another one goes on with the request'))
+      arrivals.endAll(leaving('try another one'))
     },
   }
 }
+
+const cancelled = (id: string): ClusterError => new ClusterError('cancelled', `request ${id}: cancelled`)
+
+const leaving = (what: string): ClusterError =>
+  new ClusterError('unavailable', `this router is leaving; ${what}`, { details: { reason: 'ROUTER_LEAVING' } })
+
+/** A request of which nothing is known yet but that its prompt is being read. */
+const arriving = (requestId: string): RequestState => ({ requestId, state: 'running', choices: [] })

@@ -4,27 +4,46 @@
 //   TO1  However long a prompt is, no stretch of its work holds the event loop up for longer than one step, and long
 //        prompts have their steps one after another, not all in the same turn.
 //   TO2  A pattern of the model's file that does not end is cut off, and its request ends in one typed error.
+//   TO3  Long prompts that wait are bounded in characters and in time.
 
 import { createContext, Script } from 'node:vm'
 import type { Clock } from '../../lib/actor/actor.js'
+import { createTurns } from '../../lib/actor/turns.js'
 import { ClusterError } from '../../lib/errors.js'
-import type { Steps } from '../../lib/model/tokenization/steps.js'
+import { finish, type Steps } from '../../lib/model/tokenization/steps.js'
 import type { EncodeOptions, ModelTokenizer } from '../../lib/model/tokenizer.js'
 
 export interface Tokenise {
-  /** Ids of the text. Throws `cancelled` soon after the signal aborts, `failed_precondition` where a step does not end. */
+  /**
+   * Ids of the text. Throws the signal's reason soon after it aborts, `resource_exhausted` where too much waits before
+   * it, `internal` where a step does not end.
+   */
   (text: string, options?: EncodeOptions, signal?: AbortSignal): Promise<readonly number[]>
 }
 
 const STEP_MS = 3000 // a step takes some milliseconds, of millions of characters without a space some hundred
+const SHORT = 4096 // characters
+const MAX_WAITING = 32 * 1024 * 1024 // characters of all prompts that wait: half a minute's work
+const MAX_WAIT_MS = 15_000
 
-export function createTokenise(tokenizer: Pick<ModelTokenizer, 'encodeSteps'>, clock: Pick<Clock, 'turn'>): Tokenise {
-  let last: Promise<unknown> = Promise.resolve() // of the long prompts, one at a time
+export function createTokenise(
+  tokenizer: Pick<ModelTokenizer, 'encodeSteps'>,
+  clock: Pick<Clock, 'turn' | 'after' | 'monotonicMs'>,
+): Tokenise {
+  const turns = createTurns({
+    what: 'long prompts',
+    reason: 'TOKENIZER_BUSY',
+    maxWaiting: MAX_WAITING,
+    maxWaitMs: MAX_WAIT_MS,
+  })
 
-  const goOn = async (steps: Steps<readonly number[]>, signal: AbortSignal | undefined): Promise<readonly number[]> => {
+  const inSteps = async (
+    steps: Steps<readonly number[]>,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly number[]> => {
     for (;;) {
       await clock.turn()
-      if (signal?.aborted === true) throw new ClusterError('cancelled', 'the client cancelled the request')
+      if (signal?.aborted === true) throw ClusterError.from(signal.reason)
       const { done, value } = bounded(() => steps.next())
       if (done === true) return value
     }
@@ -32,11 +51,8 @@ export function createTokenise(tokenizer: Pick<ModelTokenizer, 'encodeSteps'>, c
 
   return async (text, options, signal) => {
     const steps = tokenizer.encodeSteps(text, options)
-    const { done, value } = bounded(() => steps.next())
-    if (done === true) return value
-    const ids = last.then(() => goOn(steps, signal))
-    last = ids.catch(() => undefined) // its own caller hears of it
-    return ids
+    if (text.length <= SHORT) return bounded(() => finish(steps))
+    return turns.take({ size: text.length, clock, signal }, () => inSteps(steps, signal))
   }
 }
 
@@ -56,7 +72,7 @@ function bounded<T>(work: () => T): T {
   } catch (error) {
     if (!isTimeout(error)) throw error
     const message = `tokenizer: a pattern of its file did not end within ${STEP_MS} ms on this text`
-    throw new ClusterError('failed_precondition', message, { details: { reason: 'TOKENIZER_TIMEOUT' } })
+    throw new ClusterError('internal', message, { details: { reason: 'TOKENIZER_TIMEOUT' } })
   } finally {
     guard.work = () => undefined
   }

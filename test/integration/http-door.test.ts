@@ -5,14 +5,22 @@ import fc from 'fast-check'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { eventually } from '../helpers/eventually.js'
 import { startTestCluster, type TestCluster } from '../helpers/test-cluster.js'
+import { makeChatModel, testChats } from './chats.js'
 
 describe('the HTTP door', function () {
   this.timeout(30_000)
   let cluster: TestCluster
+  const model = makeChatModel()
   before(async () => {
-    cluster = await startTestCluster({ experts: 1, drafters: 0, draft: [] })
+    const { path, traceDir } = model
+    cluster = await startTestCluster({ experts: 1, drafters: 0, draft: [], model: path, traceDir })
   })
-  after(() => cluster.stop())
+  after(async () => {
+    await cluster.stop()
+    model.remove()
+  })
+
+  describe('and the gRPC door, of chats:', () => testChats(() => ({ cluster, model })))
 
   const post = (path: string, body: string, headers: Record<string, string> = {}): Promise<Response> =>
     fetch(`${cluster.router.http}${path}`, { method: 'POST', body, headers })

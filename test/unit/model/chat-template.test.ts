@@ -50,9 +50,9 @@ describe('a template that means harm', function () {
     `{% set ns = namespace(v=${value}) %}{% for i in range(${times}) %}{% set ns.v = ns.v + ns.v %}{% endfor %}`
 
   const cases: readonly [string, string, string, RegExp][] = [
-    ['never ends', endless, 'failed_precondition', /m: chat template: it did not end within 1000 ms/],
-    ['fills the memory', doubled("['xxxx']", 60), 'failed_precondition', /m: chat template: .* 64 MB of memory/],
-    ['builds a string', `${doubled("'xxxx'", 26)}{{ ns.v | upper }}`, 'failed_precondition', /64 MB of memory|1000 ms/],
+    ['never ends', endless, 'internal', /m: chat template: it did not end within 1000 ms/],
+    ['fills the memory', doubled("['xxxx']", 60), 'internal', /m: chat template: .* 64 MB of memory/],
+    ['builds a string', `${doubled("'xxxx'", 26)}{{ ns.v | upper }}`, 'internal', /64 MB of memory|1000 ms/],
     ['builds a prompt', `${doubled("'xxxx'", 21)}{{ ns.v }}`, 'invalid_argument', /has 8388608 characters, at most/],
     ['counts too far', '{{ range(1000000000) }}', 'invalid_argument', /range of 1000000000 items/],
     [

@@ -23,7 +23,7 @@ function countingClock(onTurn: (turns: number) => void = () => undefined) {
     onTurn((turns += 1))
     return systemClock.turn()
   }
-  return { turn, turns: () => turns }
+  return { ...systemClock, turn, turns: () => turns }
 }
 
 describe('tokenising', function () {
@@ -69,14 +69,32 @@ describe('tokenising', function () {
     assert.equal(ids.length, 20_000 * 5)
   })
 
+  it('refuses long prompts above its bound, and short ones never (TO3)', async () => {
+    const tokenise = createTokenise(tokenizerWith('!'), systemClock)
+    const controller = new AbortController()
+    const large = 'ab!'.repeat(6 * 1024 * 1024)
+    const running = tokenise(words)
+    const left = assert.rejects(tokenise(large, {}, controller.signal), /left/)
+    await assert.rejects(
+      tokenise(large),
+      (error: unknown) =>
+        error instanceof ClusterError &&
+        error.code === 'resource_exhausted' &&
+        error.details.reason === 'TOKENIZER_BUSY' &&
+        Number(error.details.retryAfterMs) >= 250,
+    )
+    assert.deepEqual(await tokenise('ab'), [2])
+    controller.abort(new ClusterError('cancelled', 'left'))
+    await left
+    assert.equal((await running).length, 20_000 * 5)
+  })
+
   it('cuts off a pattern that does not end, and goes on with others', async () => {
     const tokenise = createTokenise(tokenizerWith('(?:a+)+b'), systemClock)
     await assert.rejects(
       tokenise('a'.repeat(60)),
       (error: unknown) =>
-        error instanceof ClusterError &&
-        error.code === 'failed_precondition' &&
-        error.details.reason === 'TOKENIZER_TIMEOUT',
+        error instanceof ClusterError && error.code === 'internal' && error.details.reason === 'TOKENIZER_TIMEOUT',
     )
     assert.deepEqual(await tokenise('ab'), [2])
   })
