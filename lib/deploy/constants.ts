@@ -62,6 +62,8 @@ export const MEMORY = {
    * (experts, half of them) and 430 MB (attention); 283 to 304 and 380 MB were measured.
    */
   overhead: { router: 256 * MEBI, attention: 160 * MEBI, 'expert-worker': 160 * MEBI, drafter: 256 * MEBI },
+  /** A router's process that renders chat templates, at its most (docs/tokenizers.md). */
+  templates: 128 * MEBI,
   /** A compute thread with its stack and code (measured: 56 MiB with one, 156 with 16). */
   thread: 8 * MEBI,
   /** A limit above the request, at least so much: file pages and float32 copies of weights on their way in. */

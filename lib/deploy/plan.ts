@@ -50,7 +50,7 @@ const ROUTER_CPUS = { least: 0.25, most: 1 } // it computes in one thread
 
 /** What each of them asks for. */
 export const servicePods = ({ routerCpus }: Services): Readonly<Record<ServiceName, PodRequest>> => ({
-  routers: { cpus: routerCpus, memory: MEMORY.overhead.router * 2 },
+  routers: { cpus: routerCpus, memory: MEMORY.overhead.router * 2 + MEMORY.templates },
   drafters: { cpus: 0.25, memory: MEMORY.overhead.drafter * 2 },
   nats: { cpus: 0.1, memory: 256 * MEBI },
 })
