@@ -3,17 +3,10 @@
 // Invariants
 //   SB1  A load that takes under half a second is never shown.
 
+import { BRIEF_MS, type Bar } from '../lib/config/load-bar.js'
 import { describeLoad, isLoaded } from '../lib/config/watch-load.js'
 import type { LoadProgress } from '../lib/decode/load-progress.js'
 import type { OnLoading } from './cluster/services.js'
-
-const BRIEF_MS = 500
-
-export interface Bar {
-  /** `share` is 0 … 1. */
-  update(share: number, text: string): void
-  stop(): void
-}
 
 export interface StartBar {
   onStarted(): void

@@ -1,7 +1,7 @@
 // What the commands print: results on stdout, everything else on stderr; progress only where a person watches.
 
 import cliProgress from 'cli-progress'
-import type { Bar } from './start-bar.js'
+import { openShareBar, type Bar } from '../lib/config/load-bar.js'
 import { printable } from '../replay/src/printable.js'
 
 export interface Progress {
@@ -38,20 +38,8 @@ export function createProgress(label: string, total: number): Progress {
 }
 
 /** A bar of shares with a text beside it, on a terminal; nothing elsewhere, or where it is not wanted. */
-export function createShareBar(isWanted: boolean): Bar {
-  if (!isWanted || !process.stderr.isTTY) return { update: () => undefined, stop: () => undefined }
-  const bar = new cliProgress.SingleBar({
-    format: '{bar} {text}',
-    stream: process.stderr,
-    clearOnComplete: true,
-    hideCursor: true,
-  })
-  bar.start(1000, 0, { text: '' })
-  return {
-    update: (share, text) => bar.update(Math.round(1000 * share), { text }),
-    stop: () => bar.stop(),
-  }
-}
+export const createShareBar = (isWanted: boolean): Bar =>
+  isWanted && process.stderr.isTTY ? openShareBar(process.stderr) : { update: () => undefined, stop: () => undefined }
 
 /** Columns as wide as their widest cell, two spaces apart. */
 export function table(rows: readonly (readonly string[])[]): string {

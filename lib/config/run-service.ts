@@ -6,6 +6,7 @@
 //   P2  Alone, SIGTERM and SIGINT drain it; exit 0 and 130.
 //   P3  Whose device is lost leaves at once with exit 1: a new process finds the device again, this one would not.
 //   P4  Whatever hangs, the process is gone within a bound after it was told to leave.
+//   P5  What was begun at a terminal is ended there: no bar is left behind.
 
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
@@ -23,6 +24,7 @@ import type { Role } from '../wire/messages.js'
 import { subjects } from '../wire/subjects.js'
 import { speakingUpTo } from '../wire/versions.js'
 import { drainWaitMs } from './drain-time.js'
+import { createLoadBar, openShareBar, type LoadBar } from './load-bar.js'
 import { openSharedJournal } from './open-journal.js'
 import { orderSchema, type ServiceReport } from './process-messages.js'
 import { metricsAddress, natsOptions } from './options.js'
@@ -58,33 +60,50 @@ export async function runService(role: Role, host: ServiceHost, start: Start): P
   let lose = (): void => undefined
   const lost = new Promise<Farewell>((resolve) => (lose = () => resolve({ how: 'stop', exitCode: 1 })))
   const farewell = Promise.race([told, lost])
+  const bar = barAt(host)
+  const exit = (code: number): never => {
+    bar?.stop()
+    return host.exit(code)
+  }
   try {
     const leaving = new AbortController()
-    const starting = startService(role, host, start, { lose, leaving: leaving.signal })
+    const starting = startService(role, host, start, { lose, leaving: leaving.signal, bar })
     const running = await Promise.race([starting, farewell])
     if ('exitCode' in running) {
       leaving.abort() // nothing was accepted, but a load may have files open
       await within(GIVE_UP_TIMEOUT_MS, starting)
-      return host.exit(running.exitCode)
+      return exit(running.exitCode)
     }
     const { how, exitCode } = await farewell
     await within(how === 'drain' ? running.drainMs : STOP_TIMEOUT_MS, running.leave(how))
-    return host.exit(exitCode)
+    return exit(exitCode)
   } catch (error) {
+    bar?.stop()
     await reportFailure(host, ClusterError.from(error))
-    return host.exit(1)
+    return exit(1)
   }
 }
 
-interface Ending {
+/** A bar where a person watches this very process: `up` has one for all that it started. */
+const barAt = (host: ServiceHost): LoadBar | undefined =>
+  isSupervised(host) || !host.stderr.isTTY
+    ? undefined
+    : createLoadBar(
+        host.stderr,
+        () => openShareBar(host.stderr),
+        () => systemClock.monotonicMs(),
+      )
+
+interface Starting {
   readonly lose: () => void
   readonly leaving: AbortSignal
+  readonly bar: LoadBar | undefined
 }
 
-async function startService(role: Role, host: ServiceHost, start: Start, { lose, leaving }: Ending) {
+async function startService(role: Role, host: ServiceHost, start: Start, { lose, leaving, bar }: Starting) {
   const { config } = resolveConfig({ env: host.env, machine: { cores: 1 } })
   const id = idOf(role, host.env.BANYAN_ID ?? `${hostname()}-${host.pid}`)
-  const { deps, close } = await connectService(role, id, config, host)
+  const { deps, close } = await connectService(role, id, config, { host, bar })
   try {
     const records = role === 'router' ? await openSharedJournal({ ...config, ...deps }) : undefined
     const onDeviceLost = (error: ClusterError): void => {
@@ -92,6 +111,7 @@ async function startService(role: Role, host: ServiceHost, start: Start, { lose,
       lose()
     }
     const onLoading: OnProgress = (progress) => {
+      bar?.onLoading(progress)
       host.send?.({ kind: 'service.loading', ...progress } satisfies ServiceReport)
     }
     const service = await start({ ...deps, records, onDeviceLost, leaving, onLoading }, config)
@@ -119,7 +139,17 @@ export function idOf(role: Role, name: string): string {
   return token.startsWith(`${role}-`) ? token : `${role}-${token}`
 }
 
-async function connectService(role: Role, id: string, config: ClusterConfig, host: ServiceHost): Promise<Connected> {
+interface Watched {
+  readonly host: ServiceHost
+  readonly bar: LoadBar | undefined
+}
+
+async function connectService(
+  role: Role,
+  id: string,
+  config: ClusterConfig,
+  { host, bar }: Watched,
+): Promise<Connected> {
   if (config.nats === undefined) {
     throw new ClusterError(
       'invalid_argument',
@@ -130,7 +160,7 @@ async function connectService(role: Role, id: string, config: ClusterConfig, hos
     level: config.logLevel,
     id,
     isPretty: host.stderr.isTTY,
-    write: (line) => host.stderr.write(line),
+    write: (line) => (bar === undefined ? host.stderr.write(line) : bar.print(line)),
   })
   const transport = await connectNats({
     ...natsOptions(config, `banyan-${id}`, role),

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { isAlive, startCli } from '../../helpers/cli.js'
 import { QWEN3_30B_A3B, SYNTHETIC_0_4 } from '../../helpers/declared-models.js'
 import { eventually } from '../../helpers/eventually.js'
+import { startNatsForTest } from '../../helpers/nats.js'
 import { writeSparseModel } from '../../helpers/sparse-model.js'
 
 const MOST_MS = 5_000 // on a busy machine; alone it takes well under two seconds
@@ -53,6 +54,36 @@ describe('a load', function () {
       )
     })
   }
+
+  it('of a service alone ends at either signal, while the others go on', async () => {
+    const nats = await startNatsForTest()
+    const serve = (role: string) => {
+      const cache = join(folder, `cache-${role}`)
+      const words = ['--nats', nats.url, '--model', join(folder, 'model'), '--weight-cache', cache]
+      return { cache, ...startCli(['serve', role, ...words], { env: { LOG_LEVEL: 'error', BANYAN_EXPERTS: '1' } }) }
+    }
+    const running = ['router', 'attention', 'expert-worker'].map(serve) // experts are loaded when the router asks
+    try {
+      for (const [i, signal, wanted] of [
+        [1, 'SIGTERM', 0],
+        [2, 'SIGINT', 130],
+      ] as const) {
+        const { cache, child, outcome } = running[i]!
+        const isLoading = (): boolean => filesOf(cache).some((name) => name.endsWith('.tmp'))
+        await eventually(isLoading, `weights are written to ${cache}`, 30_000)
+        const askedMs = performance.now()
+        child.kill(signal)
+        const { code, stderr } = await outcome
+        assert.deepEqual([code, isLoading()], [wanted, false], stderr)
+        assert.ok(performance.now() - askedMs < MOST_MS, `took ${performance.now() - askedMs} ms`)
+      }
+      assert.equal(running[0]!.child.exitCode, null)
+    } finally {
+      for (const { child } of running) child.kill('SIGKILL')
+      await Promise.all(running.map(({ outcome }) => outcome))
+      await nats.stop()
+    }
+  })
 
   it('that cannot fit is one error with the arithmetic before anything is read, over both transports', async () => {
     const model = join(folder, 'large')
