@@ -38,17 +38,14 @@ export async function requireMemory(
   ].join(' + ')
   const what = `${config.model} in ${config.weights}`
   const engine = engineRoom(0)
-  requireRoom(`${what}: ${arithmetic}`, all, isOneProcess ? [room, engine] : [room], ONE_MACHINE)
+  requireRoom(`${what}: ${arithmetic}`, all, isOneProcess ? [room, engine] : [room], { advice: ONE_MACHINE })
   if (isOneProcess) return
   if (numAttention > 0) requireRoom(`${what}: attention and LM head (${sized(attention)})`, attention, [engine])
   if (numExperts === 0) return
   const least = Math.ceil(experts / engine.bytes)
-  requireRoom(
-    `${what}: ${arithmetic}, for each of ${numExperts} expert workers`,
-    experts / numExperts,
-    [engine],
-    `use --experts ${least} or more, or a smaller format (--weights int4)`,
-  )
+  requireRoom(`${what}: ${arithmetic}, for each of ${numExperts} expert workers`, experts / numExperts, [engine], {
+    advice: `use --experts ${least} or more, or a smaller format (--weights int4)`,
+  })
 }
 
 const ONE_MACHINE = 'use a smaller format (--weights int4), fewer replicas, or more machines'

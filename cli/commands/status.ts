@@ -38,6 +38,7 @@ const statusSchema = z.object({
     copies: z.number(),
     imbalance: z.number().nullable().optional(),
     moves: z.number().optional(),
+    lack: z.string().optional(),
   }),
   kvUsage: z.number(),
   stepCost: z
@@ -105,13 +106,14 @@ export function describe(found: Status): string {
       .join(', '),
   ])
   const { attention, experts } = deviceClasses ?? {}
-  const { imbalance, moves = 0 } = placement
+  const { imbalance, moves = 0, lack } = placement
   return [
     `${model} ${fingerprint}, routing table ${epoch} (${placement.copies} of ${placement.replicas} replicas), ${requests.running} running, ${requests.waiting} waiting`,
     ...(deviceClasses === undefined ? [] : [`attention on ${attention ?? 'none'}, experts on ${experts ?? 'none'}`]),
     ...(typeof imbalance === 'number'
       ? [`busiest expert worker ${imbalance.toFixed(2)} of the mean, rebalanced ${moves} times by this router`]
       : []),
+    ...(lack === undefined ? [] : [lack]),
     table([['ROLE', 'ID', 'PID', 'STATE', 'DEVICE', 'SHARDS', 'METRICS', 'LOAD'], ...rows]),
   ].join('\n')
 }

@@ -7,6 +7,7 @@ export interface Arena {
   readonly allocate: (numBytes: number) => number
   readonly release: (address: number) => void
   readonly usedBytes: number
+  readonly freeBytes: number // given back, to be used again
 }
 
 interface Range {
@@ -38,6 +39,9 @@ export function createArena(start: number, grow: (end: number) => void): Arena {
   return {
     get usedBytes() {
       return usedBytes
+    },
+    get freeBytes() {
+      return free.reduce((sum, { from, to }) => sum + to - from, 0)
     },
     allocate: (numBytes) => {
       const size = Math.max(1, Math.ceil(numBytes / ALIGNMENT)) * ALIGNMENT

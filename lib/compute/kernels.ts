@@ -26,6 +26,7 @@ export type Phase = readonly Task[]
 export interface Kernels {
   readonly threads: number
   readonly usedBytes: number
+  readonly freeBytes: number // taken once and given back
   allocate(numBytes: number): number
   release(address: number): void
   /** Room for who computes without waiting for anything: it is theirs until somebody else computes. */
@@ -170,6 +171,9 @@ export function createKernels(threads: number, options: KernelOptions = {}): Ker
     threads,
     get usedBytes() {
       return arena.usedBytes
+    },
+    get freeBytes() {
+      return arena.freeBytes
     },
     allocate: arena.allocate,
     release: arena.release,

@@ -1,7 +1,7 @@
 // How much more this process may hold, and the refusal of weights that are more: before any of them is read.
 
 import { totalmem } from 'node:os'
-import { ClusterError } from '../errors.js'
+import { ClusterError, type ErrorDetails } from '../errors.js'
 
 export interface MemoryRoom {
   readonly bytes: number
@@ -11,14 +11,17 @@ export interface MemoryRoom {
 export const sized = (bytes: number): string =>
   Math.abs(bytes) < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`
 
-/** Of the container's limit what is not in use, or the machine's free memory. */
-export function processRoom(): MemoryRoom {
+/**
+ * Of the container's limit what is not in use, or the machine's free memory; with it what the process has taken and can
+ * use again.
+ */
+export function processRoom(reusableBytes = 0): MemoryRoom {
   const limit = process.constrainedMemory()
   if (limit > 0 && limit < totalmem()) {
-    const used = process.memoryUsage.rss()
+    const used = process.memoryUsage.rss() - reusableBytes
     return { bytes: limit - used, because: `memory limit ${sized(limit)} less ${sized(used)} in use` }
   }
-  return { bytes: process.availableMemory(), because: 'free memory of the machine' }
+  return { bytes: process.availableMemory() + reusableBytes, because: 'free memory of the machine' }
 }
 
 const ENGINE_BYTES = 2 ** 32
@@ -29,17 +32,30 @@ export const engineRoom = (usedBytes: number): MemoryRoom => ({
   because: `one process computes in ${sized(ENGINE_BYTES)}, ${sized(usedBytes)} of it in use`,
 })
 
+/** The one that bounds. */
+export const leastRoom = (rooms: readonly MemoryRoom[]): MemoryRoom =>
+  rooms.reduce((small, room) => (room.bytes < small.bytes ? room : small))
+
+/** Reason of the refusal, for those who asked. */
+export const NO_ROOM = 'NO_ROOM'
+
+export interface RefusalWords {
+  readonly advice?: string
+  readonly details?: ErrorDetails
+}
+
 /** Throws `resource_exhausted` with the arithmetic where weights of so many bytes fit into less than all rooms. */
 export function requireRoom(
   what: string,
   bytes: number,
   rooms: readonly MemoryRoom[],
-  advice = 'use more workers, a larger limit or a smaller weight format',
+  { advice = 'use more workers, a larger limit or a smaller weight format', details = {} }: RefusalWords = {},
 ): void {
-  const least = rooms.reduce((small, room) => (room.bytes < small.bytes ? room : small))
+  const least = leastRoom(rooms)
   if (bytes <= least.bytes) return
   throw new ClusterError(
     'resource_exhausted',
     `${what}: want ${sized(bytes)}, got room for ${sized(Math.max(0, least.bytes))} (${least.because}); ${advice}`,
+    { details: { reason: NO_ROOM, ...details } },
   )
 }

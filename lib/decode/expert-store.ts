@@ -5,10 +5,10 @@ import type { LayerCall } from '../compute/expert-call.js'
 import type { ExpertEngine } from '../compute/expert-engine.js'
 import type { PlacedExpert } from '../compute/expert-layer.js'
 import type { Kernels } from '../compute/kernels.js'
-import { requireRoom, type MemoryRoom } from '../compute/memory-room.js'
+import { leastRoom, requireRoom, type MemoryRoom } from '../compute/memory-room.js'
 import { inTurns, type Steps } from '../compute/steps.js'
 import type { WeightSet, WeightStore } from '../compute/weight-store.js'
-import { ClusterError } from '../errors.js'
+import { ClusterError, type ErrorDetails } from '../errors.js'
 import type { Checkpoint } from '../model/checkpoint.js'
 import { shardPlan, type ShardPlan } from '../model/expert-shards.js'
 import type { FfnSpec, ModelSpec, WeightFormat } from '../model/spec.js'
@@ -22,7 +22,10 @@ export interface ExpertStore {
   readonly hidden: number
   readonly readsRounded: boolean // rows may come as products read them, not float32
   readonly shards: readonly number[] // loaded, ascending
-  /** Loads what is missing, then drops what is not wanted. Throws `cancelled` once `close` was called. */
+  /**
+   * Loads what is missing, then drops what is not wanted; the other way round where there is no room for both. Throws
+   * `resource_exhausted` (`NO_ROOM`) before anything is read, `cancelled` once `close` was called.
+   */
   place(shards: readonly number[]): Promise<void>
   /** Ends the load under way and lets nothing more be loaded; what is held stays. */
   close(): void
@@ -85,30 +88,42 @@ function createStoreOn<E extends Disposable>(engine: ExpertEngine<E>, given: Exp
   }
   const plan = shardPlan(options.checkpoint.spec)
   const { hidden } = options.checkpoint.spec
+  const { shards: shardBytes } = modelSizes(options.checkpoint.spec, options.format)
   const loaded = new Map<number, Shard<E>>()
   const expert = (layer: number, shard: number, id: number): E | undefined => loaded.get(shard)?.get(layer)?.get(id)
+
+  const bytesOf = (missing: readonly number[]): number =>
+    missing.reduce((sum, shard) => sum + (shardBytes[shard] ?? 0), 0)
+  const hasRoom = (missing: readonly number[]): boolean =>
+    options.rooms === undefined || bytesOf(missing) <= leastRoom(options.rooms()).bytes
 
   /** What is missing is refused before it is read where there is no room for it. */
   const requireShards = (missing: readonly number[]): void => {
     const { checkpoint, format, rooms } = options
-    const { shards } = modelSizes(checkpoint.spec, format)
-    const bytes = missing.reduce((sum, shard) => sum + (shards[shard] ?? 0), 0)
-    if (rooms !== undefined && missing.length > 0)
-      requireRoom(
-        `${checkpoint.path}: experts of ${missing.length} of ${shards.length} shards in ${format}`,
-        bytes,
-        rooms(),
-      )
+    if (rooms === undefined || missing.length === 0) return
+    const now = rooms()
+    const what = `${checkpoint.path}: experts of ${missing.length} of ${shardBytes.length} shards in ${format}`
+    requireRoom(what, bytesOf(missing), now, { details: roomFor(missing, leastRoom(now)) })
+  }
+
+  /** What a router needs to know to ask for less. */
+  const roomFor = (missing: readonly number[], { bytes, because }: MemoryRoom): ErrorDetails => {
+    const largest = Math.max(...missing.map((shard) => shardBytes[shard] ?? 0))
+    const more = Math.max(0, Math.floor(bytes / largest))
+    return {
+      mostShards: String(loaded.size + more),
+      shardBytes: String(Math.ceil(largest)),
+      spareBytes: String(Math.max(0, Math.floor(bytes - more * largest))),
+      because,
+    }
   }
 
   const countShards = (missing: readonly number[]): LoadCount | undefined => {
-    const { checkpoint, format, onProgress } = options
+    const { checkpoint, onProgress } = options
     if (onProgress === undefined || missing.length === 0) return undefined
-    const { shards } = modelSizes(checkpoint.spec, format)
-    const bytes = missing.reduce((sum, shard) => sum + (shards[shard] ?? 0), 0)
     const layers = [...checkpoint.spec.layers.keys()]
     const experts = missing.flatMap((shard) => layers.map((layer) => plan.expertsOf(layer, shard).length))
-    return countLoad({ bytes, experts: experts.reduce((sum, number) => sum + number, 0) }, onProgress)
+    return countLoad({ bytes: bytesOf(missing), experts: experts.reduce((sum, number) => sum + number, 0) }, onProgress)
   }
 
   const drop = (shard: number): void => {
@@ -118,10 +133,12 @@ function createStoreOn<E extends Disposable>(engine: ExpertEngine<E>, given: Exp
 
   const place = async (wanted: ReadonlySet<number>): Promise<void> => {
     const missing = [...wanted].filter((shard) => !loaded.has(shard))
+    const dropOthers = (): void => [...loaded.keys()].filter((shard) => !wanted.has(shard)).forEach(drop)
+    if (!hasRoom(missing)) dropOthers()
     requireShards(missing)
     const count = countShards(missing)
     for (const shard of missing) loaded.set(shard, await loadShard(engine, options, { plan, shard, count }))
-    for (const shard of [...loaded.keys()]) if (!wanted.has(shard)) drop(shard)
+    dropOthers()
   }
 
   let placing: Promise<void> = Promise.resolve() // one at a time: each starts from what the one before left

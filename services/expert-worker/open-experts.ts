@@ -50,7 +50,7 @@ function onCpu(
     given ?? sharedKernels(threads, { company: neighbours === undefined ? 'shared' : 'alone', machineCode })
   const report = probeDevice(kernels, { formats: [options.format], attentions: [] })
   requireExact(report)
-  const rooms = (): readonly MemoryRoom[] => [processRoom(), engineRoom(kernels.usedBytes)]
+  const rooms = (): readonly MemoryRoom[] => [processRoom(kernels.freeBytes), engineRoom(kernels.usedBytes)]
   requireRoom(
     `${options.checkpoint.path}: experts of the largest shard in ${options.format}`,
     Math.max(...modelSizes(options.checkpoint.spec, options.format).shards),

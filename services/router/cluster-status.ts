@@ -49,5 +49,6 @@ export function placementStatus({ placement, load, rebalancer }: ClusterState): 
     copies: placement.copies,
     imbalance: imbalanceOf(loads) ?? null,
     moves: rebalancer.figures.moves,
+    ...(placement.lack !== undefined && { lack: placement.lack }),
   }
 }

@@ -190,6 +190,7 @@ export interface PlacementStatus {
   readonly copies: number // that the shard with the fewest has
   readonly imbalance: number | null // what the busiest expert worker had to do lately over the mean; null: not known
   readonly moves: number // changes by which this router rebalanced
+  readonly lack?: string // which shards have no worker with room for them, and why
 }
 
 /** How well step times are predicted: |error| / actual over the last 512 steps; null before the first. */

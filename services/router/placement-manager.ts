@@ -10,6 +10,7 @@
 //       the last holder drains.
 //   L5  The plan leaves out a worker that answers no ping, until it does.
 //   L6  Routers that see the same workers come to the same plan: each places anew what they agreed on (`agreement.ts`).
+//   L7  What a worker has no room for goes elsewhere, or is told of in one line (`worker-rooms.ts`).
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { Logger } from '../../lib/config/service.js'
@@ -18,10 +19,12 @@ import { ClusterError } from '../../lib/errors.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import { createAgreement, type Agreed } from './agreement.js'
 import { askToPlace, ping } from './ask-to-place.js'
-import type { Duty, Membership } from './membership.js'
+import type { Membership } from './membership.js'
 import { emptyPlan, holdersOf, place, type PlaceableWorker, type Placement, type Plan } from './placement.js'
+import { newPartner, type Partner } from './partner.js'
 import { createReplicaOrder } from './replica-order.js'
 import { createTableUses, type HeldTable } from './table-uses.js'
+import { createWorkerRooms } from './worker-rooms.js'
 
 const RETRY_MS = 200
 
@@ -37,6 +40,8 @@ export interface PlacementManager {
   readonly workers: readonly PlaceableWorker[] // for whom that is
   /** Whether every worker holds what the plan gives it. */
   readonly isSettled: boolean
+  /** Which shards have no worker with room for them, and why; undefined where there are none. */
+  readonly lack: string | undefined
   /** The table for one step; its workers keep what it names until it is released. */
   hold(): HeldTable
   /** Whom the next step asks for each shard, and who stands by. */
@@ -70,18 +75,6 @@ export interface PlacementOptions {
   readonly onAgreed: () => void // tell the others
 }
 
-/** What is known of one incarnation of a worker. */
-interface Partner {
-  readonly id: string
-  readonly node: string | undefined
-  duty: Duty
-  isReserve: boolean
-  holds: readonly number[] // of the shards that it was last asked for, those that it confirmed
-  isAsked: boolean
-  isStale: boolean // what it holds for us is not known for certain: ask, whatever `holds` says
-  isSilent: boolean
-}
-
 export function createPlacementManager(options: PlacementOptions): PlacementManager {
   const { system, membership, numShards } = options
   const { clock } = system
@@ -93,6 +86,7 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
   let planned: Placement = nothing.main // whom the plan gives each shard
   let workers: readonly PlaceableWorker[] = []
   let plannedFor = ''
+  let told: string | undefined // of the last lack of room
   let epoch = 0
   let isStopped = false
 
@@ -102,6 +96,7 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     const members = membership.members('expert-worker').filter(({ heartbeat }) => isKnown(heartbeat))
     const known = new Set(members.map(({ heartbeat }) => heartbeat.incarnation))
     for (const incarnation of partners.keys()) if (!known.has(incarnation)) partners.delete(incarnation)
+    rooms.keep(known)
     return members.map(({ heartbeat, duty }) => {
       const partner = partners.get(heartbeat.incarnation) ?? newPartner(heartbeat, duty)
       partners.set(heartbeat.incarnation, partner)
@@ -121,7 +116,7 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     const wanted = epoch === 0 ? options.minWorkers - reserve.length : 1
     const canPlace = ready.length >= Math.max(1, wanted)
     if (canPlace) {
-      makePlan(ready.map(({ id, node }) => ({ id, node })))
+      makePlan(ready.map(({ id, node, incarnation }) => ({ id, node, most: rooms.most(incarnation) })))
       publish(nextTable())
       agreement.propose(plan)
     }
@@ -137,7 +132,12 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     const current = agreement.current?.value ?? (plan === nothing ? heldAlready() : plan)
     plan = place({ current, workers, numShards, replicas })
     planned = holdersOf(plan)
+    const lack = lackOf()
+    if (lack !== undefined && lack !== told) options.logger.error({}, (told = lack))
   }
+
+  const lackOf = (): string | undefined =>
+    rooms.explain(planned.flatMap((holders, shard) => (holders.length === 0 ? [shard] : [])))
 
   /** What the workers were given by another router, or by this one in an earlier life. */
   const heldAlready = (): Plan => {
@@ -168,12 +168,12 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
 
   /** Has a worker load what the plan gives it, and drop what neither plan nor table names. */
   const settle = (partner: Partner): void => {
-    const { id, holds, isReserve } = partner
+    const { id, incarnation, holds, isReserve } = partner
     if (partner.isAsked) return
     const named = isReserve ? [] : union(shardsOf(planned, id), shardsOf(table, id))
     const wanted = (uses.isOlderInUse() ? union(named, holds) : named).sort((a, b) => a - b)
     const isSettled = wanted.length === holds.length && wanted.every((shard) => holds.includes(shard))
-    if (!isSettled || partner.isStale) void ask(partner, wanted)
+    if ((!isSettled || partner.isStale) && !rooms.hasRefused(incarnation, wanted)) void ask(partner, wanted)
   }
 
   const ask = async (partner: Partner, shards: readonly number[]): Promise<void> => {
@@ -184,12 +184,15 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     try {
       partner.holds = await askToPlace(system, partner.id, { router, tableEpoch: epoch, fingerprint, shards })
       partner.isAsked = false
-    } catch (error) {
-      const { code, message, details } = ClusterError.from(error)
+      rooms.accepted(partner.incarnation, shards.length)
+    } catch (thrown) {
+      const error = ClusterError.from(thrown)
+      const { code, message, details } = error
       options.logger.warn({ worker: partner.id, error: message }, 'a worker did not take its shards')
       partner.isStale = true
       partner.isSilent = code === 'unavailable' && details.reason !== 'DISCONNECTED' // that is our own silence
       if (partner.isSilent) void awaitAnswer(partner)
+      else if (rooms.refused(partner, shards, error)) partner.isAsked = false
       else retry(partner)
     }
     reconcile()
@@ -221,6 +224,7 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
       reconcile()
     },
   })
+  const rooms = createWorkerRooms(clock, () => reconcile())
   const replicaOrder = createReplicaOrder()
   const uses = createTableUses(() => ({ table, epoch }), reconcile)
   membership.onChange(reconcile)
@@ -251,6 +255,9 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
       const isAsked = [...partners.values()].some((partner) => partner.isAsked)
       return epoch > 0 && !isAsked && JSON.stringify(table) === JSON.stringify(planned)
     },
+    get lack() {
+      return lackOf()
+    },
     hold: uses.hold,
     order: (of, isSlow = () => false) =>
       replicaOrder.order(of, { isLive: (worker) => membership.isLive(worker), isSlow }, options.loads()),
@@ -271,20 +278,10 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     },
     stop: () => {
       isStopped = true
+      rooms.stop()
     },
   }
 }
-
-const newPartner = ({ id, node }: Heartbeat, duty: Duty): Partner => ({
-  id,
-  node,
-  duty,
-  isReserve: false,
-  holds: [],
-  isAsked: false,
-  isStale: true,
-  isSilent: false,
-})
 
 const shardsOf = (placement: Placement, worker: string): number[] =>
   placement.flatMap((holders, shard) => (holders.includes(worker) ? [shard] : []))

@@ -2,14 +2,16 @@
 // came in which order, so routers that agree on a plan agree on what becomes of it.
 //
 // Invariants
-//   P1  Every shard has min(replicas, workers) different workers, its main holders.
-//   P2  Counts of main holders differ by at most one between workers.
+//   P1  Every shard has min(replicas, workers) different workers, its main holders; fewer where workers lack room, and at
+//       last none for the last shards.
+//   P2  Counts of main holders differ by at most one between workers that have room for more.
 //   P3  As few shards move as that allows: what is held stays where it is unless a worker holds too many. Where there is
 //       a choice, rendezvous hashing makes it.
 //   P4  Main holders of a shard are on different nodes wherever P2 leaves a way; a worker that names no node is its own.
 //   P5  A worker holds no more than its even share and one more: what is held beside the main holders (of hot shards,
 //       `rebalance.ts`) goes when there is no room.
 //   P6  Placing a plan again for the same workers changes nothing.
+//   P7  No worker holds more than it has room for.
 
 import { createHash } from 'node:crypto'
 
@@ -24,6 +26,7 @@ export interface Plan {
 export interface PlaceableWorker {
   readonly id: string
   readonly node?: string | undefined // the machine that it runs on
+  readonly most?: number | undefined // shards that it has room for; any number, unless given
 }
 
 export interface PlacementInput {
@@ -45,9 +48,12 @@ export const roomOf = ({ main }: Plan, numWorkers: number): number =>
 
 export function place({ current, workers, numShards, replicas }: PlacementInput): Plan {
   const nodes = new Map(workers.map(({ id, node }) => [id, node ?? ` ${id}`]))
-  const board: Board = { ids: [...nodes.keys()].sort(), nodes, numShards, copies: Math.min(replicas, nodes.size) }
+  const room = new Map(workers.map(({ id, most = numShards }) => [id, Math.min(most, numShards)]))
+  const places = [...room.values()].reduce((sum, most) => sum + most, 0)
+  const copies = Math.min(replicas, nodes.size, Math.max(1, Math.floor(places / numShards)))
+  const board: Board = { ids: [...nodes.keys()].sort(), nodes, room, numShards, copies }
   const main = settle(board, current)
-  const dealt = numShared(board, main) > 0 ? deal(board) : main
+  const dealt = numShared(board, main) > 0 && canDeal(board) ? deal(board) : main
   const best = numShared(board, dealt) < numShared(board, main) ? dealt : main
   return { main: best, extra: keepExtra(board, best, current) }
 }
@@ -55,20 +61,30 @@ export function place({ current, workers, numShards, replicas }: PlacementInput)
 interface Board {
   readonly ids: readonly string[] // of live workers, ascending
   readonly nodes: ReadonlyMap<string, string> // worker → node
+  readonly room: ReadonlyMap<string, number> // worker → shards that it can hold
   readonly numShards: number
   readonly copies: number
 }
+
+const hasRoom = ({ room }: Board, main: Placement, worker: string): boolean =>
+  countOf(main, worker) < (room.get(worker) ?? 0)
 
 const nobody = (numShards: number): string[][] => Array.from({ length: numShards }, () => [])
 
 /** Keeps what can stay, fills what is missing, evens counts out, then parts holders that share a node. */
 function settle(board: Board, current: Plan): string[][] {
-  const main = nobody(board.numShards).map((_, shard) =>
-    (current.main[shard] ?? []).filter((worker) => board.nodes.has(worker)).slice(0, board.copies),
-  )
+  const main = nobody(board.numShards)
+  for (const [shard, holders] of main.entries()) {
+    for (const worker of current.main[shard] ?? [])
+      if (holders.length < board.copies && hasRoom(board, main, worker)) holders.push(worker)
+  }
   for (const [shard, holders] of main.entries()) {
     const spare = new Set(current.extra[shard])
-    while (holders.length < board.copies) holders.push(bestHolder(board, main, { shard, spare }))
+    while (holders.length < board.copies) {
+      const holder = bestHolder(board, main, { shard, spare })
+      if (holder === undefined) break
+      holders.push(holder)
+    }
   }
   while (moveOne(board, main));
   while (partOne(board, main));
@@ -78,22 +94,25 @@ function settle(board: Board, current: Plan): string[][] {
 const countOf = (placement: Placement, worker: string): number =>
   placement.reduce((sum, holders) => sum + (holders.includes(worker) ? 1 : 0), 0)
 
-/** Of the workers that have not reached their share: one on another node, that has the shard already, has least, ranks first. */
+/**
+ * Of the workers that have not reached their share: one on another node, that has the shard already, has least, ranks
+ * first. Nobody where none has room.
+ */
 function bestHolder(
   board: Board,
   main: readonly string[][],
   { shard, spare }: { readonly shard: number; readonly spare: ReadonlySet<string> },
-): string {
+): string | undefined {
   const holders = main[shard] ?? []
   const share = Math.ceil((board.numShards * board.copies) / board.ids.length)
-  const candidates = board.ids.filter((worker) => !holders.includes(worker))
+  const candidates = board.ids.filter((worker) => !holders.includes(worker) && hasRoom(board, main, worker))
   const merits = (worker: string): number[] => {
     const count = countOf(main, worker)
     const isApart = holders.every((holder) => board.nodes.get(holder) !== board.nodes.get(worker))
     return [Math.min(0, share - 1 - count), Number(isApart), Number(spare.has(worker)), -count, rank(shard, worker)]
   }
   const [first] = candidates.map((worker) => ({ worker, merits: merits(worker) })).sort(byMerits)
-  return first?.worker ?? ''
+  return first?.worker
 }
 
 interface Judged {
@@ -106,12 +125,13 @@ const byMerits = (a: Judged, b: Judged): number =>
 /** Moves one shard from a worker that has most to one that has least, where they differ by more than one. */
 function moveOne(board: Board, main: string[][]): boolean {
   const counts = board.ids.map((worker) => countOf(main, worker))
-  const [most, least] = [Math.max(...counts), Math.min(...counts)]
-  if (most - least <= 1) return false
-  const of = (count: number): string[] => board.ids.filter((_, i) => counts[i] === count)
-  const [move] = of(most)
-    .flatMap((from) => of(least).flatMap((to) => moves(board, main, { from, to })))
-    .sort(byMerits)
+  const open = board.ids.filter((worker) => hasRoom(board, main, worker))
+  const least = Math.min(...open.map((worker) => countOf(main, worker)))
+  const most = Math.max(...counts)
+  if (open.length === 0 || most - least <= 1) return false
+  const fullest = board.ids.filter((_, i) => counts[i] === most)
+  const emptiest = open.filter((worker) => countOf(main, worker) === least)
+  const [move] = fullest.flatMap((from) => emptiest.flatMap((to) => moves(board, main, { from, to }))).sort(byMerits)
   if (move === undefined) return false // cannot be: who has two more has one that the other lacks
   swap(main, move.shard, move.from, move.to)
   return true
@@ -153,7 +173,8 @@ function partOne(board: Board, main: string[][]): boolean {
     for (const from of holders) {
       for (const to of board.ids) {
         if (holders.includes(to)) continue
-        if (countOf(main, to) < countOf(main, from) && tries((draft) => swap(draft, shard, from, to))) return true
+        const takes = countOf(main, to) < countOf(main, from) && hasRoom(board, main, to)
+        if (takes && tries((draft) => swap(draft, shard, from, to))) return true
         for (const [other, others] of main.entries()) {
           if (!others.includes(to) || others.includes(from)) continue
           const exchange = (draft: string[][]): void => {
@@ -167,6 +188,10 @@ function partOne(board: Board, main: string[][]): boolean {
   }
   return false
 }
+
+/** Whether all have room for an equal share. */
+const canDeal = ({ room, numShards, copies, ids }: Board): boolean =>
+  [...room.values()].every((most) => most >= Math.ceil((numShards * copies) / ids.length))
 
 /**
  * From nothing: workers in the order of their nodes, each as often as its share, dealt out over the shards in turn. So
@@ -197,7 +222,8 @@ function keepExtra(board: Board, main: Placement, current: Plan): string[][] {
   return main.map((holders, shard) =>
     (current.extra[shard] ?? []).filter((worker) => {
       const count = counts.get(worker)
-      if (count === undefined || count >= room || holders.includes(worker)) return false
+      const most = Math.min(room, board.room.get(worker) ?? 0)
+      if (count === undefined || count >= most || holders.includes(worker)) return false
       counts.set(worker, count + 1)
       return true
     }),

@@ -6,7 +6,7 @@
 //   B3  Memory is spent last: a further holder only where no move or exchange pays; one that gives nothing any more goes.
 
 import { imbalanceOf } from './expert-load.js'
-import { holdersOf, roomOf, type Placement, type Plan } from './placement.js'
+import { holdersOf, roomOf, type PlaceableWorker, type Placement, type Plan } from './placement.js'
 import { createReplicaOrder } from './replica-order.js'
 
 const LEAST_GAIN = 0.03 // of the pressure, below: what less may be chance
@@ -26,7 +26,7 @@ export interface Change {
 
 export interface RebalanceInput {
   readonly plan: Plan
-  readonly workers: readonly { readonly id: string; readonly node?: string | undefined }[]
+  readonly workers: readonly PlaceableWorker[]
   readonly windows: readonly (readonly number[])[] // loads by shard
 }
 
@@ -46,7 +46,14 @@ export function nextChange({ plan, workers, windows }: RebalanceInput): Change |
   const [loads = []] = windows
   const done = loadsOf(plan, ids, loads)
   const byLoad = [...ids.keys()].sort((a, b) => (done[b] ?? 0) - (done[a] ?? 0)).map((i) => ids[i] ?? '')
-  const board = { plan, ids, nodes, busy: byLoad.slice(0, MOST_BUSY), idle: byLoad.slice(-MOST_IDLE) }
+  const board = {
+    plan,
+    ids,
+    nodes,
+    room: roomsOf(plan, workers),
+    busy: byLoad.slice(0, MOST_BUSY),
+    idle: byLoad.slice(-MOST_IDLE),
+  }
   return (
     best([...moves(board), ...exchanges(board)], LEAST_GAIN) ??
     best(drops(board), -MOST_LOSS) ??
@@ -74,10 +81,17 @@ function pressure(plan: Plan, ids: readonly string[], loads: readonly number[]):
   return most * (values.reduce((sum, value) => sum + (value / most) ** NORM, 0) / values.length) ** (1 / NORM)
 }
 
+/** Shards that each worker may be given (P5, P7). */
+function roomsOf(plan: Plan, workers: readonly PlaceableWorker[]): ReadonlyMap<string, number> {
+  const share = roomOf(plan, workers.length)
+  return new Map(workers.map(({ id, most = share }) => [id, Math.min(most, share)]))
+}
+
 interface Board {
   readonly plan: Plan
   readonly ids: readonly string[]
   readonly nodes: ReadonlyMap<string, string>
+  readonly room: ReadonlyMap<string, number>
   readonly busy: readonly string[]
   readonly idle: readonly string[]
 }
@@ -87,13 +101,14 @@ const countOf = (placement: Placement, worker: string): number =>
 
 const countAll = ({ plan }: Board, worker: string): number => countOf(plan.main, worker) + countOf(plan.extra, worker)
 
+const hasRoom = (board: Board, worker: string): boolean => countAll(board, worker) < (board.room.get(worker) ?? 0)
+
 /** A main holder gives its shard to a worker that has one less. */
 function moves(board: Board): Change[] {
-  const { plan, ids, busy, idle } = board
-  const room = roomOf(plan, ids.length)
+  const { plan, busy, idle } = board
   return eachHolder(plan.main, (shard, from) =>
     idle.flatMap((to): Change[] => {
-      if (!busy.includes(from) || holds(board, shard, to) || countAll(board, to) >= room) return []
+      if (!busy.includes(from) || holds(board, shard, to) || !hasRoom(board, to)) return []
       if (countOf(plan.main, to) !== countOf(plan.main, from) - 1) return []
       const main = given(plan.main, shard, from, to)
       return isAsApart(board, main) ? [{ plan: { ...plan, main }, what: 'move', shards: [shard], from, to }] : []
@@ -121,10 +136,9 @@ function drops({ plan }: Board): Change[] {
 }
 
 function additions(board: Board): Change[] {
-  const { plan, ids, busy, idle } = board
-  const room = roomOf(plan, ids.length)
+  const { plan, busy, idle } = board
   return idle
-    .filter((to) => countAll(board, to) < room)
+    .filter((to) => hasRoom(board, to))
     .flatMap((to) =>
       plan.main.flatMap((_, shard): Change[] => {
         if (holds(board, shard, to) || !busy.some((from) => holds(board, shard, from))) return []

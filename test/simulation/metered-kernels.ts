@@ -34,6 +34,9 @@ export function createMeteredKernels(): MeteredKernels {
       get usedBytes() {
         return real.usedBytes
       },
+      get freeBytes() {
+        return real.freeBytes
+      },
       allocate: (numBytes) => {
         const address = real.allocate(numBytes)
         if (current === undefined) {

@@ -8,7 +8,7 @@ import { createExpertStore } from '../../../lib/decode/expert-store.js'
 import { ClusterError } from '../../../lib/errors.js'
 import { openModel, type Checkpoint } from '../../../lib/model/checkpoint.js'
 import { shardPlan } from '../../../lib/model/expert-shards.js'
-import { ffnLinears } from '../../../lib/model/sizes.js'
+import { ffnLinears, modelSizes } from '../../../lib/model/sizes.js'
 import { goldenModel } from '../../helpers/paths.js'
 
 /** Bytes that are read from safetensors files while `use` runs. */
@@ -38,14 +38,14 @@ describe('loading experts', () => {
     checkpoint.close()
     await kernels.dispose()
   })
-  const storeOf = (room = Infinity) =>
+  const storeOf = (room: number | (() => number) = Infinity) =>
     createExpertStore({
       checkpoint,
       kernels,
       format: 'f32',
       weights: createWeightStore(undefined),
       turn: systemClock.turn,
-      rooms: () => [{ bytes: room, because: 'a test says so' }],
+      rooms: () => [{ bytes: typeof room === 'number' ? room : room(), because: 'a test says so' }],
     })
 
   it('reads the tensors of the shards that are placed, each once, and nothing else', async () => {
@@ -72,6 +72,7 @@ describe('loading experts', () => {
         (error) =>
           error instanceof ClusterError &&
           error.code === 'resource_exhausted' &&
+          error.details.reason === 'NO_ROOM' &&
           /experts of 4 of 8 shards in f32: want [\d.]+ MB, got room for 0\.3 MB \(a test says so\)/.test(
             error.message,
           ),
@@ -79,5 +80,21 @@ describe('loading experts', () => {
     )
     assert.deepEqual([bytes, store.shards], [0, [0]])
     await store.dispose()
+  })
+
+  it('exchanges shards where there is room for no more, and says how many there is room for', async () => {
+    const [largest = 0] = modelSizes(checkpoint.spec, 'f32').shards.toSorted((a, b) => b - a)
+    const before = kernels.usedBytes
+    const store = storeOf(() => 2.5 * largest - (kernels.usedBytes - before))
+    await store.place([0, 1])
+    await store.place([2, 3])
+    assert.deepEqual(store.shards, [2, 3])
+    const refused: unknown = await store.place([0, 1, 2]).catch((error: unknown) => error)
+    assert.ok(refused instanceof ClusterError)
+    const { reason, mostShards, shardBytes, because } = refused.details
+    assert.deepEqual([reason, mostShards, because], ['NO_ROOM', '2', 'a test says so'])
+    assert.equal(Number(shardBytes), Math.ceil(largest))
+    await store.dispose()
+    assert.equal(kernels.usedBytes, before)
   })
 })

@@ -11,6 +11,7 @@ export const placed: PlacementManager = {
   plan: { main: [], extra: [] },
   workers: [],
   isSettled: true,
+  lack: undefined,
   hold: () => ({ table: [], epoch: 1, release: () => undefined }),
   isComplete: () => true,
   order: () => [],

@@ -14,11 +14,18 @@ import {
 
 const NUM_SHARDS = 8
 
+/** As an expert worker says it. */
+const noRoom = (most: number): ClusterError =>
+  new ClusterError('resource_exhausted', 'no room', {
+    details: { reason: 'NO_ROOM', mostShards: `${most}`, shardBytes: '2e9', spareBytes: '5e8', because: 'a limit' },
+  })
+
 /** A worker on the scripted bus: it holds what it was last asked for, unless it is frozen or slow. */
 interface Scripted {
   shards: readonly number[]
   isFrozen: boolean
   loads: (() => void)[] | undefined // a slow one: its answers wait here
+  most?: number // shards that it has room for; any number, unless given
   readonly asked: (readonly number[])[]
 }
 
@@ -77,6 +84,7 @@ describe('placement manager', () => {
       if (message.kind === 'worker.ping') return resolve({ kind: 'request.done', handled: true })
       const { shards } = message.body as { readonly shards: readonly number[] } // the only other message here
       there.asked.push(shards)
+      if (shards.length > (there.most ?? NUM_SHARDS)) return reject(noRoom(there.most ?? 0))
       const answer = (): void => {
         there.shards = shards
         resolve({ kind: 'expert.placed', tableEpoch: 1, shards: [...shards] })
@@ -224,6 +232,52 @@ describe('placement manager', () => {
     await settle()
     holdersAre(['c'])
     assert.deepEqual(worker('b').shards, [])
+  })
+
+  const joinWithRoom = async (rooms: Readonly<Record<string, number>>): Promise<void> => {
+    for (const [id, most] of Object.entries(rooms))
+      workers.set(id, { shards: [], isFrozen: false, loads: undefined, asked: [], most })
+    for (const id of Object.keys(rooms)) beat(id)
+    await settle()
+  }
+  const beatFor = async (ms: number): Promise<void> => {
+    for (let passed = 0; passed < ms; passed += 500) {
+      for (const id of workers.keys()) beat(id)
+      await advance(500)
+    }
+  }
+
+  it('what a worker has no room for goes to others, and it is not asked for it again for a while (L7)', async () => {
+    await joinWithRoom({ a: 2, b: 6 })
+    holdersAre(['a', 'b'])
+    assert.ok(manager.isComplete() && tableIsTrue())
+    assert.deepEqual([worker('a').shards.length, worker('b').shards.length], [2, 6])
+    assert.equal(manager.lack, undefined)
+    await beatFor(4_000)
+    assert.deepEqual(
+      worker('a').asked.map(({ length }) => length),
+      [4, 2],
+    )
+    delete worker('a').most // it has room now: found out in seconds
+    await beatFor(4_000)
+    assert.ok(manager.isComplete() && tableIsTrue())
+    assert.deepEqual([worker('a').shards.length, worker('b').shards.length], [4, 4])
+  })
+
+  it('shards that nobody has room for are told of in one line, and asked for ever more rarely (L7)', async () => {
+    await joinWithRoom({ a: 2, b: 5 })
+    assert.equal(manager.isComplete(), false)
+    assert.match(
+      manager.lack ?? '',
+      /^shard 7 has no expert worker with room: each wants 2\.00 GB; most is left on [ab], 500\.0 MB beside [25] shards \(a limit\); add/,
+    )
+    await beatFor(60_000)
+    const { asked, shards } = worker('a')
+    assert.equal(shards.length, 2)
+    assert.ok(asked.length < 12, `${asked.length} times`)
+    await joinWithRoom({ c: 8 })
+    assert.ok(manager.isComplete() && tableIsTrue())
+    assert.equal(manager.lack, undefined)
   })
 
   it('replicas rise and fall', async () => {

@@ -57,6 +57,34 @@ describe('place', () => {
     )
   })
 
+  it('nobody gets more than it has room for, and no shard lacks a holder while there is room (P1, P7)', () => {
+    const rooms = fc.array(fc.option(fc.integer({ min: 0, max: 6 }), { nil: undefined }), {
+      minLength: 1,
+      maxLength: 6,
+    })
+    fc.assert(
+      fc.property(fc.array(rooms, { minLength: 1, maxLength: 4 }), shape, (views, { numShards, replicas }) => {
+        let current = emptyPlan(numShards)
+        for (const view of views) {
+          const workers = view.map((most, i): PlaceableWorker => ({ id: `w${i}`, most }))
+          current = place({ current, workers, numShards, replicas })
+          const counts = countsOf(current.main, workers)
+          const roomIn = ({ most = numShards }: PlaceableWorker): number => Math.min(most, numShards)
+          const places = workers.reduce((sum, worker) => sum + roomIn(worker), 0)
+          const held = current.main.filter((holders) => holders.length > 0).length
+          assert.equal(held, Math.min(numShards, places))
+          const open = counts.filter((count, i) => count < roomIn(workers[i] ?? { id: '' }))
+          assert.ok(
+            open.every((count) => Math.max(...counts) - count <= 1),
+            counts.join(),
+          )
+          assert.ok(workers.every((worker, i) => (counts[i] ?? 0) <= roomIn(worker)))
+          assert.deepEqual(place({ current, workers, numShards, replicas }), current)
+        }
+      }),
+    )
+  })
+
   it('the order in which workers are known says nothing', () => {
     fc.assert(
       fc.property(onNodes, shape, fc.array(fc.nat(), { minLength: 9 }), (workers, { numShards, replicas }, keys) => {

@@ -1,0 +1,29 @@
+// What a router knows of one incarnation of an expert worker that it places shards on.
+
+import type { Heartbeat } from '../../lib/wire/messages.js'
+import type { Duty } from './membership.js'
+
+export interface Partner {
+  readonly id: string
+  readonly incarnation: string
+  readonly node: string | undefined
+  duty: Duty
+  isReserve: boolean
+  holds: readonly number[] // of the shards that it was last asked for, those that it confirmed
+  isAsked: boolean
+  isStale: boolean // what it holds for us is not known for certain: ask, whatever `holds` says
+  isSilent: boolean
+}
+
+/** One that nothing is known of yet: it is asked, whatever it holds. */
+export const newPartner = ({ id, incarnation, node }: Heartbeat, duty: Duty): Partner => ({
+  id,
+  incarnation,
+  node,
+  duty,
+  isReserve: false,
+  holds: [],
+  isAsked: false,
+  isStale: true,
+  isSilent: false,
+})
