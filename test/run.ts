@@ -1,9 +1,20 @@
 // Runs every test and ends with one line `N passed, N failed`. Arguments narrow the files: `npm test -- unit/wire`.
+//
+// Two lanes, each a process of its own, share the files: one takes from the front, where the quick ones are and a core is
+// busy all the time; the other takes from the end, where clusters of processes are broken and much of the time is waiting.
+//
+// Invariants
+//   R1  Each file is run once, by one lane, one file at a time; its output is printed whole, when it has ended.
+//   R2  A lane that ends early, or that something keeps from ending, is a failure.
+//   R3  No lane outlives this process.
 
-import Mocha from 'mocha'
+import { availableParallelism } from 'node:os'
 import { readdirSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { startLane, type Lane } from './lanes/lane.js'
+
+const MAX_LANES = 2
 
 // The compute engine would report usage to its maker.
 process.env.ORT_DISABLE_TELEMETRY = '1'
@@ -22,23 +33,25 @@ function order(file: string): number {
   return folders.indexOf(relative(root, file).split(/[\\/]/)[0] ?? '')
 }
 
-const mocha = new Mocha({
-  timeout: 20_000,
-  reporter: process.env.MOCHA_REPORTER ?? 'spec',
-  forbidOnly: process.env.CI === 'true',
-})
-for (const file of files) mocha.addFile(file)
-await mocha.loadFilesAsync()
-const failures = await new Promise<number>((resolve) => {
-  const runner = mocha.run(() => {
-    const { passes = 0, failures: failed = 0 } = runner.stats ?? {}
-    console.log(`${passes} passed, ${failed} failed`)
-    resolve(failed + (passes === 0 ? 1 : 0))
-  })
-})
-process.exitCode = failures > 0 ? 1 : 0
-// What still holds the event loop after the last test is a leak: say so, and do not hang.
-setTimeout(() => {
-  console.error('handles left open after the tests:', process.getActiveResourcesInfo())
-  process.exit(process.exitCode === 0 ? 1 : process.exitCode)
-}, 10_000).unref()
+const sums = { passed: 0, failed: 0 }
+const failures: string[] = []
+
+async function runAll(lane: Lane, next: () => string | undefined): Promise<void> {
+  for (let file = next(); file !== undefined; file = next()) {
+    const result = await lane.run(file)
+    sums.passed += result.passed
+    sums.failed += result.failures.length
+    failures.push(...result.failures.map((title) => `${relative(root, file ?? '')}: ${title}`))
+    if (result.hasEnded) return
+  }
+  const left = await lane.end()
+  if (left !== undefined) failures.push(left)
+}
+
+const numLanes = Math.min(MAX_LANES, availableParallelism(), files.length)
+const ends = [() => files.shift(), () => files.pop()]
+await Promise.all(ends.slice(0, numLanes).map((next) => runAll(startLane({ isAlone: numLanes === 1 }), next)))
+
+if (numLanes > 1) for (const failure of failures) console.log(`failed: ${failure}`)
+console.log(`${sums.passed} passed, ${sums.failed} failed`)
+process.exitCode = failures.length > 0 || files.length > 0 || sums.passed === 0 ? 1 : 0
