@@ -38,13 +38,14 @@ export interface TraceSampling {
   readonly includeStop?: boolean
   readonly seed?: bigint
   readonly n?: number
+  readonly logprobs?: number // of so many of the best tokens beside the sampled one; no token depends on it
 }
 
 /** What the request got when it was recorded. */
 export interface RecordedAnswer {
   readonly fingerprint?: string
   readonly fingerprintParts?: Readonly<Record<string, string>> // what it is made of, e.g. 'weights', 'device_class'
-  readonly finishReasons: readonly string[]
+  readonly finishReasons: readonly string[] // per choice; '' where it did not end
   readonly numTokens: readonly number[] // per choice
   readonly tokenIds?: readonly (readonly number[])[] // per choice; absent: not recorded
   readonly tokenHashes?: readonly string[] // per choice, `hashTokens`

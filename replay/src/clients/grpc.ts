@@ -40,7 +40,7 @@ const FLOATS = ['temperature', 'topP', 'minP', 'repetitionPenalty', 'presencePen
 const MAX_FLOAT_DIGITS = 9
 
 /** A float32 whose shortest decimal is not the value would ask for something else: that is refused, not rounded. */
-function samplingOf({ n: _, ...sampling }: TraceSampling): NonNullable<GenerateRequest['sampling']> {
+function samplingOf({ n: _, logprobs: _asked, ...sampling }: TraceSampling): NonNullable<GenerateRequest['sampling']> {
   for (const name of FLOATS) {
     const value = sampling[name]
     if (value !== undefined && !travels(value))

@@ -42,7 +42,7 @@ function answerOf({
   return {
     fingerprint,
     ...(fingerprintParts !== undefined && { fingerprintParts }),
-    finishReasons: choices.flatMap(({ finishReason }) => finishReason ?? []),
+    finishReasons: choices.map(({ finishReason = '' }) => finishReason),
     numTokens: choices.map(({ numTokens }) => numTokens),
     tokenHashes: choices.map(({ hash }) => hash),
     ...(ids.length === choices.length && { tokenIds: ids }),

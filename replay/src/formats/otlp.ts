@@ -124,6 +124,7 @@ export const SAMPLING_ATTRIBUTES = {
   minP: 'banyan.request.min_p',
   repetitionPenalty: 'banyan.request.repetition_penalty',
   minTokens: 'banyan.request.min_tokens',
+  logprobs: 'banyan.request.logprobs',
 } as const
 export const SEED_ATTRIBUTE = 'gen_ai.request.seed'
 export const STOP_ATTRIBUTE = 'gen_ai.request.stop_sequences'

@@ -3,7 +3,7 @@
 import type { RequestRecord } from '../../../lib/traffic/request-record.js'
 import type { TraceSampling } from '../trace.js'
 
-export const samplingOf = ({ n, seed, ...params }: Omit<RequestRecord['params'], 'logprobs'>): TraceSampling => {
+export const samplingOf = ({ n, seed, ...params }: RequestRecord['params']): TraceSampling => {
   const given = Object.entries(params).filter(([, value]) => value !== undefined)
   return { ...Object.fromEntries(given), seed: BigInt(seed), n }
 }

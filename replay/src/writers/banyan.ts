@@ -30,7 +30,7 @@ function toRecord(request: TraceRequest, startUnixMs: number): RequestRecord {
   return {
     schema: RECORD_SCHEMA,
     id,
-    arrivalUnixMs: startUnixMs + arrivalMs,
+    arrivalUnixMs: Math.round((startUnixMs + arrivalMs) * 1000) / 1000, // whole microseconds, as they were read
     endMs: durationMs ?? 0,
     model: model ?? '',
     fingerprint: recorded?.fingerprint ?? '',
@@ -78,13 +78,13 @@ const lengthOnly = (numTokens: number | undefined): Choice[] =>
 
 const choicesOf = ({ numTokens, tokenIds, tokenHashes, texts, finishReasons }: RecordedAnswer): Choice[] =>
   numTokens.map((count, i) => {
-    const [ids, text, finishReason] = [tokenIds?.[i], texts?.[i], finishReasons[i]]
+    const [ids, text, finishReason] = [tokenIds?.[i], texts?.[i], finishReasons[i] ?? '']
     return {
       numTokens: count,
       hash: tokenHashes?.[i] ?? (ids === undefined ? NO_HASH : hashTokens(ids)),
       ...(ids !== undefined && { ids: [...ids] }),
       ...(text !== undefined && { text }),
-      ...(finishReason !== undefined && { finishReason }),
+      ...(finishReason !== '' && { finishReason }),
       ...UNTIMED,
     }
   })

@@ -59,7 +59,7 @@ function attributesOf(request: TraceRequest): Record<string, unknown> {
     'gen_ai.conversation.id': session,
     'gen_ai.usage.output_tokens': outputTokens,
     'gen_ai.output.text': outputText,
-    'gen_ai.response.finish_reasons': recorded?.finishReasons,
+    'gen_ai.response.finish_reasons': recorded?.finishReasons.filter((reason) => reason !== ''),
     ...promptAttributes(request.prompt),
     ...samplingAttributes(sampling),
     ...(recorded !== undefined && answerAttributes(recorded)),

@@ -58,6 +58,57 @@ describe('converting a trace', () => {
     assert.equal(back.startUnixMs, ours.startUnixMs)
   })
 
+  it('keeps every parameter of ours through OTLP', async () => {
+    const [first] = (await readTrace(sample('banyan'), { keepsRecords: true })).requests
+    const params: Required<RequestRecord['params']> = {
+      temperature: 0.7,
+      topP: 1,
+      topK: 40,
+      minP: 1e-7,
+      repetitionPenalty: 1.05,
+      presencePenalty: -2,
+      frequencyPenalty: 0.5,
+      logitBias: { 7: -100, 151643: 0.25 },
+      maxTokens: 17,
+      minTokens: 3,
+      stop: ['\n\n', 'é\u0000"'],
+      stopTokenIds: [0, 4294967295],
+      ignoreEos: true,
+      includeStop: true,
+      seed: '18446744073709551615',
+      n: 3,
+      logprobs: 0,
+    }
+    for (const given of [params, { ...params, logprobs: 20, seed: '9223372036854775808', stop: [] }]) {
+      const file = join(folder, 'parameters.jsonl')
+      writeFileSync(file, `${JSON.stringify({ ...first?.record, params: given })}\n`)
+      const back = await convert((await convert(file, 'otlp')).file, 'banyan')
+      assert.deepEqual(requestRecordSchema.parse(JSON.parse(readFileSync(back.file, 'utf8'))).params, given)
+    }
+  })
+
+  it('keeps which of the choices ended, and the microsecond of an arrival', async () => {
+    const [first] = (await readTrace(sample('banyan'), { keepsRecords: true })).requests
+    const record = first?.record ?? assert.fail()
+    const { finishReason, ...open } = record.choices[0] ?? assert.fail()
+    const choices = [open, { ...open, finishReason }]
+    const arrivals = [1_700_000_000_001.003, 1_700_000_000_004.555]
+    const file = join(folder, 'choices.jsonl')
+    const lines = arrivals.map((arrivalUnixMs, i) => ({ ...record, id: `r${i}`, arrivalUnixMs, choices }))
+    writeFileSync(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
+    const back = await convert((await convert(file, 'otlp')).file, 'banyan')
+    const records = readFileSync(back.file, 'utf8').trim().split('\n')
+    const found = records.map((line) => requestRecordSchema.parse(JSON.parse(line)))
+    assert.deepEqual(
+      found.map((one) => one.arrivalUnixMs),
+      arrivals,
+    )
+    assert.deepEqual(
+      found[0]?.choices.map((one) => one.finishReason),
+      [undefined, finishReason],
+    )
+  })
+
   it('passes our own records on as they are', async () => {
     const { file, losses } = await convert(sample('banyan'), 'banyan')
     const recordsOf = async (path: string): Promise<readonly RequestRecord[]> => {
