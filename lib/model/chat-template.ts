@@ -2,10 +2,11 @@
 // them: they are parsed here, and run in a process of their own.
 
 import { Template } from '@huggingface/jinja'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { ClusterError } from '../errors.js'
 import { readJson } from './json-file.js'
+import { readText } from './open-file.js'
 import { createTemplateRenderer, type RenderClock } from './template-renderer.js'
 
 export interface ChatMessage {
@@ -54,7 +55,7 @@ function tokenizerConfig(folder: string): Readonly<Record<string, unknown>> {
 
 function templateSource(folder: string, config: Readonly<Record<string, unknown>>): string | undefined {
   const file = join(folder, 'chat_template.jinja')
-  if (existsSync(file)) return readFileSync(file, 'utf8')
+  if (existsSync(file)) return readText(file)
   const { chat_template: inConfig } = config
   if (typeof inConfig === 'string') return inConfig
   if (!Array.isArray(inConfig)) return undefined

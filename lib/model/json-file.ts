@@ -1,21 +1,24 @@
 // JSON files of a checkpoint folder.
 
-import { existsSync, readFileSync } from 'node:fs'
 import { ClusterError } from '../errors.js'
+import { readText } from './open-file.js'
 
-/** A JSON object. Throws `not_found` without the file, `invalid_argument` where it is not an object. */
-export function readJson(path: string): Readonly<Record<string, unknown>> {
-  if (!existsSync(path)) throw new ClusterError('not_found', `${path}: no such file`)
+type Json = Readonly<Record<string, unknown>>
+
+/** A JSON object. Throws what `openFile` does, and `invalid_argument` where the file holds no object. */
+export const readJson = (path: string): Json => parseJson(readText(path), path)
+
+/** The object that a file's text is. */
+export function parseJson(text: string, path: string): Json {
   let parsed: unknown
   try {
-    parsed = JSON.parse(readFileSync(path, 'utf8'))
+    parsed = JSON.parse(text)
   } catch (error) {
-    throw new ClusterError('invalid_argument', `${path}: not JSON: ${error instanceof Error ? error.message : ''}`, {
-      cause: error,
-    })
+    const reason = error instanceof Error ? error.message.replace(/\s+/g, ' ') : ''
+    throw new ClusterError('invalid_argument', `${path}: not JSON: ${reason}`, { cause: error })
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
     throw new ClusterError('invalid_argument', `${path}: want a JSON object`)
   }
-  return parsed as Readonly<Record<string, unknown>> // an object, just checked
+  return parsed as Json // an object, just checked
 }

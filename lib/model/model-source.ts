@@ -1,12 +1,13 @@
 // Where a model comes from: a folder as Hugging Face lays it out, or a GGUF file. Both give the same things, and from
 // here on nobody cares which it was.
 
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { ClusterError } from '../errors.js'
 import { chatTemplateSource } from './chat-template.js'
 import { openGguf } from './gguf/open.js'
-import { readJson } from './json-file.js'
+import { parseJson, readJson } from './json-file.js'
+import { listFolder, readText } from './open-file.js'
 import { openShards } from './shard-index.js'
 import type { ModelSpec } from './spec.js'
 import type { TensorFile } from './stored-tensor.js'
@@ -65,7 +66,7 @@ export async function readModelConfig(path: string): Promise<ModelConfig> {
 function ggufOf(path: string): string | undefined {
   if (path.endsWith('.gguf')) return path
   if (!isFolder(path)) return undefined
-  const names = readdirSync(path)
+  const names = listFolder(path)
   if (names.some(isWeightFile)) return undefined
   const [first, ...more] = names.filter((name) => name.endsWith('.gguf')).sort()
   if (first === undefined || more.length === 0) return first === undefined ? undefined : join(path, first)
@@ -79,15 +80,16 @@ const isFolder = (path: string): boolean => existsSync(path) && statSync(path).i
 const isWeightFile = (name: string): boolean => /\.safetensors(\.index\.json)?$/.test(name)
 
 function readFolder(path: string): ModelConfig {
-  if (!isFolder(path)) throw new ClusterError('not_found', `model: ${path} is no folder`)
+  const names = listFolder(path, 'a folder, a config.json or a GGUF file')
   const configPath = join(path, 'config.json')
   const generation = join(path, 'generation_config.json')
+  const configText = readText(configPath)
   return {
     path,
-    config: readJson(configPath),
+    config: parseJson(configText, configPath),
     configPath,
-    configText: readFileSync(configPath, 'utf8'),
+    configText,
     generationConfig: existsSync(generation) ? readJson(generation) : {},
-    hasWeights: readdirSync(path).some(isWeightFile),
+    hasWeights: names.some(isWeightFile),
   }
 }

@@ -5,9 +5,10 @@
 //   ST1  Nothing outside the file's data section is ever read: every offset is checked before the first read.
 //   ST2  Tensors are read by offset, one at a time; the file is never held in memory.
 
-import { closeSync, fstatSync, openSync, readSync, writeFileSync } from 'node:fs'
+import { closeSync, fstatSync, readSync, writeFileSync } from 'node:fs'
 import { ClusterError } from '../errors.js'
 import { widenTo } from './dtypes.js'
+import { openFile } from './open-file.js'
 import { numRows, rowWidth, sizeOf, type StoredTensor, type TensorFile } from './stored-tensor.js'
 
 /** What passes from files to numbers, one piece after the other: reading is synchronous, so one does for all. */
@@ -47,7 +48,7 @@ const DTYPE_BYTES: Readonly<Record<string, number>> = {
   F8_E8M0: 1,
 }
 
-/** Opens a file and checks its whole header. Throws `invalid_argument` naming file and tensor, `not_found` without a file. */
+/** Opens a file and checks its whole header. Throws `invalid_argument` naming file and tensor, and what `openFile` does. */
 export function openSafetensors(path: string): SafetensorsFile {
   const fd = openFile(path)
   try {
@@ -55,14 +56,6 @@ export function openSafetensors(path: string): SafetensorsFile {
   } catch (error) {
     closeSync(fd)
     throw error
-  }
-}
-
-function openFile(path: string): number {
-  try {
-    return openSync(path, 'r')
-  } catch (error) {
-    throw new ClusterError('not_found', `${path}: cannot be opened`, { cause: error })
   }
 }
 

@@ -3,8 +3,9 @@
 // Invariants
 //   GF1  The file is never held in memory: rows are read when they are asked for, and nothing outside their tensor.
 
-import { closeSync, openSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { ClusterError } from '../../errors.js'
+import { openFile } from '../open-file.js'
 import { readExactly } from '../safetensors.js'
 import { sizeOf, type StoredTensor, type TensorFile } from '../stored-tensor.js'
 import { decodeBlocks, integerBlocks, isIntegerFormat } from './blocks.js'
@@ -13,7 +14,7 @@ import type { GgufHeader, GgufTensorInfo } from './header.js'
 
 /** Opens the file of a checked header. */
 export function openGgufFile({ path, tensors, numBytes, sizeBytes }: GgufHeader): TensorFile {
-  const fd = openSync(path, 'r')
+  const fd = openFile(path)
   const readBytes = (offset: number, length: number): Uint8Array<ArrayBuffer> =>
     readExactly(fd, path, offset, Math.min(length, sizeBytes - offset))
   return {

@@ -8,9 +8,10 @@
 //   GH3  What is read took exactly the bytes that it has in the file: no key stands twice.
 
 import { gguf, GGUFValueType, type GGUFParseOutput, type GGUFTypedMetadata } from '@huggingface/gguf'
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, readSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { ClusterError } from '../../errors.js'
+import { openFile } from '../open-file.js'
 import { readExactly } from '../safetensors.js'
 import { sizeOf } from '../stored-tensor.js'
 import { encodedBytes, formatOf, GGUF_FORMATS, otherFormat, type GgufFormatName } from './formats.js'
@@ -40,7 +41,7 @@ const LEAST_TENSOR_BYTES = 8 + 4 + 8 + 4 + 8 // name, one dimension, type, offse
 const LEAST_VALUE_BYTES = 8 + 4 + 1 // key, type, value
 const MAX_DIMS = 4
 
-/** Reads and checks the header. Throws `not_found` without a file, `invalid_argument` naming file and tensor or key. */
+/** Reads and checks the header. Throws `invalid_argument` naming file and tensor or key, and what `openFile` does. */
 export async function readGgufHeader(path: string): Promise<GgufHeader> {
   const refuse: Refuse = (what) => {
     throw new ClusterError('invalid_argument', `${path}: ${what}`)
@@ -60,18 +61,11 @@ export async function readGgufHeader(path: string): Promise<GgufHeader> {
 }
 
 function readPreamble(path: string): { readonly preamble: Buffer; readonly sizeBytes: number } {
-  let fd: number
+  const fd = openFile(path)
   try {
-    fd = openSync(path, 'r')
-  } catch (error) {
-    throw new ClusterError('not_found', `${path}: cannot be opened`, { cause: error })
-  }
-  try {
-    const stat = fstatSync(fd)
-    if (!stat.isFile()) throw new ClusterError('invalid_argument', `${path}: want a file, got none`)
     const preamble = Buffer.alloc(PREAMBLE_BYTES)
     const length = readSync(fd, preamble, 0, PREAMBLE_BYTES, 0)
-    return { preamble: preamble.subarray(0, length), sizeBytes: stat.size }
+    return { preamble: preamble.subarray(0, length), sizeBytes: fstatSync(fd).size }
   } finally {
     closeSync(fd)
   }
@@ -122,7 +116,7 @@ const VALUE_BYTES: Readonly<Partial<Record<GGUFValueType, number>>> = {
 const COUNTED = new Set(['version', 'tensor_count', 'kv_count']) // the library lists the preamble as values, too
 
 function readStart(path: string, length: number): Buffer {
-  const fd = openSync(path, 'r')
+  const fd = openFile(path)
   try {
     return Buffer.from(readExactly(fd, path, 0, length).buffer)
   } finally {

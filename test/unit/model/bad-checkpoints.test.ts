@@ -1,11 +1,23 @@
 import assert from 'node:assert/strict'
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ClusterError, type ErrorCode } from '../../../lib/errors.js'
 import { openModel, type Checkpoint } from '../../../lib/model/checkpoint.js'
+import { cannotOpen } from '../../../lib/model/open-file.js'
 import { openSafetensors, writeSafetensors, type FloatTensor } from '../../../lib/model/safetensors.js'
-import { goldenModel } from '../../helpers/paths.js'
+import { demoModel, goldenModel } from '../../helpers/paths.js'
 
 type Json = Record<string, unknown>
 
@@ -72,6 +84,7 @@ describe('bad checkpoints', () => {
       },
       (error) => {
         assert.ok(error instanceof ClusterError && error.code === code, String(error))
+        assert.ok(!error.message.includes('\n'), error.message)
         for (const part of parts) assert.ok(error.message.includes(part), `want ${part} in: ${error.message}`)
         return true
       },
@@ -105,7 +118,7 @@ describe('bad checkpoints', () => {
 
   it('an index that is no JSON, that maps nothing, or that has no map', async () => {
     writeShards()
-    write(INDEX, '{"weight_map": {')
+    write(INDEX, '{"weight_map":\n\n {,')
     await refuses('invalid_argument', [`${at(INDEX)}: not JSON`])
     write(INDEX, { weight_map: {} })
     await refuses('invalid_argument', [at(INDEX), 'weight_map: want at least one tensor'])
@@ -113,7 +126,60 @@ describe('bad checkpoints', () => {
     await refuses('invalid_argument', [at(INDEX), 'want an object weight_map'])
   })
 
-  it('no weights at all', () => refuses('not_found', [at('model.safetensors')]))
+  it('no weights at all', () =>
+    refuses('not_found', [`${at('model.safetensors')}: want a file, got nothing: no such file`]))
+
+  const FILES = [
+    'config.json',
+    'model.safetensors',
+    'generation_config.json',
+    'tokenizer.json',
+    'tokenizer_config.json',
+  ]
+  for (const name of [...FILES, 'chat_template.jinja', INDEX, SECOND]) {
+    const writeOthers = (): void => {
+      if ([INDEX, SECOND].includes(name)) writeShards()
+      else writeSafetensors(at('model.safetensors'), tensors)
+      if (name === 'tokenizer_config.json') cpSync(join(demoModel, 'tokenizer.json'), at('tokenizer.json'))
+      rmSync(at(name), { force: true })
+    }
+
+    it(`a folder where ${name} should be, and an empty file`, async () => {
+      writeOthers()
+      mkdirSync(at(name))
+      await refuses('invalid_argument', [`${at(name)}: want a file, got a folder`])
+      rmSync(at(name), { recursive: true })
+      writeFileSync(at(name), '')
+      await refuses('invalid_argument', [`${at(name)}: want a file with something in it, got an empty one`])
+    })
+  }
+
+  it('a file that this process may not read, and one that links to itself', async () => {
+    symlinkSync('model.safetensors', at('model.safetensors'))
+    await refuses('invalid_argument', [
+      `${at('model.safetensors')}: want a file, got one that cannot be opened (ELOOP)`,
+    ])
+    const refusal = cannotOpen('a', 'a file', Object.assign(new Error('EACCES: no'), { code: 'EACCES' }))
+    const wanted = ': want a file, got one that this process may not read'
+    assert.deepEqual([refusal.code, refusal.message], ['permission_denied', `a${wanted}`])
+    if (process.getuid?.() === 0) return // root reads everything
+    rmSync(at('model.safetensors'))
+    writeSafetensors(at('model.safetensors'), tensors)
+    chmodSync(at('model.safetensors'), 0)
+    await refuses('permission_denied', [at('model.safetensors') + wanted])
+  })
+
+  it('a path that is no model: a file, and nothing', async () => {
+    const wanted = 'want a folder, a config.json or a GGUF file, got '
+    const path = at('generation_config.json')
+    await assert.rejects(openModel(path), { code: 'invalid_argument', message: `${path}: ${wanted}a file` })
+    await assert.rejects(openModel('/nowhere'), {
+      code: 'not_found',
+      message: `/nowhere: ${wanted}nothing: no such file`,
+    })
+    mkdirSync(at('a.gguf'))
+    await assert.rejects(openModel(at('a.gguf')), { message: `${at('a.gguf')}: want a file, got a folder` })
+  })
 
   it('a shard cut short', async () => {
     writeShards()
