@@ -44,7 +44,7 @@ export function openHttpEndpoint(url: string, options: EndpointOptions): Endpoin
     name: url,
     client: createOpenAiClient({ url, http, model, notice: notify }),
     tokenizer: {
-      tokenize: async (text) => (await tokenize(askTokens, text)) ?? missing(url, '/tokenize'),
+      tokenize: async (text, how) => (await tokenize(askTokens, text, how)) ?? missing(url, '/tokenize'),
       detokenize: async (tokens) => (await detokenize(ask, tokens)) ?? missing(url, '/detokenize'),
     },
     info: () => askServer(ask),
@@ -80,6 +80,7 @@ export function openGrpcEndpoint(address: string, { apiKey, tls, firstByteTimeou
         fingerprintParts: server?.fingerprintParts ?? {},
         maxModelLen: model?.maxPositions,
         vocabSize: model?.vocabSize,
+        reservedTokens: model?.reservedTokens ?? [],
         metrics: new Map(),
       }
     },

@@ -90,6 +90,7 @@ const NOTHING_TOLD: ServerInfo = {
   fingerprintParts: {},
   maxModelLen: undefined,
   vocabSize: undefined,
+  reservedTokens: [],
   metrics: new Map(),
 }
 
@@ -115,6 +116,7 @@ async function run(endpoint: Endpoint, before: ServerInfo, job: ReplayJob, signa
   const { promptOf, notices } = await createPrompts(requests, {
     seed: flags.seed ?? 0n,
     vocabSize: before.vocabSize,
+    reservedTokens: before.reservedTokens,
     maxTokens: before.maxModelLen,
     tokenizer: endpoint.tokenizer,
     form: job.promptForm,

@@ -23,6 +23,8 @@ import { fallbackByte, textStreams, type TextStream } from './tokenization/token
 export interface EncodeOptions {
   /** Special tokens are read out of the text, and none is put around it. */
   readonly parseSpecial?: boolean
+  /** None is put around the text. */
+  readonly isBare?: boolean
   /** A character that keeps what it stands in from being a token of its own, and is left out. */
   readonly mark?: string
 }
@@ -41,6 +43,8 @@ export interface ModelTokenizer {
   tokenText(token: number): string
   tokenBytes(token: number): Uint8Array
   isSpecial(token: number): boolean
+  /** Whether ordinary text may hold it: it is in the vocabulary, and neither an added token nor a special one. */
+  isPlain(token: number): boolean
   /** The text with marks in what only a template may write; see `EncodeOptions`. */
   guard(text: string, mark: string): string
   /** Whether decoding is a concatenation of the tokens' bytes (byte-level BPE). */
@@ -86,6 +90,8 @@ export function tokenizerOf({ path, json, config }: TokenizerFiles, vocabSize: n
   const sections = addedTokens(added, normalise)
   const addedText = new Map(added.map((token) => [token.id, textOfAdded(token, normalise)]))
   const specials = new Set(added.filter(({ special }) => special).map(({ id }) => id))
+  const unknown = published.model.unk_token ?? undefined
+  const notPlain = new Set([...addedText.keys(), ...around.before, ...around.after])
   const decoders = published.decoder ?? undefined
   const isByteLevel = decoders?.some(({ type }) => type === 'ByteLevel') === true
   const streams = textStreams(decoders)
@@ -105,7 +111,8 @@ export function tokenizerOf({ path, json, config }: TokenizerFiles, vocabSize: n
   }
 
   function* encodeSteps(text: string, options: EncodeOptions = {}): Steps<number[]> {
-    const { before, after } = options.parseSpecial === true ? { before: [], after: [] } : around
+    const isBare = options.parseSpecial === true || options.isBare === true
+    const { before, after } = isBare ? { before: [], after: [] } : around
     const ids = [...before]
     let work = 0 // characters since the last step
     for (const part of parts(text, options)) {
@@ -148,6 +155,10 @@ export function tokenizerOf({ path, json, config }: TokenizerFiles, vocabSize: n
       new TextDecoder('utf-8', { ignoreBOM: true }).decode(tokenBytes(token)).replaceAll('\ufffd', ''),
     tokenBytes,
     isSpecial: (token) => specials.has(token),
+    isPlain: (token) => {
+      const found = vocabulary.pieces[token]
+      return found !== undefined && found !== unknown && !notPlain.has(token)
+    },
     guard: controlGuard(added.filter(isControl).map(({ content }) => content)),
     isByteLevel,
   }

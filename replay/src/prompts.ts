@@ -10,6 +10,7 @@ import {
   synthesizeText,
   synthesizeTokens,
   type BlockPrompt,
+  type TokenRange,
   type Tokenizer,
   type Vocabulary,
 } from './synthesize.js'
@@ -20,6 +21,7 @@ export type PromptOf = (request: TraceRequest) => Call['prompt']
 export interface PromptOptions {
   readonly seed: bigint
   readonly vocabSize?: number | undefined // of the served model
+  readonly reservedTokens?: readonly TokenRange[] // of its vocabulary, that no ordinary text holds
   readonly maxTokens?: number | undefined // that a prompt may have there
   readonly tokenizer?: Tokenizer | undefined // the served one
   readonly form: 'ids' | 'text'
@@ -38,10 +40,15 @@ const WORDS = (
   'only way find use may water long little very after words called just where most know'
 ).split(' ')
 
-/** Ids of these words in the served tokenizer, for endpoints that do not tell the size of their vocabulary. */
+/**
+ * Ids of these words in the served tokenizer, for endpoints that do not tell the size of their vocabulary. The words come
+ * twice: what comes once was put around them.
+ */
 async function idsOfWords({ tokenizer }: PromptOptions): Promise<Vocabulary | undefined> {
-  const ids = await tokenizer?.tokenize(` ${WORDS.join(' ')}`).catch(() => []) // it has none after all
-  return ids === undefined || ids.length === 0 ? undefined : Uint32Array.from([...new Set(ids)].sort((a, b) => a - b))
+  const text = ` ${[...WORDS, ...WORDS].join(' ')}`
+  const ids = (await tokenizer?.tokenize(text, { isBare: true }).catch(() => undefined)) ?? [] // it has none after all
+  const again = new Set(ids.filter((id, i) => ids.indexOf(id) < i))
+  return again.size === 0 ? undefined : Uint32Array.from(again).sort()
 }
 
 export interface Prompts {
@@ -51,9 +58,12 @@ export interface Prompts {
 
 /** How each request's prompt is made: ids and words when they are needed, exact texts here and now. */
 export async function createPrompts(requests: readonly TraceRequest[], options: PromptOptions): Promise<Prompts> {
-  const { vocabSize, tokenizer, form } = options
+  const { vocabSize, reservedTokens = [], tokenizer, form } = options
   if (requests.every(({ prompt }) => prompt.kind !== 'blocks')) return { promptOf: given, notices: [] }
-  const vocabulary = vocabSize === undefined ? await idsOfWords(options) : createVocabulary({ size: vocabSize })
+  const vocabulary =
+    vocabSize === undefined
+      ? await idsOfWords(options)
+      : createVocabulary({ size: vocabSize, reserved: reservedTokens })
   if (vocabulary === undefined) return inWords(options)
   if (form === 'ids') return inIds(vocabulary, options)
   return tokenizer === undefined ? inWords(options) : inExactText(requests, vocabulary, { ...options, tokenizer })
@@ -143,7 +153,7 @@ export async function withOutputLengths(
   const isOver = (): boolean => tokenizer === undefined || signal?.aborted === true
   await inParallel(requests, { limit: MAX_QUESTIONS, isOver }, async ({ outputText, outputTokens }, index) => {
     if (outputText === undefined || outputTokens !== undefined) return
-    lengths.set(index, (await tokenizer?.tokenize(outputText))?.length ?? 0)
+    lengths.set(index, (await tokenizer?.tokenize(outputText, { isBare: true }))?.length ?? 0)
   }).catch(() => undefined) // then words have to do
   return requests.map((request, index) => {
     const { outputText, outputTokens } = request

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { baseOf } from './clients/openai.js'
 import { readText, type HttpCaller } from './clients/http-call.js'
 import type { ReplayClock } from './clock.js'
+import type { TokenRange } from './synthesize.js'
 
 /** Prometheus text of the endpoint, and of a Banyan cluster's expert workers, by URL. */
 export type Scrapes = ReadonlyMap<string, string>
@@ -16,6 +17,7 @@ export interface ServerInfo {
   readonly fingerprintParts: Readonly<Record<string, string>>
   readonly maxModelLen: number | undefined // tokens of prompt and answer
   readonly vocabSize: number | undefined
+  readonly reservedTokens: readonly TokenRange[] // of the vocabulary, that no ordinary text holds
   readonly metrics: Scrapes
 }
 
@@ -32,7 +34,16 @@ const MAX_TIMEOUT_MS = 5_000
 
 const modelsSchema = z.object({
   data: z
-    .array(z.object({ id: z.string(), max_model_len: z.number().nullish(), vocab_size: z.number().nullish() }))
+    .array(
+      z.object({
+        id: z.string(),
+        max_model_len: z.number().nullish(),
+        vocab_size: z.number().nullish(),
+        reserved_tokens: z
+          .array(z.tuple([z.number(), z.number()]).transform(([first, last]) => ({ first, last })))
+          .nullish(),
+      }),
+    )
     .min(1),
 })
 const clusterSchema = z.object({
@@ -60,6 +71,7 @@ export async function askServer(options: AskOptions): Promise<ServerInfo> {
     fingerprintParts: told?.fingerprint_parts ?? {},
     maxModelLen: first?.max_model_len ?? undefined,
     vocabSize: first?.vocab_size ?? undefined,
+    reservedTokens: first?.reserved_tokens ?? [],
     metrics: seriesOf([[`${base}/metrics`, metrics], ...(await scrape(options, workers))]),
   }
 }
@@ -72,9 +84,13 @@ const scrape = (options: AskOptions, urls: readonly string[]): Promise<readonly 
 const seriesOf = (scraped: readonly Scraped[]): Scrapes =>
   new Map(scraped.flatMap(([url, text]) => (text?.startsWith('#') === true ? [[url, text] as const] : [])))
 
-/** The ids of a text in the served tokenizer; undefined where the endpoint does not tell them. */
-export async function tokenize(options: AskOptions, text: string): Promise<readonly number[] | undefined> {
-  const body = JSON.stringify({ prompt: text, add_special_tokens: false })
+/** The ids of a text in the served tokenizer, as a prompt or bare; undefined where the endpoint does not tell them. */
+export async function tokenize(
+  options: AskOptions,
+  text: string,
+  { isBare = false } = {},
+): Promise<readonly number[] | undefined> {
+  const body = JSON.stringify({ prompt: text, add_special_tokens: !isBare })
   const told = z
     .object({ tokens: z.array(z.number()) })
     .safeParse(parsed(await ask(options, `${baseOf(options.url)}/tokenize`, body)))

@@ -11,25 +11,27 @@ import { TraceError } from './trace-error.js'
 
 export type BlockPrompt = Extract<TracePrompt, { kind: 'blocks' }>
 
-/** Ids that may be drawn: [first, size) without those that mean something to the model. */
+/** Token ids; both ends count in. */
+export interface TokenRange {
+  readonly first: number
+  readonly last: number
+}
+
+/** Ids that may be drawn: those below `size` that are not reserved. */
 export interface VocabularyOptions {
   readonly size: number
-  readonly first?: number
-  readonly special?: Iterable<number>
+  readonly reserved?: readonly TokenRange[]
 }
 
 /** Ids to draw from, ascending. */
 export type Vocabulary = Uint32Array
 
-export function createVocabulary({ size, first = 0, special = [] }: VocabularyOptions): Vocabulary {
-  const left = new Set(special)
-  const ids = Array.from({ length: Math.max(0, size - first) }, (_, i) => first + i).filter((id) => !left.has(id))
-  if (ids.length === 0)
-    throw new TraceError(
-      'invalid_argument',
-      `vocabulary: want at least one id from ${first} to ${size - 1} that is not special, found none`,
-    )
-  return Uint32Array.from(ids)
+export function createVocabulary({ size, reserved = [] }: VocabularyOptions): Vocabulary {
+  const isReserved = new Uint8Array(size)
+  for (const { first, last } of reserved) isReserved.fill(1, first, last + 1)
+  const ids = Uint32Array.from({ length: size }, (_, id) => id).filter((id) => isReserved[id] === 0)
+  if (ids.length > 0) return ids
+  throw new TraceError('invalid_argument', `vocabulary: want an id below ${size} that is not reserved, found none`)
 }
 
 export interface SynthesisOptions {
@@ -78,9 +80,12 @@ function mix(value: number): number {
   return (h ^ (h >>> 16)) >>> 0
 }
 
-/** The served tokenizer, e.g. POST /tokenize and /detokenize: it counts what a completion of the text counts. */
+/**
+ * The served tokenizer, e.g. POST /tokenize and /detokenize: it counts what a completion of the text counts; bare, without
+ * what is put around a prompt, it counts an answer.
+ */
 export interface Tokenizer {
-  tokenize(text: string): Promise<readonly number[]>
+  tokenize(text: string, how?: { readonly isBare?: boolean }): Promise<readonly number[]>
   detokenize(tokens: readonly number[]): Promise<string>
 }
 

@@ -156,6 +156,8 @@ export interface ModelInfo {
   readonly weightFormat: string
   readonly hasTokenizer: boolean
   readonly hasChatTemplate: boolean
+  /** Ids that no ordinary text holds (special and added tokens, padding), ascending; empty from servers that do not tell. */
+  readonly reservedTokens: readonly { readonly first: number; readonly last: number }[]
 }
 
 export interface ServerInfo {

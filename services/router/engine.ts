@@ -143,6 +143,12 @@ export type GenerateEvent =
       readonly stats: ChoiceStats
     }
 
+/** Both ends count in. */
+export interface TokenRange {
+  readonly first: number
+  readonly last: number
+}
+
 export interface ModelInfo {
   readonly id: string
   readonly family: string
@@ -154,6 +160,7 @@ export interface ModelInfo {
   readonly numExperts: number
   readonly expertsPerToken: number
   readonly eosTokenIds: readonly number[]
+  readonly reservedTokens: readonly TokenRange[] // that no ordinary text holds, ascending
   readonly weightFormat: string
   readonly hasTokenizer: boolean
   readonly hasChatTemplate: boolean
@@ -245,8 +252,8 @@ export interface InferenceEngine {
   scale(wanted: WantedSizes): Promise<WantedSizes>
   /** What `/ready`, gRPC health and the router's own port say: the cluster can serve, and this router is on the bus. */
   isReady(): boolean
-  /** Throws `failed_precondition` without a tokenizer. */
-  tokenize(text: string, signal?: AbortSignal): Promise<readonly number[]>
+  /** As a prompt is; bare: without the tokens that are put around one. Throws `failed_precondition` without a tokenizer. */
+  tokenize(text: string, signal?: AbortSignal, isBare?: boolean): Promise<readonly number[]>
   detokenize(tokens: readonly number[]): string
   /** Prometheus text. */
   metrics(): Promise<string>

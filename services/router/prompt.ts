@@ -8,8 +8,8 @@ import { createTokenise } from './tokenising.js'
 
 /** All throw the signal's reason where it aborts meanwhile. */
 export interface PromptReader {
-  /** Token ids of a text. None of it becomes a control token. */
-  text(this: void, text: string, signal?: AbortSignal): Promise<readonly number[]>
+  /** Token ids of a text, bare or with what is put around a prompt. None of it becomes a control token. */
+  text(this: void, text: string, signal?: AbortSignal, isBare?: boolean): Promise<readonly number[]>
   /**
    * Token ids of a prompt. User text never becomes control tokens; a chat template's own ones do. A template that asks
    * for the date is told the clock's.
@@ -54,10 +54,10 @@ export function createPromptReader(checkpoint: Checkpoint, clock: Clock): Prompt
   const { tokenizer, chatTemplate } = checkpoint
   const tokenise = tokenizer && createTokenise(tokenizer, clock)
 
-  const text = async (given: string, signal?: AbortSignal): Promise<readonly number[]> => {
+  const text: PromptReader['text'] = async (given, signal, isBare = false) => {
     if (tokenise === undefined) throw noTokenizer('text prompt')
     checkLength(checkpoint, [given])
-    return tokenise(given, {}, signal)
+    return tokenise(given, { isBare }, signal)
   }
 
   const chat = async (messages: readonly ChatMessage[], signal?: AbortSignal): Promise<readonly number[]> => {

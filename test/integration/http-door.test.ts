@@ -4,6 +4,8 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { eventually } from '../helpers/eventually.js'
+import { createTokenizer } from '../../lib/model/tokenizer.js'
+import { demoModel } from '../helpers/paths.js'
 import { startTestCluster, type TestCluster } from '../helpers/test-cluster.js'
 import { makeChatModel, testChats } from './chats.js'
 
@@ -114,6 +116,23 @@ describe('the HTTP door', function () {
     const { tokens } = (await (await post('/tokenize', '{"prompt":"export λ"}')).json()) as { tokens: number[] } // documented
     const { prompt } = (await (await post('/detokenize', JSON.stringify({ tokens }))).json()) as { prompt: string } // documented
     assert.equal(prompt, 'export λ')
+    const bare = await (await post('/tokenize', '{"prompt":"export λ","add_special_tokens":false}')).json()
+    assert.deepEqual((bare as { tokens: number[] }).tokens, tokens) // this model puts nothing around a text
+  })
+
+  it('tells the vocabulary, and which of its ids no text holds', async () => {
+    const { data } = (await (await fetch(`${cluster.router.http}/v1/models`)).json()) as {
+      data: { vocab_size: number; reserved_tokens: number[][] }[]
+    } // documented
+    const tokenizer = createTokenizer(demoModel, 4096)
+    const ids = Array.from({ length: data[0]?.vocab_size ?? 0 }, (_, id) => id)
+    assert.equal(ids.length, 4096)
+    const reserved = data[0]?.reserved_tokens.flatMap(([first = 0, last = 0]) => ids.slice(first, last + 1))
+    assert.ok(reserved?.includes(tokenizer?.encode('<|endoftext|>', { parseSpecial: true })[0] ?? -1))
+    assert.deepEqual(
+      reserved,
+      ids.filter((id) => tokenizer?.isPlain(id) === false),
+    )
   })
 
   it('exports vLLM’s metric names', async () => {

@@ -235,6 +235,7 @@ export function toModelInfo({ model }: InferenceEngine): Record<string, unknown>
     weight_format: model.weightFormat,
     has_tokenizer: model.hasTokenizer,
     has_chat_template: model.hasChatTemplate,
+    reserved_tokens: model.reservedTokens,
   }
 }
 

@@ -28,6 +28,7 @@ const modelObject = (model: ModelInfo): Record<string, unknown> => ({
   owned_by: 'banyan',
   max_model_len: model.maxPositions,
   vocab_size: model.vocabSize,
+  reserved_tokens: model.reservedTokens.map(({ first, last }) => [first, last]),
 })
 
 function answerModel({ engine, params, response }: Exchange): void {
@@ -77,7 +78,7 @@ async function cancelRequest({ engine, params, response, tenant }: Exchange): Pr
   sendJson(response, { id, cancelled })
 }
 
-const tokenizeSchema = z.object({ prompt: z.string() })
+const tokenizeSchema = z.object({ prompt: z.string(), add_special_tokens: z.boolean().default(true) })
 const detokenizeSchema = z.object({ tokens: z.array(z.int().min(0)).max(1_000_000) })
 
 async function answerScale({ engine, body, response }: Exchange): Promise<void> {
@@ -134,7 +135,8 @@ const ROUTES: readonly Route[] = [
     method: 'POST',
     path: /^\/tokenize$/,
     answer: async ({ engine, body, response, signal }) => {
-      const tokens = await engine.tokenize(parseBody(tokenizeSchema, await body()).prompt, signal)
+      const { prompt, add_special_tokens: isWhole } = parseBody(tokenizeSchema, await body())
+      const tokens = await engine.tokenize(prompt, signal, !isWhole)
       sendJson(response, { tokens, count: tokens.length, max_model_len: engine.model.maxPositions })
     },
   },

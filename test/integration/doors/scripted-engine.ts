@@ -144,6 +144,7 @@ export function createScriptedEngine(): ScriptedEngine {
       numExperts: 2,
       expertsPerToken: 1,
       eosTokenIds: [],
+      reservedTokens: [],
       weightFormat: 'f32',
       hasTokenizer: true,
       hasChatTemplate: true,

@@ -9,6 +9,22 @@ import { tokenizerOf, type ModelTokenizer, type TokenizerFiles } from '../../../
 import { repositoryRoot } from '../../helpers/paths.js'
 import { isPublished, PUBLISHED_SIZES, publishedJson, publishedTokenizer } from '../../helpers/published.js'
 
+/** First and last ids that no ordinary text holds: special and added tokens, padding. */
+const RESERVED: Readonly<Record<string, readonly (readonly [number, number])[]>> = {
+  llama2: [[0, 2]],
+  llama3_1: [[128_000, 128_255]],
+  qwen3: [[151_643, 151_935]],
+  gptoss: [[199_998, 201_087]],
+  deepseek_v3: [
+    [0, 2],
+    [128_000, 129_279],
+  ],
+  gemma3: [
+    [0, 237],
+    [255_968, 262_207],
+  ],
+}
+
 /** Ids of a text, those with its special tokens read where they differ, what they decode to where that differs. */
 type Row = readonly [plain: readonly number[], parsed: readonly number[] | null, decoded: string | null]
 
@@ -45,6 +61,22 @@ for (const [name, vocabSize] of Object.entries(PUBLISHED_SIZES)) {
         assert.deepEqual(withSpecials, parsed ?? plain.slice(plain.length - withSpecials.length), JSON.stringify(text))
         assert.equal(tokenizer.decode(plain), decoded ?? text)
       }
+    })
+
+    it('knows which ids ordinary text may hold', () => {
+      const isReserved = (token: number): boolean =>
+        RESERVED[name]?.some(([first, last]) => token >= first && token <= last) === true
+      const ids = Array.from({ length: vocabSize }, (_, id) => id)
+      assert.deepEqual(
+        ids.filter((id) => tokenizer.isPlain(id) === isReserved(id)),
+        [],
+      )
+    })
+
+    it('puts nothing around a bare text', () => {
+      const [empty, text] = ['', 'two words'].map((each) => tokenizer.encode(each))
+      assert.deepEqual(tokenizer.encode('two words', { isBare: true }), text?.slice(empty?.length))
+      assert.deepEqual(tokenizer.encode('', { isBare: true }), [])
     })
 
     it('reads half a surrogate pair as U+FFFD', () =>

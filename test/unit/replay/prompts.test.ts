@@ -32,6 +32,49 @@ function wordTokenizer(onAsked: (count: number) => void = () => undefined) {
 }
 
 describe('what is asked before a replay', () => {
+  const made = [request('made', { prompt: { kind: 'blocks', numTokens: 2_000, blockTokens: 512, blocks: [] } })]
+  const tokensOf = async (options: Omit<Parameters<typeof createPrompts>[1], 'seed' | 'form'>): Promise<number[]> => {
+    const { promptOf } = await createPrompts(made, { seed: 1n, form: 'ids', ...options })
+    const prompt = made[0] && promptOf(made[0])
+    return prompt?.kind === 'tokens' ? [...prompt.tokens] : assert.fail('no ids')
+  }
+
+  it('which ids no prompt may hold', async () => {
+    const reservedTokens = [
+      { first: 0, last: 3 },
+      { first: 60, last: 99 },
+    ]
+    const tokens = await tokensOf({ vocabSize: 100, reservedTokens })
+    assert.deepEqual([tokens.length, Math.min(...tokens), Math.max(...tokens)], [2_000, 4, 59])
+  })
+
+  it('ids of words, where the vocabulary is not told: not what was put around them', async () => {
+    const tokenizer: Tokenizer = {
+      tokenize: (text) =>
+        Promise.resolve([
+          1,
+          ...text
+            .trim()
+            .split(' ')
+            .map((word) => 100 + (word.codePointAt(0) ?? 0)),
+          2,
+        ]),
+      detokenize: () => Promise.reject(new Error('not asked')),
+    }
+    const tokens = await tokensOf({ tokenizer })
+    assert.ok(tokens.length === 2_000 && tokens.every((id) => id > 100), `${Math.min(...tokens)}`)
+  })
+
+  it('the bare length of an answer', async () => {
+    const tokenizer: Tokenizer = {
+      tokenize: (text, { isBare = false } = {}) =>
+        Promise.resolve(Array<number>(text.length + (isBare ? 0 : 1)).fill(7)),
+      detokenize: () => Promise.reject(new Error('not asked')),
+    }
+    const [one] = await withOutputLengths([request('r', { outputText: 'abc' })], tokenizer)
+    assert.equal(one?.outputTokens, 3)
+  })
+
   it('lengths of recorded texts, several at a time', async () => {
     const { tokenizer, state } = wordTokenizer()
     const measured = await withOutputLengths(requests, tokenizer)

@@ -6,7 +6,14 @@ import { createVocabulary, synthesizeText, synthesizeTokens, type BlockPrompt } 
 import { createTokenizer } from '../../../lib/model/tokenizer.js'
 import { demoModel } from '../../helpers/paths.js'
 
-const vocabulary = createVocabulary({ size: 500, first: 3, special: [7, 400] })
+const vocabulary = createVocabulary({
+  size: 500,
+  reserved: [
+    { first: 0, last: 2 },
+    { first: 7, last: 7 },
+    { first: 490, last: 499 },
+  ],
+})
 const options = { vocabulary, seed: 1n, requestId: 'a' }
 const blockPrompt = (numTokens: number, blocks: readonly string[], blockTokens = 16): BlockPrompt => ({
   kind: 'blocks',
@@ -51,8 +58,9 @@ describe('synthesizing prompts', () => {
     assert.notDeepEqual(tokens, synthesizeTokens(blockPrompt(20_000, []), { ...options, seed: 2n }))
   })
 
-  it('refuses a vocabulary of nothing but special ids', () => {
-    assert.throws(() => createVocabulary({ size: 3, first: 1, special: [1, 2] }), /want at least one id from 1 to 2/)
+  it('refuses a vocabulary of nothing but reserved ids', () => {
+    const reserved = [{ first: 0, last: 9 }]
+    assert.throws(() => createVocabulary({ size: 3, reserved }), /want an id below 3 that is not reserved/)
   })
 
   describe('as text', () => {
@@ -62,7 +70,7 @@ describe('synthesizing prompts', () => {
         tokenize: (text: string) => Promise.resolve(model.encode(text)),
         detokenize: (ids: readonly number[]) => Promise.resolve(model.decode(ids)),
       }
-      const demo = { vocabulary: createVocabulary({ size: 4096, first: 300 }), seed: 5n }
+      const demo = { vocabulary: createVocabulary({ size: 4096, reserved: [{ first: 0, last: 299 }] }), seed: 5n }
       const texts: string[] = []
       for (const [i, numTokens] of [1, 2, 17, 100, 333, 700].entries()) {
         const found = await synthesizeText(blockPrompt(numTokens, ['s', 't', 'u']), tokenizer, {

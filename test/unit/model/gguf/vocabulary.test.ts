@@ -112,6 +112,14 @@ describe('tokenizers of GGUF metadata', function () {
       assert.equal(ignores, (wanted.model as { ignore_merges?: boolean }).ignore_merges ?? false)
       assert.deepEqual(rule(json.pre_tokenizer), rule(wanted.pre_tokenizer))
       assert.equal(JSON.stringify(json.normalizer), JSON.stringify(name === 'qwen3' ? wanted.normalizer : null))
+      const size = 1 + ids.reduce((most, [, id]) => Math.max(most, id), 0)
+      const [ours, theirs] = [json, wanted].map((each) =>
+        tokenizerOf({ path: name, json: { ...each }, config: {} }, size),
+      )
+      const unlike = Array.from({ length: size }, (_, id) => id).filter(
+        (id) => ours?.isPlain(id) !== theirs?.isPlain(id),
+      )
+      assert.deepEqual(unlike, [])
     })
   }
 
@@ -126,6 +134,11 @@ describe('tokenizers of GGUF metadata', function () {
       assert.equal(ours.decode(ours.encode(text)), theirs.decode(theirs.encode(text)))
     }
     assert.deepEqual(files.config, { bos_token: '<s>', eos_token: '</s>', unk_token: '<unk>' })
+    const ids = Array.from({ length: 32_000 }, (_, id) => id)
+    assert.deepEqual(
+      ids.filter((id) => ours?.isPlain(id) !== theirs?.isPlain(id)),
+      [],
+    )
   })
 
   it('text has no space before it where the file says so', () => {
