@@ -10,9 +10,12 @@ import {
   type ProductRef,
 } from '../../lib/compute/matrix-report.js'
 import { isQuantisable } from '../../lib/compute/quantise.js'
+import { inTurns } from '../../lib/compute/steps.js'
+import { checkEmbedding } from '../../lib/decode/embedding.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
+import { sizeOf } from '../../lib/model/stored-tensor.js'
 import { WEIGHT_FORMATS } from '../../lib/model/weight-formats.js'
 import { createProgress, table } from '../terminal.js'
 
@@ -55,6 +58,8 @@ export async function measureMatrices(checkpoint: Checkpoint, options: MeasureOp
   )
   const each: MatrixReport[] = []
   try {
+    if (options.isComplete || sizeOf(checkpoint.spec.embedding.shape) <= QUICK_VALUES)
+      await inTurns(checkEmbedding(checkpoint), () => turn())
     for (const product of chosen) {
       if (options.signal.aborted) throw new ClusterError('cancelled', 'inspect: interrupted')
       each.push(...reportProduct(checkpoint, product))

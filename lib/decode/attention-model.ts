@@ -35,6 +35,7 @@ import type {
   WeightFormat,
 } from '../model/spec.js'
 import { shardPlan, type ShardPlan } from '../model/expert-shards.js'
+import { checkEmbedding, embed } from './embedding.js'
 import { countLoad, type LoadCount, type OnProgress } from './load-progress.js'
 
 export interface AttentionModel {
@@ -119,7 +120,10 @@ export function countAttention({ spec }: Checkpoint, { format, onProgress = () =
 
 function* loadHead(checkpoint: Checkpoint, { format, kernels, weights }: LoadOptions): Steps<LmHead> {
   const { spec } = checkpoint
-  const set = yield* weights.open('lm-head', () => packLmHead(headWeights(checkpoint), format))
+  const set = yield* weights.open('lm-head', function* () {
+    yield* checkEmbedding(checkpoint)
+    return yield* packLmHead(headWeights(checkpoint), format)
+  })
   return createLmHead(kernels, set, { hidden: spec.hidden, vocabSize: spec.vocabSize, epsilon: spec.normEpsilon })
 }
 
@@ -240,11 +244,3 @@ function gateWeights(checkpoint: Checkpoint, ffn: FfnLayerSpec): LinearWeights |
 /** What is added to each layer's scores for the choice of experts. */
 export const correctionsOf = (checkpoint: Checkpoint): readonly (Float32Array | undefined)[] =>
   checkpoint.spec.layers.map(({ ffn }) => ffn.gate?.correction && checkpoint.tensor(ffn.gate.correction))
-
-/** Rows of the embedding: [tokens, hidden]. */
-export function embed(checkpoint: Checkpoint, tokens: ArrayLike<number>): Float32Array {
-  const { hidden, embedding } = checkpoint.spec
-  const result = new Float32Array(tokens.length * hidden)
-  for (let i = 0; i < tokens.length; i++) result.set(checkpoint.rows(embedding, tokens[i]!, 1), i * hidden)
-  return result
-}

@@ -21,7 +21,6 @@ import type { AttentionEngine, StepSpan } from './attention-engine.js'
 import {
   correctionsOf,
   countAttention,
-  embed,
   geometryOf,
   groupedWeights,
   headWeights,
@@ -29,6 +28,7 @@ import {
 } from './attention-model.js'
 import { createRunBuffers, openBatch, type DeviceBatch, type DeviceModel } from './device-batch.js'
 import { createSlotPool, DeviceCache } from './device-kv.js'
+import { checkEmbedding, embed } from './embedding.js'
 import { gateWidth } from './gate.js'
 
 export interface DeviceLoadOptions extends LoadOptions {
@@ -122,9 +122,10 @@ export async function loadDeviceEngine(
 function* loadDeviceHead(checkpoint: Checkpoint, options: DeviceLoadOptions): Steps<LmHead> {
   const { hidden, vocabSize, normEpsilon: epsilon } = checkpoint.spec
   const { format, weights, provider, leastRows } = options
-  const set = yield* weights.open('device-lm-head', () =>
-    asOneStep(() => packDeviceLmHead(headWeights(checkpoint), format)),
-  )
+  const set = yield* weights.open('device-lm-head', function* () {
+    yield* checkEmbedding(checkpoint)
+    return yield* asOneStep(() => packDeviceLmHead(headWeights(checkpoint), format))
+  })
   return createDeviceLmHead(set, { provider, hidden, vocabSize, epsilon, leastRows: leastRows.head })
 }
 
