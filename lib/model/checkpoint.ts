@@ -85,8 +85,16 @@ function checkpointOf(source: ModelSource): Checkpoint {
   }
 }
 
-function declare({ path, config, configPath, generationConfig, hasWeights, locate }: ModelConfig): DeclaredModel {
-  const published = specOf(config, configPath)
+function declare({
+  path,
+  config,
+  configPath,
+  keyNames,
+  generationConfig,
+  hasWeights,
+  locate,
+}: ModelConfig): DeclaredModel {
+  const published = specOf(config, configPath, keyNames)
   const declared = locate?.(published) ?? published
   fp8BlockSize(config, configPath) // refuses tensors of a kind that is not served
   const defaults = generationDefaults(generationConfig, join(dirname(configPath), 'generation_config.json'))

@@ -51,13 +51,28 @@ export function absentOf(config: Config, defaults: Config): Config {
   return Object.fromEntries(Object.entries(defaults).filter(([key]) => isAbsent(key)))
 }
 
-export function configFields(config: Config, path: string, defaults: Config = {}): ConfigFields {
+/** What the file that a configuration was made of calls its keys, where that is no `config.json`. */
+export type KeyNames = Readonly<Record<string, string>>
+
+export interface ConfigOptions {
+  readonly defaults?: Config | undefined
+  readonly names?: KeyNames | undefined
+}
+
+const KEY = /[a-z]+(_[a-z]+)+/g
+
+export function configFields(config: Config, path: string, { defaults = {}, names }: ConfigOptions = {}): ConfigFields {
   const absent = absentOf(config, defaults)
+  const nameOf = (key: string): string => names?.[key] ?? key
   const raw = (key: string): unknown => (config[key] === undefined ? absent[key] : config[key])
   const refuse = (key: string, wanted: string): never => {
     const taken = raw(key) === undefined ? '' : ` (by default ${JSON.stringify(raw(key))})`
-    const got = config[key] === undefined ? `nothing${taken}` : JSON.stringify(config[key])
-    throw new ClusterError('invalid_argument', `${path}: ${key}: want ${wanted}, got ${got}`)
+    const isLeftOut = config[key] === undefined || (names !== undefined && config[key] === null)
+    const got = isLeftOut ? `nothing${taken}` : JSON.stringify(config[key])
+    throw new ClusterError(
+      'invalid_argument',
+      `${path}: ${nameOf(key)}: want ${wanted.replace(KEY, nameOf)}, got ${got}`,
+    )
   }
   const has = (key: string): boolean => raw(key) !== undefined && raw(key) !== null
   const integer = (key: string, min: number, none: number | undefined): number => {
@@ -94,10 +109,11 @@ export function configFields(config: Config, path: string, defaults: Config = {}
     },
     section: (key) => {
       const value = raw(key) ?? {}
-      return isObject(value) ? configFields(value, `${path}: ${key}`) : refuse(key, 'an object')
+      if (!isObject(value)) return refuse(key, 'an object')
+      return configFields(value, names === undefined ? `${path}: ${key}` : path, { names })
     },
-    withDefaults: (more) => configFields(config, path, { ...more, ...absent }),
-    with: (values) => configFields({ ...config, ...values }, path, absent),
+    withDefaults: (more) => configFields(config, path, { defaults: { ...more, ...absent }, names }),
+    with: (values) => configFields({ ...config, ...values }, path, { defaults: absent, names }),
     raw,
     refuse,
   }

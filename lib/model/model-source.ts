@@ -5,6 +5,7 @@ import { existsSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { ClusterError } from '../errors.js'
 import { chatTemplateSource } from './chat-template.js'
+import type { KeyNames } from './config-fields.js'
 import { openGguf } from './gguf/open.js'
 import { parseJson, readJson } from './json-file.js'
 import { listFolder, readText } from './open-file.js'
@@ -20,6 +21,7 @@ export interface ModelConfig {
   readonly path: string // the folder, or the GGUF file
   readonly config: Json // as config.json says it, under the keys that the families read
   readonly configPath: string // for errors
+  readonly keyNames?: KeyNames // of the configuration, where its file has others
   readonly configText: string // what the fingerprint covers
   readonly generationConfig: Json // as generation_config.json says it; empty without one
   readonly hasWeights: boolean

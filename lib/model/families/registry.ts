@@ -1,7 +1,7 @@
 // The families that are served: one line each.
 
 import { ClusterError } from '../../errors.js'
-import { absentOf, configFields } from '../config-fields.js'
+import { absentOf, configFields, type KeyNames } from '../config-fields.js'
 import type { ModelSpec } from '../spec.js'
 import type { Family } from './family.js'
 import { deepseekV3 } from './deepseek-v3.js'
@@ -52,8 +52,11 @@ const namesOf = ({ architectures }: Readonly<Record<string, unknown>>): readonly
 const familyOf = (config: Readonly<Record<string, unknown>>): Family | undefined =>
   FAMILIES.find(({ architecture }) => namesOf(config).includes(architecture))
 
-/** The spec of a parsed `config.json`. Throws `invalid_argument` naming the key, or `unimplemented` naming the family. */
-export function specOf(config: Readonly<Record<string, unknown>>, path: string): ModelSpec {
+/**
+ * The spec of a parsed `config.json`, whose keys may have other names in the file that it was made of. Throws `invalid_argument` naming the key, or `unimplemented`
+ * naming the family.
+ */
+export function specOf(config: Readonly<Record<string, unknown>>, path: string, names?: KeyNames): ModelSpec {
   const family = familyOf(config)
   if (family === undefined) {
     const known = FAMILIES.map(({ architecture }) => architecture).join(', ')
@@ -62,5 +65,5 @@ export function specOf(config: Readonly<Record<string, unknown>>, path: string):
       `${path}: architectures ${JSON.stringify(namesOf(config))}; this version serves ${known}`,
     )
   }
-  return family.spec(configFields(config, path, family.defaults))
+  return family.spec(configFields(config, path, { defaults: family.defaults, names }))
 }

@@ -130,6 +130,8 @@ function checkedCounts({ fields, key, tensors }: Said): number {
 function sizes({ fields, key, tensors }: Said): Json {
   const hidden = fields.count(key('embedding_length'))
   const heads = fields.count(key('attention.head_count'))
+  if (!fields.has(key('attention.key_length')) && hidden % Math.max(heads, 1) !== 0)
+    fields.refuse(key('attention.head_count'), `a divisor of ${key('embedding_length')} ${hidden}`)
   const headDim = fields.count(key('attention.key_length'), hidden / Math.max(heads, 1))
   const same = (ending: string): void => {
     if (fields.count(key(ending), headDim) !== headDim) fields.refuse(key(ending), `the width of a head, ${headDim}`)
@@ -139,7 +141,7 @@ function sizes({ fields, key, tensors }: Said): Json {
   return {
     vocab_size: vocabSizeOf(fields, tensors),
     hidden_size: hidden,
-    intermediate_size: fields.count(key('feed_forward_length'), 0),
+    intermediate_size: fields.has(key('feed_forward_length')) ? fields.count(key('feed_forward_length')) : null,
     num_attention_heads: heads,
     num_key_value_heads: fields.count(key('attention.head_count_kv'), heads),
     head_dim: headDim,

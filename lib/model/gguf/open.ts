@@ -7,6 +7,7 @@ import { architectureOf, configOf } from './config.js'
 import type { GgufFields } from './fields.js'
 import { openGgufFile } from './file.js'
 import { readGgufHeader } from './header.js'
+import { keyNamesOf } from './key-names.js'
 import { locate } from './locate.js'
 import { tokenizerFilesOf } from './vocabulary.js'
 
@@ -26,6 +27,7 @@ export async function openGguf(path: string): Promise<ModelSource> {
     path,
     config,
     configPath: path,
+    keyNames: keyNamesOf(header),
     configText: JSON.stringify(config),
     generationConfig: samplingOf(fields),
     hasWeights: true,

@@ -123,6 +123,10 @@ describe('openModel of a GGUF file', () => {
     })
   })
 
+  const headOf = (size: number): Keys => ({
+    'llama.attention.key_length': count(size),
+    'llama.attention.value_length': count(size),
+  })
   const without = (name: string): readonly GgufTensor[] => TENSORS.filter((each) => each.name !== name)
   const refused: readonly (readonly [what: string, error: RegExp, keys?: Keys, tensors?: readonly GgufTensor[]])[] = [
     [
@@ -152,9 +156,46 @@ describe('openModel of a GGUF file', () => {
       { 'llama.attention.value_length': count(8) },
     ],
     [
+      'no width',
+      /llama\.embedding_length: want an integer of at least 1, got 0/,
+      { 'llama.embedding_length': count(0), 'llama.attention.key_length': count(4) },
+    ],
+    ['no FFN', /llama\.feed_forward_length: want .*, got nothing/, { 'llama.feed_forward_length': undefined }],
+    [
+      'heads that do not divide the width',
+      /llama\.attention\.head_count: want a divisor of llama\.embedding_length 16, got 3/,
+      { 'llama.attention.head_count': count(3), 'llama.attention.key_length': undefined },
+    ],
+    [
+      'KV heads that do not divide the heads',
+      /llama\.attention\.head_count_kv: want a divisor of llama\.attention\.head_count 2, got 4/,
+      { 'llama.attention.head_count_kv': count(4) },
+    ],
+    ['an odd head', /llama\.attention\.key_length: want an even number.*got 3/, headOf(3)],
+    ['no context', /llama\.context_length: want an integer of at least 1, got 0/, { 'llama.context_length': count(0) }],
+    [
+      'more experts a token than there are',
+      /llama\.expert_used_count: want at most llama\.expert_count 3, got 4/,
+      { 'llama.expert_used_count': count(4) },
+    ],
+    [
+      'a rotation without its factor',
+      /gguf: llama\.rope\.scaling\.factor: want a positive number, got -1/,
+      {
+        'llama.rope.scaling.type': text('yarn'),
+        'llama.rope.scaling.factor': real(-1),
+        'llama.rope.scaling.original_context_length': count(16),
+      },
+    ],
+    [
       'another rotation',
       /rope\.scaling\.type: want none, linear or yarn, got "longrope"/,
       { 'llama.rope.scaling.type': text('longrope') },
+    ],
+    [
+      'latent attention',
+      /general\.architecture: want one of llama, .*got "deepseek2"/,
+      { 'general.architecture': text('deepseek2') },
     ],
     ['a part of several files', /split\.count: want one file/, { 'split.count': count(3) }],
     [
