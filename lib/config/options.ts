@@ -73,6 +73,7 @@ export const routerOptions = (config: ClusterConfig): RouterOptions => ({
   prefixCache: config.prefixCache === 'on',
   maxRunning: config.maxRunning,
   maxWaiting: config.maxWaiting,
+  warmTemplates: true,
   traceDir: config.traceDir,
   traceContent: config.traceContent,
   traceSlowMs: config.traceSlowMs,

@@ -104,6 +104,7 @@ export interface RouterOptions {
   readonly prefixCache: boolean
   readonly maxRunning: number // sequences per attention worker
   readonly maxWaiting: number // sequences, all workers
+  readonly warmTemplates?: boolean | undefined // what renders chats starts with the router; absent: with the first chat
   readonly traceDir?: string | undefined // where ended requests are recorded
   readonly traceSlowMs?: number | undefined // spans of requests that fail or take as long are kept
   readonly traceExperts?: boolean | undefined // the experts of every token go into files beside the records

@@ -30,7 +30,6 @@ import { createScaling } from './scaling.js'
 import { openTls } from './tls-source.js'
 import { createAttentionWorkers } from './workers.js'
 
-const WARM_AFTER_MS = 3000 // the cluster has better things to do while it starts
 const HEALTH_EVERY_MS = 250
 const LAST_ANSWERS_MS = 1_000 // for streams to be told where they go on
 
@@ -64,7 +63,7 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
   const http = await startHttpServer({ ...doors, port: options.httpPort })
   const grpc = await startGrpcServer({ ...doors, port: options.grpcPort })
   const stopHealth = every(clock, HEALTH_EVERY_MS, () => grpc.setServing(engine.isReady()))
-  const stopWarming = clock.after(WARM_AFTER_MS, () => checkpoint.chatTemplate?.warm())
+  if (options.warmTemplates === true) checkpoint.chatTemplate?.warm()
   core.setDoor(reachable(http.url))
   core.setState('ready')
 
@@ -72,7 +71,6 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
   const leave = (graceMs: number): Promise<void> => (leaving ??= close(graceMs))
   const close = async (graceMs: number): Promise<void> => {
     core.setState('stopped')
-    stopWarming()
     stopHealth()
     tls?.close()
     const recorded = engine.stop()
