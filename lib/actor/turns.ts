@@ -20,7 +20,7 @@ export interface TurnsOptions {
 }
 
 export interface Visit {
-  readonly size: number
+  readonly size: number // above 0
   readonly clock: Pick<Clock, 'after' | 'monotonicMs'>
   readonly signal: AbortSignal | undefined
 }

@@ -43,7 +43,20 @@ describe('tokenising', function () {
     })
   }
 
-  it('reads long prompts one after another, and short ones at once', async () => {
+  it('gives the event loop its turns while many short prompts are read that came together', async () => {
+    const tokenizer = tokenizerWith('!')
+    const clock = countingClock()
+    const tokenise = createTokenise(tokenizer, clock)
+    const texts = Array.from({ length: 100 }, (_, i) => 'ab!'.repeat(1000 + i))
+    const ids = await Promise.all(texts.map((text) => tokenise(text)))
+    assert.deepEqual(
+      ids,
+      texts.map((text) => tokenizer.encode(text)),
+    )
+    assert.ok(clock.turns() >= 99, `${clock.turns()} turns`)
+  })
+
+  it('reads long prompts one after another, shorter ones beside them, and short ones at once', async () => {
     const clock = countingClock()
     const tokenise = createTokenise(tokenizerWith('!'), clock)
     const ended: string[] = []
@@ -51,8 +64,9 @@ describe('tokenising', function () {
       await tokenise(text)
       ended.push(name)
     }
-    await Promise.all([read('first', words), read('second', words), read('short', 'abab')])
-    assert.deepEqual(ended, ['short', 'first', 'second'])
+    const middle = words.slice(0, 10_000)
+    await Promise.all([read('first', words), read('second', words), read('middle', middle), read('short', 'abab')])
+    assert.deepEqual(ended, ['short', 'middle', 'first', 'second'])
   })
 
   it('ends soon after its client left, and lets the next one have its turn', async () => {
@@ -90,7 +104,7 @@ describe('tokenising', function () {
   })
 
   it('cuts off a pattern that does not end, and goes on with others', async () => {
-    const tokenise = createTokenise(tokenizerWith('(?:a+)+b'), systemClock)
+    const tokenise = createTokenise(tokenizerWith('(?:a+)+b'), systemClock, 300)
     await assert.rejects(
       tokenise('a'.repeat(60)),
       (error: unknown) =>
