@@ -22,23 +22,30 @@ import { residentMemory } from './peers/resident-memory.js'
 import { table, writeSection } from './report.js'
 import { SYNTHETIC_SHAPES, writeSyntheticCheckpoint } from './synthetic.js'
 
+const ROLES = ['expert-worker', 'attention', 'one process']
+
 const USAGE = `usage: npm run bench:loading -- [flags]
   --size 0.4       of the synthetic checkpoint: ${Object.keys(SYNTHETIC_SHAPES).join(', ')}
   --model PATH     instead of a synthetic one
+  --roles LIST     all unless given: ${ROLES.join(',')}
+  --formats LIST   weight formats, all unless given: ${WEIGHT_FORMATS.join(',')}
   --json           prints the results as JSON and leaves bench/RESULTS.md alone`
 
 const { values: flags } = parseArgs({
   options: {
     size: { type: 'string', default: '0.4' },
     model: { type: 'string' },
+    roles: { type: 'string', default: ROLES.join() },
+    formats: { type: 'string', default: WEIGHT_FORMATS.join() },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
     load: { type: 'string' }, // the measured process: role, format, cache folder or 'off'
   },
 })
 
-const ROLES = ['expert-worker', 'attention'] as const
 const CACHES = ['off', 'empty', 'full'] as const // of converted weights
+/** Formats that are measured with each kind of cache; others without one. */
+const CACHED: readonly string[] = ['int8', 'f32']
 const SAMPLE_MS = 2
 const GOAL = 1.15
 
@@ -68,17 +75,16 @@ async function load(model: string, role: string, format: WeightFormat, cache: st
   await new Promise((resolve) => setTimeout(resolve, 100)) // its parent looks what it has before
   const started = begin()
   const keptBefore = kernels.usedBytes
-  if (role === 'attention') {
-    await loadAttentionModel(checkpoint, { format, kernels, weights, turn })
-  } else {
+  if (role !== 'expert-worker') await loadAttentionModel(checkpoint, { format, kernels, weights, turn })
+  if (role !== 'attention') {
     const store = createExpertStore({ checkpoint, format, kernels, weights, turn })
-    const half = Array.from({ length: store.plan.numShards / 2 }, (_, shard) => shard) // of two workers, one
-    await store.place(half)
+    const numShards = role === 'one process' ? store.plan.numShards : store.plan.numShards / 2 // of two workers, one
+    await store.place([...Array(numShards).keys()])
   }
   const experts = spec.layers.flatMap(({ ffn }) => ffn.experts.flatMap(({ gate, down }) => [gate.weight, down.weight]))
   return {
     keptBytes: kernels.usedBytes - keptBefore,
-    matrixBytes: largest(role === 'attention' ? [spec.lmHead.weight] : experts),
+    matrixBytes: largest(role === 'expert-worker' ? experts : [spec.lmHead.weight]),
     tookMs: performance.now() - started,
   }
 }
@@ -115,9 +121,9 @@ async function main(): Promise<void> {
     const shape = SYNTHETIC_SHAPES[flags.size]
     if (flags.model === undefined && shape !== undefined) writeSyntheticCheckpoint(model, shape, 1)
     const results: Measured[] = []
-    for (const role of ROLES) {
-      for (const format of ['int8', 'f32'] as const) {
-        for (const cache of CACHES)
+    for (const role of flags.roles.split(',')) {
+      for (const format of flags.formats.split(',')) {
+        for (const cache of flags.model === undefined && CACHED.includes(format) ? CACHES : (['off'] as const))
           results.push(await measure(model, role, format, cache, join(folder, `${role}-${format}`)))
       }
     }
@@ -157,7 +163,7 @@ async function main(): Promise<void> {
   }
 }
 
-const INTRODUCTION = `The synthetic checkpoint (BF16); one of two expert workers, and an attention worker. Peak: anonymous resident memory, looked at every ${SAMPLE_MS} ms from outside, less what the process had before it read a weight. One matrix: the largest that is read, in float32. Goal: the peak is at most ${GOAL} × what the worker keeps and one matrix.`
+const INTRODUCTION = `The synthetic checkpoint (BF16); one of two expert workers, an attention worker, and all in one process. Peak: anonymous resident memory, looked at every ${SAMPLE_MS} ms from outside, less what the process had before it read a weight. One matrix: the largest that is read, in float32. Goal: the peak is at most ${GOAL} × what the worker keeps and one matrix.`
 
 const isFormat = (word: string): word is WeightFormat => WEIGHT_FORMATS.some((format) => format === word)
 

@@ -5,7 +5,8 @@
 //   AB1  The relative error ‖W − Ŵ‖ / ‖W‖ of the chosen size is at most ERROR_GROWTH times that of one scale per block.
 //   AB2  The choice is a function of the weights alone.
 
-import { quantisationError } from './quantise.js'
+import { errorOfPieces } from './quantise.js'
+import { inOneGo, type Steps } from './steps.js'
 
 /** What larger blocks may add to the error of blocks of 32, by bits: at eight there is room, at four there is not. */
 export const ERROR_GROWTH = { 8: 1.5, 4: 1.125 } as const
@@ -17,15 +18,20 @@ export function blockSizes(blocks: number): readonly number[] {
   return [...sizes, blocks]
 }
 
-/** The largest size up to which the error stays under the bound. */
-export function chooseBlocksPerScale(weights: Float32Array, bits: 4 | 8, blocks: number): number {
-  const errorOf = (blocksPerScale: number): number => quantisationError(weights, bits, { blocks, blocksPerScale })
+/** The largest size up to which the error stays under the bound; the rows are read anew for every size that is tried. */
+export function* chooseBlocks(pieces: () => Iterable<Float32Array>, bits: 4 | 8, blocks: number): Steps<number> {
+  const errorOf = (blocksPerScale: number): number => errorOfPieces(pieces(), bits, { blocks, blocksPerScale })
   const [smallest = 1, ...larger] = blockSizes(blocks)
   const bound = errorOf(smallest) * ERROR_GROWTH[bits]
   let chosen = smallest
   for (const size of larger) {
+    yield
     if (errorOf(size) > bound) break
     chosen = size
   }
   return chosen
 }
+
+/** The same for weights in memory. */
+export const chooseBlocksPerScale = (weights: Float32Array, bits: 4 | 8, blocks: number): number =>
+  inOneGo(chooseBlocks(() => [weights], bits, blocks))

@@ -4,7 +4,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-const MOST_BYTES = 16 * 2 ** 20
+const MOST_BYTES = 4 * 2 ** 20
 
 let collect: (() => void) | undefined
 let afterLast = 0

@@ -3,20 +3,49 @@
 import type { StoredBlocks } from '../model/stored-tensor.js'
 import { concat } from './concat.js'
 
+/** Rows first … first + count - 1; written to `into` where it is given, which is then what is returned. */
+export type ReadRows = (first: number, count: number, into?: Float32Array) => Float32Array
+
 /** Weights [outputs, inputs] row-major, bias [outputs]. Weights and blocks may be read anew at every access. */
 export interface LinearWeights {
   readonly weights: Float32Array
-  /** Rows first … first + count - 1 of the weights, where they can be had without all the others. */
-  readonly rows?: ((first: number, count: number) => Float32Array) | undefined
+  /** Some of the rows, where they can be had without all the others. */
+  readonly rows?: ReadRows | undefined
+  /** They are columns of the file: all of it is read for them, and kept until the last of them was. */
+  readonly areColumns?: boolean
   readonly inputs: number
   readonly outputs: number
   readonly bias?: Float32Array | undefined
   /** The same weights as the file's own integers, where it holds such. */
   readonly blocks?: StoredBlocks | undefined
+  /** Some rows of them. */
+  readonly blockRows?: ((first: number, count: number) => StoredBlocks | undefined) | undefined
   /** Their bits, where that is known before they are read. */
   readonly blockBits?: 4 | 8 | undefined
   /** Of stacked layers: what they were. */
   readonly parts?: readonly LinearWeights[]
+}
+
+/** Outputs that are computed together: rows are read so many at a time, or more. */
+export const TILE = 16
+
+const PIECE_VALUES = 256 * 1024
+
+/** Rows that are read at a time: whole tiles. */
+export const pieceRows = ({ inputs }: Pick<LinearWeights, 'inputs'>): number =>
+  Math.max(TILE, Math.floor(PIECE_VALUES / inputs / TILE) * TILE)
+
+const SCRATCH = new Float32Array(PIECE_VALUES)
+
+/** Room for a piece: it is what the last caller made of it until somebody else asks, which nobody does meanwhile. */
+export const scratchFor = (numValues: number): Float32Array =>
+  numValues <= PIECE_VALUES ? SCRATCH.subarray(0, numValues) : new Float32Array(numValues)
+
+/** How rows of the layer are read, whether or not all are read for them. */
+export function rowsOf(layer: LinearWeights): ReadRows {
+  if (layer.rows !== undefined) return layer.rows
+  const { weights, inputs } = layer
+  return (first, count) => weights.subarray(first * inputs, (first + count) * inputs)
 }
 
 /** Linear layers over the same input as one: outputs are concatenated in order. */
@@ -29,7 +58,8 @@ export function stack(layers: readonly LinearWeights[]): LinearWeights {
     get weights() {
       return wholeOf(layers, inputs) // only who needs it makes it
     },
-    rows: stackedRows(layers),
+    rows: stackedRows(layers, inputs),
+    areColumns: layers.some(({ areColumns }) => areColumns === true),
     inputs,
     outputs,
     bias: hasBias ? concat(biases) : undefined,
@@ -37,36 +67,33 @@ export function stack(layers: readonly LinearWeights[]): LinearWeights {
   }
 }
 
-const PIECE_VALUES = 256 * 1024
-
-/** All values, read piece by piece where that can be: no layer is in memory beside them. */
+/** All values, read piece by piece: no layer is in memory beside them. */
 function wholeOf(layers: readonly LinearWeights[], inputs: number): Float32Array {
-  const whole = new Float32Array(layers.reduce((sum, { outputs }) => sum + outputs, 0) * inputs)
-  let start = 0
-  for (const layer of layers) {
-    const { rows, outputs } = layer
-    const most = rows === undefined ? outputs : Math.max(1, Math.floor(PIECE_VALUES / inputs))
-    for (let first = 0; first < outputs; first += most) {
-      const count = Math.min(most, outputs - first)
-      whole.set(rows === undefined ? layer.weights : rows(first, count), (start + first) * inputs)
-    }
-    start += outputs
+  const rows = layers.reduce((sum, { outputs }) => sum + outputs, 0)
+  const whole = new Float32Array(rows * inputs)
+  const read = stackedRows(layers, inputs)
+  const most = pieceRows({ inputs })
+  for (let first = 0; first < rows; first += most) {
+    const count = Math.min(most, rows - first)
+    read(first, count, whole.subarray(first * inputs, (first + count) * inputs))
   }
   return whole
 }
 
-/** Rows of one layer after the other's, where each can give some of its own. */
-function stackedRows(layers: readonly LinearWeights[]): LinearWeights['rows'] {
-  const sources = layers.map(({ rows, outputs }) => ({ rows, outputs }))
-  if (sources.some(({ rows }) => rows === undefined)) return undefined
-  return (first, count) => {
-    const found: Float32Array[] = []
+/** Rows of one layer after the other's. */
+function stackedRows(layers: readonly LinearWeights[], inputs: number): ReadRows {
+  const sources = layers.map((layer) => ({ layer, outputs: layer.outputs }))
+  return (first, count, into = new Float32Array(count * inputs)) => {
     let start = 0
-    for (const { rows, outputs } of sources) {
+    for (const { layer, outputs } of sources) {
       const [from, to] = [Math.max(first, start), Math.min(first + count, start + outputs)]
-      if (from < to && rows !== undefined) found.push(rows(from - start, to - from))
+      if (from < to) {
+        const target = into.subarray((from - first) * inputs, (to - first) * inputs)
+        const found = rowsOf(layer)(from - start, to - from, target)
+        if (found.buffer !== into.buffer) target.set(found)
+      }
       start += outputs
     }
-    return found.length === 1 && found[0] !== undefined ? found[0] : concat(found)
+    return into
   }
 }

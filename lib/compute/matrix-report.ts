@@ -99,9 +99,9 @@ export function reportProduct(checkpoint: Checkpoint, { matrices, isExpert }: Pr
   })
 }
 
-const readOnce = ({ weights, blocks, inputs, outputs }: LinearWeights): LinearWeights => ({
+const readOnce = ({ weights, blockRows, inputs, outputs }: LinearWeights): LinearWeights => ({
   weights,
-  blocks,
+  blocks: blockRows?.(0, outputs),
   inputs,
   outputs,
 })

@@ -27,90 +27,105 @@ const ONE_BLOCK: ScaleGroups = { blocks: 1, blocksPerScale: 1 }
 
 /** Quantises [out, in] row-major float32 weights; `in` is a multiple of 32. A scale per block, unless told otherwise. */
 export function quantise(weights: Float32Array, bits: 4 | 8, groups: ScaleGroups = ONE_BLOCK): QuantisedMatrix {
-  const ranges = rangesOf(weights.length, groups)
-  const scales = new Float32Array(ranges.count)
+  const { rowLength, size, perRow } = rangesOf(groups)
+  const scales = new Float32Array((weights.length / rowLength) * perRow)
   const data = new Uint8Array((weights.length * bits) / 8)
   const write = bits === 8 ? writeLevels8 : writeLevels4
-  ranges.forEach((start, end, range) => {
-    scales[range] = scaleOf(weights, bits, start, end)
-    write(weights, start, end, inverseOf(scales[range]), data)
-  })
+  for (let range = 0; range < scales.length; range++) {
+    const start = Math.floor(range / perRow) * rowLength + (range % perRow) * size
+    const end = Math.min(start + size, (Math.floor(range / perRow) + 1) * rowLength)
+    putScale(weights, bits, start, end, scales, range)
+    write(weights, start, end, scales, range, data)
+  }
   return { bits, data, scales, blocksPerScale: groups.blocksPerScale }
 }
 
-/** ‖W − Ŵ‖ / ‖W‖ of what `quantise` makes of the weights; 0 for zeros. */
-export function quantisationError(weights: Float32Array, bits: 4 | 8, groups: ScaleGroups = ONE_BLOCK): number {
-  let [lost, all] = [0, 0]
-  rangesOf(weights.length, groups).forEach((start, end) => {
-    lost += lossOf(weights, bits, start, end)
-    all += energyOf(weights, start, end)
-  })
+/** ‖W − Ŵ‖ / ‖W‖ of what `quantise` makes of the weights, whole rows in pieces; 0 for zeros. */
+export function errorOfPieces(pieces: Iterable<Float32Array>, bits: 4 | 8, groups: ScaleGroups = ONE_BLOCK): number {
+  const { rowLength, size } = rangesOf(groups)
+  const sums = new Float64Array(2) // what is lost, what there was
+  for (const weights of pieces) {
+    for (let row = 0; row < weights.length; row += rowLength) {
+      for (let start = row; start < row + rowLength; start += size)
+        addErrors(weights, bits, start, Math.min(start + size, row + rowLength), sums)
+    }
+  }
+  const [lost = 0, all = 0] = sums
   return all === 0 ? 0 : Math.sqrt(lost / all)
 }
 
-function lossOf(weights: Float32Array, bits: 4 | 8, start: number, end: number): number {
-  const scale = scaleOf(weights, bits, start, end)
-  const inverse = inverseOf(scale)
-  const level = bits === 8 ? level8 : level4
-  let lost = 0
+/** The same of weights in one piece. */
+export const quantisationError = (weights: Float32Array, bits: 4 | 8, groups?: ScaleGroups): number =>
+  errorOfPieces([weights], bits, groups)
+
+// What follows runs for every block of a checkpoint: fractions pass through typed arrays, because a call that returns one
+// leaves garbage behind.
+
+const scale = new Float32Array(1)
+
+function addErrors(weights: Float32Array, bits: 4 | 8, start: number, end: number, sums: Float64Array): void {
+  putScale(weights, bits, start, end, scale, 0)
+  const [factor, inverse] = [scale[0]!, scale[0] === 0 ? 0 : 1 / scale[0]!]
+  const [lowest, highest] = bits === 8 ? [-127, 127] : [-8, 7]
+  let [lost, all] = [0, 0]
   for (let i = start; i < end; i++) {
-    const difference = weights[i]! - level(weights[i]!, inverse) * scale
+    const weight = weights[i]!
+    const difference = weight - Math.max(lowest, Math.min(highest, Math.round(weight * inverse))) * factor
     lost += difference * difference
+    all += weight * weight
   }
-  return lost
+  sums[0]! += lost
+  sums[1]! += all
 }
 
-function energyOf(weights: Float32Array, start: number, end: number): number {
-  let sum = 0
-  for (let i = start; i < end; i++) sum += weights[i]! * weights[i]!
-  return sum
-}
-
-/** The stretches of weights that share a scale, in the order of their scales. */
-function rangesOf(length: number, { blocks, blocksPerScale }: ScaleGroups) {
-  const rowLength = blocks * BLOCK_SIZE
-  const size = blocksPerScale * BLOCK_SIZE
-  const perRow = Math.ceil(blocks / blocksPerScale)
-  const count = (length / rowLength) * perRow
-  const forEach = (visit: (start: number, end: number, range: number) => void): void => {
-    for (let range = 0; range < count; range++) {
-      const inRow = (range % perRow) * size
-      const start = Math.floor(range / perRow) * rowLength + inRow
-      visit(start, start + Math.min(size, rowLength - inRow), range)
-    }
+/** Weights that share a scale: of a row, the last of them maybe fewer. */
+function rangesOf({ blocks, blocksPerScale }: ScaleGroups) {
+  return {
+    rowLength: blocks * BLOCK_SIZE,
+    size: blocksPerScale * BLOCK_SIZE,
+    perRow: Math.ceil(blocks / blocksPerScale),
   }
-  return { count, forEach }
-}
-
-function scaleOf(weights: Float32Array, bits: 4 | 8, start: number, end: number): number {
-  let value = 0
-  for (let i = start; i < end; i++) if (Math.abs(weights[i]!) > Math.abs(value)) value = weights[i]!
-  return toScale(bits === 8 ? Math.abs(value) / 127 : value / -8)
 }
 
 const float = new Float32Array(1)
 const floatBits = new Uint32Array(float.buffer)
 
-/** The nearest bfloat16 number that is not nearer to zero. */
-function toScale(value: number): number {
-  float[0] = value
+/** The scale of weights start … end-1, as the nearest bfloat16 number that is not nearer to zero. */
+function putScale(
+  weights: Float32Array,
+  bits: 4 | 8,
+  start: number,
+  end: number,
+  scales: Float32Array,
+  at: number,
+): void {
+  let value = 0
+  for (let i = start; i < end; i++) if (Math.abs(weights[i]!) > Math.abs(value)) value = weights[i]!
+  float[0] = bits === 8 ? Math.abs(value) / 127 : value / -8
   floatBits[0] = (floatBits[0]! + 0xffff) & 0xffff0000
-  return float[0]
+  scales[at] = float[0]
 }
 
-const inverseOf = (scale: number): number => (scale === 0 ? 0 : 1 / scale)
-const level8 = (weight: number, inverse: number): number => Math.max(-127, Math.min(127, Math.round(weight * inverse)))
-const level4 = (weight: number, inverse: number): number => Math.max(-8, Math.min(7, Math.round(weight * inverse)))
+type WriteLevels = (
+  weights: Float32Array,
+  start: number,
+  end: number,
+  scales: Float32Array,
+  at: number,
+  data: Uint8Array,
+) => void
 
-type WriteLevels = (weights: Float32Array, start: number, end: number, inverse: number, data: Uint8Array) => void
-
-const writeLevels8: WriteLevels = (weights, start, end, inverse, data) => {
-  for (let i = start; i < end; i++) data[i] = level8(weights[i]!, inverse) + 128
+const writeLevels8: WriteLevels = (weights, start, end, scales, at, data) => {
+  const inverse = scales[at] === 0 ? 0 : 1 / scales[at]!
+  for (let i = start; i < end; i++) data[i] = Math.max(-127, Math.min(127, Math.round(weights[i]! * inverse))) + 128
 }
 
-const writeLevels4: WriteLevels = (weights, start, end, inverse, data) => {
+const writeLevels4: WriteLevels = (weights, start, end, scales, at, data) => {
+  const inverse = scales[at] === 0 ? 0 : 1 / scales[at]!
   for (let i = start; i < end; i += 2) {
-    data[i / 2] = (level4(weights[i]!, inverse) + 8) | ((level4(weights[i + 1]!, inverse) + 8) << 4)
+    const low = Math.max(-8, Math.min(7, Math.round(weights[i]! * inverse))) + 8
+    const high = Math.max(-8, Math.min(7, Math.round(weights[i + 1]! * inverse))) + 8
+    data[i / 2] = low | (high << 4)
   }
 }
 

@@ -3,12 +3,14 @@
 /** How a matrix's scales are written. */
 export type ScaleNumbers = 'bfloat16' | 'float16'
 
-/** What holds all scales exactly; nothing where neither does, or one is no number. */
-export function scaleNumbers(scales: Float32Array): ScaleNumbers | undefined {
+/** What holds all scales exactly, the better first; nothing where neither does, or one is no number. */
+export function numbersThatHold(scales: Float32Array): readonly ScaleNumbers[] {
   const bits = bitsOf(scales)
-  if (!scales.every(Number.isFinite)) return undefined
-  if (bits.every((value) => (value & 0xffff) === 0)) return 'bfloat16'
-  return scales.every((scale, i) => float16Bits(scale, bits[i]!) !== undefined) ? 'float16' : undefined
+  if (!scales.every(Number.isFinite)) return []
+  const fit: ScaleNumbers[] = []
+  if (bits.every((value) => (value & 0xffff) === 0)) fit.push('bfloat16')
+  if (scales.every((scale, i) => float16Bits(scale, bits[i]!) !== undefined)) fit.push('float16')
+  return fit
 }
 
 /** Scales as written. They must be numbers of that kind. */

@@ -1,17 +1,17 @@
 // Linear layers in the layout of the kernels (`kernels/linear.ts`): tiles of 16 outputs. The last tile is filled up with
 // zeros. A width that no block fits stays float32.
 
-import { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
-import { integerFormat } from '../model/weight-formats.js'
-import type { LinearWeights } from './linear-weights.js'
-import { BLOCK_SIZE, isQuantisable, levelAt } from './quantise.js'
-import { keptLinear, quantiseValues, type QuantisedLinear } from './quantised-linear.js'
+import { integerFormat, type IntegerFormat } from '../model/weight-formats.js'
+import { integerRows } from './integer-rows.js'
+import { pieceRows, rowsOf, scratchFor, TILE, type LinearWeights } from './linear-weights.js'
+import { BLOCK_SIZE, isQuantisable, levelAt, type QuantisedMatrix } from './quantise.js'
+import type { QuantisedLinear } from './quantised-linear.js'
 import { scaleBits } from './scale-numbers.js'
 import type { Steps } from './steps.js'
-import { weightOf, type TileLayout, type WeightSet, type WeightTensor } from './weight-store.js'
+import type { TileLayout, WeightSet, WeightTensor } from './weight-store.js'
 
-export const TILE = 16
+export { TILE }
 const SCALE_BYTES = TILE * 2
 const PAIRS = BLOCK_SIZE / 2
 const LEVEL_BYTES = { 8: PAIRS * TILE * 2, 4: PAIRS * TILE } as const // of a block
@@ -29,63 +29,39 @@ export const roundedBlocks = (inputs: number, format: WeightFormat): number =>
 /** Packs a layer as `name.tiles` (bytes [tiles, tile bytes], or floats [tiles, inputs, 16]) and `name.bias`. */
 export function* packTiles(name: string, layer: LinearWeights, format: WeightFormat): Steps<WeightSet> {
   const integers = isQuantisable(layer.inputs) ? integerFormat(format) : undefined
-  const kept = integers && keptLinear(layer, integers.bits)
-  if (kept !== undefined) return packQuantised(name, layer, kept)
-  const { rows } = layer
-  yield
-  if (rows === undefined || integers?.isAdaptive === true)
-    return integers === undefined
-      ? packFloats(name, layer)
-      : packQuantised(name, layer, quantiseValues(layer, integers))
-  return yield* packPieces(name, layer, (first, count) => {
-    const piece = { weights: rows(first, count), inputs: layer.inputs, outputs: count }
-    return integers === undefined
-      ? packFloats(name, piece)
-      : packQuantised(name, piece, quantiseValues(piece, integers))
-  })
+  const tiles = integers === undefined ? yield* packFloats(layer) : yield* packIntegers(layer, integers)
+  return { [`${name}.tiles`]: tiles, ...packBias(name, layer) }
 }
 
-const PIECE_VALUES = 256 * 1024
-
-/** Packs some whole tiles at a time, so that the layer's values are never all in memory. */
-function* packPieces(
-  name: string,
-  layer: LayerShape,
-  pack: (first: number, count: number) => WeightSet,
-): Steps<WeightSet> {
-  const { inputs, outputs } = layer
-  const most = Math.max(TILE, Math.floor(PIECE_VALUES / inputs / TILE) * TILE)
-  let whole: WeightTensor | undefined
-  for (let first = 0; first < outputs; first += most) {
-    const piece = weightOf(pack(first, Math.min(most, outputs - first)), `${name}.tiles`)
-    whole ??= withTiles(piece, tilesOf(outputs))
-    copyTiles(piece, whole, first / TILE)
+/** Calls `pack` with some whole tiles of rows at a time. */
+function* inPieces(layer: LinearWeights, pack: (first: number, count: number) => void): Steps<void> {
+  const most = pieceRows(layer)
+  for (let first = 0; first < layer.outputs; first += most) {
+    pack(first, Math.min(most, layer.outputs - first))
     yield
   }
-  return { ...(whole && { [`${name}.tiles`]: whole }), ...packBias(name, layer) }
 }
 
-const valuesOf = ({ source }: WeightTensor): Float32Array | Uint8Array => {
-  if ('folder' in source) throw new ClusterError('internal', 'tiles: want values, got a place in a file')
-  return source
+function* packFloats(layer: LinearWeights): Steps<WeightTensor> {
+  const { inputs, outputs } = layer
+  const read = rowsOf(layer)
+  const source = new Float32Array(tilesOf(outputs) * inputs * TILE)
+  yield* inPieces(layer, (first, count) =>
+    tileFloats(read(first, count, scratchFor(count * inputs)), inputs, source.subarray(first * inputs)),
+  )
+  return { element: 'float', dims: [tilesOf(outputs), inputs, TILE], source }
 }
 
-/** Room for so many tiles like those of a piece. */
-function withTiles(piece: WeightTensor, tiles: number): WeightTensor {
-  const [some = 1, ...rest] = piece.dims
-  const length = (valuesOf(piece).length / some) * tiles
-  const source = piece.element === 'float' ? new Float32Array(length) : new Uint8Array(length)
-  return { ...piece, dims: [tiles, ...rest], source }
-}
-
-function copyTiles(piece: WeightTensor, whole: WeightTensor, firstTile: number): void {
-  const values = valuesOf(piece)
-  valuesOf(whole).set(values, (values.length / piece.dims[0]!) * firstTile)
-}
-
-const packFloats = (name: string, layer: LinearWeights): WeightSet => {
-  const dims = [tilesOf(layer.outputs), layer.inputs, TILE]
-  return { [`${name}.tiles`]: { element: 'float', dims, source: tileFloats(layer) }, ...packBias(name, layer) }
+function* packIntegers(layer: LinearWeights, format: IntegerFormat): Steps<WeightTensor> {
+  const { inputs, outputs } = layer
+  const { bits, blocksPerScale, scaleNumbers, rows } = yield* integerRows(layer, format)
+  const layout = { bits, blocks: inputs / BLOCK_SIZE, blocksPerScale, scales: scaleNumbers }
+  const bytesOfTile = tileBytes(layout)
+  const source = new Uint8Array(tilesOf(outputs) * bytesOfTile)
+  yield* inPieces(layer, (first, count) =>
+    tileIntegers(rows(first, count), layout, source.subarray((first / TILE) * bytesOfTile)),
+  )
+  return { element: 'uint8', dims: [tilesOf(outputs), bytesOfTile], layout, source }
 }
 
 type LayerShape = Pick<LinearWeights, 'inputs' | 'outputs' | 'bias'>
@@ -95,7 +71,8 @@ export function packQuantised(name: string, layer: LayerShape, quantised: Quanti
   const { bits, blocksPerScale, scaleNumbers } = quantised
   const layout = { bits, blocks: layer.inputs / BLOCK_SIZE, blocksPerScale, scales: scaleNumbers }
   const dims = [tilesOf(layer.outputs), tileBytes(layout)]
-  const source = tileIntegers(quantised, layout, layer.outputs)
+  const source = new Uint8Array(tilesOf(layer.outputs) * tileBytes(layout))
+  tileIntegers(quantised, layout, source)
   return { [`${name}.tiles`]: { element: 'uint8', dims, layout, source }, ...packBias(name, layer) }
 }
 
@@ -105,21 +82,19 @@ function packBias(name: string, { outputs, bias }: LayerShape): WeightSet {
   return { [`${name}.bias`]: { element: 'float', dims: [source.length], source } }
 }
 
-function tileFloats({ weights, inputs, outputs }: LinearWeights): Float32Array {
-  const tiles = new Float32Array(tilesOf(outputs) * inputs * TILE)
-  for (let output = 0; output < outputs; output++) {
+function tileFloats(weights: Float32Array, inputs: number, tiles: Float32Array): void {
+  for (let output = 0; output < weights.length / inputs; output++) {
     const to = Math.floor(output / TILE) * inputs * TILE + (output % TILE)
     for (let input = 0; input < inputs; input++) tiles[to + input * TILE] = weights[output * inputs + input]!
   }
-  return tiles
 }
 
-function tileIntegers(integers: QuantisedLinear, layout: TileLayout, outputs: number): Uint8Array {
+function tileIntegers(integers: QuantisedMatrix, layout: TileLayout, bytes: Uint8Array): void {
   const { bits, blocks, blocksPerScale } = layout
   const bytesOfTile = tileBytes(layout)
-  const bytes = new Uint8Array(tilesOf(outputs) * bytesOfTile)
-  const scaleWords = new Uint16Array(bytes.buffer)
+  const scaleWords = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2)
   const scales = scaleBits(integers.scales, layout.scales)
+  const outputs = scales.length / Math.ceil(blocks / blocksPerScale)
   const put = bits === 8 ? putInt8 : putInt4
   let scale = 0
   for (let output = 0; output < outputs; output++) {
@@ -134,18 +109,17 @@ function tileIntegers(integers: QuantisedLinear, layout: TileLayout, outputs: nu
       to += LEVEL_BYTES[bits]
     }
   }
-  return bytes
 }
 
 /** The kernels read signed bytes. */
-function putInt8(integers: QuantisedLinear, block: number, bytes: Uint8Array, at: number, column: number): void {
+function putInt8(integers: QuantisedMatrix, block: number, bytes: Uint8Array, at: number, column: number): void {
   for (let i = 0; i < BLOCK_SIZE; i++) {
     bytes[at + (i >> 1) * 2 * TILE + column * 2 + (i & 1)] = levelAt(integers, block * BLOCK_SIZE + i)
   }
 }
 
 /** The kernels read levels with 8 added. */
-function putInt4(integers: QuantisedLinear, block: number, bytes: Uint8Array, at: number, column: number): void {
+function putInt4(integers: QuantisedMatrix, block: number, bytes: Uint8Array, at: number, column: number): void {
   const word = (column & 3) * 4 // of the pair's 16 bytes: two 16-bit words, one per input
   const nibble = column >> 2
   for (let i = 0; i < BLOCK_SIZE; i++) {

@@ -43,10 +43,10 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, StoredTensor>
   /** A whole tensor as float32. Throws `invalid_argument` naming the tensor, its shape and the wanted one. */
   tensor(ref: TensorRef): Float32Array
-  /** Rows first … first + count - 1 of a matrix. */
-  rows(ref: TensorRef, first: number, count: number): Float32Array
-  /** A whole matrix as integers in blocks, where the files hold it so. */
-  blocks(ref: TensorRef): StoredBlocks | undefined
+  /** Rows first … first + count - 1 of a matrix; they may be written to `into`, which is then what is returned. */
+  rows(ref: TensorRef, first: number, count: number, into?: Float32Array): Float32Array
+  /** Rows of a matrix, all unless told, as integers in blocks, where the files hold it so. */
+  blocks(ref: TensorRef, first?: number, count?: number): StoredBlocks | undefined
   close(): void
 }
 
@@ -143,8 +143,8 @@ function assemble(source: ModelSource): Checkpoint {
     unexpected: [...tensors.keys()].filter((name) => !wanted.has(name)),
     tensors,
     tensor: (ref) => readTensor(find(ref), ref),
-    rows: (ref, first, count) => readTensorRows(find(ref), ref, first, count),
-    blocks: (ref) => readTensorBlocks(find(ref), ref),
+    rows: (ref, first, count, into) => readTensorRows(find(ref), ref, { first, count }, into),
+    blocks: (ref, first, count) => readTensorBlocks(find(ref), ref, first, count),
     close: () => {
       template?.close()
       files.forEach((file) => file.close())

@@ -19,50 +19,62 @@ export const rowsOf = ({ shape }: TensorRef): number => sizeOf(shape.slice(0, -1
 
 /** A whole tensor as float32. Throws `invalid_argument` naming file and tensor where it is not finite. */
 export const readTensor = (stored: StoredTensor, ref: TensorRef): Float32Array =>
-  readTensorRows(stored, ref, 0, rowsOf(ref))
+  readTensorRows(stored, ref, { first: 0, count: rowsOf(ref) })
 
-/** Rows first … first + count - 1 of a matrix. */
-export function readTensorRows(stored: StoredTensor, ref: TensorRef, first: number, count: number): Float32Array {
-  const values = isVector(ref) ? readVector(stored, ref) : readMatrix(stored, ref, { first, count })
-  refuseNonFinite(values, stored, ref, first)
+/** Rows of a matrix; they may be written to `into`, where there is one, which is then what is returned. */
+export function readTensorRows(stored: StoredTensor, ref: TensorRef, rows: Rows, into?: Float32Array): Float32Array {
+  const values = isVector(ref) ? readVector(stored, ref) : readMatrix(stored, ref, rows, into)
+  refuseNonFinite(values, stored, ref, rows.first)
   const { times = 1, plus = 0 } = ref
   if (times !== 1 || plus !== 0) for (let i = 0; i < values.length; i++) values[i] = values[i]! * times + plus
   return values
 }
 
-/** A whole matrix as the file's own integers, where it holds them along the rows that the reference asks for. */
-export function readTensorBlocks(stored: StoredTensor, ref: TensorRef): StoredBlocks | undefined {
+/** Rows of a matrix as the file's own integers, where it holds them along the rows that the reference asks for. */
+export function readTensorBlocks(
+  stored: StoredTensor,
+  ref: TensorRef,
+  first = 0,
+  count = rowsOf(ref) - first,
+): StoredBlocks | undefined {
   const isScaled = ref.times !== undefined || ref.plus !== undefined
   const lies = layoutOf(stored, ref)
   if (stored.readBlocks === undefined || isScaled || !lies.isByRows || isVector(ref)) return undefined
   const rowOf = ref.part?.rowOf
   const blocks =
     rowOf === undefined
-      ? stored.readBlocks(lies.firstRow, rowsOf(ref))
-      : blockRows(stored.readBlocks(lies.firstRow, lies.rows), { rows: lies.rows, count: rowsOf(ref), rowOf })
-  refuseNonFinite(blocks.scales, stored, { ...ref, shape: [rowsOf(ref), blocks.scales.length / rowsOf(ref)] }, 0)
+      ? stored.readBlocks(lies.firstRow + first, count)
+      : chosenBlocks(stored.readBlocks, lies, { count, rowOf: (row) => rowOf(first + row) })
+  refuseNonFinite(blocks.scales, stored, { ...ref, shape: [count, blocks.scales.length / count] }, first)
   return blocks
 }
 
 interface RowChoice {
-  readonly rows: number // that there are
-  readonly count: number // that are wanted
-  readonly rowOf: (row: number) => number
+  readonly count: number
+  readonly rowOf: (row: number) => number // of the item
 }
 
-/** Rows of blocks in another order, or some of them. */
-function blockRows({ bits, data, scales }: StoredBlocks, { rows, count, rowOf }: RowChoice): StoredBlocks {
+/** Rows of blocks in another order, or some of them: all between the first and the last of them are read. */
+function chosenBlocks(
+  read: (first: number, count: number) => StoredBlocks,
+  { firstRow }: Pick<Layout, 'firstRow'>,
+  { count, rowOf }: RowChoice,
+): StoredBlocks {
+  let [low, high] = [Infinity, 0]
+  for (let row = 0; row < count; row++) [low, high] = [Math.min(low, rowOf(row)), Math.max(high, rowOf(row))]
+  const rows = high - low + 1
+  const { bits, data, scales } = read(firstRow + low, rows)
   const [rowBytes, rowScales] = [data.length / rows, scales.length / rows]
   const chosen = { bits, data: new Uint8Array(count * rowBytes), scales: new Float32Array(count * rowScales) }
   for (let row = 0; row < count; row++) {
-    const from = rowOf(row)
+    const from = rowOf(row) - low
     chosen.data.set(data.subarray(from * rowBytes, (from + 1) * rowBytes), row * rowBytes)
     chosen.scales.set(scales.subarray(from * rowScales, (from + 1) * rowScales), row * rowScales)
   }
   return chosen
 }
 
-interface Rows {
+export interface Rows {
   readonly first: number
   readonly count: number
 }
@@ -96,12 +108,12 @@ function readVector(stored: StoredTensor, { shape: [size = 0], part }: TensorRef
   return rowOf === undefined ? all : Float32Array.from({ length: size }, (_, i) => all[rowOf(i)]!)
 }
 
-function readMatrix(stored: StoredTensor, ref: TensorRef, wanted: Rows): Float32Array {
+function readMatrix(stored: StoredTensor, ref: TensorRef, wanted: Rows, into?: Float32Array): Float32Array {
   const layout = layoutOf(stored, ref)
   const rowOf = ref.part?.rowOf
   if (!layout.isByRows) return readColumns(stored, layout, wanted, rowOf)
   return rowOf === undefined
-    ? stored.readRows(layout.firstRow + wanted.first, wanted.count)
+    ? stored.readRows(layout.firstRow + wanted.first, wanted.count, into)
     : readScattered(stored, layout, wanted, rowOf)
 }
 

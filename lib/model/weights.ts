@@ -1,6 +1,6 @@
 // Weight matrices of a checkpoint in the form that the compute graphs take.
 
-import type { LinearWeights } from '../compute/linear-weights.js'
+import type { LinearWeights, ReadRows } from '../compute/linear-weights.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { LinearRef } from './spec.js'
 
@@ -13,14 +13,25 @@ export function linearOf(checkpoint: Checkpoint, ref: LinearRef): LinearWeights 
     get weights() {
       return checkpoint.tensor(ref.weight)
     },
-    get blocks() {
-      return checkpoint.blocks(ref.weight)
-    },
+    blockRows: (first, count) => checkpoint.blocks(ref.weight, first, count),
     blockBits,
-    // Rows that are columns of the file would each take all of it.
-    rows: areColumns ? undefined : (first, count) => checkpoint.rows(ref.weight, first, count),
+    rows: areColumns
+      ? heldRows(() => checkpoint.tensor(ref.weight), inputs, outputs)
+      : (first, count, into) => checkpoint.rows(ref.weight, first, count, into),
+    areColumns,
     inputs,
     outputs,
     bias: ref.bias && checkpoint.tensor(ref.bias),
+  }
+}
+
+/** Rows of a whole that is read for the first of them and let go with the last. */
+function heldRows(read: () => Float32Array, inputs: number, outputs: number): ReadRows {
+  let whole: Float32Array | undefined
+  return (first, count) => {
+    whole ??= read()
+    const rows = whole.subarray(first * inputs, (first + count) * inputs)
+    if (first + count >= outputs) whole = undefined
+    return rows
   }
 }
