@@ -6,11 +6,11 @@ export interface OutputChunk {
   readonly numTokens: number | undefined
 }
 
-/** What is read of them; an array of chunks is such a list too. */
-export interface OutputChunks extends Iterable<OutputChunk> {
+/** What is read of them. */
+export interface OutputChunks {
   readonly length: number
-  at(index: number): OutputChunk | undefined
-  map<T>(use: (chunk: OutputChunk) => T): T[]
+  readonly times: Float64Array
+  readonly counts: Int32Array // tokens of each; UNTOLD where the endpoint does not tell ids
 }
 
 export interface ChunkList extends OutputChunks {
@@ -20,16 +20,11 @@ export interface ChunkList extends OutputChunks {
 const FIRST_SIZE = 16
 const UNTOLD = -1
 
-export function createChunkList(): ChunkList {
+export function createChunkList(chunks: readonly OutputChunk[] = []): ChunkList {
   let times = new Float64Array(FIRST_SIZE)
   let counts = new Int32Array(FIRST_SIZE)
   let length = 0
 
-  const at = (index: number): OutputChunk | undefined => {
-    if (index < 0 || index >= length) return undefined
-    const count = counts[index] ?? UNTOLD
-    return { atMs: times[index] ?? 0, numTokens: count === UNTOLD ? undefined : count }
-  }
   const grow = (): void => {
     const [before, countsBefore] = [times, counts]
     times = new Float64Array(length * 2)
@@ -37,20 +32,17 @@ export function createChunkList(): ChunkList {
     times.set(before)
     counts.set(countsBefore)
   }
-  function* all(): Generator<OutputChunk> {
-    for (let i = 0; i < length; i++) {
-      const chunk = at(i)
-      if (chunk !== undefined) yield chunk
-    }
-  }
 
-  return {
+  const list: ChunkList = {
     get length() {
       return length
     },
-    at,
-    map: (use) => Array.from(all(), use),
-    [Symbol.iterator]: all,
+    get times() {
+      return times.subarray(0, length)
+    },
+    get counts() {
+      return counts.subarray(0, length)
+    },
     push: ({ atMs, numTokens = UNTOLD }) => {
       if (length === times.length) grow()
       times[length] = atMs
@@ -58,4 +50,6 @@ export function createChunkList(): ChunkList {
       length += 1
     },
   }
+  for (const chunk of chunks) list.push(chunk)
+  return list
 }

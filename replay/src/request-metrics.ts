@@ -6,26 +6,26 @@
 //   D2  Token counts are the endpoint's ids, else its usage, else one per chunk; which of these is said.
 
 import type { Answer, AnswerChoice } from './measure.js'
-import { mean } from './statistics.js'
+import { joined, mean, total } from './statistics.js'
 
 export interface RequestMetrics {
   readonly ttftMs: number | undefined // undefined of an answer without output
   readonly ttftFromSendMs: number | undefined
   readonly ttstMs: number | undefined
-  readonly itlMs: readonly number[]
+  readonly itlMs: Float64Array
   readonly tpotMs: number | undefined
   readonly e2eMs: number
   readonly e2eFromSendMs: number
   readonly inputTokens: number | undefined
   readonly outputTokens: number // of all choices
   readonly choiceTokens: readonly number[]
-  readonly tokensPerChunk: readonly number[]
+  readonly tokensPerChunk: Float64Array
   readonly isEstimated: boolean // output tokens are counted by chunks
 }
 
 interface CountedChoice {
-  readonly times: readonly number[]
-  readonly chunkTokens: readonly number[]
+  readonly times: Float64Array
+  readonly chunkTokens: Float64Array
   readonly numTokens: number
 }
 
@@ -42,8 +42,8 @@ function measure(answer: Answer): RequestMetrics {
   const { dispatch, choices, completionTokens, endMs } = answer
   const { scheduledMs, sentMs } = dispatch
   const perChoice = choices.map((choice) => countTokens(choice, choices.length === 1 ? completionTokens : undefined))
-  const firsts = perChoice.flatMap(({ times }) => times.slice(0, 1))
-  const lasts = perChoice.flatMap(({ times }) => times.slice(-1))
+  const firsts = perChoice.flatMap(({ times }) => times[0] ?? [])
+  const lasts = perChoice.flatMap(({ times }) => times.at(-1) ?? [])
   const seconds = perChoice.flatMap(({ times: [first = 0, second] }) => (second === undefined ? [] : [second - first]))
   const firstMs = least(firsts)
   const lastMs = lasts.length === 0 ? endMs : Math.max(...lasts)
@@ -58,14 +58,14 @@ function measure(answer: Answer): RequestMetrics {
     ttftMs: firstMs === undefined ? undefined : firstMs - scheduledMs,
     ttftFromSendMs: firstMs === undefined ? undefined : firstMs - sentMs,
     ttstMs: least(seconds),
-    itlMs: perChoice.flatMap(({ times }) => times.slice(1).map((time, i) => time - (times[i] ?? 0))),
+    itlMs: joined(perChoice.map(({ times }) => times.subarray(1).map((time, i) => time - times[i]!))),
     tpotMs: perToken.length === 0 ? undefined : mean(perToken),
     e2eMs: lastMs - scheduledMs,
     e2eFromSendMs: lastMs - sentMs,
     inputTokens: answer.promptTokens,
     outputTokens: isTold ? counted : (completionTokens ?? counted),
     choiceTokens: perChoice.map(({ numTokens }) => numTokens),
-    tokensPerChunk: perChoice.flatMap(({ chunkTokens }) => chunkTokens),
+    tokensPerChunk: joined(perChoice.map(({ chunkTokens }) => chunkTokens)),
     isEstimated: !isTold && completionTokens === undefined,
   }
 }
@@ -74,12 +74,12 @@ const least = (values: readonly number[]): number | undefined => (values.length 
 
 /** Where ids are not told, the choice's tokens are spread evenly over its chunks. */
 function countTokens({ chunks, tokenIds }: AnswerChoice, told: number | undefined): CountedChoice {
-  const times = chunks.map(({ atMs }) => atMs)
+  const { times } = chunks
   if (tokenIds !== undefined) {
-    const chunkTokens = chunks.map(({ numTokens }) => numTokens ?? 0)
-    return { times, chunkTokens, numTokens: chunkTokens.reduce((sum, count) => sum + count, 0) }
+    const chunkTokens = Float64Array.from(chunks.counts).map((count) => Math.max(0, count))
+    return { times, chunkTokens, numTokens: total(chunkTokens) }
   }
   const numTokens = told ?? chunks.length
   const share = chunks.length === 0 ? 0 : numTokens / chunks.length
-  return { times, chunkTokens: chunks.map(() => share), numTokens }
+  return { times, chunkTokens: new Float64Array(chunks.length).fill(share), numTokens }
 }

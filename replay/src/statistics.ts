@@ -22,7 +22,52 @@ export interface Distribution {
   readonly sum: number
 }
 
-export const ascending = (values: readonly number[]): number[] => [...Float64Array.from(values).sort()]
+export const ascending = (values: ArrayLike<number>): Float64Array => new Float64Array(values).sort()
+
+/** All values of the lists, in order: millions of gaps, which no array of numbers holds well. */
+export function joined(lists: readonly ArrayLike<number>[]): Float64Array {
+  const all = new Float64Array(lists.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const list of lists) {
+    all.set(list, at)
+    at += list.length
+  }
+  return all
+}
+
+const SORTED_WHOLE = 1024
+
+/** The values with those at these (ascending) places where a sort would put them: cheaper, where there are millions. */
+export function placed(values: ArrayLike<number>, places: readonly number[]): Float64Array {
+  const all = new Float64Array(values)
+  const place = (start: number, end: number, wanted: readonly number[]): void => {
+    if (wanted.length === 0) return
+    if (end - start <= SORTED_WHOLE) return void all.subarray(start, end).sort()
+    const pivot = all[(start + end) >>> 1]!
+    let low = start
+    let high = end - 1
+    while (low <= high) {
+      while (all[low]! < pivot) low++
+      while (all[high]! > pivot) high--
+      if (low > high) break
+      const value = all[low]!
+      all[low++] = all[high]!
+      all[high--] = value
+    }
+    place(
+      start,
+      high + 1,
+      wanted.filter((at) => at <= high),
+    )
+    place(
+      low,
+      end,
+      wanted.filter((at) => at >= low),
+    )
+  }
+  place(0, all.length, places)
+  return all
+}
 
 /** Of values in ascending order; NaN of none. */
 export function percentile(sorted: ArrayLike<number>, percent: number): number {
@@ -38,16 +83,25 @@ export const greatest = (values: readonly number[]): number =>
 export const smallest = (values: readonly number[]): number =>
   values.reduce((least, value) => Math.min(least, value), Infinity)
 
-export const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0)
-export const mean = (values: readonly number[]): number => total(values) / values.length
+export function total(values: ArrayLike<number>): number {
+  let sum = 0
+  for (let i = 0; i < values.length; i++) sum += values[i]!
+  return sum
+}
+export const mean = (values: ArrayLike<number>): number => total(values) / values.length
 
 /** Undefined of no values. */
-export function distribution(values: readonly number[]): Distribution | undefined {
+export function distribution(values: ArrayLike<number>): Distribution | undefined {
   if (values.length === 0) return undefined
-  const sorted = ascending(values)
+  const places = [0, ...PERCENTILES, 100].map((percent) => ((values.length - 1) * percent) / 100)
+  const sorted = placed(
+    values,
+    places.flatMap((place) => [Math.floor(place), Math.ceil(place)]),
+  )
   const sum = total(values)
   const avg = sum / values.length
-  const squares = values.reduce((sum, value) => sum + (value - avg) ** 2, 0)
+  let squares = 0
+  for (let i = 0; i < values.length; i++) squares += (values[i]! - avg) ** 2
   const at = (percent: number): number => percentile(sorted, percent)
   return {
     avg,

@@ -9,7 +9,16 @@ import type { Answer } from './measure.js'
 import { meets, type Goals } from './goodput.js'
 import { forcedTokens, type ReplayOptions, type ReplayRun } from './replay.js'
 import { measureAnswer, type RequestMetrics } from './request-metrics.js'
-import { ascending, distribution, greatest, percentile, smallest, total, type Distribution } from './statistics.js'
+import {
+  ascending,
+  distribution,
+  greatest,
+  joined,
+  percentile,
+  smallest,
+  total,
+  type Distribution,
+} from './statistics.js'
 
 /** One metric: of many observations a distribution, of one figure only `avg`. */
 export interface Figure extends Partial<Omit<Distribution, 'avg'>> {
@@ -90,7 +99,7 @@ export function summarise(run: ReplayRun, options: SummaryOptions = {}): Summary
   }
 }
 
-const of = (unit: string, values: readonly number[]): Figure | undefined => {
+const of = (unit: string, values: ArrayLike<number>): Figure | undefined => {
   const found = distribution(values)
   return found && { unit, ...found }
 }
@@ -108,13 +117,7 @@ function recordFigures(good: readonly MeasuredAnswer[]): Figures {
     ['time_to_first_token', of('ms', some(all.map(({ ttftMs }) => ttftMs)))],
     ['time_to_second_token', of('ms', some(all.map(({ ttstMs }) => ttstMs)))],
     ['inter_token_latency', of('ms', tpot)],
-    [
-      'inter_chunk_latency',
-      of(
-        'ms',
-        all.flatMap(({ itlMs }) => [...itlMs]),
-      ),
-    ],
+    ['inter_chunk_latency', of('ms', joined(all.map(({ itlMs }) => itlMs)))],
     [
       'request_latency',
       of(
@@ -152,13 +155,7 @@ function recordFigures(good: readonly MeasuredAnswer[]): Figures {
       ),
     ],
     ['input_sequence_length', of('tokens', some(all.map(({ inputTokens }) => inputTokens)))],
-    [
-      'tokens_per_chunk',
-      of(
-        'tokens',
-        all.flatMap(({ tokensPerChunk }) => [...tokensPerChunk]),
-      ),
-    ],
+    ['tokens_per_chunk', of('tokens', joined(all.map(({ tokensPerChunk }) => tokensPerChunk)))],
   ]
 }
 

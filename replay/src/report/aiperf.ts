@@ -49,8 +49,9 @@ function lineOf(answer: Answer, { startUnixMs }: ReplayRun): Record<string, unkn
   }
 }
 
-const ms = (value: number | readonly number[]): Value => ({ value, unit: 'ms' })
-const tokens = (value: number | readonly number[]): Value => ({ value, unit: 'tokens' })
+const ms = (value: number | Float64Array): Value => ({ value: plain(value), unit: 'ms' })
+const tokens = (value: number | Float64Array): Value => ({ value: plain(value), unit: 'tokens' })
+const plain = (value: number | Float64Array): Value['value'] => (typeof value === 'number' ? value : [...value])
 
 function metricsOf(answer: Answer): Record<string, Value> {
   const { dispatch, failure } = answer

@@ -3,7 +3,7 @@
 
 import type { ReplayRun } from '../replay.js'
 import type { ServerFigures } from '../server-figures.js'
-import { ascending, percentile } from '../statistics.js'
+import { ascending, joined, percentile } from '../statistics.js'
 import { measureRun, type MeasuredAnswer, type Summary } from '../summary.js'
 import { bars, heatMap, lines, scatter, timeline, type Point } from '../page/charts.js'
 import { DEFINITIONS, DISTRIBUTIONS } from './names.js'
@@ -99,7 +99,7 @@ function overTime(good: readonly MeasuredAnswer[], field: 'ttftMs' | 'e2eMs', na
 
 const CDF_POINTS = 200
 
-function cdfOf(values: readonly number[]): Point[] {
+function cdfOf(values: ArrayLike<number>): Point[] {
   const sorted = ascending(values)
   return sorted.length === 0
     ? []
@@ -124,7 +124,7 @@ const cdf = (good: readonly MeasuredAnswer[]): string =>
 const gaps = (good: readonly MeasuredAnswer[]): string =>
   lines(
     [
-      { label: 'ITL (gaps)', color: 'a', points: cdfOf(good.flatMap(({ metrics }) => [...metrics.itlMs])) },
+      { label: 'ITL (gaps)', color: 'a', points: cdfOf(joined(good.map(({ metrics }) => metrics.itlMs))) },
       { label: 'TPOT', color: 'b', points: cdfOf(definedOf(good.map(({ metrics }) => metrics.tpotMs))) },
     ],
     { title: 'Gaps and times per token within', xLabel: 'milliseconds', yLabel: '%', yMax: 100 },
@@ -133,7 +133,7 @@ const gaps = (good: readonly MeasuredAnswer[]): string =>
 const lanes = ({ answers }: ReplayRun): string =>
   timeline(
     answers.map((answer) => {
-      const first = definedOf(answer.choices.map(({ chunks }) => chunks.at(0)?.atMs))
+      const first = definedOf(answer.choices.map(({ chunks }) => chunks.times[0]))
       const { scheduledMs: startMs, planned } = answer.dispatch
       const ended = `${Math.round(answer.endMs - startMs)} ms`
       return {
@@ -168,7 +168,7 @@ function throughput(good: readonly MeasuredAnswer[], run: ReplayRun): string {
     for (const { answer, metrics } of good) {
       let place = 0
       for (const { chunks } of answer.choices)
-        for (const { atMs } of chunks) put(atMs, metrics.tokensPerChunk[place++] ?? 1)
+        for (const atMs of chunks.times) put(atMs, metrics.tokensPerChunk[place++] ?? 1)
     }
   })
   const points = sums.map((sum, i) => ({ x: seconds(i * width), y: sum / seconds(width) }))

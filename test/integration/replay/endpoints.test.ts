@@ -239,13 +239,13 @@ describe('replay against an endpoint', function () {
     )
     const [choice] = run.answers[0]?.choices ?? []
     assert.deepEqual([choice?.text, choice?.tokenIds, choice?.chunks.length], ['', [], 50])
-    const times = choice?.chunks.map(({ atMs }) => atMs) ?? []
+    const times = [...(choice?.chunks.times ?? [])]
     assert.deepEqual(
       times,
       times.toSorted((a, b) => a - b),
     )
     assert.deepEqual(
-      choice?.chunks.map(({ numTokens }) => numTokens),
+      [...(choice?.chunks.counts ?? [])],
       times.map(() => 1),
     )
   })

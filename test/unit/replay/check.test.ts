@@ -1,6 +1,7 @@
 // What a check calls proven: every recorded answer again, and nothing that it could not see.
 
 import assert from 'node:assert/strict'
+import { createChunkList } from '../../../replay/src/chunk-list.js'
 import { checkRun, RequestFailure, systemClock, type Answer, type TraceRequest } from '../../../replay/src/index.js'
 
 const IDS = [7, 8, 9]
@@ -29,7 +30,7 @@ const answer = (
   choices: choices.map((ids) => ({
     text: 'abc',
     tokenIds: ids && [...ids],
-    chunks: [{ atMs: 1, numTokens: ids?.length }],
+    chunks: createChunkList([{ atMs: 1, numTokens: ids?.length }]),
     finishReason: 'length',
     stats: undefined,
   })),

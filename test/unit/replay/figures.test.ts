@@ -1,9 +1,11 @@
 // The figures of a report against values computed by hand, AIPerf's names and forms, goodput.
 
 import assert from 'node:assert/strict'
+import fc from 'fast-check'
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createChunkList } from '../../../replay/src/chunk-list.js'
 import {
   distribution,
   parseGoals,
@@ -50,7 +52,7 @@ function answerOf(index: number, chunks: readonly (readonly [number, number])[],
       {
         text: '',
         tokenIds,
-        chunks: chunks.map(([atMs, numTokens]) => ({ atMs, numTokens })),
+        chunks: createChunkList(chunks.map(([atMs, numTokens]) => ({ atMs, numTokens }))),
         finishReason: 'length',
         stats: undefined,
       },
@@ -90,6 +92,25 @@ const plain = answerOf(1, [
 const refused = answerOf(2, [], new RequestFailure('http_503', 'busy', { code: 503 }))
 
 describe('the figures of a replay', () => {
+  it('finds percentiles of many values as a sort does, of equal ones too', () => {
+    const values = fc.array(fc.oneof(fc.double({ noNaN: true, min: -10, max: 10 }), fc.nat(3)), {
+      minLength: 1_500,
+      maxLength: 4_000,
+      size: 'max',
+    })
+    fc.assert(
+      fc.property(values, (list) => {
+        const sorted = Float64Array.from(list).sort()
+        const { min, p1, p50, p95, p99, max } = distribution(list) ?? assert.fail()
+        assert.deepEqual(
+          [min, p1, p50, p95, p99, max],
+          [0, 1, 50, 95, 99, 100].map((percent) => percentile(sorted, percent)),
+        )
+      }),
+      { numRuns: 10 },
+    )
+  })
+
   it('percentiles interpolate as NumPy does, and the deviation is that of a sample', () => {
     const found = distribution([4, 1, 3, 2])
     assert.deepEqual([found?.p25, found?.p50, found?.p90, found?.avg, found?.sum], [1.75, 2.5, 3.7, 2.5, 10])
@@ -125,7 +146,7 @@ describe('the figures of a replay', () => {
   it('where ids are not told, the usage counts, else the chunks, and that is said', () => {
     const [choice] = speculated.choices
     assert.ok(choice)
-    const chunks = choice.chunks.map(({ atMs }) => ({ atMs, numTokens: undefined }))
+    const chunks = createChunkList(Array.from(choice.chunks.times, (atMs) => ({ atMs, numTokens: undefined })))
     const untold = { ...speculated, choices: [{ ...choice, tokenIds: undefined, chunks }] }
     assert.equal(summarise(runOf([untold])).figures.output_sequence_length?.avg, 6)
     const estimated = summarise(runOf([{ ...untold, completionTokens: undefined }]))
