@@ -75,7 +75,10 @@ describe('readTensor', () => {
         const wanted = order.flatMap((row) => Array.from({ length: inputs }, (_, column) => valueAt(row, column)))
         assert.deepEqual([...readTensor(tensor, ref)], wanted)
         const first = seed % order.length
-        assert.deepEqual([...readTensorRows(tensor, ref, { first, count: order.length - first })], wanted.slice(first * inputs))
+        assert.deepEqual(
+          [...readTensorRows(tensor, ref, { first, count: order.length - first })],
+          wanted.slice(first * inputs),
+        )
       }),
       { numRuns: 300 },
     )
@@ -132,7 +135,10 @@ describe('readTensor', () => {
       () => readTensor(stored(data, [3, 2, 2]), ref),
       /1 of 4 that are not of item 2, the first -Infinity at \[1, 0\]/,
     )
-    assert.throws(() => readTensorRows(stored(data, [3, 4]), { name: 't', shape: [3, 4] }, { first: 2, count: 1 }), /at \[2, 2\]/)
+    assert.throws(
+      () => readTensorRows(stored(data, [3, 4]), { name: 't', shape: [3, 4] }, { first: 2, count: 1 }),
+      /at \[2, 2\]/,
+    )
   })
 
   it('hands out blocks as they lie, of an item too, with rows in the order asked for, and none of columns', () => {
