@@ -112,6 +112,7 @@ describe('tokenizers of GGUF metadata', function () {
       assert.equal(ignores, (wanted.model as { ignore_merges?: boolean }).ignore_merges ?? false)
       assert.deepEqual(rule(json.pre_tokenizer), rule(wanted.pre_tokenizer))
       assert.equal(JSON.stringify(json.normalizer), JSON.stringify(name === 'qwen3' ? wanted.normalizer : null))
+      if (name !== 'qwen3') return // one is enough: it takes long
       const size = 1 + Object.values(vocab).reduce((most, id) => Math.max(most, id), 0)
       const [ours, theirs] = [json, wanted].map((each) =>
         tokenizerOf({ path: name, json: { ...each }, config: {} }, size),
