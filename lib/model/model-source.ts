@@ -7,6 +7,7 @@ import { ClusterError } from '../errors.js'
 import { chatTemplateSource } from './chat-template.js'
 import type { KeyNames } from './config-fields.js'
 import { openGguf } from './gguf/open.js'
+import { firstPartOf } from './gguf/parts.js'
 import { parseJson, readJson } from './json-file.js'
 import { listFolder, readText } from './open-file.js'
 import { openShards } from './shard-index.js'
@@ -64,14 +65,16 @@ export async function readModelConfig(path: string): Promise<ModelConfig> {
   return source
 }
 
-/** The GGUF file that a path names: itself, or the only one of a folder without safetensors. */
+/** The GGUF file that a path names: itself, or the only one of a folder without safetensors, or its first part. */
 function ggufOf(path: string): string | undefined {
   if (path.endsWith('.gguf')) return path
   if (!isFolder(path)) return undefined
   const names = listFolder(path)
   if (names.some(isWeightFile)) return undefined
   const [first, ...more] = names.filter((name) => name.endsWith('.gguf')).sort()
-  if (first === undefined || more.length === 0) return first === undefined ? undefined : join(path, first)
+  if (first === undefined) return undefined
+  const only = more.length === 0 ? first : firstPartOf([first, ...more])
+  if (only !== undefined) return join(path, only)
   throw new ClusterError(
     'invalid_argument',
     `${path}: want one GGUF file, got ${more.length + 1}: ${[first, ...more].join(', ')}; name the one to serve`,

@@ -21,8 +21,11 @@ import type {
 import type { TensorFile } from '../stored-tensor.js'
 import type { GgufArchitecture } from './config.js'
 
+/** The tensors of a file, or of all its parts. */
+type NamedTensors = Pick<TensorFile, 'path' | 'tensors'>
+
 /** Gives specs the names and places of the file; what it reads, it reads at once. */
-export function locate({ rotatesNeighbours }: GgufArchitecture, file: TensorFile): (spec: ModelSpec) => ModelSpec {
+export function locate({ rotatesNeighbours }: GgufArchitecture, file: NamedTensors): (spec: ModelSpec) => ModelSpec {
   const factors = file.tensors.get('rope_freqs.weight')?.readRows(0, 1)
   return (spec) => {
     const names = createNames(file)
@@ -59,7 +62,7 @@ interface ExpertPlace {
 /** Tensors that llama.cpp computes nothing with. */
 const IDLE = /\.(attn_rot_embd|rope_freqs)\.weight$/
 
-function createNames(file: TensorFile): Names {
+function createNames(file: NamedTensors): Names {
   const used = new Set<string>()
   const has = (name: string): boolean => file.tensors.has(name)
   const tensor: Names['tensor'] = (name, { shape, times }, part) => {

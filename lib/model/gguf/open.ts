@@ -1,28 +1,22 @@
-// Opens a GGUF file as a model: configuration, tokenizer, template and defaults from its metadata, and where it holds
+// Opens a GGUF file, or the parts of one, as a model: configuration, tokenizer, template and defaults from its metadata, and where it holds
 // what the family asks for.
 
-import { ClusterError } from '../../errors.js'
 import type { ModelSource } from '../model-source.js'
 import { architectureOf, configOf } from './config.js'
 import type { GgufFields } from './fields.js'
-import { openGgufFile } from './file.js'
-import { readGgufHeader } from './header.js'
 import { keyNamesOf } from './key-names.js'
 import { locate } from './locate.js'
+import { joined, openParts, readParts } from './parts.js'
 import { tokenizerFilesOf } from './vocabulary.js'
 
 /** Throws naming the file and the tensor or key that is wrong. */
 export async function openGguf(path: string): Promise<ModelSource> {
-  const header = await readGgufHeader(path)
+  const headers = await readParts(path)
+  const header = joined(headers)
   const { fields } = header
-  if (fields.count('split.count', 1) > 1)
-    throw new ClusterError(
-      'unimplemented',
-      `${path}: split.count: want one file, got a part of several; merge them first`,
-    )
   const config = configOf(header)
   const architecture = architectureOf(header)
-  const file = openGgufFile(header)
+  const files = openParts(headers)
   return {
     path,
     config,
@@ -35,8 +29,8 @@ export async function openGguf(path: string): Promise<ModelSource> {
       const tokenizer = tokenizerFilesOf(path, fields)
       return { tokenizer, chatTemplate: tokenizer && fields.has(TEMPLATE) ? fields.text(TEMPLATE) : undefined }
     },
-    files: [file],
-    locate: locate(architecture, file),
+    files,
+    locate: locate(architecture, { path, tensors: new Map(files.flatMap((file) => [...file.tensors])) }),
   }
 }
 
