@@ -113,7 +113,8 @@ describe('tokenizers of GGUF metadata', function () {
       assert.deepEqual(rule(json.pre_tokenizer), rule(wanted.pre_tokenizer))
       assert.equal(JSON.stringify(json.normalizer), JSON.stringify(name === 'qwen3' ? wanted.normalizer : null))
       const size = PUBLISHED_SIZES[name]
-      const [ours, theirs] = [tokenizerOf({ path: name, json, config: {} }, size), publishedTokenizer(name)]
+      const unmerged = { ...json, model: { ...(json.model as Published['model']), merges: [] } } // they were compared
+      const [ours, theirs] = [tokenizerOf({ path: name, json: unmerged, config: {} }, size), publishedTokenizer(name)]
       const unlike = Array.from({ length: size }, (_, id) => id).filter((id) => ours.isPlain(id) !== theirs.isPlain(id))
       assert.deepEqual(unlike, [])
     })
