@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { eventually } from './eventually.js'
+import { weightCache } from './weight-cache.js'
 
 export const CLI_MAIN = fileURLToPath(new URL(`../../cli/main${extname(import.meta.url)}`, import.meta.url))
 
@@ -34,7 +35,7 @@ export function startCli(words: readonly string[], { env = {}, input }: CliOptio
     ([name]) => !/^(BANYAN_(?!NATS_SERVER|CACHE)|NATS_|OTEL_|LOG_LEVEL)/.test(name),
   )
   const child = spawn(process.execPath, [...process.execArgv, CLI_MAIN, ...words], {
-    env: { ...Object.fromEntries(inherited), BANYAN_COST_MODEL_FILE: 'off', BANYAN_WEIGHT_CACHE: 'off', ...env }, // nothing into the user's cache
+    env: { ...Object.fromEntries(inherited), BANYAN_COST_MODEL_FILE: 'off', BANYAN_WEIGHT_CACHE: weightCache, ...env }, // nothing into the user's cache
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,
   })

@@ -20,6 +20,7 @@ import { startExpertWorker } from '../../services/expert-worker/start.js'
 import { startRouter } from '../../services/router/start.js'
 import { eventually } from './eventually.js'
 import { demoModel } from './paths.js'
+import { weightCache } from './weight-cache.js'
 
 export type Build = Pick<ActorSystemOptions, 'speaks' | 'reads'>
 
@@ -112,7 +113,7 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
     }
   }
 
-  const model = { path: shape.model ?? demoModel, weights: shape.weights ?? 'int8' }
+  const model = { path: shape.model ?? demoModel, weights: shape.weights ?? 'int8', weightCache }
   const services = new Map<string, RunningService>()
   const numExperts = shape.experts ?? 2
   const compute = { model, device: 'cpu', threads: 1, machineCode: shape.machineCode ?? true }
