@@ -208,6 +208,7 @@ async function connectService(
     system,
     transport,
     tracer: tracing.tracer,
+    keptTraces: tracing.kept,
     logger,
     cluster: config.cluster,
     id,
@@ -240,7 +241,8 @@ export function tracingOptions(config: ClusterConfig, { role, id, pid }: Traced)
     spanFiles: config.traceDir === undefined ? undefined : { folder: config.traceDir, name: `spans-${id}-${pid}` },
     sampler: config.otelSampler,
     samplerArg: config.otelSamplerArg,
-    slowMs: role === 'router' ? config.traceSlowMs : undefined,
+    slowMs: config.traceSlowMs,
+    follows: role !== 'router',
   }
 }
 

@@ -13,7 +13,7 @@ export const registryOf = ({ monitor }: ServiceDeps, model: ModelOptions): Metri
 
 /** `isServing` narrows what `ready` means, where a service needs others to serve. */
 export function startServiceHeartbeat(
-  { system, transport, cluster, node, monitor }: ServiceDeps,
+  { system, transport, cluster, node, monitor, keptTraces }: ServiceDeps,
   describe: () => Body<'worker.heartbeat'>,
   isServing: () => boolean = () => true,
 ): HeartbeatTimer {
@@ -22,9 +22,23 @@ export function startServiceHeartbeat(
     return { isReady: heartbeat.state === 'ready' && transport.usage().isConnected && isServing(), heartbeat }
   })
   const metrics = monitor?.url
-  return startHeartbeat(system, subjects.health(cluster), () => ({
-    ...describe(),
-    ...(node !== undefined && { node }),
-    ...(metrics !== undefined && { metrics }),
-  }))
+  const subject = subjects.health(cluster)
+  const stopListening =
+    keptTraces && system.listen(subject, 'worker.heartbeat', ({ kept }) => kept && keptTraces.keep(kept))
+  const timer = startHeartbeat(system, subject, () => {
+    const kept = keptTraces?.decided() ?? []
+    return {
+      ...describe(),
+      ...(node !== undefined && { node }),
+      ...(metrics !== undefined && { metrics }),
+      ...(kept.length > 0 && { kept: [...kept] }),
+    }
+  })
+  return {
+    beat: timer.beat,
+    stop: () => {
+      timer.stop()
+      stopListening?.()
+    },
+  }
 }

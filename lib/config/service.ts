@@ -9,6 +9,7 @@ import type { Monitor } from '../metrics/monitor.js'
 import type { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
 import type { Tracer } from '@opentelemetry/api'
+import type { KeptTraces } from '../tracing/tracing.js'
 import type { RecordStore } from '../transport/record-store.js'
 import type { Transport } from '../transport/transport.js'
 
@@ -24,6 +25,7 @@ export interface ServiceDeps {
   readonly system: ActorSystem
   readonly transport: Transport
   readonly tracer: Tracer
+  readonly keptTraces?: KeptTraces | undefined // requests that were slow or failed; absent: only samplers choose
   readonly logger: Logger
   readonly cluster: string // separates clusters that share a NATS server
   readonly id: string // e.g. 'expert-worker-0', unique in the cluster

@@ -60,9 +60,17 @@ export async function inSpan<T>(
 
 const UNRECORDED = trace.wrapSpanContext(INVALID_SPAN_CONTEXT)
 
+const holding = new WeakSet<Tracer>()
+
+/** Says that the tracer's unsampled spans are held: somebody may ask for them yet. */
+export function holdUnsampled(tracer: Tracer): Tracer {
+  holding.add(tracer)
+  return tracer
+}
+
 /**
- * The same for a hop inside the cluster, which has no say of its own: under a parent that is not kept there is no span to
- * make, and what runs thousands of times a second pays nothing for it.
+ * The same for a hop inside the cluster, which has no say of its own: without a parent, or under one that is not kept by
+ * anybody, there is no span to make, and what runs thousands of times a second pays nothing for it.
  */
 export function inHopSpan<T>(
   tracer: Tracer,
@@ -70,5 +78,6 @@ export function inHopSpan<T>(
   parent: string | undefined,
   run: (traceparent: string | undefined, span: Span) => Promise<T>,
 ): Promise<T> {
-  return parent === undefined || isSampled(parent) ? inSpan(tracer, name, parent, run) : run(parent, UNRECORDED)
+  const isMade = parent !== undefined && (isSampled(parent) || holding.has(tracer))
+  return isMade ? inSpan(tracer, name, parent, run) : run(parent, UNRECORDED)
 }

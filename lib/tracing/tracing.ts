@@ -13,11 +13,14 @@ import {
   TraceIdRatioBasedSampler,
   type Sampler,
   type SpanExporter,
+  type SpanProcessor,
 } from '@opentelemetry/sdk-trace-base'
 import { within } from '../config/within.js'
 import { createLineFile, type LineFileOptions } from './line-file.js'
 import { createSpanFileExporter } from './otlp-json.js'
+import { holdRecent } from './recent-spans.js'
 import { keepSlowOrFailed, recordingAll } from './slow-or-failed.js'
+import { holdUnsampled } from './spans.js'
 
 const EXPORT_EVERY_MS = 1_000
 const MAX_QUEUED_SPANS = 8_192
@@ -38,11 +41,21 @@ export interface TracingOptions {
   readonly spanFiles?: Pick<LineFileOptions, 'folder' | 'name'> | undefined // OTLP JSON lines
   readonly sampler: SamplerName
   readonly samplerArg: number // share of traces, 0 … 1
-  readonly slowMs?: number | undefined // of a router: requests that fail or take as long are exported in any case
+  readonly slowMs?: number | undefined // requests that fail or take as long are exported in any case
+  readonly follows?: boolean | undefined // with `slowMs`: routers say which these are; no request begins here
+}
+
+/** What processes tell each other of requests that were slow or failed. */
+export interface KeptTraces {
+  /** Traces that this process decided lately to keep. */
+  decided(): readonly string[]
+  /** Others decided so. */
+  keep(traceIds: readonly string[]): void
 }
 
 export interface Tracing {
   readonly tracer: Tracer
+  readonly kept?: KeptTraces | undefined
   /** Sends what is left, at most for so long. Never throws. */
   readonly shutdown: (timeoutMs: number) => Promise<void>
 }
@@ -54,25 +67,42 @@ export function createTracing(options: TracingOptions): Tracing {
     return { tracer: new ProxyTracerProvider().getTracer('banyan'), shutdown: () => Promise.resolve() }
   }
   const sampler = samplerFor(options.sampler, options.samplerArg)
-  const { slowMs } = options
   const batches = exporters.map(
     (exporter) =>
       new BatchSpanProcessor(exporter, { maxQueueSize: MAX_QUEUED_SPANS, scheduledDelayMillis: EXPORT_EVERY_MS }),
   )
+  const late = lateChoice(options, batches)
   const provider = new BasicTracerProvider({
     resource: resourceFromAttributes({
       'service.name': options.serviceName,
       'service.instance.id': options.instanceId,
       'service.version': options.version,
     }),
-    sampler: slowMs === undefined ? sampler : recordingAll(sampler),
-    spanProcessors: slowMs === undefined ? batches : [...batches, keepSlowOrFailed(slowMs, batches)],
+    sampler: late === undefined ? sampler : recordingAll(sampler),
+    spanProcessors: late === undefined ? batches : [...batches, late.processor],
   })
+  const tracer = provider.getTracer('banyan', options.version)
   return {
-    tracer: provider.getTracer('banyan', options.version),
+    tracer: late === undefined ? tracer : holdUnsampled(tracer),
+    kept: late,
     // A collector that does not answer must not hold a process back; its failure is its own news.
     shutdown: async (timeoutMs) => void (await within(timeoutMs, provider.shutdown())),
   }
+}
+
+interface LateChoice extends KeptTraces {
+  readonly processor: SpanProcessor
+}
+
+/** What makes of an unsampled span one that is exported after all. */
+function lateChoice({ slowMs, follows = false }: TracingOptions, batches: SpanProcessor[]): LateChoice | undefined {
+  if (slowMs === undefined) return undefined
+  if (follows) {
+    const processor = holdRecent(batches)
+    return { processor, decided: () => [], keep: processor.keep }
+  }
+  const processor = keepSlowOrFailed(slowMs, batches)
+  return { processor, decided: processor.decided, keep: () => undefined }
 }
 
 function exportersOf({ endpoint, spanFiles }: TracingOptions): readonly SpanExporter[] {

@@ -201,6 +201,11 @@ export const MESSAGE_SCHEMAS = {
     /** An expert worker: by shard, what it has computed since it started; one for an expert touched, a part of that per row. */
     work: z.array(z.number().min(0)).max(4096).optional(),
     metrics: z.string().max(512).optional(), // URL of its series, for Prometheus
+    /** A router: traces of requests that were slow or failed; who holds spans of them exports them. */
+    kept: z
+      .array(z.string().regex(/^[0-9a-f]{32}$/))
+      .max(256)
+      .optional(),
     /** A router's wish, of which all routers take the latest. */
     replicas: z.object({ count: sizesSchema.shape.replicas, version: count }).optional(),
     /** What routers agreed on, of which the highest version holds: who holds each shard, and the device classes that serve. */

@@ -52,11 +52,10 @@ function layersOf(tracer: Tracer, step: Span): OpenLayerSpan {
   }
 }
 
-/** The expert workers are told not to record their part. */
+/** The expert workers are told of no parent: they do not record their part. */
 function withoutLayers(step: Span): OpenLayerSpan {
-  const traceparent = traceparentOf(step)?.replace(/..$/, '00')
   return (layer) => ({
-    traceparent,
+    traceparent: undefined,
     note: (event, attributes) => void step.addEvent(event, { 'banyan.layer': layer, ...attributes }),
     end: () => undefined,
   })

@@ -92,8 +92,10 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
       instanceId: id,
       version: 'test',
       spanFiles: shape.spansTo === undefined ? undefined : { folder: shape.spansTo, name: `spans-${id}` },
-      sampler: 'parentbased_always_on',
+      sampler: shape.traceSlowMs === undefined ? 'parentbased_always_on' : 'parentbased_always_off',
       samplerArg: 1,
+      slowMs: shape.traceSlowMs,
+      follows: !id.startsWith('router-'),
     })
     closers.push(async () => {
       await system.stop()
@@ -104,6 +106,7 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
       system,
       transport,
       tracer: tracing.tracer,
+      keptTraces: tracing.kept,
       logger: silent,
       cluster: name,
       id,

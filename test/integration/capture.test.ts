@@ -141,6 +141,16 @@ describe('a trace folder', function () {
     assert.deepEqual([...new Set(spans.map(({ service }) => service))].sort(), services)
   }
 
+  it('has the whole tree of a slow request that no sampler chose', async () => {
+    const { router } = await start({ neighbours: false, traceSlowMs: 1 })
+    await complete(router.http, { prompt: PROMPT, max_tokens: 12, ignore_eos: true }, { 'x-request-id': 'slow' })
+    const told = (): boolean => ['expert.compute', 'draft.propose'].every((name) => names().has(name))
+    const names = (): Set<string> => new Set(readSpans(folder).map((span) => span.name))
+    await eventually(told, 'the other services were told')
+    await stop()
+    checkTree(readSpans(folder), recordOf('slow').traceId, undefined)
+  })
+
   it('leads from each of several requests to the steps that served it', async () => {
     const { router } = await start({ neighbours: false })
     const body = { prompt: PROMPT, max_tokens: 40, ignore_eos: true, temperature: 0 }

@@ -1,4 +1,4 @@
-import { SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import { SpanKind, SpanStatusCode, type Span } from '@opentelemetry/api'
 import {
   AlwaysOffSampler,
   BasicTracerProvider,
@@ -96,7 +96,7 @@ describe('requests that are slow or failed', () => {
     const next = { onEnd: (span: ReadableSpan) => void ended.push(span) } as SpanProcessor
     const provider = new BasicTracerProvider({
       sampler: recordingAll(new AlwaysOffSampler()),
-      spanProcessors: [keepSlowOrFailed(SLOW_MS, [next])],
+      spanProcessors: [keepSlowOrFailed(3_600_000, [next])],
     })
     const tracer = provider.getTracer('test')
     const kept = (count: number, text: string): number => {
@@ -113,6 +113,41 @@ describe('requests that are slow or failed', () => {
     assert.equal(kept(5_000, ''), 4_096)
     assert.equal(kept(64, 'x'.repeat(2 ** 20)), 15) // of 2 MiB and a little each
     assert.equal(kept(3, ''), 3)
+  })
+
+  it('are kept as soon as they are slow, with the trace of their steps, and that is told for a while (K2, K4)', () => {
+    const ended: ReadableSpan[] = []
+    const next = { onEnd: (span: ReadableSpan) => void ended.push(span) } as SpanProcessor
+    let nowMs = Date.now()
+    const keeping = keepSlowOrFailed(SLOW_MS, [next], () => nowMs)
+    const provider = new BasicTracerProvider({
+      sampler: recordingAll(new AlwaysOffSampler()),
+      spanProcessors: [keeping],
+    })
+    const tracer = provider.getTracer('test')
+    const began = nowMs
+    const begin = () => tracer.startSpan('chat demo', { kind: SpanKind.SERVER, startTime: began })
+    const [first, second, other] = [begin(), begin(), begin()]
+    const step = (of: Span, endMs: number, ...links: readonly Span[]): Span => {
+      const span = tracer.startSpan('router.step', { startTime: began }, contextFrom(traceparentOf(of)))
+      for (const link of links) span.addLink({ context: link.spanContext() })
+      span.end(began + endMs)
+      return span
+    }
+    const kept = (): string[] => ended.splice(0).map((span) => span.spanContext().spanId)
+    step(first, 10) // nobody's but the first one's
+    const shared = step(first, 20, second)
+    step(other, 30)
+    first.end(began + 40)
+    assert.deepEqual([kept(), keeping.decided()], [[], []])
+    const late = step(second, SLOW_MS)
+    assert.deepEqual(
+      kept(),
+      [shared, late].map((span) => span.spanContext().spanId),
+    )
+    assert.deepEqual(new Set(keeping.decided()), new Set([first, second].map((span) => span.spanContext().traceId)))
+    nowMs += 3_000
+    assert.deepEqual(keeping.decided(), [])
   })
 
   it('tell processes further on that they were not chosen', () => {
