@@ -4,14 +4,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import type { ActorSystem } from '../../lib/actor/actor.js'
-import { ClusterError } from '../../lib/errors.js'
+import { ClusterError, isErrorCode } from '../../lib/errors.js'
 
 const POLL_MS = 25
 const ANSWER_TIMEOUT_MS = 2_000
 
-const stateSchema = z.object({ ready: z.boolean() })
+const stateSchema = z.object({
+  ready: z.boolean(),
+  refusal: z.object({ code: z.string(), message: z.string() }).optional(), // the model is at fault: it will not be ready
+})
 
-/** Resolves when every router is ready. Throws `deadline_exceeded` naming the one that is not, or `cancelled`. */
+/** Resolves when every router is ready. Throws `deadline_exceeded` naming the one that is not, why it cannot be, or `cancelled`. */
 export async function waitReady(
   bus: ActorSystem,
   routers: readonly string[],
@@ -23,6 +26,7 @@ export async function waitReady(
       if (options.signal.aborted) throw new ClusterError('cancelled', 'start: interrupted')
       const found = await askState(bus, router)
       if (found === 'ready') break
+      if (found instanceof ClusterError) throw found
       if (Date.now() > giveUp) {
         throw new ClusterError(
           'deadline_exceeded',
@@ -34,11 +38,14 @@ export async function waitReady(
   }
 }
 
-async function askState(bus: ActorSystem, router: string): Promise<string> {
+/** How the router stands; an error where it never will. */
+async function askState(bus: ActorSystem, router: string): Promise<string | ClusterError> {
   try {
     const question = { kind: 'cluster.status', body: { asker: 'up' }, replyKind: 'cluster.state' } as const
     const { json } = await bus.ask(router, question, { timeoutMs: ANSWER_TIMEOUT_MS })
-    return stateSchema.parse(JSON.parse(json)).ready ? 'ready' : 'not ready'
+    const { ready, refusal } = stateSchema.parse(JSON.parse(json))
+    if (ready || refusal === undefined) return ready ? 'ready' : 'not ready'
+    return new ClusterError(isErrorCode(refusal.code) ? refusal.code : 'internal', refusal.message)
   } catch (error) {
     return ClusterError.from(error).message // not listening yet, or busy: asked again until the deadline
   }

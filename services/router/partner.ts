@@ -1,5 +1,6 @@
 // What a router knows of one incarnation of an expert worker that it places shards on.
 
+import { ClusterError, type ErrorCode } from '../../lib/errors.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import type { Duty } from './membership.js'
 
@@ -13,6 +14,7 @@ export interface Partner {
   isAsked: boolean
   isStale: boolean // what it holds for us is not known for certain: ask, whatever `holds` says
   isSilent: boolean
+  refusal: ClusterError | undefined // the model is at fault, and no retry mends that
 }
 
 /** One that nothing is known of yet: it is asked, whatever it holds. */
@@ -26,4 +28,13 @@ export const newPartner = ({ id, incarnation, node }: Heartbeat, duty: Duty): Pa
   isAsked: false,
   isStale: true,
   isSilent: false,
+  refusal: undefined,
 })
+
+const LASTING: readonly ErrorCode[] = ['invalid_argument', 'not_found', 'permission_denied', 'unimplemented']
+
+/** The error under the worker's name, where it says that the model cannot be held. */
+export const refusalOf = ({ id }: Partner, error: ClusterError): ClusterError | undefined =>
+  LASTING.includes(error.code)
+    ? new ClusterError(error.code, `${id}: ${error.message}`, { cause: error, details: error.details })
+    : undefined

@@ -21,12 +21,13 @@ import { createAgreement, type Agreed } from './agreement.js'
 import { askToPlace, ping } from './ask-to-place.js'
 import type { Membership } from './membership.js'
 import { emptyPlan, holdersOf, place, type PlaceableWorker, type Placement, type Plan } from './placement.js'
-import { newPartner, type Partner } from './partner.js'
+import { newPartner, refusalOf, type Partner } from './partner.js'
 import { createReplicaOrder } from './replica-order.js'
 import { createTableUses, type HeldTable } from './table-uses.js'
 import { createWorkerRooms } from './worker-rooms.js'
 
 const RETRY_MS = 200
+const REFUSED_RETRY_MS = 5_000
 
 export interface PlacementManager {
   readonly epoch: number
@@ -38,6 +39,8 @@ export interface PlacementManager {
   readonly agreed: Agreed<Plan> | undefined
   readonly plan: Plan
   readonly workers: readonly PlaceableWorker[] // for whom that is
+  /** Why a worker cannot hold what it was asked for, where the model is at fault. */
+  readonly refusal: ClusterError | undefined
   /** Whether every worker holds what the plan gives it. */
   readonly isSettled: boolean
   /** Which shards have no worker with room for them, and why; undefined where there are none. */
@@ -184,13 +187,15 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     try {
       partner.holds = await askToPlace(system, partner.id, { router, tableEpoch: epoch, fingerprint, shards })
       partner.isAsked = false
+      partner.refusal = undefined
       rooms.accepted(partner.incarnation, shards.length)
     } catch (thrown) {
       const error = ClusterError.from(thrown)
       const { code, message, details } = error
-      options.logger.warn({ worker: partner.id, error: message }, 'a worker did not take its shards')
+      if (!isStopped) options.logger.warn({ worker: partner.id, error: message }, 'a worker did not take its shards')
       partner.isStale = true
       partner.isSilent = code === 'unavailable' && details.reason !== 'DISCONNECTED' // that is our own silence
+      partner.refusal = refusalOf(partner, error)
       if (partner.isSilent) void awaitAnswer(partner)
       else if (rooms.refused(partner, shards, error)) partner.isAsked = false
       else retry(partner)
@@ -199,7 +204,7 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
   }
 
   const retry = (partner: Partner): void => {
-    clock.after(RETRY_MS, () => {
+    clock.after(partner.refusal === undefined ? RETRY_MS : REFUSED_RETRY_MS, () => {
       partner.isAsked = false
       reconcile()
     })
@@ -250,6 +255,9 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     },
     get workers() {
       return workers
+    },
+    get refusal() {
+      return [...partners.values()].find(({ refusal }) => refusal !== undefined)?.refusal
     },
     get isSettled() {
       const isAsked = [...partners.values()].some((partner) => partner.isAsked)

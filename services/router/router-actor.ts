@@ -23,7 +23,7 @@ export interface RouterActorOptions {
 }
 
 export function routerActor(parts: RouterActorOptions): ActorDefinition {
-  const { id, engine } = parts
+  const { id, engine, placement } = parts
   return {
     address: id,
     mailboxCapacity: 256,
@@ -31,7 +31,7 @@ export function routerActor(parts: RouterActorOptions): ActorDefinition {
     create: () => ({
       'cluster.status': () => ({
         kind: 'cluster.state',
-        json: JSON.stringify({ ...engine.status(), ready: engine.isReady() }),
+        json: JSON.stringify({ ...engine.status(), ready: engine.isReady(), refusal: placement.refusal?.toWire() }),
       }),
       'router.logits': async ({ tokens }) => {
         return { kind: 'logits.page', logits: await logitsOf(parts, [...readI32(tokens, 'tokens')]) }

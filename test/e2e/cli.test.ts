@@ -1,7 +1,7 @@
 // The command as a user meets it: what it prints, how it exits, what it leaves behind.
 
 import assert from 'node:assert/strict'
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openSafetensors } from '../../lib/model/safetensors.js'
@@ -112,19 +112,22 @@ describe('banyan', function () {
       assert.match(outcome.stderr, /^banyan: not_found: .*\/nowhere/m)
     })
 
-    it('a model that cannot be served reaches the terminal through the process that found out', async () => {
-      const model = mkdtempSync(join(tmpdir(), 'banyan-nan-'))
-      copyFileSync(join(goldenModel('llama-dense'), 'config.json'), join(model, 'config.json'))
-      const weights = readFileSync(join(goldenModel('llama-dense'), 'model.safetensors'))
-      weights.writeFloatLE(NaN, weights.length - 4)
-      writeFileSync(join(model, 'model.safetensors'), weights)
-      const outcome = await runCli(['up', '--model', model, '--transport', 'nats', '--http', '0', '--grpc', '0'])
-      rmSync(model, { recursive: true })
-      assert.equal(outcome.code, 1)
-      assert.match(
-        outcome.stderr,
-        /^banyan: invalid_argument: [a-z-]+-\d: .*model\.safetensors: tensor .*: want finite values, got 1 of /m,
-      )
+    it('a NaN in a tensor reaches the terminal through whichever process found it', async () => {
+      const cases = [
+        ['model.norm.weight', 'nats'],
+        ['model.layers.1.mlp.down_proj.weight', 'local'],
+      ] as const
+      const outcomes = cases.map(([name, transport], i) => {
+        const model = join(folder, `nan-${i}`)
+        cpSync(goldenModel('llama-dense'), model, { recursive: true })
+        spoil(join(model, 'model.safetensors'), name)
+        return runCli(['generate', '--tokens', '1', '--model', model, '--transport', transport])
+      })
+      for (const [i, { code, stderr }] of (await Promise.all(outcomes)).entries()) {
+        assert.equal(code, 1)
+        const error = `${join(folder, `nan-${i}`)}/model.safetensors: tensor ${cases[i]?.[0]}: want finite values, got 1 of`
+        assert.match(stderr, new RegExp(`^banyan: invalid_argument: [a-z-]+-\\d: ${error}`, 'm'))
+      }
     })
 
     it('NATS asked for and none to be had is a failure with instructions, never the local transport', async () => {
@@ -351,6 +354,16 @@ describe('banyan', function () {
     })
   })
 })
+
+/** Puts a NaN at the end of a tensor. */
+function spoil(path: string, name: string): void {
+  const bytes = readFileSync(path)
+  const headerBytes = Number(bytes.readBigUInt64LE())
+  const header = parse<Record<string, { data_offsets: [number, number] }>>(bytes.toString('utf8', 8, 8 + headerBytes))
+  const [, end] = header[name]?.data_offsets ?? assert.fail(`no tensor ${name}`)
+  bytes.writeFloatLE(NaN, 8 + headerBytes + end - 4)
+  writeFileSync(path, bytes)
+}
 
 /** A port that nobody listens on, as against one that speaks another protocol. */
 function refused(error: unknown): 'refused' | 'other' {

@@ -10,7 +10,7 @@ describe('waitReady', () => {
   const services = connectLocal(hub, 'test', 'router-0')
   after(() => Promise.all([bus.stop(), services.stop()]))
 
-  const serve = (router: string, isReady: (numAsked: number) => boolean): void => {
+  const serve = (router: string, isReady: (numAsked: number) => boolean, more: object = {}): void => {
     let numAsked = 0
     services.spawn({
       address: router,
@@ -19,7 +19,7 @@ describe('waitReady', () => {
       create: () => ({
         'cluster.status': () => ({
           kind: 'cluster.state',
-          json: JSON.stringify({ ready: isReady((numAsked += 1)) }),
+          json: JSON.stringify({ ready: isReady((numAsked += 1)), ...more }),
         }),
       }),
     })
@@ -37,6 +37,14 @@ describe('waitReady', () => {
       waitReady(bus, ['router-1'], { timeoutMs: 30, signal }),
       (error: ClusterError) =>
         error.code === 'deadline_exceeded' && /router-1: want it ready .* found not ready/.test(error.message),
+    )
+  })
+
+  it('ends with what a worker says of a model that it cannot hold', async () => {
+    serve('router-2', () => false, { refusal: { code: 'invalid_argument', message: 'worker-0: NaN', details: {} } })
+    await assert.rejects(
+      waitReady(bus, ['router-2'], { timeoutMs: 10_000, signal }),
+      (error: ClusterError) => error.code === 'invalid_argument' && error.message === 'worker-0: NaN',
     )
   })
 

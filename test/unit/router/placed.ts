@@ -10,6 +10,7 @@ export const placed: PlacementManager = {
   agreed: undefined,
   plan: { main: [], extra: [] },
   workers: [],
+  refusal: undefined,
   isSettled: true,
   lack: undefined,
   hold: () => ({ table: [], epoch: 1, release: () => undefined }),

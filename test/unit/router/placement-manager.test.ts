@@ -26,6 +26,7 @@ interface Scripted {
   isFrozen: boolean
   loads: (() => void)[] | undefined // a slow one: its answers wait here
   most?: number // shards that it has room for; any number, unless given
+  refuses?: ClusterError | undefined // what it answers instead
   readonly asked: (readonly number[])[]
 }
 
@@ -85,6 +86,7 @@ describe('placement manager', () => {
       const { shards } = message.body as { readonly shards: readonly number[] } // the only other message here
       there.asked.push(shards)
       if (shards.length > (there.most ?? NUM_SHARDS)) return reject(noRoom(there.most ?? 0))
+      if (there.refuses !== undefined) return reject(there.refuses)
       const answer = (): void => {
         there.shards = shards
         resolve({ kind: 'expert.placed', tableEpoch: 1, shards: [...shards] })
@@ -139,6 +141,24 @@ describe('placement manager', () => {
     await settle()
     holdersAre(['a', 'b'])
     assert.ok([worker('a'), worker('b')].every(({ shards }) => shards.length === NUM_SHARDS / 2))
+  })
+
+  it('says what a worker finds wrong with the model, and asks again now and then', async () => {
+    const refuses = new ClusterError('invalid_argument', 'tensor x: want finite values')
+    workers.set('b', { shards: [], isFrozen: false, loads: undefined, asked: [], refuses })
+    join('a')
+    beat('b')
+    await settle()
+    assert.deepEqual(
+      [manager.refusal?.code, manager.refusal?.message],
+      ['invalid_argument', 'b: tensor x: want finite values'],
+    )
+    await advance(4_000)
+    assert.equal(worker('b').asked.length, 1)
+    worker('b').refuses = undefined
+    await advance(2_000)
+    assert.equal(manager.refusal, undefined)
+    holdersAre(['a', 'b'])
   })
 
   it('publishes what one worker confirmed while another still loads', async () => {
