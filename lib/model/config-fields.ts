@@ -6,6 +6,7 @@
 //        reader takes for none, or is refused.
 
 import { ClusterError } from '../errors.js'
+import { shown } from './shown.js'
 import type { LinearRef, TensorRef } from './spec.js'
 
 type Config = Readonly<Record<string, unknown>>
@@ -66,9 +67,9 @@ export function configFields(config: Config, path: string, { defaults = {}, name
   const nameOf = (key: string): string => names?.[key] ?? key
   const raw = (key: string): unknown => (config[key] === undefined ? absent[key] : config[key])
   const refuse = (key: string, wanted: string): never => {
-    const taken = raw(key) === undefined ? '' : ` (by default ${JSON.stringify(raw(key))})`
+    const taken = raw(key) === undefined ? '' : ` (by default ${shown(raw(key))})`
     const isLeftOut = config[key] === undefined || (names !== undefined && config[key] === null)
-    const got = isLeftOut ? `nothing${taken}` : JSON.stringify(config[key])
+    const got = isLeftOut ? `nothing${taken}` : shown(config[key])
     throw new ClusterError(
       'invalid_argument',
       `${path}: ${nameOf(key)}: want ${wanted.replace(KEY, nameOf)}, got ${got}`,
@@ -130,8 +131,9 @@ export function linearRef(name: string, outputs: number, inputs: number, hasBias
 
 export const vectorRef = (name: string, size: number): TensorRef => ({ name: `${name}.weight`, shape: [size] })
 
-/** End-of-sequence ids: one, a list, or none. */
-export function eosOf(value: unknown): readonly number[] {
-  const list = Array.isArray(value) ? value : [value]
-  return list.filter((id): id is number => Number.isSafeInteger(id) && Number(id) >= 0)
+/** Ids of control tokens: one, a list, or none (negative ones are none); undefined for anything else. */
+export function eosOf(value: unknown): readonly number[] | undefined {
+  const list = Array.isArray(value) ? (value as unknown[]) : [value ?? -1]
+  const ids = list.filter((id): id is number => Number.isSafeInteger(id))
+  return ids.length === list.length ? ids.filter((id) => id >= 0) : undefined
 }

@@ -1,6 +1,7 @@
 // `quantization_config` of a configuration: whether the tensors are of a kind that is served, and FP8's block size.
 
 import { ClusterError } from '../errors.js'
+import { shown } from './shown.js'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -16,7 +17,7 @@ export function fp8BlockSize({ quantization_config: found }: Json, path: string)
   const isServed =
     SERVED.includes(String(method)) || (method === 'compressed-tensors' && PLAIN_FP8.includes(String(format)))
   if (!isServed) {
-    const named = [method, ...(format === undefined ? [] : [format])].map((word) => JSON.stringify(word) ?? 'nothing')
+    const named = [method, ...(format === undefined ? [] : [format])].map(shown)
     throw new ClusterError(
       'unimplemented',
       `${path}: quantization_config: quant_method: want fp8, mxfp4 or none (then --weights chooses the format in memory), ` +
@@ -28,7 +29,7 @@ export function fp8BlockSize({ quantization_config: found }: Json, path: string)
   if (isSize(rows) && isSize(columns) && more.length === 0) return [rows, columns]
   throw new ClusterError(
     'invalid_argument',
-    `${path}: quantization_config: weight_block_size: want two sizes, got ${JSON.stringify(size)}`,
+    `${path}: quantization_config: weight_block_size: want two sizes, got ${shown(size)}`,
   )
 }
 

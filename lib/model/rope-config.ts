@@ -9,6 +9,7 @@
 
 import { ClusterError } from '../errors.js'
 import type { ConfigFields } from './config-fields.js'
+import { shown } from './shown.js'
 import type { RopeScaling, RopeSpec } from './spec.js'
 
 /** Rotation of heads of `headDim` values, the same in every layer; `rotatesPart` of them in some families. */
@@ -118,7 +119,7 @@ function scalingOf(fields: ConfigFields, rope: ConfigFields, around: RopeSurroun
     default:
       throw new ClusterError(
         'unimplemented',
-        `${fields.path}: rope type ${JSON.stringify(type)}; this version knows default, linear, dynamic, yarn and llama3`,
+        `${rope.path}: rope_type: want default, linear, dynamic, yarn or llama3, got ${shown(type)}`,
       )
   }
 }

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path'
 import { ClusterError } from '../errors.js'
 import { readJson } from './json-file.js'
 import { openSafetensors } from './safetensors.js'
+import { shown } from './shown.js'
 import type { TensorFile } from './stored-tensor.js'
 
 const INDEX = 'model.safetensors.index.json'
@@ -44,7 +45,7 @@ function readIndex(index: string): Map<string, string[]> {
   const shards = new Map<string, string[]>()
   for (const [tensor, name] of Object.entries(map)) {
     if (typeof name !== 'string' || basename(name) !== name || ['', '.', '..'].includes(name))
-      return refuse(`want plain file names in weight_map, got ${JSON.stringify(name)} for ${tensor}`)
+      return refuse(`want plain file names in weight_map, got ${shown(name)} for ${tensor}`)
     const tensors = shards.get(name) ?? []
     tensors.push(tensor)
     shards.set(name, tensors)

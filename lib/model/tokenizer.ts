@@ -12,6 +12,7 @@ import { ClusterError } from '../errors.js'
 import { byteLevelBytes } from './byte-level.js'
 import { controlGuard } from './control-guard.js'
 import { readJson } from './json-file.js'
+import { shown } from './shown.js'
 import { addedTokens, textOfAdded } from './tokenization/added-tokens.js'
 import { bytePairs } from './tokenization/byte-pairs.js'
 import { normaliserOf } from './tokenization/normalise.js'
@@ -80,21 +81,26 @@ export function tokenizerOf({ path, json, config }: TokenizerFiles, vocabSize: n
   const added = (published.added_tokens ?? []).filter(
     (token) => token.id < vocabSize || !isOtherModality(token, config),
   )
-  const around = specialsAround(published.post_processor)
+  const around = specialsAround(published.post_processor, path)
   checkIds([vocabulary.pieces.length - 1, ...added.map(({ id }) => id), ...around.before, ...around.after], {
     path,
     vocabSize,
   })
-  const normalise = normaliserOf(published.normalizer)
-  const split = splitterOf(published.pre_tokenizer)
+  const decoders = published.decoder ?? undefined
+  const { normalise, split, streams } = inFile(path, () => {
+    textStreams(decoders)() // its patterns are read when it begins
+    return {
+      normalise: normaliserOf(published.normalizer),
+      split: splitterOf(published.pre_tokenizer),
+      streams: textStreams(decoders),
+    }
+  })
   const sections = addedTokens(added, normalise)
   const addedText = new Map(added.map((token) => [token.id, textOfAdded(token, normalise)]))
   const specials = new Set(added.filter(({ special }) => special).map(({ id }) => id))
   const unknown = published.model.unk_token ?? undefined
   const notPlain = new Set([...addedText.keys(), ...around.before, ...around.after])
-  const decoders = published.decoder ?? undefined
   const isByteLevel = decoders?.some(({ type }) => type === 'ByteLevel') === true
-  const streams = textStreams(decoders)
   const streamsAlone = textStreams((decoders ?? []).flatMap(asInside))
 
   const pieceOf = (token: number): string | undefined => addedText.get(token) ?? vocabulary.pieces[token]
@@ -164,6 +170,16 @@ export function tokenizerOf({ path, json, config }: TokenizerFiles, vocabSize: n
   }
 }
 
+/** What is wrong with a part is said of the file. */
+function inFile<T>(path: string, make: () => T): T {
+  try {
+    return make()
+  } catch (error) {
+    const { code, message } = ClusterError.from(error)
+    throw new ClusterError(code, `${path}: ${message}`, { cause: error })
+  }
+}
+
 const STEP = 4096 // characters
 const LONE_SURROGATES = /\p{Cs}/gu
 
@@ -187,8 +203,9 @@ interface Around {
 }
 
 /** The special tokens that are put around a text. */
-function specialsAround(processors: readonly PostProcessor[]): Around {
-  return processors.map(specialsOf).reduce(
+function specialsAround(processors: readonly PostProcessor[], path: string): Around {
+  const each = processors.map((processor) => specialsOf(processor, path))
+  return each.reduce(
     (inner, outer) => ({
       before: [...outer.before, ...inner.before],
       after: [...inner.after, ...outer.after],
@@ -197,13 +214,20 @@ function specialsAround(processors: readonly PostProcessor[]): Around {
   )
 }
 
-function specialsOf(processor: PostProcessor): Around {
+function specialsOf(processor: PostProcessor, path: string): Around {
   if (processor.type === 'ByteLevel') return { before: [], after: [] }
   if (processor.type !== 'TemplateProcessing') return { before: [processor.cls[1]], after: [processor.sep[1]] }
   const { single, special_tokens: specials } = processor
   const place = single.findIndex((item) => 'Sequence' in item)
   const idsOf = (items: typeof single): number[] =>
-    items.flatMap((item) => ('SpecialToken' in item ? (specials[item.SpecialToken.id]?.ids ?? []) : []))
+    items.flatMap((item) => {
+      if (!('SpecialToken' in item)) return []
+      const { id } = item.SpecialToken
+      const found = Object.hasOwn(specials, id) ? specials[id] : undefined
+      if (found !== undefined) return found.ids
+      const wanted = `want ${shown(id)} in special_tokens, got ${shown(Object.keys(specials))}`
+      throw new ClusterError('invalid_argument', `${path}: post_processor: ${wanted}`)
+    })
   return { before: idsOf(single.slice(0, place)), after: idsOf(single.slice(place + 1)) }
 }
 

@@ -42,7 +42,8 @@ export function decoderSpec(fields: ConfigFields, options: DecoderOptions): Mode
   const vocabSize = fields.size('vocab_size')
   const numLayers = fields.size('num_hidden_layers')
   const embedding = { name: `${prefix}model.embed_tokens.weight`, shape: [vocabSize, hidden] }
-  const bos = eosOf(fields.raw('bos_token_id'))[0]
+  const idsOf = (key: string) => eosOf(fields.raw(key)) ?? fields.refuse(key, 'an id or a list of ids')
+  const bos = idsOf('bos_token_id')[0]
   return {
     family: fields.family,
     hidden,
@@ -63,7 +64,7 @@ export function decoderSpec(fields: ConfigFields, options: DecoderOptions): Mode
     lmHead: fields.flag('tie_word_embeddings')
       ? { weight: embedding }
       : linearRef(`${prefix}lm_head`, vocabSize, hidden),
-    eosTokenIds: eosOf(fields.raw('eos_token_id')),
+    eosTokenIds: idsOf('eos_token_id'),
     ...(bos === undefined ? {} : { bosTokenId: bos }),
   }
 }

@@ -2,6 +2,7 @@
 
 import { ClusterError } from '../../errors.js'
 import { absentOf, configFields, type KeyNames } from '../config-fields.js'
+import { shown } from '../shown.js'
 import type { ModelSpec } from '../spec.js'
 import type { Family } from './family.js'
 import { deepseekV3 } from './deepseek-v3.js'
@@ -62,7 +63,7 @@ export function specOf(config: Readonly<Record<string, unknown>>, path: string, 
     const known = FAMILIES.map(({ architecture }) => architecture).join(', ')
     throw new ClusterError(
       'unimplemented',
-      `${path}: architectures ${JSON.stringify(namesOf(config))}; this version serves ${known}`,
+      `${path}: architectures: want one of ${known}, got ${shown(config.architectures)}`,
     )
   }
   return family.spec(configFields(config, path, { defaults: family.defaults, names }))

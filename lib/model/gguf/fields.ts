@@ -2,6 +2,7 @@
 // and what is wanted.
 
 import { ClusterError } from '../../errors.js'
+import { shown } from '../shown.js'
 
 export interface GgufFields {
   has(key: string): boolean
@@ -18,7 +19,7 @@ export interface GgufFields {
 export function ggufFields(metadata: ReadonlyMap<string, unknown>, path: string): GgufFields {
   const values = new Map([...metadata].map(([key, value]) => [key, plain(value)]))
   const refuse = (key: string, wanted: string): never => {
-    throw new ClusterError('invalid_argument', `${path}: ${key}: want ${wanted}, got ${shown(values.get(key))}`)
+    throw new ClusterError('invalid_argument', `${path}: ${key}: want ${wanted}, got ${found(values.get(key))}`)
   }
   const read = <T>(
     key: string,
@@ -60,11 +61,4 @@ function plain(value: unknown): unknown {
   return Array.isArray(value) && typeof value[0] === 'bigint' ? value.map(plain) : value
 }
 
-const MAX_SHOWN = 80
-
-function shown(value: unknown): string {
-  if (value === undefined) return 'nothing'
-  if (Array.isArray(value)) return `a list of ${value.length}`
-  const text = typeof value === 'bigint' ? String(value) : (JSON.stringify(value) ?? 'nothing')
-  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text
-}
+const found = (value: unknown): string => (Array.isArray(value) ? `a list of ${value.length}` : shown(value))

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
   cpSync,
@@ -179,6 +180,41 @@ describe('bad checkpoints', () => {
     })
     mkdirSync(at('a.gguf'))
     await assert.rejects(openModel(at('a.gguf')), { message: `${at('a.gguf')}: want a file, got a folder` })
+  })
+
+  it('a pipe that nobody writes to', async () => {
+    execFileSync('mkfifo', [at('model.safetensors')])
+    await refuses('invalid_argument', [`${at('model.safetensors')}: want a file, got neither a file nor a folder`])
+  })
+
+  it('values that are long or deep are not shown whole', async () => {
+    writeSafetensors(at('model.safetensors'), tensors)
+    const long = 'x'.repeat(1_000_000)
+    write('config.json', { ...readConfig(), hidden_size: long })
+    await refuses('invalid_argument', ['hidden_size: want an integer', 'xxx…'])
+    write(
+      'config.json',
+      `{"architectures": ["MixtralForCausalLM"], "hidden_size": ${'['.repeat(1e5)}${']'.repeat(1e5)}}`,
+    )
+    await refuses('invalid_argument', [at('config.json'), 'hidden_size: want an integer of at least 1, got'])
+  })
+
+  it('sampling defaults and ends of text that are none', async () => {
+    writeSafetensors(at('model.safetensors'), tensors)
+    const bad = [
+      ['generation_config.json', 'temperature', -1],
+      ['generation_config.json', 'top_p', 0],
+      ['generation_config.json', 'top_k', 1.5],
+      ['generation_config.json', 'min_p', 'x'],
+      ['generation_config.json', 'eos_token_id', ['a']],
+      ['config.json', 'eos_token_id', '</s>'],
+      ['config.json', 'bos_token_id', {}],
+    ] as const
+    for (const [name, key, value] of bad) {
+      cpSync(join(goldenModel('mixtral'), 'config.json'), at('config.json'))
+      write(name, { ...(name === 'config.json' && readConfig()), [key]: value })
+      await refuses('invalid_argument', [`${at(name)}: ${key}: want `, `got ${JSON.stringify(value)}`])
+    }
   })
 
   it('a shard cut short', async () => {

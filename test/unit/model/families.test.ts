@@ -126,7 +126,13 @@ describe('families', () => {
       'an unknown architecture',
       'llama-dense',
       { architectures: ['MambaForCausalLM'] },
-      /MambaForCausalLM.*LlamaForCausalLM/,
+      /architectures: want one of LlamaForCausalLM.*got \["MambaForCausalLM"\]/,
+    ],
+    [
+      'an architecture that is no list',
+      'llama-dense',
+      { architectures: 'LlamaForCausalLM' },
+      /architectures: .*got "LlamaForCausalLM"/,
     ],
     ['a size of zero', 'llama-dense', { hidden_size: 0 }, /hidden_size: want an integer of at least 1, got 0/],
     ['a size that is text', 'llama-dense', { vocab_size: '320' }, /vocab_size: .*got "320"/],
@@ -158,7 +164,12 @@ describe('families', () => {
       { num_experts_per_tok: 9 },
       /num_experts_per_tok.*at most.*8.*got 9/,
     ],
-    ['an unknown rope', 'llama-dense', { rope_parameters: { rope_type: 'longrope' } }, /rope type "longrope"/],
+    [
+      'an unknown rope',
+      'llama-dense',
+      { rope_parameters: { rope_type: 'longrope' } },
+      /rope_parameters: rope_type: want default.*got "longrope"/,
+    ],
     [
       'positions of several axes',
       'llama-dense',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { createDetokenizer } from '../../../lib/model/detokenizer.js'
-import { createTokenizer, type ModelTokenizer } from '../../../lib/model/tokenizer.js'
+import { createTokenizer, readTokenizerFiles, tokenizerOf, type ModelTokenizer } from '../../../lib/model/tokenizer.js'
 import { demoModel } from '../../helpers/paths.js'
 
 function load(): ModelTokenizer {
@@ -27,6 +27,32 @@ describe('the tokenizer of the demonstration model', () => {
 
   it('refuses a vocabulary larger than the embedding', () => {
     assert.throws(() => createTokenizer(demoModel, 0), /token id 4095: the model's vocabulary has 0/)
+  })
+
+  it('refuses patterns and special tokens that are none, naming the file', () => {
+    const files = readTokenizerFiles(demoModel) ?? assert.fail('the demonstration model has a tokenizer')
+    const pattern = { Regex: '([' }
+    const bad = [
+      [{ pre_tokenizer: { type: 'Split', pattern, behavior: 'Isolated' } }, /pattern "\(\["/],
+      [{ normalizer: { type: 'Replace', pattern, content: '' } }, /pattern "\(\["/],
+      [{ decoder: { type: 'Replace', pattern, content: '' } }, /pattern "\(\["/],
+      [
+        {
+          post_processor: {
+            type: 'TemplateProcessing',
+            single: [{ SpecialToken: { id: '<s>' } }],
+            special_tokens: { '<t>': { ids: [1] } },
+          },
+        },
+        /post_processor: want "<s>" in special_tokens, got \["<t>"\]/,
+      ],
+    ] as const
+    for (const [changes, message] of bad) {
+      assert.throws(
+        () => tokenizerOf({ ...files, json: { ...files.json, ...changes } }, 4096),
+        (error: Error) => message.test(error.message) && error.message.startsWith(`${files.path}: `),
+      )
+    }
   })
 })
 
