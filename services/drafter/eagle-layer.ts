@@ -39,7 +39,7 @@ export interface EagleLayer {
 
 /** Heads as wide as the target's; their number is the file's. */
 function geometryOfHead(checkpoint: Checkpoint, file: HeadFile): HeadGeometry {
-  const { headDim } = grouped(firstAttention(checkpoint.spec), 'EAGLE head')
+  const { headDim } = grouped(firstAttention(checkpoint.spec), `${file.path}: EAGLE head`)
   const headsOf = (name: string): number => Math.floor((file.shape(name)[0] ?? 0) / headDim)
   const [query, key] = ['self_attn.q_proj.weight', 'self_attn.k_proj.weight'] as const
   const [numHeads, numKvHeads] = [headsOf(query), headsOf(key)]

@@ -30,11 +30,12 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
   const isAlone = deps.neighbours !== undefined // the other services compute when this one waits
   const ownKernels = () =>
     isAlone ? sharedKernels(threads, { machineCode }) : createKernels(threads, { company: 'shared', machineCode })
-  const sources = await openSources(
-    options,
-    { ...system.clock, turn: watchLoad(deps).turn },
-    () => deps.kernels ?? ownKernels(),
-  )
+  const sources = await openSources(options, {
+    clock: { ...system.clock, turn: watchLoad(deps).turn },
+    kernels: () => deps.kernels ?? ownKernels(),
+    onUnfit: (error) =>
+      deps.logger.warn({ error: error.message }, 'a draft head does not fit the model: drafting without it'),
+  })
   const ahead = options.ahead && !isAlone // in one process a step that is computed leaves no time
   const metrics = createDrafterMetrics(registryOf(deps, options.model), sources.names)
   let drafting: Drafting | undefined

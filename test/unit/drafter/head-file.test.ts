@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../../lib/actor/clock.js'
 import { ClusterError, type ErrorCode } from '../../../lib/errors.js'
+import type { DrafterOptions } from '../../../lib/config/service.js'
+import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
 import { openSafetensors, writeSafetensors, type FloatTensor } from '../../../lib/model/safetensors.js'
 import { createEagleLayer } from '../../../services/drafter/eagle-layer.js'
 import { headPath, openHeadFile } from '../../../services/drafter/head-file.js'
@@ -117,8 +119,17 @@ describe('openSources', () => {
     sharedNoise: true,
     ahead: true,
   } as const
-  const open = (sources: readonly string[], more: { draftModel?: string } = {}) =>
-    openSources({ ...options, ...more, sources }, systemClock, () => COMPUTE.kernels)
+  let unfit: ClusterError[]
+  beforeEach(() => {
+    unfit = []
+  })
+  const around = {
+    clock: systemClock,
+    kernels: () => COMPUTE.kernels,
+    onUnfit: (error: ClusterError) => unfit.push(error),
+  }
+  const open = (sources: readonly string[], more: Partial<DrafterOptions> = {}) =>
+    openSources({ ...options, ...more, sources }, around)
 
   for (const kind of ['eagle', 'medusa'] as const) {
     it(`refuses ${kind} where its file is not there, naming the file`, () =>
@@ -143,14 +154,51 @@ describe('openSources', () => {
     cpSync(demoModel, folder, { recursive: true, dereference: true })
     mkdirSync(join(folder, 'medusa'), { recursive: true })
     const model = { path: folder, weights: 'f32' } as const
-    const sources = await openSources(
-      { ...options, model, sources: ['medusa', 'model', 'eagle', 'suffix'], draftModel: demoModel },
-      systemClock,
-      () => COMPUTE.kernels,
-    )
+    const sources = await open(['medusa', 'model', 'eagle', 'suffix'], { model, draftModel: demoModel })
     assert.deepEqual(sources.names.slice(0, -1), ['suffix', 'medusa', 'eagle', 'model'])
     assert.equal(sources.hidden, 192)
     sources.dispose()
     rmSync(folder, { recursive: true })
   })
+
+  describe('beside a model with latent attention', () => {
+    let folder: string
+    before(() => {
+      folder = mkdtempSync(join(tmpdir(), 'banyan-test-'))
+      cpSync(goldenModel('deepseek-v3'), folder, { recursive: true })
+      cpSync(join(demoModel, 'eagle'), join(folder, 'eagle'), { recursive: true })
+      const { hidden, vocabSize } = withCheckpoint(folder, ({ spec }) => spec)
+      mkdirSync(join(folder, 'medusa'))
+      const matrix = (rows: number): FloatTensor => ({ data: new Float32Array(rows * hidden), shape: [rows, hidden] })
+      const tensors = { 'res.0.weight': matrix(hidden), 'heads.0.weight': matrix(vocabSize) }
+      writeSafetensors(headPath(folder, 'medusa'), tensors)
+    })
+    after(() => rmSync(folder, { recursive: true }))
+
+    it('an EAGLE head that was asked for is refused, naming its file', () =>
+      assert.rejects(
+        open(['eagle'], { model: { path: folder, weights: 'f32' } }),
+        isError('unimplemented', headPath(folder, 'eagle'), 'want grouped-query attention, got latent attention'),
+      ))
+
+    it('`auto` drafts with what fits, and tells once of what does not', async () => {
+      const sources = await open(['auto'], { model: { path: folder, weights: 'f32' } })
+      assert.deepEqual(sources.names, ['prompt-lookup', 'suffix', 'ngram', 'medusa', 'ahead'])
+      assert.ok(sources.hidden > 0)
+      assert.deepEqual(
+        unfit.map(({ code }) => code),
+        ['unimplemented'],
+      )
+      sources.dispose()
+    })
+  })
 })
+
+function withCheckpoint<T>(folder: string, use: (checkpoint: Checkpoint) => T): T {
+  const checkpoint = openCheckpoint(folder)
+  try {
+    return use(checkpoint)
+  } finally {
+    checkpoint.close()
+  }
+}
