@@ -17,7 +17,7 @@ export const FOLLOWED_MS = 10_000
 
 export interface HoldingProcessor extends SpanProcessor {
   /** Routers keep these traces. */
-  keep(traceIds: readonly string[]): void
+  keep(this: void, traceIds: readonly string[]): void
 }
 
 export function holdRecent(next: readonly SpanProcessor[], nowMs: () => number = Date.now): HoldingProcessor {

@@ -52,7 +52,7 @@ interface OpenTrace {
 
 export interface KeepingProcessor extends SpanProcessor {
   /** Traces that other processes are to keep, too. */
-  decided(): readonly string[]
+  decided(this: void): readonly string[]
 }
 
 /** Passes on the unsampled request that was slow or failed, with the steps that served it. */

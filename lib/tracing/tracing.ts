@@ -48,9 +48,9 @@ export interface TracingOptions {
 /** What processes tell each other of requests that were slow or failed. */
 export interface KeptTraces {
   /** Traces that this process decided lately to keep. */
-  decided(): readonly string[]
+  decided(this: void): readonly string[]
   /** Others decided so. */
-  keep(traceIds: readonly string[]): void
+  keep(this: void, traceIds: readonly string[]): void
 }
 
 export interface Tracing {
