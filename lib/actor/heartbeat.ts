@@ -7,7 +7,7 @@ export const HEARTBEAT_MS = 250
 
 export interface HeartbeatTimer {
   /** Sends one now, beside the rhythm. */
-  beat(): void
+  beat(this: void): void
   stop(): void
 }
 
