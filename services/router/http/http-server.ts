@@ -183,6 +183,7 @@ function sendError(response: ServerResponse, error: unknown, logger: Logger): vo
     response.end(`data: ${JSON.stringify(errorBody(failure))}\n\n`)
     return
   }
+  response.setHeader('x-should-retry', String(failure.isRetryable)) // official clients would try every 5xx again
   if (failure.isRetryable) {
     response.setHeader('retry-after-ms', String(retryAfterMs(failure)))
     response.setHeader('retry-after', String(Math.max(1, Math.ceil(retryAfterMs(failure) / 1000))))

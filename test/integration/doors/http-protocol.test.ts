@@ -330,6 +330,18 @@ describe('the HTTP door’s protocol', () => {
     assert.equal(numCalls, 2)
   })
 
+  it('an official client tries nothing again that a retry does not help', async () => {
+    const broken = refuseWith(new ClusterError('internal', 'chat template: it did not end within 1000 ms'))
+    let numCalls = 0
+    engine.play((input, signal) => {
+      numCalls += 1
+      return broken(input, signal)
+    })
+    const client = new OpenAI({ baseURL: `${door.url}/v1`, apiKey: 'none', maxRetries: 1 })
+    await assert.rejects(client.completions.create({ model: 'demo', prompt: 'x' }), /did not end/)
+    assert.equal(numCalls, 1)
+  })
+
   it('stops as soon as the last response is out, though its connection is kept alive', async () => {
     const leaving = await startHttpServer(options)
     let release = (): void => undefined
