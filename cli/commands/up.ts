@@ -1,9 +1,10 @@
 // `banyan up`: the whole cluster on this machine, until somebody asks it to leave.
 
 import { existsSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { VERSION } from '../../lib/config/version.js'
 import type { ResolvedConfig } from '../../lib/config/resolve.js'
+import { modelName } from '../../lib/model/model-name.js'
 import { loadConfig, printsConfig, type Flags } from '../cluster-flags.js'
 import { readyInfo, removeReadyFile, writeReadyFile } from '../cluster/ready-file.js'
 import type { RunningCluster } from '../cluster/start-cluster.js'
@@ -65,9 +66,9 @@ export function greeting(
   { config }: ResolvedConfig,
   cluster: Pick<RunningCluster, 'routers' | 'nats' | 'name' | 'transportReason'>,
 ): string {
-  const model = basename(config.model)
+  const model = modelName(config.model)
   const key = config.apiKey.length > 0 ? ` -H 'authorization: Bearer KEY'` : ''
-  const isWordless = !existsSync(join(config.model, 'tokenizer.json'))
+  const isWordless = !config.model.endsWith('.gguf') && !existsSync(join(config.model, 'tokenizer.json'))
   const prompt = isWordless ? [1, 2, 3] : 'export interface '
   const body = JSON.stringify({ model, prompt, max_tokens: 64, stream: true })
   const [{ http }] = cluster.routers

@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { toEnvironment } from '../../../lib/config/environment.js'
-import { tracesExperts } from '../../../lib/config/options.js'
+import { routerOptions, tracesExperts } from '../../../lib/config/options.js'
 import { printConfig } from '../../../lib/config/print.js'
 import { resolveConfig, type ConfigSources } from '../../../lib/config/resolve.js'
 import { SETTING_NAMES } from '../../../lib/config/settings.js'
 import { ClusterError } from '../../../lib/errors.js'
+import { modelName } from '../../../lib/model/model-name.js'
 
 const machine = { model: '/models/demo', cores: 2 }
 const resolveWith = (sources: Partial<ConfigSources>) => resolveConfig({ env: {}, machine, ...sources })
@@ -73,6 +74,18 @@ describe('resolveConfig', () => {
       [origins.experts, origins.routers, origins.attention, origins.drafters],
       ['--experts', 'BANYAN_ROUTERS', path, 'default'],
     )
+  })
+
+  it('takes a GGUF file as the model from flag, environment and file alike, and hands it to every process', () => {
+    const at = '/models/some model.gguf'
+    const path = file('gguf.yaml', `model: ${at}\n`)
+    for (const sources of [{ flags: { model: at } }, { env: { BANYAN_MODEL: at } }, { file: path }]) {
+      const { config } = resolveWith(sources)
+      assert.equal(config.model, at)
+      assert.equal(resolveWith({ env: toEnvironment(config) }).config.model, at)
+      assert.equal(routerOptions(config).model.path, at)
+      assert.equal(modelName(config.model), 'some model')
+    }
   })
 
   it('reports all problems at once, each with key, found and wanted', () => {
