@@ -10,7 +10,7 @@ import type { StoredBlocks } from '../model/stored-tensor.js'
 import type { IntegerFormat } from '../model/weight-formats.js'
 import { chooseBlocks } from './adaptive-blocks.js'
 import { concat } from './concat.js'
-import { pieceRows, rowsOf, scratchFor, type LinearWeights, type ReadRows } from './linear-weights.js'
+import { integerRoom, pieceRows, rowsOf, scratchFor, type LinearWeights, type ReadRows } from './linear-weights.js'
 import { BLOCK_SIZE, levelAt, quantise, type QuantisedMatrix } from './quantise.js'
 import { numbersThatHold, type ScaleNumbers } from './scale-numbers.js'
 import type { Steps } from './steps.js'
@@ -19,7 +19,7 @@ export interface IntegerRows {
   readonly bits: 4 | 8
   readonly blocksPerScale: number
   readonly scaleNumbers: ScaleNumbers
-  /** Rows first … first + count - 1. */
+  /** Rows first … first + count - 1, to be used before others are read. */
   readonly rows: (first: number, count: number) => QuantisedMatrix
 }
 
@@ -37,7 +37,10 @@ export function* integerRows(layer: LinearWeights, { bits, isAdaptive }: Integer
     bits,
     blocksPerScale,
     scaleNumbers: 'bfloat16',
-    rows: (first, count) => quantise(values(first, count), bits, { blocks, blocksPerScale }),
+    rows: (first, count) => {
+      const piece = values(first, count)
+      return quantise(piece, bits, { blocks, blocksPerScale }, integerRoom(piece.length))
+    },
   }
 }
 

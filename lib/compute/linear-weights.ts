@@ -41,6 +41,12 @@ const SCRATCH = new Float32Array(PIECE_VALUES)
 export const scratchFor = (numValues: number): Float32Array =>
   numValues <= PIECE_VALUES ? SCRATCH.subarray(0, numValues) : new Float32Array(numValues)
 
+const INTEGERS = { data: new Uint8Array(PIECE_VALUES), scales: new Float32Array(PIECE_VALUES / 32) }
+
+/** The same for a piece's integers; none for larger ones. */
+export const integerRoom = (numValues: number): typeof INTEGERS | undefined =>
+  numValues <= PIECE_VALUES ? INTEGERS : undefined
+
 /** How rows of the layer are read, whether or not all are read for them. */
 export function rowsOf(layer: LinearWeights): ReadRows {
   if (layer.rows !== undefined) return layer.rows

@@ -23,13 +23,26 @@ export interface ScaleGroups {
   readonly blocksPerScale: number
 }
 
+/** Where integers are written, in place of new arrays. */
+export interface IntegerRoom {
+  readonly data: Uint8Array
+  readonly scales: Float32Array
+}
+
 const ONE_BLOCK: ScaleGroups = { blocks: 1, blocksPerScale: 1 }
 
 /** Quantises [out, in] row-major float32 weights; `in` is a multiple of 32. A scale per block, unless told otherwise. */
-export function quantise(weights: Float32Array, bits: 4 | 8, groups: ScaleGroups = ONE_BLOCK): QuantisedMatrix {
+export function quantise(
+  weights: Float32Array,
+  bits: 4 | 8,
+  groups: ScaleGroups = ONE_BLOCK,
+  room?: IntegerRoom,
+): QuantisedMatrix {
   const { rowLength, size, perRow } = rangesOf(groups)
-  const scales = new Float32Array((weights.length / rowLength) * perRow)
-  const data = new Uint8Array((weights.length * bits) / 8)
+  const numScales = (weights.length / rowLength) * perRow
+  const numBytes = (weights.length * bits) / 8
+  const scales = room?.scales.subarray(0, numScales) ?? new Float32Array(numScales)
+  const data = room?.data.subarray(0, numBytes) ?? new Uint8Array(numBytes)
   const write = bits === 8 ? writeLevels8 : writeLevels4
   for (let range = 0; range < scales.length; range++) {
     const start = Math.floor(range / perRow) * rowLength + (range % perRow) * size

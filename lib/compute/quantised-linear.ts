@@ -14,7 +14,8 @@ export interface QuantisedLinear extends QuantisedMatrix {
 /** The layer's integers; its inputs are whole blocks. */
 export function quantiseLinear(layer: LinearWeights, format: IntegerFormat): QuantisedLinear {
   const { rows, scaleNumbers } = inOneGo(integerRows(layer, format))
-  return { ...rows(0, layer.outputs), scaleNumbers }
+  const integers = rows(0, layer.outputs)
+  return { ...integers, data: integers.data.slice(), scales: integers.scales.slice(), scaleNumbers }
 }
 
 /** The layer as its file holds it; nothing where no part of it is blocks that fit. */

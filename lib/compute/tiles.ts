@@ -7,6 +7,7 @@ import { integerRows } from './integer-rows.js'
 import { pieceRows, rowsOf, scratchFor, TILE, type LinearWeights } from './linear-weights.js'
 import { BLOCK_SIZE, isQuantisable, levelAt, type QuantisedMatrix } from './quantise.js'
 import type { QuantisedLinear } from './quantised-linear.js'
+import { takeZeros } from './recycled.js'
 import { scaleBits } from './scale-numbers.js'
 import type { Steps } from './steps.js'
 import type { TileLayout, WeightSet, WeightTensor } from './weight-store.js'
@@ -45,7 +46,7 @@ function* inPieces(layer: LinearWeights, pack: (first: number, count: number) =>
 function* packFloats(layer: LinearWeights): Steps<WeightTensor> {
   const { inputs, outputs } = layer
   const read = rowsOf(layer)
-  const source = new Float32Array(tilesOf(outputs) * inputs * TILE)
+  const source = new Float32Array(takeZeros(tilesOf(outputs) * inputs * TILE * 4))
   yield* inPieces(layer, (first, count) =>
     tileFloats(read(first, count, scratchFor(count * inputs)), inputs, source.subarray(first * inputs)),
   )
@@ -57,7 +58,7 @@ function* packIntegers(layer: LinearWeights, format: IntegerFormat): Steps<Weigh
   const { bits, blocksPerScale, scaleNumbers, rows } = yield* integerRows(layer, format)
   const layout = { bits, blocks: inputs / BLOCK_SIZE, blocksPerScale, scales: scaleNumbers }
   const bytesOfTile = tileBytes(layout)
-  const source = new Uint8Array(tilesOf(outputs) * bytesOfTile)
+  const source = new Uint8Array(takeZeros(tilesOf(outputs) * bytesOfTile))
   yield* inPieces(layer, (first, count) =>
     tileIntegers(rows(first, count), layout, source.subarray((first / TILE) * bytesOfTile)),
   )

@@ -18,11 +18,13 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import { ClusterError } from '../errors.js'
 import { collectDropped } from './garbage.js'
+import { forgetKept, giveBack } from './recycled.js'
 import { asOneStep, type Steps } from './steps.js'
 
 /** A packed tensor: its values, or the place in a file of the weight folder that holds them. */
@@ -60,13 +62,17 @@ export function weightOf(set: WeightSet, name: string): WeightTensor {
 export interface WeightStore {
   /** The set named `key`, packed by `make` where it is not in the folder yet. */
   open(key: string, make: Make): Steps<WeightSet>
-  /** The same of parts that are packed one by one: `use` is given a set that has the part, before the next is made. */
+  /**
+   * The same of parts that are packed one by one: `use` is given a set that has the part, before the next is made, and
+   * copies what it needs of it.
+   */
   openParts<K>(key: string, parts: ReadonlyMap<K, Make>, use: (part: K, set: WeightSet) => void): Steps<void>
 }
 
 type Make = () => Steps<WeightSet>
 
 const ALIGNMENT = 4096 // the engine maps pages
+const PADDING = new Uint8Array(ALIGNMENT)
 const VERSION = 5 // of the packing: tiles, block size, order of nibbles, which blocks are kept
 
 const layoutSchema = z.object({
@@ -124,10 +130,13 @@ export function createWeightStore(folder: string | undefined, warn?: (reason: st
     *openParts(key, parts, use) {
       const set = kept === undefined ? undefined : yield* fromFile(kept, key, [...parts.values()])
       for (const [part, make] of parts) {
-        use(part, set ?? (yield* make()))
+        const made = set ?? (yield* make())
+        use(part, made)
+        giveBack(made)
         collectDropped()
         yield
       }
+      forgetKept()
     },
   }
 }
@@ -192,13 +201,15 @@ function* writeSet(folder: string, key: string, parts: readonly Make[]): Steps<I
     }
     for (const make of parts) {
       collectDropped()
-      for (const [name, { element, dims, layout, source }] of Object.entries(yield* make())) {
+      const set = yield* make()
+      for (const [name, { element, dims, layout, source }] of Object.entries(set)) {
         if ('folder' in source) throw new ClusterError('internal', `weights ${key}: ${name} is in a file already`)
         const data = new Uint8Array(source.buffer, source.byteOffset, source.byteLength)
         tensors[name] = { element, dims: [...dims], layout, offset, length: data.length }
         yield* append(data)
-        yield* append(new Uint8Array((ALIGNMENT - (data.length % ALIGNMENT)) % ALIGNMENT))
+        yield* append(PADDING.subarray(0, (ALIGNMENT - (data.length % ALIGNMENT)) % ALIGNMENT))
       }
+      giveBack(set)
     }
     return { version: VERSION, sizeBytes: offset, checksum, tensors } as const
   })
@@ -210,7 +221,8 @@ let numWritten = 0
 
 /** Writes under a temporary name; whatever fails, that name is gone afterwards. */
 function* writeWhole<T>(path: string, write: (file: number) => Steps<T>): Steps<T> {
-  const temporary = `${path}.${process.pid}-${(numWritten += 1)}.tmp` // services of one process may write the same set
+  // Services of one process may write the same set, and containers that share a folder have equal process ids.
+  const temporary = `${path}.${hostname()}-${process.pid}-${(numWritten += 1)}.tmp`
   try {
     const file = openSync(temporary, 'w')
     let result: T

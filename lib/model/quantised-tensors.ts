@@ -134,10 +134,9 @@ function mxfp4Tensor(name: string, blocks: StoredTensor, scales: StoredTensor): 
     shape: [...blocks.shape.slice(0, -3), numBlocks * 32, rows],
     isTransposed: true,
     numBytes: blocks.numBytes + scales.numBytes,
-    readRows: (first, count) => {
+    readRows: (first, count, values = new Float32Array(count * numBlocks * 32)) => {
       const bytes = rawRows(blocks, first * numBlocks, count * numBlocks)
       const exponents = rawRows(scales, first, count)
-      const values = new Float32Array(exponents.length * 32)
       for (let block = 0; block < exponents.length; block++) {
         const table = fp4Table(FP8_E8M0[exponents[block]!]!)
         for (let i = 0; i < 16; i++) {

@@ -110,25 +110,31 @@ function readVector(stored: StoredTensor, { shape: [size = 0], part }: TensorRef
 
 function readMatrix(stored: StoredTensor, ref: TensorRef, wanted: Rows, into?: Float32Array): Float32Array {
   const layout = layoutOf(stored, ref)
-  const rowOf = ref.part?.rowOf
-  if (!layout.isByRows) return readColumns(stored, layout, wanted, rowOf)
+  const { part } = ref
+  const rowOf = part?.rowOf
+  if (!layout.isByRows) return readColumns(stored, layout, { rowOf: (row) => row, ...part, ...wanted }, into)
   return rowOf === undefined
     ? stored.readRows(layout.firstRow + wanted.first, wanted.count, into)
-    : readScattered(stored, layout, wanted, rowOf)
+    : readScattered(stored, layout, { ...wanted, rowOf }, into)
 }
 
 const pieceRows = (width: number): number => Math.max(1, Math.floor(PIECE_VALUES / width))
+
+const PIECE = new Float32Array(PIECE_VALUES)
+
+/** What passes from files to rows, one piece after the other: reading is synchronous, so one does for all. */
+const pieceOf = (numValues: number): Float32Array =>
+  numValues <= PIECE_VALUES ? PIECE.subarray(0, numValues) : new Float32Array(numValues)
 
 /** Rows in another order, or some of them: what lies between two of a piece is read too where it is little. */
 function readScattered(
   stored: StoredTensor,
   { firstRow, width }: Layout,
-  { first, count }: Rows,
-  rowOf: (row: number) => number,
+  { first, count, rowOf }: Rows & RowChoice,
+  result: Float32Array = new Float32Array(count * width),
 ): Float32Array {
-  const result = new Float32Array(count * width)
   const most = pieceRows(width)
-  const buffer = new Float32Array(most * width)
+  const buffer = pieceOf(most * width)
   for (let done = 0; done < count;) {
     let [low, high, end] = [Infinity, -Infinity, done]
     for (; end < count; end++) {
@@ -150,13 +156,12 @@ function readScattered(
 function readColumns(
   stored: StoredTensor,
   { firstRow, width, rows }: Layout,
-  { first, count }: Rows,
-  rowOf: (row: number) => number = (row) => row,
+  { first, count, rowOf }: Rows & RowChoice,
+  result: Float32Array = new Float32Array(count * rows),
 ): Float32Array {
   const columns = Array.from({ length: count }, (_, i) => rowOf(first + i))
-  const result = new Float32Array(count * rows)
   const most = pieceRows(width)
-  const buffer = new Float32Array(Math.min(most, rows) * width)
+  const buffer = pieceOf(Math.min(most, rows) * width)
   for (let at = 0; at < rows; at += most) {
     const numRead = Math.min(most, rows - at)
     const piece = stored.readRows(firstRow + at, numRead, buffer.subarray(0, numRead * width))

@@ -16,7 +16,7 @@ export function linearOf(checkpoint: Checkpoint, ref: LinearRef): LinearWeights 
     blockRows: (first, count) => checkpoint.blocks(ref.weight, first, count),
     blockBits,
     rows: areColumns
-      ? heldRows(() => checkpoint.tensor(ref.weight), inputs, outputs)
+      ? heldRows((into) => checkpoint.rows(ref.weight, 0, outputs, into), inputs, outputs)
       : (first, count, into) => checkpoint.rows(ref.weight, first, count, into),
     areColumns,
     inputs,
@@ -25,13 +25,23 @@ export function linearOf(checkpoint: Checkpoint, ref: LinearRef): LinearWeights 
   }
 }
 
+/** A matrix that was let go: the next of its size is read to the same place, where nobody collected it meanwhile. */
+let spare: WeakRef<Float32Array> | undefined
+
 /** Rows of a whole that is read for the first of them and let go with the last. */
-function heldRows(read: () => Float32Array, inputs: number, outputs: number): ReadRows {
+function heldRows(read: (into: Float32Array) => Float32Array, inputs: number, outputs: number): ReadRows {
   let whole: Float32Array | undefined
+  const place = (): Float32Array => {
+    const last = spare?.deref()
+    spare = undefined
+    return last?.length === inputs * outputs ? last : new Float32Array(inputs * outputs)
+  }
   return (first, count) => {
-    whole ??= read()
+    whole ??= read(place())
     const rows = whole.subarray(first * inputs, (first + count) * inputs)
-    if (first + count >= outputs) whole = undefined
+    if (first + count < outputs) return rows
+    spare = new WeakRef(whole)
+    whole = undefined
     return rows
   }
 }

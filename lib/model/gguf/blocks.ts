@@ -5,7 +5,7 @@
 //   GB1  Every value has the bits that the published reference gives (`gguf.quants.dequantize`).
 //   GB2  Levels and scales of `integerBlocks` are the file's own: nothing is rounded.
 
-import { toFloat32 } from '../dtypes.js'
+import { toFloat32, widenTo } from '../dtypes.js'
 import type { StoredBlocks } from '../stored-tensor.js'
 import { GGUF_FORMATS, type GgufFormatName } from './formats.js'
 
@@ -13,12 +13,18 @@ import { GGUF_FORMATS, type GgufFormatName } from './formats.js'
 type DecodeBlock = (bytes: Uint8Array, at: number, out: Float32Array, to: number) => void
 type Blocked = Exclude<GgufFormatName, 'F32' | 'F16' | 'BF16'>
 
-/** Whole blocks as float32. */
-export function decodeBlocks(format: GgufFormatName, bytes: Uint8Array<ArrayBuffer>): Float32Array {
-  if (format === 'F32' || format === 'F16' || format === 'BF16') return toFloat32(bytes, format, format)
+/** Whole blocks as float32, written to `out`. */
+export function decodeBlocks(
+  format: GgufFormatName,
+  bytes: Uint8Array<ArrayBuffer>,
+  out: Float32Array = new Float32Array((bytes.length / GGUF_FORMATS[format].bytes) * GGUF_FORMATS[format].values),
+): Float32Array {
+  if (format === 'F32' || format === 'F16' || format === 'BF16') {
+    widenTo(out, bytes, format, format)
+    return out
+  }
   const { values, bytes: blockBytes } = GGUF_FORMATS[format]
   const numBlocks = bytes.length / blockBytes
-  const out = new Float32Array(numBlocks * values)
   const decode = DECODERS[format]
   for (let block = 0; block < numBlocks; block++) decode(bytes, block * blockBytes, out, block * values)
   return out

@@ -52,7 +52,7 @@ function storedTensor(
     dtype: format,
     shape,
     numBytes: end - begin,
-    readRows: (first, count) => decodeBlocks(format, readRows(first, count)),
+    readRows: (first, count, into) => decodeBlocks(format, readRows(first, count), into),
     ...(isIntegerFormat(format)
       ? {
           blockBits: format === 'Q4_0' ? (4 as const) : (8 as const),

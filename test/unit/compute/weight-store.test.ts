@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import fs, { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createKernels } from '../../../lib/compute/kernels.js'
@@ -114,6 +115,58 @@ describe('createWeightStore', () => {
       3,
     )
     assert.equal(reasons.length, 2)
+  })
+
+  const FAULTS = [
+    ['is full', 'ENOSPC', 'writeSync', (bytes: number) => bytes > 6000],
+    ['is read-only', 'EROFS', 'mkdirSync', () => true],
+    ['nothing may be written to', 'EACCES', 'openSync', () => true],
+  ] as const
+  for (const [title, code, name, fails] of FAULTS) {
+    it(`goes on without a folder that ${title}, says so once, and leaves nothing (W1, W3)`, () => {
+      const reasons: string[] = []
+      const real = fs[name] as (...all: unknown[]) => unknown // of several overloads
+      let bytes = 0
+      const faulty = (...all: unknown[]): unknown => {
+        const [what, data] = all
+        const isOurs = name !== 'openSync' || all[1] === 'w'
+        if (data instanceof Uint8Array) bytes += data.length
+        if (isOurs && fails(bytes)) throw Object.assign(new Error(`${code}: ${String(what)}`), { code, syscall: 'x' })
+        return real(...all)
+      }
+      Object.assign(fs, { [name]: faulty })
+      syncBuiltinESMExports()
+      try {
+        const store = createWeightStore(folder, (reason) => reasons.push(reason))
+        const seeds: number[] = []
+        for (const key of ['one', 'two']) inOneGo(store.openParts(key, PARTS, (seed) => seeds.push(seed)))
+        assert.deepEqual(seeds, [1, 2, 3, 1, 2, 3])
+      } finally {
+        Object.assign(fs, { [name]: real })
+        syncBuiltinESMExports()
+      }
+      assert.equal(reasons.length, 1)
+      assert.match(reasons[0] ?? '', new RegExp(`^weights are not kept in .*: ${code}`))
+      assert.deepEqual(readdirSync(folder), [])
+      assert.deepEqual([load(folder), load(folder)], [3, 0])
+    })
+  }
+
+  it('two that write the same set at once both come to it and leave one whole file (W1)', () => {
+    const seen: Uint8Array[] = []
+    const use = (seed: number, set: WeightSet): void => {
+      const weight = placeWeight(kernels, set[`w${seed}`] ?? assert.fail())
+      seen.push(kernels.bytes(weight.address, 5000).slice())
+      weight.dispose()
+    }
+    let running = [1, 2].map(() => createWeightStore(folder, assert.fail).openParts('set', PARTS, use))
+    while (running.length > 0) running = running.filter((steps) => steps.next().done !== true)
+    assert.deepEqual(
+      seen.sort((a, b) => Buffer.compare(a, b)),
+      [1, 1, 2, 2, 3, 3].map(bytesOf).sort((a, b) => Buffer.compare(a, b)),
+    )
+    assert.deepEqual(readdirSync(folder).sort(), ['set.bin', 'set.json'])
+    assert.equal(load(folder), 0)
   })
 
   it('reads a folder that is read-only', () => {
