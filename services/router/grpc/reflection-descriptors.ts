@@ -54,11 +54,17 @@ function mend(bytes: Buffer): Buffer {
 const isDescribed = (value: unknown): value is Described =>
   typeof value === 'object' && value !== null && 'fileDescriptorProtos' in value
 
-/** The same package definition with complete descriptors. */
+/** The same package definition with complete descriptors. Every message has those of all files: each is mended once. */
 export function withCompleteDescriptors<T extends object>(definition: T): T {
+  const known = new Map<Buffer, Buffer>()
+  const mendOnce = (bytes: Buffer): Buffer => {
+    const complete = known.get(bytes) ?? mend(bytes)
+    known.set(bytes, complete)
+    return complete
+  }
   const mended = Object.entries(definition).map(([name, value]: [string, unknown]) => {
     if (!isDescribed(value)) return [name, value]
-    return [name, { ...value, fileDescriptorProtos: value.fileDescriptorProtos.map(mend) }]
+    return [name, { ...value, fileDescriptorProtos: value.fileDescriptorProtos.map(mendOnce) }]
   })
   return Object.fromEntries(mended) as T // the same keys and values, but for the descriptors' bytes
 }
