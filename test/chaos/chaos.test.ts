@@ -10,7 +10,7 @@ import { drawRequests, type ChaosRequest } from './requests.js'
 import { runCase } from './run-case.js'
 
 const STREAMS = 8
-const MAX_TOKENS = 144
+const MAX_TOKENS = 96
 const NAMES = ['kill-attention', 'kill-router-of-two', 'kill-nats', 'partition-attention-cut'] // e2e/kill has others
 
 describe('chaos: real processes fail in the middle of streams', function () {
