@@ -1,9 +1,9 @@
 // What a worker of each role needs in memory: weights, KV and operands where it computes, and its process around them.
 
-import { headsOf, queryWidth } from '../model/attention-parts.js'
 import { modelSizes, type ModelSizes } from '../model/sizes.js'
-import type { AttentionSpec, ModelSpec, WeightFormat } from '../model/spec.js'
+import type { ModelSpec, WeightFormat } from '../model/spec.js'
 import { CPU, GPU, MEMORY, TOKEN_BUDGET } from './constants.js'
+import { attentionRowBytes } from './operands.js'
 
 /** Slots of KV are taken by pages. */
 const PAGE_TOKENS = 128
@@ -28,25 +28,20 @@ export function modelMemory(spec: ModelSpec, weights: WeightFormat): ModelMemory
     return Math.max(most, rows + (ffn.always?.ffn.intermediate ?? 0))
   }, 0)
   const perRow = layers.reduce((most, { ffn }) => Math.max(most, (ffn.gate?.topK ?? 0) + (ffn.always ? 1 : 0)), 0)
-  const attended = layers.reduce((most, { attention }) => Math.max(most, operandsOf(attention)), 0)
+  const attended = layers.reduce(
+    (most, { attention }) => Math.max(most, attentionRowBytes(attention, hidden, weights)),
+    0,
+  )
   const shards = sizes.shards.reduce((sum, bytes) => sum + bytes, 0)
   return {
     sizes,
     shardBytes: Math.max(...sizes.shards),
     expertOperands: TOKEN_BUDGET * 4 * (2 * widest + (perRow + 2) * hidden),
     attentionWeights: sizes.attention + sizes.head,
-    attentionOperands: TOKEN_BUDGET * 4 * (4 * hidden + attended),
+    attentionOperands: TOKEN_BUDGET * (4 * 4 * hidden + attended),
     streamOperands: HEAD_ROWS_PER_STREAM * 4 * (vocabSize + 2 * hidden),
     largestLayer: Math.max(shards, sizes.attention) / layers.length,
   }
-}
-
-/** Numbers of a row between the products of a layer's attention: queries, keys, values, and what heads give. */
-function operandsOf(attention: AttentionSpec): number {
-  const { numHeads } = attention
-  const { numKvHeads, headDim, valueDim } = headsOf(attention)
-  const perHead = attention.kind === 'latent' ? queryWidth(attention) + attention.valueDim : 0
-  return (numHeads + numKvHeads) * (headDim + valueDim) + numHeads * perHead
 }
 
 /** Tokens of KV that a stream of that context takes: whole pages. */
