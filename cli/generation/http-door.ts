@@ -3,6 +3,7 @@
 
 import { z } from 'zod'
 import { ClusterError } from '../../lib/errors.js'
+import { bodyPieces } from '../body-pieces.js'
 import type { Fetch, FetchInit } from '../client-tls.js'
 import { errorFromBody, httpError } from '../http-error.js'
 import type {
@@ -101,7 +102,7 @@ export function createHttpDoor({ url, apiKey, now, fetch: send = fetch }: HttpDo
     const clock = createStopwatch(now)
     const path = request.input.kind === 'chat' ? '/v1/chat/completions' : '/v1/completions'
     const response = await call(path, { method: 'POST', body: requestBody(model, request), signal })
-    yield* toEvents(response, clock)
+    yield* toEvents(bodyPieces(response.body, signal), clock)
   }
 
   return { generate, close: () => undefined }
@@ -133,12 +134,12 @@ export function requestBody(model: string, { input, sampling, n, returnTrees }: 
   })
 }
 
-async function* toEvents(response: Response, clock: Stopwatch): AsyncGenerator<GenerationEvent> {
+async function* toEvents(body: AsyncIterable<Uint8Array>, clock: Stopwatch): AsyncGenerator<GenerationEvent> {
   const reasons = new Map<number, string>()
   let usage: GenerationUsage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 }
   let isFirst = true
   let isEnded = false
-  for await (const data of readEvents(response.body ?? emptyBody())) {
+  for await (const data of readEvents(body)) {
     isEnded = data === END
     if (isEnded) break
     const chunk = parseChunk(data)
@@ -158,10 +159,6 @@ async function* toEvents(response: Response, clock: Stopwatch): AsyncGenerator<G
     throw new ClusterError('unavailable', 'the stream ended before its end mark; the request may be sent again')
   for (const [choice, finishReason] of reasons)
     yield { type: 'finished', choice, finishReason, usage, stats: clock.stats(reasons.size) }
-}
-
-async function* emptyBody(): AsyncGenerator<Uint8Array> {
-  // a response without a body has no events
 }
 
 function parseChunk(data: string): Chunk {

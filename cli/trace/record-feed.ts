@@ -2,6 +2,7 @@
 
 import { ClusterError } from '../../lib/errors.js'
 import { requestRecordSchema, type RecordContent, type RequestRecord } from '../../lib/traffic/request-record.js'
+import { bodyPieces } from '../body-pieces.js'
 import type { Fetch } from '../client-tls.js'
 import { httpError } from '../http-error.js'
 
@@ -30,7 +31,7 @@ export async function* readFeed({ onOpen, ...source }: FeedSource): AsyncGenerat
   onOpen?.()
   let rest = ''
   try {
-    for await (const text of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+    for await (const text of bodyPieces(response.body?.pipeThrough(new TextDecoderStream()) ?? null, signal)) {
       const lines = (rest + text).split('\n')
       rest = lines.pop() ?? ''
       if (rest.length > MAX_LINE_CHARS)

@@ -28,15 +28,27 @@ function parseTime(cell: string): WallClock | undefined {
   return { timeMs: whole + Number(fraction) * MS_PER_SECOND, year: Number(year), hasZone: match[8] !== undefined }
 }
 
-const isHeader = (line: string): boolean => cells(line).join(',').toLowerCase() === HEADER.toLowerCase()
+const COLUMNS = HEADER.split(',')
+
+/** Places of the columns, where a line names them, in whatever order. */
+function columnsOf(line: string): readonly number[] | undefined {
+  const names = cells(line).map((name) => name.toLowerCase())
+  const places = COLUMNS.map((name) => names.indexOf(name.toLowerCase()))
+  return names.length === COLUMNS.length && !places.includes(-1) ? places : undefined
+}
 
 function createReader(_: ReaderOptions): Reader {
+  let columns: readonly number[] = COLUMNS.map((_name, place) => place)
   return {
     read: ({ text }) => {
-      if (isHeader(text)) return []
+      const named = columnsOf(text)
+      if (named !== undefined) {
+        columns = named
+        return []
+      }
       const row = cells(text)
-      const [clock = '', context, generated] = row
-      if (row.length !== 3) throw new BadItem(`want ${HEADER}, found ${shown(text)}`)
+      const [clock = '', context, generated] = columns.map((place) => row[place])
+      if (row.length !== COLUMNS.length) throw new BadItem(`want ${HEADER}, found ${shown(text)}`)
       const time = parseTime(clock)
       if (time === undefined) throw new BadItem(`TIMESTAMP: want a date and a time, found ${shown(clock)}`)
       return [
@@ -60,10 +72,13 @@ export function tokens(name: string, cell: string | undefined): number {
 
 function recogniseYear({ items }: Sample, isWanted: (clock: WallClock) => boolean, wanted: string): string | undefined {
   const [first, ...rows] = items
-  if (first === undefined || !isHeader(first.text)) return `its first line is not ${HEADER}`
+  const columns = first && columnsOf(first.text)
+  if (columns === undefined) return `its first line is not ${HEADER}`
   if (rows.length === 0) return 'it has no row after its header'
-  const clock = rows.map(({ text }) => parseTime(cells(text)[0] ?? '')).find((found) => found !== undefined)
-  if (clock === undefined) return 'no row begins with a date and a time'
+  const clock = rows
+    .map(({ text }) => parseTime(cells(text)[columns[0] ?? 0] ?? ''))
+    .find((found) => found !== undefined)
+  if (clock === undefined) return 'no row has a date and a time'
   return isWanted(clock) ? undefined : `its times are not ${wanted}`
 }
 

@@ -39,7 +39,7 @@ function createReader(): Reader {
     const cell = (name: string): string | undefined => row[header.indexOf(name)]
     const timeMs = seconds('Timestamp', cell('Timestamp'))
     const numTokens = tokens('Request tokens', cell('Request tokens'))
-    const outputTokens = tokens('Response tokens', cell('Response tokens'))
+    const outputTokens = tokens('Response tokens', cell('Response tokens') || '0') // failed ones may have an empty cell
     if (outputTokens === 0) {
       numFailed++
       return []

@@ -142,6 +142,33 @@ describe('reading a trace', () => {
     )
   })
 
+  it('reads columns in any order, quoted, with a byte order mark and Windows’ line ends', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'banyan-columns-'))
+    const given = async (text: string): Promise<Trace> => {
+      writeFileSync(join(folder, 'trace'), text)
+      return readTrace(join(folder, 'trace'))
+    }
+    const essence = ({ format, requests }: Trace): unknown[] => [
+      format,
+      ...requests.map((request) => [request.arrivalMs, promptTokens(request), request.outputTokens]),
+    ]
+    try {
+      const azure = await given(
+        '\ufeff"GeneratedTokens","TIMESTAMP","ContextTokens"\r\n"44","2023-11-16 18:15:46.6805900","374"\r\n' +
+          '5,2023-11-16 18:15:47,396\r\n',
+      )
+      assert.deepEqual(essence(azure), ['azure-2023', [0, 374, 44], [319.41, 396, 5]])
+      const burst = await given(
+        '\ufeffModel,Timestamp,Response tokens,Request tokens,Log Type\r\n' +
+          '"ChatGPT",5,18,472,"Conversation log"\r\nGPT-4,6,,10,API log\r\nGPT-4,7,0,10,API log\r\nGPT-4,8.5,2.0,10,API log\r\n',
+      )
+      assert.deepEqual(essence(burst), ['burstgpt', [0, 472, 18], [3500, 10, 2]])
+      assert.match(burst.notices?.join() ?? '', /^2 failed requests/)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
   it('reads Bailian: seconds, 16 tokens per hash, a session is the chain of chats', async () => {
     const trace = await read('bailian.jsonl')
     const rows = rowsOf('bailian.jsonl')
