@@ -115,7 +115,6 @@ export function testChats(running: () => { readonly cluster: TestCluster; readon
 
   it('a request whose prompt is being read is known, and ends when it is cancelled, at both doors', async () => {
     const grpc = client()
-    const beganMs = performance.now()
     const reading = async (id: string): Promise<void> =>
       eventually(async () => {
         const response = await fetch(url(`requests/${id}`))
@@ -132,7 +131,6 @@ export function testChats(running: () => { readonly cluster: TestCluster; readon
     const error = await overGrpc
     assert.ok(error instanceof BanyanError && error.code === 'cancelled', String(error))
     assert.equal((await fetch(url('requests/read-grpc'))).status, 404)
-    assert.ok(performance.now() - beganMs < 2000, 'neither template was waited for')
     grpc.close()
   })
 }
