@@ -7,7 +7,7 @@
 import { isQuantisable } from '../compute/quantise.js'
 import { attentionVectors, cachedValues, keptLinears } from './attention-parts.js'
 import { shardPlan } from './expert-shards.js'
-import type { FfnSpec, LayerSpec, LinearRef, ModelSpec, TensorRef, WeightFormat } from './spec.js'
+import type { FfnLayerSpec, FfnSpec, LayerSpec, LinearRef, ModelSpec, TensorRef, WeightFormat } from './spec.js'
 import { attentionFormat } from './weight-formats.js'
 
 export interface ModelSizes {
@@ -47,17 +47,33 @@ export const ffnLinears = ({ gate, up, down }: FfnSpec): readonly LinearRef[] =>
 /** Bytes of a layer's attention with its norms and gate. */
 export function attentionBytes(layer: LayerSpec, format: WeightFormat): number {
   const { attention, attentionNorm, attentionPostNorm, ffnNorm, ffnPostNorm, ffn } = layer
-  const { weight, bias, correction } = ffn.gate ?? {}
   const norms = [attentionNorm, attentionPostNorm, ffnNorm, ffnPostNorm, ...attentionVectors(attention)]
-  const floats = valuesIn([...norms, weight, bias, correction, ffn.always?.sigmoidGate])
+  const floats = valuesIn([...norms, ffn.gate?.correction]) + gateValues(ffn)
   return linearBytes(keptLinears(attention), attentionFormat(format)) + floats * 4
+}
+
+/** Outputs that a product computes together: the last of them are filled up. */
+const TILE = 16
+const wholeTiles = (outputs: number): number => Math.ceil(outputs / TILE) * TILE
+
+/** The gate's rows, with them the shared expert's, and its bias. */
+function gateValues({ gate, always }: FfnLayerSpec): number {
+  const [, hidden = 0] = (gate?.weight ?? always?.sigmoidGate)?.shape ?? []
+  const rows = wholeTiles((gate?.weight.shape[0] ?? 0) + (always?.sigmoidGate === undefined ? 0 : 1))
+  return rows * (hidden + (gate?.bias === undefined ? 0 : 1))
+}
+
+/** The LM head with its last tile filled up. */
+function headBytes({ lmHead }: ModelSpec, format: WeightFormat): number {
+  const [outputs = 1] = lmHead.weight.shape
+  return (linearBytes([lmHead], attentionFormat(format)) / outputs) * wholeTiles(outputs)
 }
 
 export function modelSizes(spec: ModelSpec, format: WeightFormat): ModelSizes {
   return {
     embedding: valuesOf(spec.embedding) * 4,
     attention: spec.layers.reduce((sum, layer) => sum + attentionBytes(layer, format), 0),
-    head: linearBytes([spec.lmHead], attentionFormat(format)) + valuesOf(spec.finalNorm) * 4,
+    head: headBytes(spec, format) + valuesOf(spec.finalNorm) * 4,
     shards: shardBytes(spec, format),
     kvPerToken: spec.layers.reduce((sum, { attention }) => sum + cachedValues(attention) * 4, 0),
   }
