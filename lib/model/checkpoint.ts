@@ -10,6 +10,7 @@ import { ClusterError } from '../errors.js'
 import { attentionLinears, attentionVectors } from './attention-parts.js'
 import { createChatTemplate, type ChatTemplate } from './chat-template.js'
 import { fingerprintOf, weightKeyOf } from './content-hash.js'
+import { requireConvertible } from './dtypes.js'
 import { sizesLeftOut, specOf } from './families/registry.js'
 import { generationDefaults, type GenerationDefaults } from './generation-defaults.js'
 import {
@@ -125,7 +126,10 @@ function assemble(source: ModelSource): Checkpoint {
         `got [${stored.shape.join(', ')}]`,
     )
   }
-  for (const ref of tensorRefs(spec)) find(ref)
+  for (const ref of tensorRefs(spec)) {
+    const { file, name, dtype } = find(ref)
+    requireConvertible(`${file}: tensor ${name}`, dtype)
+  }
   const fingerprint = fingerprintOf(source)
   const { tokenizer, chatTemplate } = source.readTexts()
   const template =

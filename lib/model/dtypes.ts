@@ -28,9 +28,19 @@ export function widenTo(to: Float32Array, bytes: Uint8Array<ArrayBuffer>, dtype:
     case 'F8_E8M0':
       return fromCodes(bytes, FP8_E8M0, to)
     default:
-      throw new ClusterError('unimplemented', `${what}: dtype ${dtype}, want F32, F16, BF16 or F8_E4M3`)
+      throw otherDtype(what, dtype)
   }
 }
+
+const OTHER = /^([IU]\d+|BOOL|F64)$/
+
+/** Throws `unimplemented` for the dtypes of safetensors that `widenTo` does not convert. */
+export function requireConvertible(what: string, dtype: string): void {
+  if (OTHER.test(dtype)) throw otherDtype(what, dtype)
+}
+
+const otherDtype = (what: string, dtype: string): ClusterError =>
+  new ClusterError('unimplemented', `${what}: dtype ${dtype}, want F32, F16, BF16 or F8_E4M3`)
 
 function fromCodes(codes: Uint8Array, table: Float32Array, to: Float32Array): void {
   for (let i = 0; i < codes.length; i++) to[i] = table[codes[i]!]!

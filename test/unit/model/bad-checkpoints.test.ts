@@ -187,6 +187,15 @@ describe('bad checkpoints', () => {
     await refuses('invalid_argument', [`${at('model.safetensors')}: want a file, got neither a file nor a folder`])
   })
 
+  it('a tensor of integers where the model wants numbers with a fraction', async () => {
+    writeSafetensors(at('model.safetensors'), tensors)
+    const bytes = readFileSync(at('model.safetensors'))
+    const place = bytes.indexOf(`"${NORM}":{"dtype":"F32"`) + `"${NORM}":{"dtype":"`.length
+    bytes.write('I32', place)
+    writeFileSync(at('model.safetensors'), bytes)
+    await refuses('unimplemented', [`${at('model.safetensors')}: tensor ${NORM}: dtype I32, want F32`])
+  })
+
   it('values that are long or deep are not shown whole', async () => {
     writeSafetensors(at('model.safetensors'), tensors)
     const long = 'x'.repeat(1_000_000)
