@@ -125,11 +125,14 @@ for (const [name, vocabSize] of Object.entries(PUBLISHED_SIZES)) {
     })
 
     it('takes 100 KB without spaces in well under quadratic time', () => {
-      const took = (length: number): number => {
-        const text = '日本語'.repeat(length / 3)
+      const once = (text: string): number => {
         const start = performance.now()
         tokenizer.encode(text)
         return performance.now() - start
+      }
+      const took = (length: number): number => {
+        const text = '日本語'.repeat(length / 3)
+        return Math.min(once(text), once(text), once(text)) // others may have had the core
       }
       took(3_000)
       const [short, long] = [took(9_000), took(90_000)]
