@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url'
 import { startLane, type Lane } from './lanes/lane.js'
 
 const MAX_LANES = 2
+const NUM_SLOWEST = 12 // files that are named at the end
 
 // The compute engine would report usage to its maker.
 process.env.ORT_DISABLE_TELEMETRY = '1'
@@ -35,10 +36,13 @@ function order(file: string): number {
 
 const sums = { passed: 0, failed: 0 }
 const failures: string[] = []
+const seconds = new Map<string, number>() // that each file took, with its hooks
 
 async function runAll(lane: Lane, next: () => string | undefined): Promise<void> {
   for (let file = next(); file !== undefined; file = next()) {
+    const begun = performance.now()
     const result = await lane.run(file)
+    seconds.set(relative(root, file), (performance.now() - begun) / 1000)
     sums.passed += result.passed
     sums.failed += result.failures.length
     failures.push(...result.failures.map((title) => `${relative(root, file ?? '')}: ${title}`))
@@ -50,8 +54,10 @@ async function runAll(lane: Lane, next: () => string | undefined): Promise<void>
 
 const numLanes = Math.min(MAX_LANES, availableParallelism(), files.length)
 const ends = [() => files.shift(), () => files.pop()]
-await Promise.all(ends.slice(0, numLanes).map((next) => runAll(startLane({ isAlone: numLanes === 1 }), next)))
+await Promise.all(ends.slice(0, numLanes).map((next) => runAll(startLane({ numLanes }), next)))
 
+const slowest = [...seconds].sort(([, a], [, b]) => b - a).slice(0, NUM_SLOWEST)
+if (numLanes > 1) console.log(`slowest: ${slowest.map(([file, took]) => `${file} ${took.toFixed(0)} s`).join(', ')}`)
 if (numLanes > 1) for (const failure of failures) console.log(`failed: ${failure}`)
 console.log(`${sums.passed} passed, ${sums.failed} failed`)
 process.exitCode = failures.length > 0 || files.length > 0 || sums.passed === 0 ? 1 : 0

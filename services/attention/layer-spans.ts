@@ -1,6 +1,7 @@
-// A span per layer under a step's, in a trace's first step and in every LAYERS_EVERY-th recorded one: the calls of its experts hang under it. They
-// are most of a step's spans and much alike from step to step. What goes wrong with a layer is told in every recorded
-// step, on the layer's span or the step's. Nothing is measured for it that is not measured anyway.
+// A span per layer under a step's, in a trace's first step and in every LAYERS_EVERY-th recorded one: the calls of its
+// experts hang under it. They are most of a step's spans and much alike from step to step. What goes wrong with a layer
+// is told in every recorded step, on the layer's span or the step's. Nothing is measured for it that is not measured
+// anyway.
 
 import type { Attributes, Span, Tracer } from '@opentelemetry/api'
 import { contextFrom, traceparentOf } from '../../lib/tracing/spans.js'

@@ -3,7 +3,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, fstatSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { FileResult } from './main.js'
@@ -17,12 +17,16 @@ export interface Lane {
   end(): Promise<string | undefined>
 }
 
-/** `isAlone`: it prints at once, like a process of its own. */
-export function startLane({ isAlone }: { readonly isAlone: boolean }): Lane {
-  const output = isAlone ? undefined : createOutput()
+/** One that is alone prints at once, like a process of its own; several share the cores, and nobody spins for another's. */
+export function startLane({ numLanes }: { readonly numLanes: number }): Lane {
+  const output = numLanes === 1 ? undefined : createOutput()
+  const threads = Math.max(1, Math.floor(availableParallelism() / numLanes))
   const sink = output?.file ?? 'inherit'
   const colors = process.stdout.isTTY ? { MOCHA_COLORS: '1' } : {}
-  const child = fork(MAIN, { stdio: ['ignore', sink, sink, 'ipc'], env: { ...process.env, ...colors } })
+  const child = fork(MAIN, {
+    stdio: ['ignore', sink, sink, 'ipc'],
+    env: { BANYAN_THREADS: `${threads}`, ...process.env, ...colors },
+  })
   const ended = once(child, 'exit').then(() => `a lane ended with ${child.signalCode ?? child.exitCode}`)
 
   return {

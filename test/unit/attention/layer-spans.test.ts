@@ -27,7 +27,7 @@ describe('createLayerSpans', () => {
       step.spanContext = () => parent // all of one trace
       const layer = layerSpans(step)?.(0) ?? assert.fail()
       layer.end(TIMES)
-      return layer.traceparent?.endsWith('-01')
+      return layer.traceparent?.endsWith('-01') === true
     })
     const wanted = had.map((_, i) => i % LAYERS_EVERY === 0)
     assert.deepEqual(had, wanted)
