@@ -41,9 +41,14 @@ function drawUnchecked(schema: ZodType): Arbitrary<unknown> {
   if (schema instanceof z.ZodLiteral) return fc.constantFrom(...schema.values)
   if (schema instanceof z.ZodBoolean) return fc.boolean()
   if (schema instanceof z.ZodNumber) return number
-  if (schema instanceof z.ZodString) return text
+  if (schema instanceof z.ZodString) return stringOf(schema)
   if (schema instanceof z.ZodCustom) return tensor
   throw new Error(`want a schema that can be drawn from, found ${schema.constructor.name}`)
+}
+
+function stringOf(schema: z.ZodString): Arbitrary<string> {
+  const { pattern } = z.toJSONSchema(schema)
+  return pattern === undefined ? text : fc.stringMatching(new RegExp(pattern))
 }
 
 /** Bounds are the schema's own word. */
