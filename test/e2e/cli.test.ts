@@ -40,7 +40,7 @@ const statusOf = async (cluster: CliCluster): Promise<StatusJson['processes']> =
   living(parse<StatusJson>(await (await fetch(`${cluster.ready.http}/cluster`)).text()))
 
 describe('banyan', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let folder = ''
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'banyan-e2e-'))

@@ -5,7 +5,7 @@ import { runCli, upCli, type CliCluster, type Outcome } from '../helpers/cli.js'
 import { createAuthority, type Authority, type Certificate } from '../helpers/certificates.js'
 
 describe('banyan over mutual TLS', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let authority: Authority
   let client: Certificate
   let cluster: CliCluster

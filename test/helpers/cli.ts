@@ -17,6 +17,8 @@ export interface Outcome {
   readonly stderr: string
 }
 
+const READY_TIMEOUT_MS = 60_000 // a start of seven processes beside the other lane's
+
 export interface CliOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly input?: string
@@ -78,7 +80,7 @@ export async function upCli(words: readonly string[], options?: CliOptions): Pro
     await eventually(
       () => existsSync(file) || running.child.exitCode !== null,
       'the ready file is written',
-      options?.readyTimeoutMs,
+      options?.readyTimeoutMs ?? READY_TIMEOUT_MS,
     )
     if (!existsSync(file)) throw new Error(`banyan up ended: ${(await running.outcome).stderr}`)
     return { ...running, readyFile: file, ready: JSON.parse(readFileSync(file, 'utf8')) as CliCluster['ready'], end }
