@@ -10,7 +10,15 @@ import type { StoredBlocks } from '../model/stored-tensor.js'
 import type { IntegerFormat } from '../model/weight-formats.js'
 import { chooseBlocks } from './adaptive-blocks.js'
 import { concat } from './concat.js'
-import { integerRoom, pieceRows, rowsOf, scratchFor, type LinearWeights, type ReadRows } from './linear-weights.js'
+import {
+  integerRoom,
+  partsOf,
+  pieces,
+  rowsOf,
+  scratchFor,
+  type LinearWeights,
+  type ReadRows,
+} from './linear-weights.js'
 import { BLOCK_SIZE, levelAt, quantise, type QuantisedMatrix } from './quantise.js'
 import { numbersThatHold, type ScaleNumbers } from './scale-numbers.js'
 import type { Steps } from './steps.js'
@@ -45,8 +53,7 @@ export function* integerRows(layer: LinearWeights, { bits, isAdaptive }: Integer
 }
 
 function* piecesOf<T>(rows: (first: number, count: number) => T, layer: LinearWeights): Generator<T> {
-  const most = pieceRows(layer)
-  for (let first = 0; first < layer.outputs; first += most) yield rows(first, Math.min(most, layer.outputs - first))
+  for (const { first, count } of pieces(layer)) yield rows(first, count)
 }
 
 type ReadIntegers = IntegerRows['rows']
@@ -74,13 +81,8 @@ export function keptRows(layer: LinearWeights, bits: 4 | 8): ReadIntegers | unde
       : (first, count) => ({ bits, ...widened(stored(first, count), bits), blocksPerScale: 1 })
   })
   return (first, count) => {
-    const found: QuantisedMatrix[] = []
-    let start = 0
-    for (const [i, { outputs }] of parts.entries()) {
-      const [from, to] = [Math.max(first, start), Math.min(first + count, start + outputs)]
-      if (from < to) found.push(readers[i]!(from - start, to - from))
-      start += outputs
-    }
+    const lie = [...partsOf(parts, { first, count })]
+    const found = lie.map((rows) => readers[rows.part]!(rows.first, rows.count))
     const [only] = found
     if (found.length === 1 && only !== undefined) return only
     const data = Buffer.concat(found.map((part) => part.data))

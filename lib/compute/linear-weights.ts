@@ -31,9 +31,27 @@ export const TILE = 16
 
 const PIECE_VALUES = 256 * 1024
 
-/** Rows that are read at a time: whole tiles. */
-export const pieceRows = ({ inputs }: Pick<LinearWeights, 'inputs'>): number =>
-  Math.max(TILE, Math.floor(PIECE_VALUES / inputs / TILE) * TILE)
+/** Rows first … first + count - 1. */
+export interface RowRange {
+  readonly first: number
+  readonly count: number
+}
+
+/** All rows, as many at a time as are read at a time: whole tiles. */
+export function* pieces({ inputs, outputs }: Pick<LinearWeights, 'inputs' | 'outputs'>): Generator<RowRange> {
+  const most = Math.max(TILE, Math.floor(PIECE_VALUES / inputs / TILE) * TILE)
+  for (let first = 0; first < outputs; first += most) yield { first, count: Math.min(most, outputs - first) }
+}
+
+/** Where rows of stacked layers lie: in which of the layers, and there from which row on. */
+export function* partsOf(layers: readonly Pick<LinearWeights, 'outputs'>[], { first, count }: RowRange) {
+  let start = 0
+  for (const [part, { outputs }] of layers.entries()) {
+    const [from, to] = [Math.max(first, start), Math.min(first + count, start + outputs)]
+    if (from < to) yield { part, first: from - start, count: to - from }
+    start += outputs
+  }
+}
 
 const SCRATCH = new Float32Array(PIECE_VALUES)
 
@@ -75,30 +93,23 @@ export function stack(layers: readonly LinearWeights[]): LinearWeights {
 
 /** All values, read piece by piece: no layer is in memory beside them. */
 function wholeOf(layers: readonly LinearWeights[], inputs: number): Float32Array {
-  const rows = layers.reduce((sum, { outputs }) => sum + outputs, 0)
-  const whole = new Float32Array(rows * inputs)
+  const outputs = layers.reduce((sum, layer) => sum + layer.outputs, 0)
+  const whole = new Float32Array(outputs * inputs)
   const read = stackedRows(layers, inputs)
-  const most = pieceRows({ inputs })
-  for (let first = 0; first < rows; first += most) {
-    const count = Math.min(most, rows - first)
+  for (const { first, count } of pieces({ inputs, outputs }))
     read(first, count, whole.subarray(first * inputs, (first + count) * inputs))
-  }
   return whole
 }
 
 /** Rows of one layer after the other's. */
 function stackedRows(layers: readonly LinearWeights[], inputs: number): ReadRows {
-  const sources = layers.map((layer) => ({ layer, outputs: layer.outputs }))
   return (first, count, into = new Float32Array(count * inputs)) => {
-    let start = 0
-    for (const { layer, outputs } of sources) {
-      const [from, to] = [Math.max(first, start), Math.min(first + count, start + outputs)]
-      if (from < to) {
-        const target = into.subarray((from - first) * inputs, (to - first) * inputs)
-        const found = rowsOf(layer)(from - start, to - from, target)
-        if (found.buffer !== into.buffer) target.set(found)
-      }
-      start += outputs
+    let at = 0
+    for (const { part, ...rows } of partsOf(layers, { first, count })) {
+      const target = into.subarray(at, at + rows.count * inputs)
+      at += target.length
+      const found = rowsOf(layers[part]!)(rows.first, rows.count, target)
+      if (found.buffer !== into.buffer) target.set(found)
     }
     return into
   }

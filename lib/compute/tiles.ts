@@ -4,7 +4,7 @@
 import type { WeightFormat } from '../model/spec.js'
 import { integerFormat, type IntegerFormat } from '../model/weight-formats.js'
 import { integerRows } from './integer-rows.js'
-import { pieceRows, rowsOf, scratchFor, TILE, type LinearWeights } from './linear-weights.js'
+import { pieces, rowsOf, scratchFor, TILE, type LinearWeights } from './linear-weights.js'
 import { BLOCK_SIZE, isQuantisable, levelAt, type QuantisedMatrix } from './quantise.js'
 import type { QuantisedLinear } from './quantised-linear.js'
 import { takeZeros } from './recycled.js'
@@ -36,9 +36,8 @@ export function* packTiles(name: string, layer: LinearWeights, format: WeightFor
 
 /** Calls `pack` with some whole tiles of rows at a time. */
 function* inPieces(layer: LinearWeights, pack: (first: number, count: number) => void): Steps<void> {
-  const most = pieceRows(layer)
-  for (let first = 0; first < layer.outputs; first += most) {
-    pack(first, Math.min(most, layer.outputs - first))
+  for (const { first, count } of pieces(layer)) {
+    pack(first, count)
     yield
   }
 }
