@@ -2,7 +2,7 @@
 // weights), in turn.
 
 import { createKernels, type Kernels } from '../../lib/compute/kernels.js'
-import { linearTasks, placeLinear, roundingTasks } from '../../lib/compute/placed-linear.js'
+import { addProduct, addRounding, placeLinear } from '../../lib/compute/placed-linear.js'
 import { probeValues } from '../../lib/compute/probe-values.js'
 import { BLOCK_SIZE, quantise } from '../../lib/compute/quantise.js'
 import { packQuantised } from '../../lib/compute/tiles.js'
@@ -11,7 +11,6 @@ import { ratios, summarise, type Summary } from '../statistics.js'
 
 const INPUTS = 2048
 const OUTPUTS = 8192
-const PIECES = 16
 
 export interface LayoutSpeed {
   readonly bits: 4 | 8
@@ -80,9 +79,9 @@ function placeLayout(kernels: Kernels, layout: Pick<LayoutSpeed, 'bits' | 'block
     const [rowList, y] = [scratch.take(rows * 4), scratch.take(rows * linear.outputBytes)]
     kernels.floats(x, rows * INPUTS).set(probeValues(rows * INPUTS, 5))
     kernels.ints(rowList, rows).set(Array.from({ length: rows }, (_, row) => row))
-    kernels.run([roundingTasks(linear, { x, stride: INPUTS * 4, rows, y: rounded }, 1)])
+    kernels.run(() => addRounding(kernels, linear, { x, stride: INPUTS * 4, rows, y: rounded }))
     const started = performance.now()
-    kernels.run([linearTasks(linear, { x: rounded, rowList, rows, y }, PIECES)])
+    kernels.run(() => addProduct(kernels, linear, { x: rounded, rowList, rows, y }))
     return performance.now() - started
   }
   return { ...layout, megabytes: (linear.tiles * linear.tileBytes) / 1e6, run }

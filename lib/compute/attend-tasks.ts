@@ -2,8 +2,9 @@
 
 import { ClusterError } from '../errors.js'
 import type { AttentionBatch } from './attention-batch.js'
-import { OP, type Kernels, type Task } from './kernels.js'
+import { OP, type Kernels } from './kernels.js'
 import { PAGE_SLOTS, type KvGeometry } from './kv-layout.js'
+import type { SeenPiece } from './seen-slots.js'
 
 /** Query heads of one KV head, and where they lie in a row of queries and a row of results. */
 export interface HeadGroup {
@@ -39,17 +40,15 @@ export const widthWords = ({ headDim, valueDim }: KvGeometry, queryBytes: number
 ]
 
 /** Attention of every piece and group of heads; reserves what the threads need. */
-export function attendTasks(kernels: Kernels, batch: AttentionBatch, shape: AttendShape, rows: AttendRows): Task[] {
+export function addAttention(kernels: Kernels, batch: AttentionBatch, shape: AttendShape, rows: AttendRows): void {
   const { numKvHeads, headDim, valueDim, groups, pageOffset, window } = shape
   const seen = batch.seen.get(window)
   if (seen === undefined) throw new ClusterError('internal', `batch: want the window ${window}`)
   const [keyBytes, valueBytes] = [headDim * PAGE_SLOTS * 4, valueDim * PAGE_SLOTS * 4]
-  const tasks: Task[] = []
-  let scratchBytes = 0
+  kernels.reserveThreadScratch(scratchBytes(seen.pieces, shape))
   for (const piece of seen.pieces) {
     for (const { kvHead, firstHead, numHeads } of groups) {
-      scratchBytes = Math.max(scratchBytes, piece.rows * numHeads * queryScratch(piece.numSlots, valueDim))
-      tasks.push([
+      kernels.task(
         OP.attend,
         shape.widths,
         rows.q + piece.firstRow * rows.qStride + firstHead * shape.queryBytes,
@@ -65,11 +64,17 @@ export function attendTasks(kernels: Kernels, batch: AttentionBatch, shape: Atte
         shape.sinks === 0 ? 0 : shape.sinks + firstHead * 4,
         rows.y + piece.firstRow * rows.yStride + firstHead * valueDim * 4,
         rows.yStride,
-      ])
+      )
     }
   }
-  kernels.reserveThreadScratch(scratchBytes)
-  return tasks
+}
+
+function scratchBytes(pieces: readonly SeenPiece[], { groups, valueDim }: AttendShape): number {
+  let most = 0
+  for (const { rows, numSlots } of pieces) {
+    for (const { numHeads } of groups) most = Math.max(most, rows * numHeads * queryScratch(numSlots, valueDim))
+  }
+  return most
 }
 
 const VIEW_BYTES = 16

@@ -4,22 +4,21 @@
 import { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
 import { attentionFormat } from '../model/weight-formats.js'
-import { attendTasks, widthWords, type AttendShape } from './attend-tasks.js'
+import { addAttention, widthWords, type AttendShape } from './attend-tasks.js'
 import { cutWork, workBytes, type AttentionBatch, type LayerNeeds } from './attention-batch.js'
-import { floatBits, OP, type Kernels, type Phase } from './kernels.js'
+import { floatBits, OP, type Kernels } from './kernels.js'
 import {
   createLayerEnds,
   packEnds,
-  piecesOf,
   placeOptional,
   type EndShape,
   type EndWeights,
   type ExpertSums,
 } from './layer-ends.js'
 import { stack, type LinearWeights } from './linear-weights.js'
-import { linearTasks, placeLinear, roundedBytes } from './placed-linear.js'
+import { addProduct, placeLinear, roundedBytes } from './placed-linear.js'
 import { placeWords } from './placed-weight.js'
-import { cut } from './room.js'
+import { pieceOf } from './room.js'
 import type { Steps } from './steps.js'
 import { packTiles } from './tiles.js'
 import { floatWeight, type WeightSet } from './weight-store.js'
@@ -116,30 +115,36 @@ export function createAttentionLayer(kernels: Kernels, set: WeightSet, shape: At
   const roundedRow = roundedBytes(Math.max(qkv.blocks, ends.o.blocks))
   const rowBytes = [qkv.outputBytes, attendedBytes, roundedRow, ends.o.outputBytes]
 
-  const rotation = (batch: AttentionBatch, x: number): Phase =>
-    cut(batch.rows, kernels.threads).map(({ first, size }) => [
-      OP.rotate,
-      heads.address,
-      x + first * qkv.outputBytes,
-      qkv.outputBytes,
-      size,
-      batch.tables[shape.rotation]! + first * rotatedDim * 4,
-      batch.places + first * 8,
-    ])
+  const addRotation = (batch: AttentionBatch, x: number): void => {
+    const most = pieceOf(batch.rows, kernels.threads)
+    for (let first = 0; first < batch.rows; first += most) {
+      kernels.task(
+        OP.rotate,
+        heads.address,
+        x + first * qkv.outputBytes,
+        qkv.outputBytes,
+        Math.min(most, batch.rows - first),
+        batch.tables[shape.rotation]! + first * rotatedDim * 4,
+        batch.places + first * 8,
+      )
+    }
+  }
 
   return {
     needs: { workBytes: workBytes(rowBytes), gateStride: ends.gateStride, group, window },
     run: (batch, sums) => {
       const { rows, n, inOrder } = batch
       const [x = 0, attended = 0, rounded = 0, projected = 0] = cutWork(batch, rowBytes)
-      const attendRows = { q: x, qStride: qkv.outputBytes, y: attended, yStride: attendedBytes }
-      kernels.run([
-        ...ends.enter(batch, sums, qkv, rounded),
-        linearTasks(qkv, { x: qkv.blocks > 0 ? rounded : n, rowList: inOrder, rows, y: x }, piecesOf(kernels)),
-        rotation(batch, x),
-        attendTasks(kernels, batch, attention, attendRows),
-        ...ends.leave(batch, { attended, rounded, projected }),
-      ])
+      kernels.run(() => {
+        ends.enter(batch, sums, qkv, rounded)
+        addProduct(kernels, qkv, { x: qkv.blocks > 0 ? rounded : n, rowList: inOrder, rows, y: x })
+        kernels.barrier()
+        addRotation(batch, x)
+        kernels.barrier()
+        addAttention(kernels, batch, attention, { q: x, qStride: qkv.outputBytes, y: attended, yStride: attendedBytes })
+        kernels.barrier()
+        ends.leave(batch, { attended, rounded, projected })
+      })
     },
     expertSums: (batch) => ends.expertSums(batch),
     dispose: () => [ends, qkv, qNorm, kNorm, sinks, heads, widths].forEach((placed) => placed?.dispose()),

@@ -7,10 +7,10 @@
 
 import { SILU, type Activation, type WeightFormat } from '../model/spec.js'
 import type { ExpertWeights, ExpertWork } from './expert-engine.js'
-import { floatBits, OP, type Kernels, type Phase } from './kernels.js'
+import { floatBits, OP, type Kernels } from './kernels.js'
 import { stack } from './linear-weights.js'
-import { linearTasks, placeLinear, roundingTasks, type PlacedLinear } from './placed-linear.js'
-import { cut, placeFloats, placeInts } from './room.js'
+import { addProducts, addRounding, placeLinear, type PlacedLinear, type Product } from './placed-linear.js'
+import { pieceOf, placeFloats, placeInts } from './room.js'
 import type { Steps } from './steps.js'
 import { packTiles } from './tiles.js'
 import type { WeightSet } from './weight-store.js'
@@ -95,30 +95,31 @@ export interface PlacedWork {
   readonly y: number // [numSums, hidden]
 }
 
-/** Pieces of a phase for each thread: the last to finish keeps the others waiting for one piece at most. */
-const PIECES_PER_THREAD = 4
-
 /** Computes a call in one run. Takes room from the engine's scratch behind what is there. */
 export function runExperts(kernels: Kernels, work: PlacedWork): void {
-  const { threads } = kernels
-  const input = placeInput(kernels, work)
+  const reader = work.calls.find(({ expert }) => expert.gateUp.blocks > 0)?.expert.gateUp
+  const mustRound = reader !== undefined && !work.isRounded
+  const rounded = mustRound ? kernels.scratch.take(work.numRows * reader.rowBytes) : work.x
   const calls = placeCalls(kernels, work)
-  const pieces = Math.ceil((PIECES_PER_THREAD * threads) / calls.length)
-  kernels.run([
-    input.tasks,
-    calls.flatMap((call) => upTasks(call, work.x, input.rounded, pieces)),
-    calls.flatMap((call) => activationTasks(call, Math.ceil((2 * threads) / calls.length))),
-    calls.flatMap((call) => downTasks(call, pieces)),
-    sumTasks({ ...work, x: calls[0]?.terms ?? 0, xStride: calls[0]?.expert.down.outputBytes ?? 0 }, threads),
-  ])
-}
-
-/** The rows as products read them, where they read them rounded. */
-function placeInput({ scratch, threads }: Kernels, { x, isRounded, numRows, hidden, calls }: PlacedWork) {
-  const reader = calls.find(({ expert }) => expert.gateUp.blocks > 0)?.expert.gateUp
-  if (reader === undefined || isRounded) return { rounded: x, tasks: [] }
-  const rounded = scratch.take(numRows * reader.rowBytes)
-  return { rounded, tasks: roundingTasks(reader, { x, stride: hidden * 4, rows: numRows, y: rounded }, threads) }
+  kernels.run(() => {
+    if (mustRound) {
+      addRounding(kernels, reader, { x: work.x, stride: work.hidden * 4, rows: work.numRows, y: rounded })
+      kernels.barrier()
+    }
+    addProducts(
+      kernels,
+      calls.map(({ expert: { gateUp }, rows, count, up }) => ({
+        linear: gateUp,
+        rows: { x: gateUp.blocks > 0 ? rounded : work.x, rowList: rows, rows: count, y: up },
+      })),
+    )
+    kernels.barrier()
+    for (const call of calls) addActivation(kernels, call, Math.ceil((2 * kernels.threads) / calls.length))
+    kernels.barrier()
+    addProducts(kernels, calls.map(downProduct))
+    kernels.barrier()
+    addSums(kernels, { ...work, x: calls[0]?.terms ?? 0, xStride: calls[0]?.expert.down.outputBytes ?? 0 })
+  })
 }
 
 /** A call's operands. */
@@ -164,38 +165,38 @@ function placeCalls(kernels: Kernels, { calls, rows, weights }: PlacedWork): Pla
   })
 }
 
-const upTasks = ({ expert, rows, count, up }: PlacedCall, x: number, rounded: number, pieces: number): Phase =>
-  linearTasks(expert.gateUp, { x: expert.gateUp.blocks > 0 ? rounded : x, rowList: rows, rows: count, y: up }, pieces)
-
 /** As the kernel counts them. */
 const ACTIVATIONS = { silu: 0, gelu: 1, 'clamped-swiglu': 2 } as const
 
-const activationOperands = (activation: Activation): readonly number[] => [
-  ACTIVATIONS[activation.type],
-  ...(activation.type === 'clamped-swiglu' ? [floatBits(activation.alpha), floatBits(activation.limit)] : [0, 0]),
-]
+function addActivation(kernels: Kernels, call: PlacedCall, pieces: number): void {
+  const { gateUp, down, activation } = call.expert
+  const isClamped = activation.type === 'clamped-swiglu'
+  const most = pieceOf(call.count, pieces)
+  for (let first = 0; first < call.count; first += most) {
+    kernels.task(
+      OP.gated,
+      call.up + first * gateUp.outputBytes,
+      gateUp.outputBytes,
+      down.inputs,
+      Math.min(most, call.count - first),
+      call.active + first * call.activeBytes,
+      call.activeBytes,
+      call.weights + first * 4,
+      down.blocks,
+      call.rounded + first * down.rowBytes,
+      down.rowBytes,
+      ACTIVATIONS[activation.type],
+      isClamped ? floatBits(activation.alpha) : 0,
+      isClamped ? floatBits(activation.limit) : 0,
+    )
+  }
+}
 
-const activationTasks = (call: PlacedCall, pieces: number): Phase =>
-  cut(call.count, pieces).map(({ first, size }) => [
-    OP.gated,
-    call.up + first * call.expert.gateUp.outputBytes,
-    call.expert.gateUp.outputBytes,
-    call.expert.down.inputs,
-    size,
-    call.active + first * call.activeBytes,
-    call.activeBytes,
-    call.weights + first * 4,
-    call.expert.down.blocks,
-    call.rounded + first * call.expert.down.rowBytes,
-    call.expert.down.rowBytes,
-    ...activationOperands(call.expert.activation),
-  ])
-
-function downTasks(call: PlacedCall, pieces: number): Phase {
+function downProduct(call: PlacedCall): Product {
   const { down } = call.expert
   const [x, xStride] = down.blocks > 0 ? [call.rounded, down.rowBytes] : [call.active, call.activeBytes]
-  const rows = { x, xStride, rowList: call.inOrder, rows: call.count, y: call.terms, rowWeights: call.weights }
-  return linearTasks(down, rows, pieces)
+  const { inOrder: rowList, count: rows, terms: y, weights: rowWeights } = call
+  return { linear: down, rows: { x, xStride, rowList, rows, y, rowWeights } }
 }
 
 /** Sums of rows of x by a list of their places. All addresses. */
@@ -209,14 +210,10 @@ export interface PlacedSums {
   readonly y: number
 }
 
-export const sumTasks = ({ x, xStride, hidden, list, starts, numSums, y }: PlacedSums, pieces: number): Phase =>
-  cut(numSums, pieces).map(({ first, size }) => [
-    OP.sum,
-    x,
-    xStride,
-    hidden,
-    list,
-    starts + first * 4,
-    size,
-    y + first * hidden * 4,
-  ])
+export function addSums(kernels: Kernels, { x, xStride, hidden, list, starts, numSums, y }: PlacedSums): void {
+  const most = pieceOf(numSums, kernels.threads)
+  for (let first = 0; first < numSums; first += most) {
+    const size = Math.min(most, numSums - first)
+    kernels.task(OP.sum, x, xStride, hidden, list, starts + first * 4, size, y + first * hidden * 4)
+  }
+}

@@ -1,5 +1,6 @@
 // The CPU engine: our own SIMD kernels (`kernels/`, WebAssembly) over one shared memory, and threads that help. A run is
-// a list of phases; the tasks of a phase do not depend on each other, and a phase begins when the one before is done.
+// phases with barriers between; the tasks of a phase do not depend on each other, and a phase begins when the one before
+// is done. Helpers begin with the first phase while the caller still writes the later ones.
 //
 // Invariants
 //   K1  A result is a function of the task's operands: WebAssembly's arithmetic is the same on every processor, machine
@@ -12,16 +13,32 @@ import { Worker } from 'node:worker_threads'
 import { ClusterError } from '../errors.js'
 import { createArena } from './arena.js'
 import { createRoom, type Room } from './room.js'
-import { instantiate, LIMIT_WORD, type KernelThreadData } from './kernel-instance.js'
+import { createTaskRing, RING_END } from './task-ring.js'
+import { instantiate, type KernelThreadData } from './kernel-instance.js'
 import { preferHugePages } from './machine-code/executable.js'
 import { vectorUnit, writeWideKernels, type WideKernels } from './machine-code/wide-kernels.js'
 import type { VectorUnit } from './machine-code/code-frame.js'
 
-/** The numbers of one task record, at most 15 integers: see the classes in `kernels/`. */
-export type Task = readonly number[]
-
-/** Tasks that may run at the same time. */
-export type Phase = readonly Task[]
+/** Writes a task into the phase: its operation, then up to 14 integers as the classes in `kernels/` name them. */
+export type WriteTask = (
+  op: number,
+  ...operands: [
+    a?: number,
+    b?: number,
+    c?: number,
+    d?: number,
+    e?: number,
+    f?: number,
+    g?: number,
+    h?: number,
+    i?: number,
+    j?: number,
+    k?: number,
+    l?: number,
+    m?: number,
+    n?: number,
+  ]
+) => void
 
 export interface Kernels {
   readonly threads: number
@@ -36,7 +53,11 @@ export interface Kernels {
   ints(address: number, length: number): Int32Array
   /** Gives every thread at least that many bytes of scratch for the runs to come. */
   reserveThreadScratch(numBytes: number): void
-  run(phases: readonly Phase[]): void
+  /** Computes the tasks that `write` writes, with `task` and `barrier`; how many there were. */
+  run(write: () => void): number
+  readonly task: WriteTask
+  /** Ends a phase: what follows begins when it is done. */
+  barrier(): void
   /** Ends the helpers. */
   dispose(): Promise<void>
 }
@@ -59,13 +80,10 @@ export const OP = {
   linearInt4Halves: 15,
 } as const
 
-/** Added to an operation that machine code computes. */
-const WIDE = 16
-
 const float = new Float32Array(1)
 const floatAsInt = new Int32Array(float.buffer)
 
-/** A float32 as a number of a task record. */
+/** A float32 as a number of a task. */
 export function floatBits(value: number): number {
   float[0] = value
   return floatAsInt[0]!
@@ -74,14 +92,9 @@ export function floatBits(value: number): number {
 const PAGE_BYTES = 65536
 const GROWTH_BYTES = 2 ** 26 // much at a time, so that the system can use its large pages; untouched, it costs nothing
 const MAX_PAGES = 65536 // 4 GB, what a 32-bit memory can be
-const RING_WORD = 1024
-const RING_TASKS = 1024
-const TASK_WORDS = 16
-const AFTER_WORD = 15
 const SCRATCH_WORD = 48
 const SCRATCH_STRIDE_WORD = 49
 const CACHE_LINE = 64
-const FIRST_FREE_BYTE = RING_WORD * 4 + RING_TASKS * TASK_WORDS * 4
 const DONE_WORD = 32
 /** Looks of a thread that waits, before it sleeps: about 0.5 ms, or 50 µs where other processes want the core. */
 const SPINS = { alone: 200_000, shared: 20_000 } as const
@@ -125,14 +138,24 @@ export function createKernels(threads: number, options: KernelOptions = {}): Ker
   )
   const words = new Int32Array(memory.buffer)
   let buffer = memory.buffer // asking for it costs more than keeping it; it changes when memory grows
-  const arena = createArena(FIRST_FREE_BYTE, (end) => {
+  const arena = createArena(RING_END, (end) => {
     growTo(memory, end, machineCode)
     buffer = memory.buffer
   })
-  let limit = 0
+  const ring = createTaskRing(words, { isWide: (op) => wide.has(op), hasHelpers: helpers.length > 0 })
+
+  /** Helps with the tasks that are written, and waits for the last one. */
+  const finish = (): void => {
+    ring.publish()
+    work()
+    if (helpers.length > 0 && !spinDone(spins)) awaitDone(words, () => spinDone(spins))
+    ring.done()
+  }
+  ring.onFull(finish)
 
   const reserveThreadScratch = (numBytes: number): void => {
     if (numBytes <= words[SCRATCH_STRIDE_WORD]!) return
+    finish() // tasks that are written may use the old one
     const stride = Math.ceil((numBytes * 1.25) / CACHE_LINE) * CACHE_LINE
     const old = words[SCRATCH_WORD]! >>> 0 // addresses from 2 GB on are negative as words
     words[SCRATCH_WORD] = arena.allocate(stride * threads) // first: where there is no room, the old one stays
@@ -140,31 +163,14 @@ export function createKernels(threads: number, options: KernelOptions = {}): Ker
     if (old !== 0) arena.release(old)
   }
 
-  /** Shows the tasks written so far to all threads, helps, and waits for the last one. */
-  const finish = (): void => {
-    const numTasks = (limit - Atomics.load(words, LIMIT_WORD)) | 0
-    Atomics.store(words, LIMIT_WORD, limit)
-    if (helpers.length > 0 && numTasks > 1) Atomics.notify(words, LIMIT_WORD)
-    work()
-    if (helpers.length > 0 && !spinDone(spins)) awaitDone(words, () => spinDone(spins))
-  }
-
-  const run = (phases: readonly Phase[]): void => {
-    let room = RING_TASKS
-    for (const phase of phases) {
-      const after = limit
-      for (const task of phase) {
-        const at = RING_WORD + ((limit >>> 0) % RING_TASKS) * TASK_WORDS
-        for (let i = 0; i < task.length; i++) words[at + i] = task[i]!
-        if (wide.has(words[at]!)) words[at]! += WIDE
-        words[at + AFTER_WORD] = after
-        limit = (limit + 1) | 0
-        if (--room > 0) continue
-        finish()
-        room = RING_TASKS
-      }
+  const run = (write: () => void): number => {
+    const first = ring.numTasks
+    try {
+      write()
+    } finally {
+      finish() // also where it throws: its operands are somebody else's next
     }
-    finish()
+    return ring.numTasks - first
   }
 
   return {
@@ -182,6 +188,8 @@ export function createKernels(threads: number, options: KernelOptions = {}): Ker
     floats: (address, length) => new Float32Array(buffer, address, length),
     ints: (address, length) => new Int32Array(buffer, address, length),
     run,
+    task: ring.task,
+    barrier: ring.publish,
     reserveThreadScratch,
     dispose: async () => {
       await Promise.all(helpers.map((helper) => helper.terminate()))

@@ -5,16 +5,16 @@
 //   LA1  A head's rows have strides of whole tiles where a product writes them: its last tile overwrites no neighbour.
 
 import { ClusterError } from '../errors.js'
-import { attendTasks, widthWords, type AttendShape } from './attend-tasks.js'
+import { addAttention, widthWords, type AttendShape } from './attend-tasks.js'
 import { cutWork, workBytes, type AttentionBatch } from './attention-batch.js'
 import { scaleOf, type AttentionLayer, type ScoreShape } from './attention-layer.js'
-import { floatBits, OP, type Kernels, type Phase } from './kernels.js'
+import { floatBits, OP, type Kernels } from './kernels.js'
 import { valueStride, type LatentHeads } from './latent-weights.js'
-import { createLayerEnds, piecesOf, placeOptional, type EndShape } from './layer-ends.js'
-import { normTasks } from './norm-tasks.js'
-import { linearTasks, placeLinear, roundedBytes, roundingTasks, type PlacedLinear } from './placed-linear.js'
+import { createLayerEnds, placeOptional, type EndShape } from './layer-ends.js'
+import { addNorm } from './norm-tasks.js'
+import { addProduct, addProducts, addRounding, placeLinear, roundedBytes, type PlacedLinear } from './placed-linear.js'
 import { placeWeight, placeWords } from './placed-weight.js'
-import { cut } from './room.js'
+import { cut, pieceOf } from './room.js'
 import { weightOf, type WeightSet } from './weight-store.js'
 
 export interface LatentShape extends LatentHeads, EndShape, ScoreShape {
@@ -66,51 +66,59 @@ export function createLatentAttentionLayer(kernels: Kernels, set: WeightSet, sha
     ends.o.outputBytes,
   ]
 
-  const keyTasks = (batch: AttentionBatch, x: number): Phase =>
-    cut(batch.rows, threads).map(({ first, size }) => [
-      OP.keepLatents,
-      x + first * down.outputBytes + latentAt,
-      down.outputBytes,
-      size,
-      latentDim,
-      rotatedDim,
-      latentNorm.address,
-      floatBits(latentEpsilon),
-      batch.tables[shape.rotation]! + first * rotatedDim * 4,
-      batch.places + first * 8,
-      pageOffset,
-    ])
+  const addKeys = (batch: AttentionBatch, x: number): void => {
+    const most = pieceOf(batch.rows, kernels.threads)
+    for (let first = 0; first < batch.rows; first += most) {
+      kernels.task(
+        OP.keepLatents,
+        x + first * down.outputBytes + latentAt,
+        down.outputBytes,
+        Math.min(most, batch.rows - first),
+        latentDim,
+        rotatedDim,
+        latentNorm.address,
+        floatBits(latentEpsilon),
+        batch.tables[shape.rotation]! + first * rotatedDim * 4,
+        batch.places + first * 8,
+        pageOffset,
+      )
+    }
+  }
 
   /** Queries scaled and rotated; their plain part rounded where the product wants that. */
-  const queryTasks = (batch: AttentionBatch, q: HeadRows, rounded: number, absorbed: number): Phase =>
-    cut(batch.rows, threads).map(({ first, size }) => [
-      OP.prepareQueries,
-      q.x + first * q.xStride,
-      q.xStride,
-      size,
-      numHeads,
-      plainDim,
-      rotatedDim,
-      floatBits(scale),
-      batch.tables[shape.rotation]! + first * rotatedDim * 4,
-      absorbed + first * numHeads * absorbedHead,
-      absorbedHead,
-      key.blocks,
-      rounded + first * numHeads * key.rowBytes,
-      key.rowBytes,
-    ])
+  const addQueries = (batch: AttentionBatch, q: HeadRows, rounded: number, absorbed: number): void => {
+    const most = pieceOf(batch.rows, kernels.threads)
+    for (let first = 0; first < batch.rows; first += most) {
+      kernels.task(
+        OP.prepareQueries,
+        q.x + first * q.xStride,
+        q.xStride,
+        Math.min(most, batch.rows - first),
+        numHeads,
+        plainDim,
+        rotatedDim,
+        floatBits(scale),
+        batch.tables[shape.rotation]! + first * rotatedDim * 4,
+        absorbed + first * numHeads * absorbedHead,
+        absorbedHead,
+        key.blocks,
+        rounded + first * numHeads * key.rowBytes,
+        key.rowBytes,
+      )
+    }
+  }
 
   /** The product of each head with its own rows. */
-  const headTasks = (batch: AttentionBatch, products: readonly PlacedLinear[], from: HeadRows, to: HeadRows): Phase =>
-    products.flatMap((product, head) =>
-      linearTasks(
-        product,
-        {
+  const addHeads = (batch: AttentionBatch, products: readonly PlacedLinear[], from: HeadRows, to: HeadRows): void =>
+    addProducts(
+      kernels,
+      products.map((linear, head) => ({
+        linear,
+        rows: {
           ...{ x: from.x + head * from.head, xStride: from.xStride, rowList: batch.inOrder, rows: batch.rows },
           ...{ y: to.x + head * to.head, yStride: to.xStride },
         },
-        Math.ceil(piecesOf(kernels) / numHeads),
-      ),
+      })),
     )
 
   const heads = (x: number, head: number): HeadRows => ({ x, head, xStride: numHeads * head })
@@ -125,46 +133,35 @@ export function createLatentAttentionLayer(kernels: Kernels, set: WeightSet, sha
       const q = qUp === undefined ? down : qUp
       const queries = { x: qUp === undefined ? x : up, xStride: q.outputBytes, head: queryHead }
       const plain = key.blocks > 0 ? heads(roundedPlain, key.rowBytes) : queries
-      const latent = heads(attended, latentHead)
-      const lowRankRows = { x, xStride: down.outputBytes, rows, width: rank, weight: qNorm?.address ?? 0 }
-      const raiseQueries: Phase[] =
-        qUp === undefined
-          ? [[...keyTasks(batch, x), ...queryTasks(batch, queries, roundedPlain, absorbed)]]
-          : [
-              [
-                ...keyTasks(batch, x),
-                ...normTasks({ ...lowRankRows, epsilon: latentEpsilon, n: lowRank, reader: qUp, rounded }, threads),
-              ],
-              linearTasks(
-                qUp,
-                { x: qUp.blocks > 0 ? rounded : lowRank, rowList: inOrder, rows, y: up },
-                piecesOf(kernels),
-              ),
-              queryTasks(batch, queries, roundedPlain, absorbed),
-            ]
-      kernels.run([
-        ...ends.enter(batch, sums, down, rounded),
-        linearTasks(down, { x: down.blocks > 0 ? rounded : n, rowList: inOrder, rows, y: x }, piecesOf(kernels)),
-        ...raiseQueries,
-        headTasks(batch, keys, plain, heads(absorbed + rotatedDim * 4, absorbedHead)),
-        attendTasks(kernels, batch, attention, {
+      kernels.run(() => {
+        ends.enter(batch, sums, down, rounded)
+        addProduct(kernels, down, { x: down.blocks > 0 ? rounded : n, rowList: inOrder, rows, y: x })
+        kernels.barrier()
+        addKeys(batch, x)
+        if (qUp !== undefined) {
+          const lowRankRows = { x, xStride: down.outputBytes, rows, width: rank, weight: qNorm?.address ?? 0 }
+          addNorm(kernels, { ...lowRankRows, epsilon: latentEpsilon, n: lowRank, reader: qUp, rounded })
+          kernels.barrier()
+          addProduct(kernels, qUp, { x: qUp.blocks > 0 ? rounded : lowRank, rowList: inOrder, rows, y: up })
+          kernels.barrier()
+        }
+        addQueries(batch, queries, roundedPlain, absorbed)
+        kernels.barrier()
+        addHeads(batch, keys, plain, heads(absorbed + rotatedDim * 4, absorbedHead))
+        kernels.barrier()
+        addAttention(kernels, batch, attention, {
           ...{ q: absorbed, qStride: numHeads * absorbedHead, y: attended, yStride: numHeads * latentHead },
-        }),
-        value.blocks === 0
-          ? []
-          : roundingTasks(
-              value,
-              { x: attended, stride: latentHead, rows: rows * numHeads, y: roundedAttended },
-              threads,
-            ),
-        headTasks(
-          batch,
-          values,
-          value.blocks > 0 ? heads(roundedAttended, value.rowBytes) : latent,
-          heads(merged, valueHead),
-        ),
-        ...ends.leave(batch, { attended: merged, rounded, projected }),
-      ])
+        })
+        kernels.barrier()
+        if (value.blocks > 0) {
+          addRounding(kernels, value, { x: attended, stride: latentHead, rows: rows * numHeads, y: roundedAttended })
+          kernels.barrier()
+        }
+        const read = value.blocks > 0 ? heads(roundedAttended, value.rowBytes) : heads(attended, latentHead)
+        addHeads(batch, values, read, heads(merged, valueHead))
+        kernels.barrier()
+        ends.leave(batch, { attended: merged, rounded, projected })
+      })
     },
     expertSums: (batch) => ends.expertSums(batch),
     dispose: () =>

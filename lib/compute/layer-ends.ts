@@ -5,10 +5,10 @@
 
 import type { WeightFormat } from '../model/spec.js'
 import type { AttentionBatch } from './attention-batch.js'
-import type { Kernels, Phase } from './kernels.js'
+import type { Kernels } from './kernels.js'
 import type { LinearWeights } from './linear-weights.js'
-import { normTasks } from './norm-tasks.js'
-import { linearTasks, placeLinear, roundedBytes, roundingTasks, type PlacedLinear } from './placed-linear.js'
+import { addNorm, type NormRows } from './norm-tasks.js'
+import { addProduct, addRounding, placeLinear, roundedBytes, type PlacedLinear } from './placed-linear.js'
 import { placeWeight } from './placed-weight.js'
 import type { Steps } from './steps.js'
 import { packTiles } from './tiles.js'
@@ -30,9 +30,9 @@ export interface EndShape {
   readonly expertBlocks: number // of a row that experts read rounded; 0: they read float32
 }
 
-/** What the experts of a layer give, as the residual takes it: at `delta`, once `phases` have run. */
+/** What the experts of a layer give, as the residual takes it: at `delta`, once `norm` was computed, where there is one. */
 export interface ExpertSums {
-  readonly phases: readonly Phase[]
+  readonly norm?: NormRows | undefined
   readonly delta: number
 }
 
@@ -60,17 +60,13 @@ export interface AttendedRows {
 export interface LayerEnds {
   readonly o: PlacedLinear
   readonly gateStride: number
-  /** Adds what the layer before gave, and norms for the product `reader`. */
-  enter(batch: AttentionBatch, sums: ExpertSums | undefined, reader: PlacedLinear, rounded: number): Phase[]
-  leave(batch: AttentionBatch, rows: AttendedRows): Phase[]
+  /** Writes phases that add what the layer before gave, and norm for the product `reader`. */
+  enter(batch: AttentionBatch, sums: ExpertSums | undefined, reader: PlacedLinear, rounded: number): void
+  /** Writes the phases behind attention. */
+  leave(batch: AttentionBatch, rows: AttendedRows): void
   expertSums(batch: AttentionBatch): ExpertSums
   dispose(): void
 }
-
-const PIECES_PER_THREAD = 4
-
-/** Tasks of a product, enough for all threads. */
-export const piecesOf = ({ threads }: Kernels): number => threads * PIECES_PER_THREAD
 
 /** Placed weights, where the set has them. (A closure of the caller's would keep the set, a second copy, for good.) */
 export const placeOptional = (kernels: Kernels, set: WeightSet, names: readonly string[]) =>
@@ -81,7 +77,6 @@ export function createLayerEnds(kernels: Kernels, set: WeightSet, shape: EndShap
   const [postNorm, ffnPostNorm] = placeOptional(kernels, set, ['post_norm', 'ffn_post_norm'])
   const o = placeLinear(kernels, set, 'o')
   const gate = set['gate.tiles'] && placeLinear(kernels, set, 'gate')
-  const { threads } = kernels
   const { hidden, epsilon, expertBlocks } = shape
   const experts = { blocks: expertBlocks, rowBytes: roundedBytes(expertBlocks) }
   const width = { width: hidden, epsilon }
@@ -90,42 +85,37 @@ export function createLayerEnds(kernels: Kernels, set: WeightSet, shape: EndShap
     o,
     gateStride: gate === undefined ? 0 : gate.outputBytes / 4,
     enter: ({ rows, h, n }, sums, reader, rounded) => {
+      if (sums?.norm !== undefined) {
+        addNorm(kernels, sums.norm)
+        kernels.barrier()
+      }
       const residual = sums && { delta: sums.delta, h }
-      const normed = { x: h, residual, rows, ...width, weight: norm.address, n, reader, rounded }
-      return [...(sums?.phases ?? []), normTasks(normed, threads)]
+      addNorm(kernels, { x: h, residual, rows, ...width, weight: norm.address, n, reader, rounded })
+      kernels.barrier()
     },
     leave: (batch, { attended, rounded, projected }) => {
       const { rows, h, n, inOrder } = batch
+      if (o.blocks > 0) {
+        addRounding(kernels, o, { x: attended, stride: o.inputs * 4, rows, y: rounded })
+        kernels.barrier()
+      }
+      addProduct(kernels, o, { x: o.blocks > 0 ? rounded : attended, rowList: inOrder, rows, y: projected })
+      kernels.barrier()
+      if (postNorm !== undefined) {
+        const normed = { x: projected, xStride: o.outputBytes, rows, ...width, weight: postNorm.address, n }
+        addNorm(kernels, normed)
+        kernels.barrier()
+      }
       const residual = postNorm ? { delta: n, h } : { delta: projected, deltaStride: o.outputBytes, h }
-      return [
-        o.blocks === 0 ? [] : roundingTasks(o, { x: attended, stride: o.inputs * 4, rows, y: rounded }, threads),
-        linearTasks(
-          o,
-          { x: o.blocks > 0 ? rounded : attended, rowList: inOrder, rows, y: projected },
-          piecesOf(kernels),
-        ),
-        postNorm === undefined
-          ? []
-          : normTasks({ x: projected, xStride: o.outputBytes, rows, ...width, weight: postNorm.address, n }, threads),
-        normTasks(
-          {
-            x: h,
-            residual,
-            rows,
-            ...width,
-            weight: ffnNorm.address,
-            n,
-            reader: experts,
-            rounded: batch.forExperts,
-          },
-          threads,
-        ),
-        gate === undefined ? [] : linearTasks(gate, { x: n, rowList: inOrder, rows, y: batch.gate }, piecesOf(kernels)),
-      ]
+      const forExperts = { reader: experts, rounded: batch.forExperts }
+      addNorm(kernels, { x: h, residual, rows, ...width, weight: ffnNorm.address, n, ...forExperts })
+      if (gate === undefined) return
+      kernels.barrier()
+      addProduct(kernels, gate, { x: n, rowList: inOrder, rows, y: batch.gate })
     },
     expertSums: ({ rows, delta, n }) => {
-      if (ffnPostNorm === undefined) return { phases: [], delta }
-      return { phases: [normTasks({ x: delta, rows, ...width, weight: ffnPostNorm.address, n }, threads)], delta: n }
+      if (ffnPostNorm === undefined) return { delta }
+      return { norm: { x: delta, rows, ...width, weight: ffnPostNorm.address, n }, delta: n }
     },
     dispose: () => [norm, ffnNorm, postNorm, ffnPostNorm, o, gate].forEach((placed) => placed?.dispose()),
   }

@@ -4,7 +4,7 @@ import type { WeightFormat } from '../model/spec.js'
 import { attentionFormat } from '../model/weight-formats.js'
 import type { Kernels } from './kernels.js'
 import type { LinearWeights } from './linear-weights.js'
-import { linearTasks, placeLinear, roundingTasks } from './placed-linear.js'
+import { addProduct, addRounding, placeLinear } from './placed-linear.js'
 import { placeFloats, placeInts } from './room.js'
 import { packTiles } from './tiles.js'
 import { inOneGo } from './steps.js'
@@ -16,8 +16,6 @@ export interface LinearMap {
   dispose(): void
 }
 
-const PIECES_PER_THREAD = 4
-
 /** Packs a layer and places it in the engine's memory. */
 export function createLinearMap(kernels: Kernels, layer: LinearWeights, format: WeightFormat): LinearMap {
   const linear = placeLinear(kernels, inOneGo(packTiles('map', layer, attentionFormat(format))), 'map')
@@ -25,7 +23,7 @@ export function createLinearMap(kernels: Kernels, layer: LinearWeights, format: 
   return {
     outputs,
     run: (values) => {
-      const { scratch, threads } = kernels
+      const { scratch } = kernels
       scratch.reset()
       const rows = values.length / inputs
       const x = placeFloats(kernels, scratch, values)
@@ -36,10 +34,11 @@ export function createLinearMap(kernels: Kernels, layer: LinearWeights, format: 
       )
       const rounded = linear.blocks > 0 ? scratch.take(rows * linear.rowBytes) : x
       const y = scratch.take(rows * linear.outputBytes)
-      kernels.run([
-        linear.blocks === 0 ? [] : roundingTasks(linear, { x, stride: inputs * 4, rows, y: rounded }, threads),
-        linearTasks(linear, { x: rounded, rowList, rows, y }, threads * PIECES_PER_THREAD),
-      ])
+      kernels.run(() => {
+        if (linear.blocks > 0) addRounding(kernels, linear, { x, stride: inputs * 4, rows, y: rounded })
+        kernels.barrier()
+        addProduct(kernels, linear, { x: rounded, rowList, rows, y })
+      })
       return Array.from({ length: rows }, (_, row) => kernels.floats(y + row * linear.outputBytes, outputs))
     },
     dispose: () => linear.dispose(),

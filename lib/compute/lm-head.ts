@@ -4,8 +4,8 @@ import type { WeightFormat } from '../model/spec.js'
 import { attentionFormat } from '../model/weight-formats.js'
 import type { Kernels } from './kernels.js'
 import type { LinearWeights } from './linear-weights.js'
-import { normTasks } from './norm-tasks.js'
-import { linearTasks, placeLinear } from './placed-linear.js'
+import { addNorm } from './norm-tasks.js'
+import { addProduct, placeLinear } from './placed-linear.js'
 import { placeWeight } from './placed-weight.js'
 import { placeFloats } from './room.js'
 import type { Steps } from './steps.js'
@@ -37,16 +37,13 @@ export function* packLmHead({ norm, head }: HeadWeights, format: WeightFormat): 
   return { norm: floatWeight(norm, [norm.length]), ...tiles }
 }
 
-/** Pieces of the product for each thread: rows of logits are long, and the threads not equally fast. */
-const PIECES_PER_THREAD = 16
-
 /** The head packed by `packLmHead`, in the engine's memory. */
 export function createLmHead(kernels: Kernels, set: WeightSet, { hidden, vocabSize, epsilon }: HeadShape): LmHead {
   const norm = placeWeight(kernels, weightOf(set, 'norm'))
   const head = placeLinear(kernels, set, 'head')
   return {
     run: (x, rows) => {
-      const { scratch, threads } = kernels
+      const { scratch } = kernels
       scratch.reset()
       const count = rows.length
       const h = scratch.take(count * hidden * 4)
@@ -58,26 +55,21 @@ export function createLmHead(kernels: Kernels, set: WeightSet, { hidden, vocabSi
       const inOrder = scratch.take(count * 4)
       kernels.ints(inOrder, count).set([...rows.keys()])
       const logits = scratch.take(count * head.outputBytes)
-      kernels.run([
-        normTasks(
-          { x: h, rows: count, width: hidden, weight: norm.address, epsilon, n, reader: head, rounded },
-          threads,
-        ),
-        linearTasks(
-          head,
-          { x: head.blocks > 0 ? rounded : n, rowList: inOrder, rows: count, y: logits },
-          threads * PIECES_PER_THREAD,
-        ),
-      ])
+      const normed = { x: h, rows: count, width: hidden, weight: norm.address, epsilon, n, reader: head, rounded }
+      kernels.run(() => {
+        addNorm(kernels, normed)
+        kernels.barrier()
+        addProduct(kernels, head, { x: head.blocks > 0 ? rounded : n, rowList: inOrder, rows: count, y: logits })
+      })
       return rows.map((_, i) => kernels.floats(logits + i * head.tiles * TILE * 4, vocabSize))
     },
     norm: (x) => {
-      const { scratch, threads } = kernels
+      const { scratch } = kernels
       scratch.reset()
       const h = placeFloats(kernels, scratch, x)
       const n = scratch.take(x.byteLength)
       const rows = { x: h, rows: x.length / hidden, width: hidden, weight: norm.address, epsilon, n }
-      kernels.run([normTasks(rows, threads)])
+      kernels.run(() => addNorm(kernels, rows))
       return kernels.floats(n, x.length).slice()
     },
     dispose: () => {

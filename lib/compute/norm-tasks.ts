@@ -1,8 +1,8 @@
 // Tasks of an RMS norm over rows, with the residual added before and the rounding that a product wants after.
 
-import { floatBits, OP, type Phase } from './kernels.js'
+import { floatBits, OP, type Kernels } from './kernels.js'
 import type { PlacedLinear } from './placed-linear.js'
-import { cut } from './room.js'
+import { pieceOf } from './room.js'
 
 /** All addresses; rows are `width` float32, one after the other (those of x and delta may lie further apart). */
 export interface NormRows {
@@ -20,25 +20,29 @@ export interface NormRows {
   readonly rounded?: number
 }
 
-export function normTasks(norm: NormRows, pieces: number): Phase {
-  const { residual, width, reader } = norm
+/** Norms rows, some for every thread. */
+export function addNorm(kernels: Kernels, norm: NormRows): void {
+  const { residual, rows, width, reader } = norm
   const stride = width * 4
   const xStride = norm.xStride ?? stride
   const deltaStride = residual?.deltaStride ?? stride
-  return cut(norm.rows, pieces).map(({ first, size }) => [
-    OP.norm,
-    norm.x + first * xStride,
-    residual === undefined ? 0 : residual.delta + first * deltaStride,
-    residual === undefined ? 0 : residual.h + first * stride,
-    size,
-    width,
-    norm.weight,
-    floatBits(norm.epsilon),
-    norm.n + first * stride,
-    reader?.blocks ?? 0,
-    (norm.rounded ?? 0) + first * (reader?.rowBytes ?? 0),
-    reader?.rowBytes ?? 0,
-    deltaStride,
-    xStride,
-  ])
+  const most = pieceOf(rows, kernels.threads)
+  for (let first = 0; first < rows; first += most) {
+    kernels.task(
+      OP.norm,
+      norm.x + first * xStride,
+      residual === undefined ? 0 : residual.delta + first * deltaStride,
+      residual === undefined ? 0 : residual.h + first * stride,
+      Math.min(most, rows - first),
+      width,
+      norm.weight,
+      floatBits(norm.epsilon),
+      norm.n + first * stride,
+      reader?.blocks ?? 0,
+      (norm.rounded ?? 0) + first * (reader?.rowBytes ?? 0),
+      reader?.rowBytes ?? 0,
+      deltaStride,
+      xStride,
+    )
+  }
 }

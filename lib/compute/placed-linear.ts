@@ -1,10 +1,11 @@
-// A linear layer in the engine's memory, and the tasks of its product with rows of activations.
+// A linear layer in the engine's memory, and the tasks of its product with rows of activations. How a product is cut into
+// tasks decides nothing: each output is computed alone.
 
 import { ClusterError } from '../errors.js'
-import { OP, type Kernels, type Phase, type Task } from './kernels.js'
+import { OP, type Kernels } from './kernels.js'
 import { placeWeight, type PlacedWeight } from './placed-weight.js'
 import { BLOCK_SIZE } from './quantise.js'
-import { cut } from './room.js'
+import { pieceOf } from './room.js'
 import { TILE, tileBytes } from './tiles.js'
 import { weightOf, type TileLayout, type WeightSet } from './weight-store.js'
 
@@ -72,29 +73,53 @@ function opOf({ bits, blocksPerScale, scales }: TileLayout): number {
   return bits === 8 ? OP.linearInt8 : OP.linearInt4
 }
 
-/** The product's tasks, in about `pieces` pieces of whole tiles. */
-export function linearTasks(linear: PlacedLinear, rows: LinearRows, pieces: number): Phase {
-  const size = Math.max(1, Math.ceil(linear.tiles / pieces))
-  const tasks: Task[] = []
-  for (let tile = 0; tile < linear.tiles; tile += size) {
-    tasks.push([
-      linear.op,
-      linear.address + tile * linear.tileBytes,
-      linear.blocks === 0 ? linear.inputs : linear.blocks,
-      Math.min(size, linear.tiles - tile),
-      rows.x,
-      rows.xStride ?? linear.rowBytes,
-      rows.rowList,
-      rows.rows,
-      rows.y + tile * TILE * 4,
-      rows.yStride ?? linear.outputBytes,
-      linear.bias === 0 ? 0 : linear.bias + tile * TILE * 4,
-      rows.rowWeights ?? 0,
-      linear.tileBytes,
-      linear.blocksPerScale,
-    ])
+/** A product of rows. */
+export interface Product {
+  readonly linear: PlacedLinear
+  readonly rows: LinearRows
+}
+
+/** Products that may run at the same time, in pieces of whole tiles: large ones first, so that the threads end together. */
+export function addProducts(kernels: Kernels, products: readonly Product[]): void {
+  let left = 0 // tiles
+  for (const { linear } of products) left += linear.tiles
+  for (const { linear, rows } of products) {
+    const least = Math.ceil(LEAST_BYTES / (linear.tileBytes * rows.rows))
+    for (let tile = 0; tile < linear.tiles;) {
+      const fair = Math.ceil(left / (PARTS_PER_THREAD * kernels.threads))
+      const size = Math.min(linear.tiles - tile, Math.max(least, fair))
+      addTiles(kernels, { linear, rows }, tile, size)
+      tile += size
+      left -= size
+    }
   }
-  return tasks
+}
+
+/** One of what is left of a phase goes to a thread at a time. */
+const PARTS_PER_THREAD = 2
+const LEAST_BYTES = 2 ** 14 // of weights, read for each row, that are worth a task
+
+export const addProduct = (kernels: Kernels, linear: PlacedLinear, rows: LinearRows): void =>
+  addProducts(kernels, [{ linear, rows }])
+
+/** One task: `size` tiles of a product, from `tile` on. */
+export function addTiles(kernels: Kernels, { linear, rows }: Product, tile: number, size: number): void {
+  kernels.task(
+    linear.op,
+    linear.address + tile * linear.tileBytes,
+    linear.blocks === 0 ? linear.inputs : linear.blocks,
+    size,
+    rows.x,
+    rows.xStride ?? linear.rowBytes,
+    rows.rowList,
+    rows.rows,
+    rows.y + tile * TILE * 4,
+    rows.yStride ?? linear.outputBytes,
+    linear.bias === 0 ? 0 : linear.bias + tile * TILE * 4,
+    rows.rowWeights ?? 0,
+    linear.tileBytes,
+    linear.blocksPerScale,
+  )
 }
 
 /** Rows of float32 that a product reads rounded, `stride` bytes apart. All addresses. */
@@ -105,18 +130,15 @@ export interface FloatRows {
   readonly y: number
 }
 
-/** Tasks that round rows to what `reader` reads. */
-export const roundingTasks = (
-  reader: Pick<PlacedLinear, 'blocks' | 'rowBytes'>,
+/** Rounds rows to what `reader` reads. */
+export function addRounding(
+  kernels: Kernels,
+  { blocks, rowBytes }: Pick<PlacedLinear, 'blocks' | 'rowBytes'>,
   { x, stride, rows, y }: FloatRows,
-  pieces: number,
-): Phase =>
-  cut(rows, pieces).map(({ first, size }) => [
-    OP.quantise,
-    x + first * stride,
-    stride,
-    reader.blocks,
-    size,
-    y + first * reader.rowBytes,
-    reader.rowBytes,
-  ])
+): void {
+  const most = pieceOf(rows, kernels.threads)
+  for (let first = 0; first < rows; first += most) {
+    const size = Math.min(most, rows - first)
+    kernels.task(OP.quantise, x + first * stride, stride, blocks, size, y + first * rowBytes, rowBytes)
+  }
+}

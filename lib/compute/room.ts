@@ -76,9 +76,12 @@ export interface Piece {
   readonly size: number
 }
 
+/** The size of a piece where 0 … count-1 are cut into at most `pieces` of about the same size. */
+export const pieceOf = (count: number, pieces: number): number => Math.max(1, Math.ceil(count / pieces))
+
 /** Cuts 0 … count-1 into at most `pieces` pieces of about the same size. */
 export function cut(count: number, pieces: number): readonly Piece[] {
-  const size = Math.max(1, Math.ceil(count / pieces))
+  const size = pieceOf(count, pieces)
   const cuts: Piece[] = []
   for (let first = 0; first < count; first += size) cuts.push({ first, size: Math.min(size, count - first) })
   return cuts

@@ -7,7 +7,7 @@
 import type { DeviceRun } from '../compute/gpu/attention-runs.js'
 import { GraphBuilder, type BuiltGraph } from '../compute/graph.js'
 import type { Kernels } from '../compute/kernels.js'
-import { roundedBytes, roundingTasks } from '../compute/placed-linear.js'
+import { addRounding, roundedBytes } from '../compute/placed-linear.js'
 import type { Room } from '../compute/room.js'
 import {
   createSession,
@@ -116,7 +116,7 @@ export function openBatch(model: DeviceModel, room: Room, { x, runs }: BatchRun)
       }
       if (index === layers.length - 1) close() // B2
       if (rounded !== 0) {
-        kernels.run([roundingTasks(reader, { x: n, stride: hidden * 4, rows, y: rounded }, kernels.threads)])
+        kernels.run(() => addRounding(kernels, reader, { x: n, stride: hidden * 4, rows, y: rounded }))
       }
       const isRounded = rounded !== 0
       return {

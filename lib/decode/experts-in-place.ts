@@ -4,9 +4,8 @@
 import type { TouchedExpert } from '../compute/expert-call.js'
 import { NEXT_GROUP, runExperts, type PlacedExpert } from '../compute/expert-layer.js'
 import type { Kernels } from '../compute/kernels.js'
-import { placeFloats, placeInts } from '../compute/room.js'
 import type { ShardPlan } from '../model/expert-shards.js'
-import type { Routes } from './gate.js'
+import { sortPart, type Routes } from './gate.js'
 
 /** Rows of the engine's memory: what experts read, and where their sums go. Addresses. */
 export interface ExpertOperands {
@@ -28,69 +27,96 @@ export function runInPlace(
   routes: Routes,
   find: FindExperts,
 ): number | undefined {
-  const { kernels, hidden, x, isRounded, delta } = operands
-  const numRows = routes.experts.length / routes.width
-  const entries = sortEntries(plan, layer, routes)
-  const experts = find(entries.experts)
+  const touched = touchedExperts(plan, layer, routes.experts)
+  const experts = find(touched)
   if (experts === undefined) return undefined
+  const { kernels, hidden, x, isRounded, delta } = operands
   kernels.scratch.reset()
-  const { scratch } = kernels
-  const weights = placeFloats(kernels, scratch, entries.weights)
-  const [rows = 0, list = 0, starts = 0] = [entries.rows, entries.list, entries.starts].map((values) =>
-    placeInts(kernels, scratch, values),
-  )
-  const calls = experts.map((expert, i) => ({ expert, count: entries.experts[i]!.count }))
-  const sums = { list, starts, numSums: numRows, y: delta }
-  runExperts(kernels, { x, isRounded, numRows, hidden, calls, rows, weights, ...sums })
-  return calls.length
+  runExperts(kernels, {
+    ...{ x, isRounded, hidden, y: delta },
+    calls: experts.map((expert, i) => ({ expert, count: touched[i]!.count })),
+    ...placeEntries(kernels, touched, routes),
+  })
+  return touched.length
 }
 
-/** The rows' choices by ascending shard, then expert, then row; and each row's sum over them, grouped by shard. */
-interface Entries {
-  readonly experts: readonly TouchedExpert[]
-  readonly rows: Int32Array // [entries]
-  readonly weights: Float32Array // [entries]
-  readonly list: Int32Array // [entries]
-  readonly starts: Int32Array // [rows + 1]
+/** Numbers by expert, of the call under way. */
+let counts = new Int32Array(0)
+
+function zeroCounts(experts: Int32Array): void {
+  let most = 0
+  for (let i = 0; i < experts.length; i++) most = Math.max(most, experts[i]!)
+  if (most >= counts.length) counts = new Int32Array(2 * (most + 1))
+  counts.fill(0)
 }
 
-function sortEntries(plan: ShardPlan, layer: number, { width, experts, weights }: Routes): Entries {
-  const counts = new Map<number, number>()
-  for (let i = 0; i < experts.length; i++) counts.set(experts[i]!, (counts.get(experts[i]!) ?? 0) + 1)
-  const touched = [...counts]
-    .map(([expert, count]) => ({ expert, count, shard: plan.shardOf(layer, expert) }))
-    .sort((a, b) => a.shard - b.shard || a.expert - b.expert)
-  const next = new Map<number, number>() // expert → place of its next entry
-  const shards = new Int32Array(experts.length) // of entries
-  let place = 0
-  for (const { expert, count, shard } of touched) {
-    next.set(expert, place)
-    shards.fill(shard, place, place + count)
-    place += count
+/** By ascending shard, then expert. */
+function touchedExperts(plan: ShardPlan, layer: number, experts: Int32Array): TouchedExpert[] {
+  zeroCounts(experts)
+  for (let i = 0; i < experts.length; i++) counts[experts[i]!]! += 1
+  const touched: TouchedExpert[] = []
+  let isSorted = true // the expert that is always active may come last, in a shard that does not
+  for (let expert = 0; expert < counts.length; expert++) {
+    const count = counts[expert]!
+    if (count === 0) continue
+    const shard = plan.shardOf(layer, expert)
+    isSorted &&= touched.length === 0 || touched[touched.length - 1]!.shard <= shard
+    touched.push({ expert, count, shard })
   }
-  const sorted = {
-    rows: new Int32Array(experts.length),
-    weights: new Float32Array(experts.length),
-    list: new Int32Array(experts.length),
-    starts: new Int32Array(experts.length / width + 1),
+  return isSorted ? touched : touched.sort((a, b) => a.shard - b.shard || a.expert - b.expert)
+}
+
+/**
+ * Places the rows' choices, expert after expert as they are touched, and each row's sum over its own, grouped by shard: one
+ * list of words, [entries] rows, [entries] places in the sum's list, [rows + 1] starts in it, [entries] weights.
+ */
+function placeEntries(kernels: Kernels, touched: readonly TouchedExpert[], { width, experts, weights }: Routes) {
+  const numEntries = experts.length
+  const numRows = numEntries / width
+  const [list, starts, weighed] = [numEntries, 2 * numEntries, 2 * numEntries + numRows + 1] // after the rows
+  const numWords = weighed + numEntries
+  const address = kernels.scratch.take(numWords * 4)
+  const words = kernels.ints(address, numWords)
+  const floats = kernels.floats(address, numWords)
+  const next = counts // each expert's next entry
+  let entry = 0
+  for (const { expert, count } of touched) {
+    next[expert] = entry
+    entry += count
   }
-  for (let i = 0; i < experts.length; i++) {
-    const entry = next.get(experts[i]!) ?? 0
-    next.set(experts[i]!, entry + 1)
-    sorted.rows[entry] = Math.floor(i / width)
-    sorted.weights[entry] = weights[i]!
-    sorted.list[i] = entry
+  for (let i = 0; i < numEntries; i++) {
+    const place = next[experts[i]!]!++
+    words[place] = Math.floor(i / width)
+    floats[weighed + place] = weights[i]!
+    words[list + i] = place
   }
-  for (let row = 0; row < sorted.starts.length - 1; row++) {
-    sorted.starts[row + 1] = (row + 1) * width
-    groupByShard(sorted.list.subarray(row * width, (row + 1) * width).sort(), shards)
+  for (let row = 0; row <= numRows; row++) words[starts + row] = row * width
+  const shards = shardsOf(touched, numEntries)
+  for (let row = 0; row < numRows; row++) {
+    sortPart(words, list + row * width, width)
+    groupByShard(words, list + row * width, width, shards)
   }
-  return { experts: touched, ...sorted }
+  return {
+    numRows,
+    rows: address,
+    list: address + list * 4,
+    starts: address + starts * 4,
+    weights: address + weighed * 4,
+    numSums: numRows,
+  }
+}
+
+/** The shard of each entry. */
+function shardsOf(touched: readonly TouchedExpert[], numEntries: number): Int32Array {
+  const shards = new Int32Array(numEntries)
+  let entry = 0
+  for (const { shard, count } of touched) shards.fill(shard, entry, (entry += count))
+  return shards
 }
 
 /** Flags the entries that begin a further shard. */
-function groupByShard(list: Int32Array, shards: Int32Array): void {
-  for (let i = list.length - 1; i > 0; i--) {
+function groupByShard(list: Int32Array, first: number, length: number, shards: Int32Array): void {
+  for (let i = first + length - 1; i > first; i--) {
     if (shards[list[i]!] !== shards[list[i - 1]!]) list[i]! |= NEXT_GROUP
   }
 }

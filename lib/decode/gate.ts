@@ -27,25 +27,26 @@ export interface GateRows {
 export function route(
   ffn: FfnLayerSpec,
   rows: number,
-  logits?: Float32Array,
+  logits: Float32Array = new Float32Array(0),
   { stride = gateWidth(ffn), correction }: GateRows = {},
 ): Routes {
+  const { gate, always } = ffn
   const numRouted = ffn.experts.length
-  const topK = ffn.gate?.topK ?? 0
-  const width = topK + (ffn.always === undefined ? 0 : 1)
+  const topK = gate?.topK ?? 0
+  const width = topK + (always === undefined ? 0 : 1)
   const experts = new Int32Array(rows * width)
   const weights = new Float32Array(rows * width)
   for (let row = 0; row < rows; row++) {
-    const columns = logits?.subarray(row * stride, (row + 1) * stride) ?? new Float32Array(0)
-    if (ffn.gate !== undefined) {
-      const scores = scoresOf(ffn.gate, columns.subarray(0, numRouted))
-      const chosen = best(forChoice(ffn.gate, scores, correction), topK)
-      experts.set(chosen, row * width)
-      weights.set(weigh(ffn.gate, scores, chosen), row * width)
+    const from = row * stride
+    const to = row * width
+    if (gate !== undefined) {
+      const scores = scoresOf(gate, logits.subarray(from, from + numRouted))
+      choose(forChoice(gate, scores, correction), experts, to, topK)
+      weigh(gate, scores, { experts, weights, to, topK })
     }
-    if (ffn.always !== undefined) {
-      experts[row * width + topK] = numRouted
-      weights[row * width + topK] = ffn.always.sigmoidGate !== undefined ? sigmoid(columns[numRouted]!) : 1
+    if (always !== undefined) {
+      experts[to + topK] = numRouted
+      weights[to + topK] = always.sigmoidGate !== undefined ? sigmoid(logits[from + numRouted]!) : 1
     }
   }
   return { width, experts, weights }
@@ -65,48 +66,66 @@ function forChoice({ groups }: GateSpec, scores: Float32Array, correction: Float
   const groupScores = Float32Array.from({ length: groups.count }, (_, group) =>
     sumOfTwoBest(corrected.subarray(group * size, (group + 1) * size)),
   )
-  const chosen = new Set(best(groupScores, groups.chosen))
+  const chosen = new Set(choose(groupScores, new Int32Array(groups.chosen), 0, groups.chosen))
   return corrected.map((score, expert) => (chosen.has(Math.floor(expert / size)) ? score : -Infinity))
 }
 
 function sumOfTwoBest(scores: Float32Array): number {
-  const [first = 0, second = 0] = best(scores, 2)
+  const [first = 0, second = 0] = choose(scores, new Int32Array(2), 0, Math.min(2, scores.length))
   return scores[first]! + scores[second]!
 }
 
-/** Places of the k largest values, ascending. */
-function best(values: Float32Array, k: number): number[] {
-  const chosen: number[] = [] // by falling value, ties by rising place
+/** Writes the places of the k largest values, ascending, to `chosen` from `to` on. */
+function choose(values: Float32Array, chosen: Int32Array, to: number, k: number): Int32Array {
   for (let at = 0; at < values.length; at++) {
     const value = values[at]!
-    if (chosen.length === k && value <= values[chosen[k - 1]!]!) continue
-    if (chosen.length === k) chosen.pop()
-    let place = chosen.length
-    while (place > 0 && values[chosen[place - 1]!]! < value) place -= 1
-    chosen.splice(place, 0, at)
+    let place = Math.min(at, k) // by falling value, ties by rising place
+    while (place > 0 && values[chosen[to + place - 1]!]! < value) place -= 1
+    if (place === k) continue
+    for (let moved = Math.min(at, k - 1); moved > place; moved--) chosen[to + moved] = chosen[to + moved - 1]!
+    chosen[to + place] = at
   }
-  return chosen.sort((a, b) => a - b)
+  return sortPart(chosen, to, k)
 }
 
-function weigh(gate: GateSpec, scores: Float32Array, chosen: readonly number[]): number[] {
-  const shares = gate.scores === 'sigmoid' ? sigmoidShares(gate, scores, chosen) : softmaxShares(gate, scores, chosen)
-  const { scale } = gate
-  return scale === undefined ? shares : shares.map((share) => share * scale)
+/** Sorts a short part of a list in place. */
+export function sortPart(list: Int32Array, from: number, length: number): Int32Array {
+  for (let i = from + 1; i < from + length; i++) {
+    const value = list[i]!
+    let at = i
+    for (; at > from && list[at - 1]! > value; at--) list[at] = list[at - 1]!
+    list[at] = value
+  }
+  return list
+}
+
+/** A row's choice, and where its weights go. */
+interface Chosen extends Pick<Routes, 'experts' | 'weights'> {
+  readonly to: number
+  readonly topK: number
+}
+
+function weigh(gate: GateSpec, scores: Float32Array, chosen: Chosen): void {
+  if (gate.scores === 'sigmoid') weighSigmoids(gate, scores, chosen)
+  else weighSoftmax(gate, scores, chosen)
 }
 
 /** DeepSeek-V3's: the small number keeps a sum of zero from dividing. */
-function sigmoidShares({ renormalise }: GateSpec, scores: Float32Array, chosen: readonly number[]): number[] {
-  const values = chosen.map((expert) => scores[expert]!)
-  const denominator = renormalise ? values.reduce((sum, value) => sum + value, 0) + 1e-20 : 1
-  return values.map((value) => value / denominator)
+function weighSigmoids({ renormalise, scale = 1 }: GateSpec, scores: Float32Array, chosen: Chosen): void {
+  const { experts, weights, to, topK } = chosen
+  let denominator = 0
+  for (let i = to; i < to + topK; i++) denominator += scores[experts[i]!]!
+  denominator = renormalise ? denominator + 1e-20 : 1
+  for (let i = to; i < to + topK; i++) weights[i] = (scores[experts[i]!]! / denominator) * scale
 }
 
-function softmaxShares(gate: GateSpec, logits: Float32Array, chosen: readonly number[]): number[] {
+function weighSoftmax(gate: GateSpec, logits: Float32Array, { experts, weights, to, topK }: Chosen): void {
+  const { scale = 1 } = gate
+  const ofChosen = gate.scores === 'softmax-of-chosen' || gate.renormalise
   let max = -Infinity
   for (let i = 0; i < logits.length; i++) max = Math.max(max, logits[i]!)
-  const exps = chosen.map((expert) => Math.exp(logits[expert]! - max))
   let denominator = 0
-  if (gate.scores === 'softmax-of-chosen' || gate.renormalise) for (const value of exps) denominator += value
+  if (ofChosen) for (let i = to; i < to + topK; i++) denominator += Math.exp(logits[experts[i]!]! - max)
   else for (let i = 0; i < logits.length; i++) denominator += Math.exp(logits[i]! - max)
-  return exps.map((value) => value / denominator)
+  for (let i = to; i < to + topK; i++) weights[i] = (Math.exp(logits[experts[i]!]! - max) / denominator) * scale
 }

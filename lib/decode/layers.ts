@@ -2,6 +2,7 @@
 // decoding a tree of one node, speculation a tree: one path for all three.
 
 import { layOutBatch, type AttentionBatch, type AttentionSpan, type BatchRows } from '../compute/attention-batch.js'
+import { addNorm } from '../compute/norm-tasks.js'
 import type { Room } from '../compute/room.js'
 import type { AttentionModel } from './attention-model.js'
 import type { ExpertOperands } from './experts-in-place.js'
@@ -50,8 +51,8 @@ export function runAttention(
 /** The last hidden state of the rows before the final norm: [rows, hidden]. */
 export function lastHidden({ kernels, spec, layers }: AttentionModel, batch: AttentionBatch): Float32Array {
   const numValues = batch.rows * spec.hidden
-  const sums = layers.at(-1)?.expertSums(batch) ?? { phases: [], delta: batch.delta }
-  kernels.run(sums.phases)
-  const [h, delta] = [kernels.floats(batch.h, numValues), kernels.floats(sums.delta, numValues)]
+  const { norm, delta: sums } = layers.at(-1)?.expertSums(batch) ?? { delta: batch.delta }
+  if (norm !== undefined) kernels.run(() => addNorm(kernels, norm))
+  const [h, delta] = [kernels.floats(batch.h, numValues), kernels.floats(sums, numValues)]
   return h.map((value, i) => value + delta[i]!)
 }

@@ -33,6 +33,11 @@ export interface DispatchContext {
 
 /** The worker of a shard to ask: one that has not failed in this step, rather one that is not slow. */
 export function liveReplica({ replicas, failed, slow }: DispatchContext, shard: number): string | undefined {
-  const live = (replicas[shard] ?? []).filter((candidate) => !failed.has(candidate))
-  return live.find((candidate) => !slow.has(candidate)) ?? live[0]
+  let isSlow: string | undefined
+  for (const candidate of replicas[shard] ?? []) {
+    if (failed.has(candidate)) continue
+    if (!slow.has(candidate)) return candidate
+    isSlow ??= candidate
+  }
+  return isSlow
 }

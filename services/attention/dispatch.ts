@@ -6,7 +6,7 @@
 //   I6  A shard without a live replica fails the step with an error that names layer and shard; nothing is skipped.
 
 import type { ExpertCall } from '../../lib/compute/expert-call.js'
-import { sumTasks } from '../../lib/compute/expert-layer.js'
+import { addSums } from '../../lib/compute/expert-layer.js'
 import type { Kernels } from '../../lib/compute/kernels.js'
 import { placeInts } from '../../lib/compute/room.js'
 import { q16RowBytes } from '../../lib/wire/tensor.js'
@@ -103,5 +103,5 @@ function combine({ kernels, hidden, delta }: ExpertOperands, numRows: number, { 
   const list = placeInts(kernels, scratch, terms.flat())
   const starts = placeInts(kernels, scratch, [0, ...terms.map(({ length }) => (end += length))])
   const sums = { x: address, xStride: hidden * 4, hidden, list, starts, numSums: numRows, y: delta }
-  kernels.run([sumTasks(sums, kernels.threads)])
+  kernels.run(() => addSums(kernels, sums))
 }

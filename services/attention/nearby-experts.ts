@@ -1,6 +1,6 @@
 // The short way of a MoE layer: where every touched expert is in this process and its engine, the layer runs in place.
 
-import type { TouchedExpert } from '../../lib/compute/expert-call.js'
+import type { ExpertNeighbour, TouchedExpert } from '../../lib/compute/expert-call.js'
 import type { PlacedExpert } from '../../lib/compute/expert-layer.js'
 import type { Kernels } from '../../lib/compute/kernels.js'
 import { runInPlace, type ExpertOperands } from '../../lib/decode/experts-in-place.js'
@@ -25,21 +25,25 @@ function findExperts(
 ): readonly PlacedExpert[] | undefined {
   const experts: PlacedExpert[] = []
   const touchedOf = new Map<string, TouchedExpert[]>()
+  let [worker, mine, neighbour]: [string?, TouchedExpert[]?, ExpertNeighbour?] = []
   for (const one of touched) {
-    const { shard, expert: id } = one
-    const worker = liveReplica(context, shard)
-    const neighbour = worker === undefined ? undefined : context.neighbours.get(worker)
-    const expert = neighbour?.kernels === kernels ? neighbour.expert(layer, shard, id) : undefined
-    if (worker === undefined || expert === undefined) return undefined
-    const mine = touchedOf.get(worker)
-    if (mine === undefined) touchedOf.set(worker, [one])
-    else mine.push(one)
+    const holder = liveReplica(context, one.shard)
+    if (holder === undefined) return undefined
+    if (holder !== worker) {
+      worker = holder
+      neighbour = context.neighbours.get(holder)
+      mine = touchedOf.get(holder) ?? []
+      touchedOf.set(holder, mine)
+    }
+    const expert = neighbour?.kernels === kernels ? neighbour.expert(layer, one.shard, one.expert) : undefined
+    if (expert === undefined) return undefined
+    mine?.push(one)
     experts.push(expert)
   }
   for (const { expert, count } of touched) context.counters.expertRows.note(layer, expert, count)
-  for (const [worker, mine] of touchedOf) {
-    context.used.add(worker)
-    context.neighbours.get(worker)?.count(layer, mine)
+  for (const [holder, its] of touchedOf) {
+    context.used.add(holder)
+    context.neighbours.get(holder)?.count(layer, its)
   }
   return experts
 }

@@ -53,9 +53,10 @@ export function createMeteredKernels(): MeteredKernels {
         forget(address)
         real.release(address)
       },
-      run: (phases) => {
-        real.run(phases)
-        current?.compute(TASK_MS * phases.reduce((sum, { length }) => sum + length, 0))
+      run: (write) => {
+        const numTasks = real.run(write)
+        current?.compute(TASK_MS * numTasks)
+        return numTasks
       },
     },
     enter: (machine) => {

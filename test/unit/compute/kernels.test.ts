@@ -7,8 +7,8 @@ import { probeDevice, requireExact } from '../../../lib/compute/device-class.js'
 import { floatInput } from '../../../lib/compute/expert-call.js'
 import { computeExperts, packExpert, placeExpert } from '../../../lib/compute/expert-layer.js'
 import { createKernels, sharedKernels } from '../../../lib/compute/kernels.js'
-import { normTasks } from '../../../lib/compute/norm-tasks.js'
-import { linearTasks, placeLinear, roundingTasks } from '../../../lib/compute/placed-linear.js'
+import { addNorm } from '../../../lib/compute/norm-tasks.js'
+import { addProduct, addRounding, placeLinear } from '../../../lib/compute/placed-linear.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
 import { packTiles } from '../../../lib/compute/tiles.js'
 import { SILU, type Activation } from '../../../lib/model/spec.js'
@@ -67,10 +67,11 @@ describe('products', () => {
       const [rowList, y] = [scratch.take(20), scratch.take(5 * linear.outputBytes)]
       kernels.floats(floats, x.length).set(x)
       kernels.ints(rowList, 5).set([0, 1, 2, 3, 4])
-      kernels.run([
-        roundingTasks(linear, { x: floats, stride: 256, rows: 5, y: rounded }, 2),
-        linearTasks(linear, { x: rounded, rowList, rows: 5, y }, 2),
-      ])
+      kernels.run(() => {
+        addRounding(kernels, linear, { x: floats, stride: 256, rows: 5, y: rounded })
+        kernels.barrier()
+        addProduct(kernels, linear, { x: rounded, rowList, rows: 5, y })
+      })
       for (let row = 0; row < 5; row++) {
         for (let out = 0; out < 20; out++) {
           let sum = 0
@@ -159,7 +160,8 @@ describe('norm', () => {
     })
     const [h = 0, d = 0, w = 0] = places
     const n = scratch.take(rows * width * 4)
-    kernels.run([normTasks({ x: h, residual: { delta: d, h }, rows, width, weight: w, epsilon: 1e-3, n }, 1)])
+    const residual = { delta: d, h }
+    kernels.run(() => addNorm(kernels, { x: h, residual, rows, width, weight: w, epsilon: 1e-3, n }))
     const sums = Array.from(x, (value, i) => value + delta[i]!)
     isClose(kernels.floats(h, rows * width), sums, 1e-6)
     const wanted = sums.map((value, i) => {

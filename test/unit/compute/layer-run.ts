@@ -4,6 +4,7 @@ import { batchShape, layOutBatch } from '../../../lib/compute/attention-batch.js
 import type { AttentionLayer } from '../../../lib/compute/attention-layer.js'
 import type { Kernels } from '../../../lib/compute/kernels.js'
 import { PAGE_SLOTS, pageBytes, SLACK_BYTES, type KvGeometry } from '../../../lib/compute/kv-layout.js'
+import { addNorm } from '../../../lib/compute/norm-tasks.js'
 import { createRoom } from '../../../lib/compute/room.js'
 import type { RopeTables } from '../../../lib/compute/rope-tables.js'
 
@@ -46,7 +47,8 @@ export function runLayer(kernels: Kernels, layer: AttentionLayer, text: LayerTex
     result.n.set(kernels.floats(batch.n, to - from), from)
     kernels.floats(batch.delta, to - from).set(delta.subarray(from, to))
     const sums = layer.expertSums(batch)
-    kernels.run(sums.phases)
+    const { norm } = sums
+    if (norm !== undefined) kernels.run(() => addNorm(kernels, norm))
     result.sums.set(kernels.floats(sums.delta, to - from), from)
   }
   pages.forEach((page) => kernels.release(page))

@@ -1,7 +1,8 @@
 // A product through the engine, for tests: made-up weights, any shape.
 
 import type { Kernels } from '../../../lib/compute/kernels.js'
-import { linearTasks, placeLinear, roundingTasks } from '../../../lib/compute/placed-linear.js'
+import { addProducts, addRounding, addTiles, placeLinear } from '../../../lib/compute/placed-linear.js'
+import { cut } from '../../../lib/compute/room.js'
 import { probeValues } from '../../../lib/compute/probe-values.js'
 import { BLOCK_SIZE, isQuantisable, levelAt, quantise } from '../../../lib/compute/quantise.js'
 import type { QuantisedLinear } from '../../../lib/compute/quantised-linear.js'
@@ -25,7 +26,7 @@ export interface Product {
   readonly format: WeightFormat | Layout
   readonly inputs: number
   readonly outputs: number
-  readonly pieces?: number
+  readonly pieces?: number // as the engine cuts it, unless given
   readonly hasBias?: boolean
 }
 
@@ -62,7 +63,7 @@ export function valuesOf(integers: QuantisedLinear, inputs: number, outputs: num
 
 /** x · Wᵀ + b for x [rows, inputs], through the engine: [rows, outputs]. */
 export function product(kernels: Kernels, shape: Product, x: Float32Array): Float32Array {
-  const { format, inputs, outputs, pieces = 3, hasBias = false } = shape
+  const { format, inputs, outputs, pieces, hasBias = false } = shape
   const rows = x.length / inputs
   const bias = hasBias ? biasOf(shape) : undefined
   const layer = { weights: weightsOf(shape), inputs, outputs, bias }
@@ -79,10 +80,13 @@ export function product(kernels: Kernels, shape: Product, x: Float32Array): Floa
   const y = scratch.take(rows * linear.outputBytes)
   kernels.floats(floats, x.length).set(x)
   kernels.ints(rowList, rows).set(Array.from({ length: rows }, (_, row) => row))
-  kernels.run([
-    linear.blocks > 0 ? roundingTasks(linear, { x: floats, stride: inputs * 4, rows, y: rounded }, pieces) : [],
-    linearTasks(linear, { x: linear.blocks > 0 ? rounded : floats, rowList, rows, y }, pieces),
-  ])
+  kernels.run(() => {
+    if (linear.blocks > 0) addRounding(kernels, linear, { x: floats, stride: inputs * 4, rows, y: rounded })
+    kernels.barrier()
+    const product = { linear, rows: { x: linear.blocks > 0 ? rounded : floats, rowList, rows, y } }
+    if (pieces === undefined) addProducts(kernels, [product])
+    else for (const { first, size } of cut(linear.tiles, pieces)) addTiles(kernels, product, first, size)
+  })
   const result = new Float32Array(rows * outputs)
   for (let row = 0; row < rows; row++) {
     result.set(kernels.floats(y + row * linear.outputBytes, outputs), row * outputs)
