@@ -118,7 +118,9 @@ export function runExperts(kernels: Kernels, work: PlacedWork): void {
     kernels.barrier()
     addProducts(kernels, calls.map(downProduct))
     kernels.barrier()
-    addSums(kernels, { ...work, x: calls[0]?.terms ?? 0, xStride: calls[0]?.expert.down.outputBytes ?? 0 })
+    const { hidden, list, starts, numSums, y } = work
+    const xStride = calls[0]?.expert.down.outputBytes ?? 0
+    addSums(kernels, { x: calls[0]?.terms ?? 0, xStride, hidden, list, starts, numSums, y })
   })
 }
 

@@ -112,13 +112,11 @@ export function createLatentAttentionLayer(kernels: Kernels, set: WeightSet, sha
   const addHeads = (batch: AttentionBatch, products: readonly PlacedLinear[], from: HeadRows, to: HeadRows): void =>
     addProducts(
       kernels,
-      products.map((linear, head) => ({
-        linear,
-        rows: {
-          ...{ x: from.x + head * from.head, xStride: from.xStride, rowList: batch.inOrder, rows: batch.rows },
-          ...{ y: to.x + head * to.head, yStride: to.xStride },
-        },
-      })),
+      products.map((linear, head) => {
+        const [x, y] = [from.x + head * from.head, to.x + head * to.head]
+        const { rows, inOrder: rowList } = batch
+        return { linear, rows: { x, xStride: from.xStride, rowList, rows, y, yStride: to.xStride } }
+      }),
     )
 
   const heads = (x: number, head: number): HeadRows => ({ x, head, xStride: numHeads * head })
@@ -139,8 +137,8 @@ export function createLatentAttentionLayer(kernels: Kernels, set: WeightSet, sha
         kernels.barrier()
         addKeys(batch, x)
         if (qUp !== undefined) {
-          const lowRankRows = { x, xStride: down.outputBytes, rows, width: rank, weight: qNorm?.address ?? 0 }
-          addNorm(kernels, { ...lowRankRows, epsilon: latentEpsilon, n: lowRank, reader: qUp, rounded })
+          const [xStride, weight, epsilon] = [down.outputBytes, qNorm?.address ?? 0, latentEpsilon]
+          addNorm(kernels, { x, xStride, rows, width: rank, weight, epsilon, n: lowRank, reader: qUp, rounded })
           kernels.barrier()
           addProduct(kernels, qUp, { x: qUp.blocks > 0 ? rounded : lowRank, rowList: inOrder, rows, y: up })
           kernels.barrier()
@@ -149,9 +147,8 @@ export function createLatentAttentionLayer(kernels: Kernels, set: WeightSet, sha
         kernels.barrier()
         addHeads(batch, keys, plain, heads(absorbed + rotatedDim * 4, absorbedHead))
         kernels.barrier()
-        addAttention(kernels, batch, attention, {
-          ...{ q: absorbed, qStride: numHeads * absorbedHead, y: attended, yStride: numHeads * latentHead },
-        })
+        const [qStride, yStride] = [numHeads * absorbedHead, numHeads * latentHead]
+        addAttention(kernels, batch, attention, { q: absorbed, qStride, y: attended, yStride })
         kernels.barrier()
         if (value.blocks > 0) {
           addRounding(kernels, value, { x: attended, stride: latentHead, rows: rows * numHeads, y: roundedAttended })

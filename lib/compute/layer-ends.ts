@@ -79,7 +79,7 @@ export function createLayerEnds(kernels: Kernels, set: WeightSet, shape: EndShap
   const gate = set['gate.tiles'] && placeLinear(kernels, set, 'gate')
   const { hidden, epsilon, expertBlocks } = shape
   const experts = { blocks: expertBlocks, rowBytes: roundedBytes(expertBlocks) }
-  const width = { width: hidden, epsilon }
+  const width = hidden
 
   return {
     o,
@@ -90,7 +90,7 @@ export function createLayerEnds(kernels: Kernels, set: WeightSet, shape: EndShap
         kernels.barrier()
       }
       const residual = sums && { delta: sums.delta, h }
-      addNorm(kernels, { x: h, residual, rows, ...width, weight: norm.address, n, reader, rounded })
+      addNorm(kernels, { x: h, residual, rows, width, epsilon, weight: norm.address, n, reader, rounded })
       kernels.barrier()
     },
     leave: (batch, { attended, rounded, projected }) => {
@@ -102,20 +102,20 @@ export function createLayerEnds(kernels: Kernels, set: WeightSet, shape: EndShap
       addProduct(kernels, o, { x: o.blocks > 0 ? rounded : attended, rowList: inOrder, rows, y: projected })
       kernels.barrier()
       if (postNorm !== undefined) {
-        const normed = { x: projected, xStride: o.outputBytes, rows, ...width, weight: postNorm.address, n }
-        addNorm(kernels, normed)
+        const weight = postNorm.address
+        addNorm(kernels, { x: projected, xStride: o.outputBytes, rows, width, epsilon, weight, n })
         kernels.barrier()
       }
       const residual = postNorm ? { delta: n, h } : { delta: projected, deltaStride: o.outputBytes, h }
-      const forExperts = { reader: experts, rounded: batch.forExperts }
-      addNorm(kernels, { x: h, residual, rows, ...width, weight: ffnNorm.address, n, ...forExperts })
+      const [weight, reader] = [ffnNorm.address, experts]
+      addNorm(kernels, { x: h, residual, rows, width, epsilon, weight, n, reader, rounded: batch.forExperts })
       if (gate === undefined) return
       kernels.barrier()
       addProduct(kernels, gate, { x: n, rowList: inOrder, rows, y: batch.gate })
     },
     expertSums: ({ rows, delta, n }) => {
       if (ffnPostNorm === undefined) return { delta }
-      return { norm: { x: delta, rows, ...width, weight: ffnPostNorm.address, n }, delta: n }
+      return { norm: { x: delta, rows, width, epsilon, weight: ffnPostNorm.address, n }, delta: n }
     },
     dispose: () => [norm, ffnNorm, postNorm, ffnPostNorm, o, gate].forEach((placed) => placed?.dispose()),
   }

@@ -32,11 +32,10 @@ export function runInPlace(
   if (experts === undefined) return undefined
   const { kernels, hidden, x, isRounded, delta } = operands
   kernels.scratch.reset()
-  runExperts(kernels, {
-    ...{ x, isRounded, hidden, y: delta },
-    calls: experts.map((expert, i) => ({ expert, count: touched[i]!.count })),
-    ...placeEntries(kernels, touched, routes),
-  })
+  const calls = experts.map((expert, i) => ({ expert, count: touched[i]!.count }))
+  const { numRows, rows, weights, list, starts } = placeEntries(kernels, touched, routes)
+  const sums = numRows
+  runExperts(kernels, { x, isRounded, numRows, hidden, calls, rows, weights, list, starts, numSums: sums, y: delta })
   return touched.length
 }
 
@@ -102,7 +101,6 @@ function placeEntries(kernels: Kernels, touched: readonly TouchedExpert[], { wid
     list: address + list * 4,
     starts: address + starts * 4,
     weights: address + weighed * 4,
-    numSums: numRows,
   }
 }
 
