@@ -20,13 +20,12 @@ export function blockSizes(blocks: number): readonly number[] {
 
 /** The largest size up to which the error stays under the bound; the rows are read anew for every size that is tried. */
 export function* chooseBlocks(pieces: () => Iterable<Float32Array>, bits: 4 | 8, blocks: number): Steps<number> {
-  const errorOf = (blocksPerScale: number): number => errorOfPieces(pieces(), bits, { blocks, blocksPerScale })
+  const errorOf = (blocksPerScale: number): Steps<number> => errorOfPieces(pieces(), bits, { blocks, blocksPerScale })
   const [smallest = 1, ...larger] = blockSizes(blocks)
-  const bound = errorOf(smallest) * ERROR_GROWTH[bits]
+  const bound = (yield* errorOf(smallest)) * ERROR_GROWTH[bits]
   let chosen = smallest
   for (const size of larger) {
-    yield
-    if (errorOf(size) > bound) break
+    if ((yield* errorOf(size)) > bound) break
     chosen = size
   }
   return chosen

@@ -10,16 +10,8 @@ import type { StoredBlocks } from '../model/stored-tensor.js'
 import type { IntegerFormat } from '../model/weight-formats.js'
 import { chooseBlocks } from './adaptive-blocks.js'
 import { concat } from './concat.js'
-import {
-  integerRoom,
-  partsOf,
-  pieces,
-  rowsOf,
-  scratchFor,
-  type LinearWeights,
-  type ReadRows,
-} from './linear-weights.js'
-import { BLOCK_SIZE, levelAt, quantise, type QuantisedMatrix } from './quantise.js'
+import { partsOf, pieces, rowsOf, scratchFor, type LinearWeights, type ReadRows } from './linear-weights.js'
+import { BLOCK_SIZE, quantise, quantisePiece, type QuantisedMatrix } from './quantise.js'
 import { numbersThatHold, type ScaleNumbers } from './scale-numbers.js'
 import type { Steps } from './steps.js'
 
@@ -45,10 +37,7 @@ export function* integerRows(layer: LinearWeights, { bits, isAdaptive }: Integer
     bits,
     blocksPerScale,
     scaleNumbers: 'bfloat16',
-    rows: (first, count) => {
-      const piece = values(first, count)
-      return quantise(piece, bits, { blocks, blocksPerScale }, integerRoom(piece.length))
-    },
+    rows: (first, count) => quantisePiece(values(first, count), bits, { blocks, blocksPerScale }),
   }
 }
 
@@ -106,7 +95,13 @@ function blocksThatFit(part: LinearWeights, bits: 4 | 8): ReadBlocks | undefined
   return first === undefined || first.bits > bits ? undefined : (from, count) => blockRows(from, count)!
 }
 
-function cutOf({ bits, data, scales }: StoredBlocks, outputs: number, first: number, count: number): StoredBlocks {
+/** Some of the rows. */
+export function cutOf(
+  { bits, data, scales }: StoredBlocks,
+  outputs: number,
+  first: number,
+  count: number,
+): StoredBlocks {
   const cut = <T extends Uint8Array | Float32Array>(all: T, width: number) =>
     all.subarray(first * width, (first + count) * width)
   return {
@@ -118,6 +113,10 @@ function cutOf({ bits, data, scales }: StoredBlocks, outputs: number, first: num
 
 function widened(blocks: StoredBlocks, bits: 4 | 8): Pick<QuantisedMatrix, 'data' | 'scales'> {
   if (blocks.bits === bits) return blocks
-  const data = Uint8Array.from({ length: blocks.data.length * 2 }, (_, i) => levelAt(blocks, i) + 128)
+  const data = new Uint8Array(blocks.data.length * 2)
+  for (let i = 0; i < blocks.data.length; i++) {
+    data[2 * i] = (blocks.data[i]! & 15) + 120 // four bits count from eight below zero
+    data[2 * i + 1] = (blocks.data[i]! >> 4) + 120
+  }
   return { data, scales: blocks.scales }
 }

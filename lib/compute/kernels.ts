@@ -7,10 +7,9 @@
 //       code does the same operations in the same order, and which thread computes a task decides nothing.
 //   K2  A run ends within its deadline or throws `internal`; helpers sleep between runs and never keep a process alive.
 
-import { readFileSync } from 'node:fs'
-import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
 import { ClusterError } from '../errors.js'
+import { kernelModule } from '../packing/kernel-module.js'
 import { createArena } from './arena.js'
 import { createRoom, type Room } from './room.js'
 import { createTaskRing, RING_END } from './task-ring.js'
@@ -128,7 +127,7 @@ export function sharedKernels(threads: number, options: KernelOptions = {}): Ker
 export function createKernels(threads: number, options: KernelOptions = {}): Kernels {
   const { company = 'alone', machineCode = true } = options
   const spins = SPINS[company]
-  const module = compile()
+  const module = kernelModule()
   const memory = new WebAssembly.Memory({ initial: 16, maximum: MAX_PAGES, shared: true })
   const unit = machineCode ? (options.vectors ?? vectorUnit()) : undefined
   const wide: WideKernels = unit === undefined ? new Map() : writeWideKernels(unit, memory.buffer, OP)
@@ -225,13 +224,4 @@ function growTo(memory: WebAssembly.Memory, end: number, withHugePages: boolean)
   if (pages * PAGE_BYTES <= grown) return
   memory.grow(pages - grown / PAGE_BYTES)
   if (withHugePages) preferHugePages(memory.buffer, grown)
-}
-
-/** Compiles once per process, by the optimising compiler at once: the baseline one is several times slower. */
-let compiled: WebAssembly.Module | undefined
-function compile(): WebAssembly.Module {
-  if (compiled !== undefined) return compiled
-  setFlagsFromString('--no-liftoff')
-  compiled = new WebAssembly.Module(readFileSync(new URL('../../kernels/kernels.wasm', import.meta.url)))
-  return compiled
 }

@@ -1,6 +1,7 @@
 // Linear layers as they come from a checkpoint.
 
 import type { StoredBlocks } from '../model/stored-tensor.js'
+import { floatsAt, PIECE_VALUES, roomFor } from '../packing/packing-memory.js'
 import { concat } from './concat.js'
 
 /** Rows first … first + count - 1; written to `into` where it is given, which is then what is returned. */
@@ -29,8 +30,6 @@ export interface LinearWeights {
 /** Outputs that are computed together: rows are read so many at a time, or more. */
 export const TILE = 16
 
-const PIECE_VALUES = 256 * 1024
-
 /** Rows first … first + count - 1. */
 export interface RowRange {
   readonly first: number
@@ -53,17 +52,8 @@ export function* partsOf(layers: readonly Pick<LinearWeights, 'outputs'>[], { fi
   }
 }
 
-const SCRATCH = new Float32Array(PIECE_VALUES)
-
 /** Room for a piece: it is what the last caller made of it until somebody else asks, which nobody does meanwhile. */
-export const scratchFor = (numValues: number): Float32Array =>
-  numValues <= PIECE_VALUES ? SCRATCH.subarray(0, numValues) : new Float32Array(numValues)
-
-const INTEGERS = { data: new Uint8Array(PIECE_VALUES), scales: new Float32Array(PIECE_VALUES / 32) }
-
-/** The same for a piece's integers; none for larger ones. */
-export const integerRoom = (numValues: number): typeof INTEGERS | undefined =>
-  numValues <= PIECE_VALUES ? INTEGERS : undefined
+export const scratchFor = (numValues: number): Float32Array => floatsAt(roomFor('rows', numValues * 4), numValues)
 
 /** How rows of the layer are read, whether or not all are read for them. */
 export function rowsOf(layer: LinearWeights): ReadRows {

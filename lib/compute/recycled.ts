@@ -2,7 +2,7 @@
 // leaves next to nothing to collect.
 //
 // Invariants
-//   RC1  An array is handed out to one at a time, zeroed; only arrays that came from here are taken back.
+//   RC1  An array is handed out to one at a time; only arrays that came from here are taken back.
 
 import type { WeightSet } from './weight-store.js'
 
@@ -11,11 +11,10 @@ const MOST_KEPT = 4 // of one expert or product
 const kept: ArrayBuffer[] = []
 const lent = new WeakSet<ArrayBufferLike>()
 
-/** So many bytes of zeros. */
-export function takeZeros(numBytes: number): ArrayBuffer {
+/** So many bytes, holding anything. */
+export function takeBytes(numBytes: number): ArrayBuffer {
   const found = kept.findIndex(({ byteLength }) => byteLength === numBytes)
   const [buffer = new ArrayBuffer(numBytes)] = found === -1 ? [] : kept.splice(found, 1)
-  if (found !== -1) new Uint8Array(buffer).fill(0)
   lent.add(buffer)
   return buffer
 }

@@ -13,13 +13,6 @@ export function numbersThatHold(scales: Float32Array): readonly ScaleNumbers[] {
   return fit
 }
 
-/** Scales as written. They must be numbers of that kind. */
-export function scaleBits(scales: Float32Array, numbers: ScaleNumbers): Uint16Array {
-  const bits = bitsOf(scales)
-  if (numbers === 'bfloat16') return Uint16Array.from(bits, (value) => value >>> 16)
-  return Uint16Array.from(scales, (scale, i) => float16Bits(scale, bits[i]!) ?? 0)
-}
-
 const bitsOf = (values: Float32Array): Uint32Array => new Uint32Array(values.buffer, values.byteOffset, values.length)
 
 /** A float32 that float16 holds exactly; nothing for others, infinities and NaNs. */

@@ -2,13 +2,14 @@
 // zeros. A width that no block fits stays float32.
 
 import type { WeightFormat } from '../model/spec.js'
+import type { StoredBlocks } from '../model/stored-tensor.js'
+import { bytesAt, floatsAt, placeFilled, roomFor, runPacking } from '../packing/packing-memory.js'
 import { integerFormat, type IntegerFormat } from '../model/weight-formats.js'
-import { integerRows } from './integer-rows.js'
+import { cutOf, integerRows } from './integer-rows.js'
 import { pieces, rowsOf, scratchFor, TILE, type LinearWeights } from './linear-weights.js'
-import { BLOCK_SIZE, isQuantisable, levelAt, type QuantisedMatrix } from './quantise.js'
+import { BLOCK_SIZE, isQuantisable } from './quantise.js'
 import type { QuantisedLinear } from './quantised-linear.js'
-import { takeZeros } from './recycled.js'
-import { scaleBits } from './scale-numbers.js'
+import { takeBytes } from './recycled.js'
 import type { Steps } from './steps.js'
 import type { TileLayout, WeightSet, WeightTensor } from './weight-store.js'
 
@@ -45,7 +46,7 @@ function* inPieces(layer: LinearWeights, pack: (first: number, count: number) =>
 function* packFloats(layer: LinearWeights): Steps<WeightTensor> {
   const { inputs, outputs } = layer
   const read = rowsOf(layer)
-  const source = new Float32Array(takeZeros(tilesOf(outputs) * inputs * TILE * 4))
+  const source = new Float32Array(takeBytes(tilesOf(outputs) * inputs * TILE * 4))
   yield* inPieces(layer, (first, count) =>
     tileFloats(read(first, count, scratchFor(count * inputs)), inputs, source.subarray(first * inputs)),
   )
@@ -57,7 +58,7 @@ function* packIntegers(layer: LinearWeights, format: IntegerFormat): Steps<Weigh
   const { bits, blocksPerScale, scaleNumbers, rows } = yield* integerRows(layer, format)
   const layout = { bits, blocks: inputs / BLOCK_SIZE, blocksPerScale, scales: scaleNumbers }
   const bytesOfTile = tileBytes(layout)
-  const source = new Uint8Array(takeZeros(tilesOf(outputs) * bytesOfTile))
+  const source = new Uint8Array(takeBytes(tilesOf(outputs) * bytesOfTile))
   yield* inPieces(layer, (first, count) =>
     tileIntegers(rows(first, count), layout, source.subarray((first / TILE) * bytesOfTile)),
   )
@@ -72,7 +73,10 @@ export function packQuantised(name: string, layer: LayerShape, quantised: Quanti
   const layout = { bits, blocks: layer.inputs / BLOCK_SIZE, blocksPerScale, scales: scaleNumbers }
   const dims = [tilesOf(layer.outputs), tileBytes(layout)]
   const source = new Uint8Array(tilesOf(layer.outputs) * tileBytes(layout))
-  tileIntegers(quantised, layout, source)
+  for (const { first, count } of pieces(layer)) {
+    const piece = cutOf(quantised, layer.outputs, first, count)
+    tileIntegers(piece, layout, source.subarray((first / TILE) * tileBytes(layout)))
+  }
   return { [`${name}.tiles`]: { element: 'uint8', dims, layout, source }, ...packBias(name, layer) }
 }
 
@@ -82,48 +86,29 @@ function packBias(name: string, { outputs, bias }: LayerShape): WeightSet {
   return { [`${name}.bias`]: { element: 'float', dims: [source.length], source } }
 }
 
+/** Bytes of whole tiles that hold so many rows. */
+const inTiles = (rows: number, rowBytes: number): number => tilesOf(rows) * TILE * rowBytes
+
 function tileFloats(weights: Float32Array, inputs: number, tiles: Float32Array): void {
-  for (let output = 0; output < weights.length / inputs; output++) {
-    const to = Math.floor(output / TILE) * inputs * TILE + (output % TILE)
-    for (let input = 0; input < inputs; input++) tiles[to + input * TILE] = weights[output * inputs + input]!
-  }
+  const rows = weights.length / inputs
+  const numBytes = inTiles(rows, inputs * 4)
+  const [from, to] = [placeFilled('rows', weights, numBytes), roomFor('tiles', numBytes)]
+  runPacking('tileFloats', from, tilesOf(rows), inputs, to)
+  tiles.set(floatsAt(to, numBytes / 4))
 }
 
-function tileIntegers(integers: QuantisedMatrix, layout: TileLayout, bytes: Uint8Array): void {
+/** Levels from zero up that stand for zero: those of the outputs that fill up the last tile, as they are in a tile. */
+const NO_LEVEL = { 8: 128, 4: 0 } as const
+
+function tileIntegers({ data, scales }: StoredBlocks, layout: TileLayout, tiles: Uint8Array): void {
   const { bits, blocks, blocksPerScale } = layout
-  const bytesOfTile = tileBytes(layout)
-  const scaleWords = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2)
-  const scales = scaleBits(integers.scales, layout.scales)
-  const outputs = scales.length / Math.ceil(blocks / blocksPerScale)
-  const put = bits === 8 ? putInt8 : putInt4
-  let scale = 0
-  for (let output = 0; output < outputs; output++) {
-    const column = output % TILE
-    let to = Math.floor(output / TILE) * bytesOfTile
-    for (let block = 0; block < blocks; block++) {
-      if (block % blocksPerScale === 0) {
-        scaleWords[to / 2 + column] = scales[scale++]! // little-endian, like WebAssembly
-        to += SCALE_BYTES
-      }
-      put(integers, output * blocks + block, bytes, to, column)
-      to += LEVEL_BYTES[bits]
-    }
-  }
-}
-
-/** The kernels read signed bytes. */
-function putInt8(integers: QuantisedMatrix, block: number, bytes: Uint8Array, at: number, column: number): void {
-  for (let i = 0; i < BLOCK_SIZE; i++) {
-    bytes[at + (i >> 1) * 2 * TILE + column * 2 + (i & 1)] = levelAt(integers, block * BLOCK_SIZE + i)
-  }
-}
-
-/** The kernels read levels with 8 added. */
-function putInt4(integers: QuantisedMatrix, block: number, bytes: Uint8Array, at: number, column: number): void {
-  const word = (column & 3) * 4 // of the pair's 16 bytes: two 16-bit words, one per input
-  const nibble = column >> 2
-  for (let i = 0; i < BLOCK_SIZE; i++) {
-    const level = levelAt(integers, block * BLOCK_SIZE + i) + 8
-    bytes[at + (i >> 1) * TILE + word + (i & 1) * 2 + (nibble >> 1)]! |= level << ((nibble & 1) * 4)
-  }
+  const scalesOfRow = Math.ceil(blocks / blocksPerScale)
+  const rows = scales.length / scalesOfRow
+  const levels = placeFilled('levels', data, inTiles(rows, (blocks * BLOCK_SIZE * bits) / 8), NO_LEVEL[bits])
+  const scalesAt = placeFilled('scales', scales, inTiles(rows, scalesOfRow * 4))
+  const numBytes = tilesOf(rows) * tileBytes(layout)
+  const to = roomFor('tiles', numBytes)
+  const kernel = bits === 8 ? 'tileInt8' : 'tileInt4'
+  runPacking(kernel, layout.scales === 'float16' ? 1 : 0, levels, tilesOf(rows), blocks, blocksPerScale, scalesAt, to)
+  tiles.set(bytesAt(to, numBytes))
 }

@@ -1,10 +1,11 @@
 // Published number formats to float32. All are exact: float32 holds every F16, BF16 and FP8 value.
 
 import { ClusterError } from '../errors.js'
+import { addressOf, floatsAt, PIECE_VALUES, placeIn, roomFor, runPacking } from '../packing/packing-memory.js'
 import { FP8_E4M3, FP8_E5M2, FP8_E8M0 } from './small-floats.js'
 
 /** Little-endian values as float32, see `widenTo`. */
-export function toFloat32(bytes: Uint8Array<ArrayBuffer>, dtype: string, what: string): Float32Array {
+export function toFloat32(bytes: Uint8Array, dtype: string, what: string): Float32Array {
   const width = dtype === 'F32' ? 4 : dtype.startsWith('F8') ? 1 : 2
   const values = new Float32Array(bytes.length / width)
   widenTo(values, bytes, dtype, what)
@@ -12,15 +13,15 @@ export function toFloat32(bytes: Uint8Array<ArrayBuffer>, dtype: string, what: s
 }
 
 /** Converts little-endian values into `to`; `what` names the tensor in the error. Throws `unimplemented` for other dtypes. */
-export function widenTo(to: Float32Array, bytes: Uint8Array<ArrayBuffer>, dtype: string, what: string): void {
+export function widenTo(to: Float32Array, bytes: Uint8Array, dtype: string, what: string): void {
   const { buffer, byteOffset: at, byteLength: length } = bytes
   switch (dtype) {
     case 'F32':
       return to.set(new Float32Array(buffer, at, length / 4))
     case 'BF16':
-      return fromBfloat16(new Uint16Array(buffer, at, length / 2), to)
+      return widenHalves('widenBfloat16', bytes, to)
     case 'F16':
-      return fromFloat16(new Uint16Array(buffer, at, length / 2), to)
+      return widenHalves('widenFloat16', bytes, to)
     case 'F8_E4M3':
       return fromCodes(bytes, FP8_E4M3, to)
     case 'F8_E5M2':
@@ -46,26 +47,15 @@ function fromCodes(codes: Uint8Array, table: Float32Array, to: Float32Array): vo
   for (let i = 0; i < codes.length; i++) to[i] = table[codes[i]!]!
 }
 
-const bitsOf = (to: Float32Array): Uint32Array => new Uint32Array(to.buffer, to.byteOffset, to.length)
-
-function fromBfloat16(values: Uint16Array, to: Float32Array): void {
-  const bits = bitsOf(to)
-  for (let i = 0; i < values.length; i++) bits[i] = values[i]! << 16
-}
-
-/** Bits of the float32 with the value of a float16. */
-function widen(half: number): number {
-  const sign = (half & 0x8000) << 16
-  const exponent = (half >> 10) & 0x1f
-  const fraction = half & 0x3ff
-  if (exponent === 0x1f) return sign | 0x7f800000 | (fraction << 13)
-  if (exponent !== 0) return sign | ((exponent + 112) << 23) | (fraction << 13)
-  if (fraction === 0) return sign
-  const shift = Math.clz32(fraction) - 21 // subnormal: normalise
-  return sign | ((113 - shift) << 23) | (((fraction << shift) & 0x3ff) << 13)
-}
-
-function fromFloat16(values: Uint16Array, to: Float32Array): void {
-  const bits = bitsOf(to)
-  for (let i = 0; i < values.length; i++) bits[i] = widen(values[i]!)
+/** Numbers of two bytes, a piece at a time where they are not in the memory of the kernels. */
+function widenHalves(kernel: 'widenBfloat16' | 'widenFloat16', bytes: Uint8Array, to: Float32Array): void {
+  for (let first = 0; first < to.length; first += PIECE_VALUES) {
+    const count = Math.min(PIECE_VALUES, to.length - first)
+    const piece = to.subarray(first, first + count)
+    const from = placeIn('bytes', bytes.subarray(first * 2, (first + count) * 2))
+    const target = addressOf(piece)
+    const address = target ?? roomFor('widened', count * 4)
+    runPacking(kernel, from, count, address)
+    if (target === undefined) piece.set(floatsAt(address, count))
+  }
 }

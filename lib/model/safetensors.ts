@@ -7,12 +7,12 @@
 
 import { closeSync, fstatSync, readSync, writeFileSync } from 'node:fs'
 import { ClusterError } from '../errors.js'
+import { bytesAt, PIECE_VALUES, roomFor } from '../packing/packing-memory.js'
 import { widenTo } from './dtypes.js'
 import { openFile } from './open-file.js'
 import { numRows, rowWidth, sizeOf, type StoredTensor, type TensorFile } from './stored-tensor.js'
 
-/** What passes from files to numbers, one piece after the other: reading is synchronous, so one does for all. */
-const PIECE = new Uint8Array(512 * 1024)
+const PIECE_BYTES = PIECE_VALUES * 2
 
 const MAX_HEADER_BYTES = 100 * 1024 * 1024
 
@@ -140,10 +140,11 @@ function storedTensor({ fd, path, dataStart }: DataSection, name: string, info: 
     readRows: (first, count, into = new Float32Array(count * rowWidth(info))) => {
       check(first, count)
       const offset = dataStart + begin + first * rowBytes
-      const perPiece = PIECE.length / valueBytes
+      const piece = bytesAt(roomFor('bytes', PIECE_BYTES), PIECE_BYTES)
+      const perPiece = PIECE_BYTES / valueBytes
       for (let done = 0; done < into.length; done += perPiece) {
         const to = into.subarray(done, done + perPiece)
-        const bytes = PIECE.subarray(0, to.length * valueBytes)
+        const bytes = piece.subarray(0, to.length * valueBytes)
         readInto(bytes, fd, path, offset + done * valueBytes)
         widenTo(to, bytes, dtype, `${path}: tensor ${name}`)
       }

@@ -6,10 +6,9 @@
 //   TV3  What is handed out is finite: NaNs and infinities are refused where they are read.
 
 import { ClusterError } from '../errors.js'
+import { floatsAt, PIECE_VALUES, placeIn, roomFor, runPacking } from '../packing/packing-memory.js'
 import type { TensorRef } from './spec.js'
 import { rowWidth, sizeOf, type StoredBlocks, type StoredTensor } from './stored-tensor.js'
-
-const PIECE_VALUES = 256 * 1024
 
 /** Shape of the published tensor that a reference is (a part of). */
 export const storedShape = ({ shape, part }: TensorRef): readonly number[] => part?.stored ?? shape
@@ -120,11 +119,8 @@ function readMatrix(stored: StoredTensor, ref: TensorRef, wanted: Rows, into?: F
 
 const pieceRows = (width: number): number => Math.max(1, Math.floor(PIECE_VALUES / width))
 
-const PIECE = new Float32Array(PIECE_VALUES)
-
-/** What passes from files to rows, one piece after the other: reading is synchronous, so one does for all. */
-const pieceOf = (numValues: number): Float32Array =>
-  numValues <= PIECE_VALUES ? PIECE.subarray(0, numValues) : new Float32Array(numValues)
+/** What passes from files to rows, one piece after the other. */
+const pieceOf = (numValues: number): Float32Array => floatsAt(roomFor('columns', numValues * 4), numValues)
 
 /** Rows in another order, or some of them: what lies between two of a piece is read too where it is little. */
 function readScattered(
@@ -172,14 +168,23 @@ function readColumns(
   return result
 }
 
+/** Whether no value is NaN or infinite. */
+function areFinite(values: Float32Array): boolean {
+  for (let first = 0; first < values.length; first += PIECE_VALUES) {
+    const piece = values.subarray(first, first + PIECE_VALUES)
+    if (runPacking('areFinite', placeIn('widened', piece), piece.length) === 0) return false
+  }
+  return true
+}
+
 function refuseNonFinite(values: Float32Array, stored: StoredTensor, ref: TensorRef, firstRow: number): void {
+  if (areFinite(values)) return
   let [bad, where] = [0, -1]
   for (let i = 0; i < values.length; i++) {
     if (values[i]! - values[i]! === 0) continue
     if (bad === 0) where = i
     bad++
   }
-  if (bad === 0) return
   const width = ref.shape.at(-1) ?? 1
   const place = ref.shape.length < 2 ? [where] : [firstRow + Math.floor(where / width), where % width]
   const item = ref.part?.item === undefined ? '' : ` of item ${ref.part.item}`

@@ -1,0 +1,67 @@
+// Published numbers to float32, and whether numbers are finite. All conversions are exact.
+
+/** bfloat16: the upper half of a float32. */
+export function widenBfloat16(from: usize, count: usize, to: usize): void {
+  const end = from + (count << 1)
+  const whole = from + ((count & ~7) << 1)
+  for (; from < whole; from += 16) {
+    const halves = v128.load(from)
+    v128.store(to, i32x4.shl(i32x4.extend_low_i16x8_u(halves), 16))
+    v128.store(to, i32x4.shl(i32x4.extend_high_i16x8_u(halves), 16), 16)
+    to += 32
+  }
+  for (; from < end; from += 2) {
+    store<u32>(to, <u32>load<u16>(from) << 16)
+    to += 4
+  }
+}
+
+/**
+ * Four float16 numbers in the lower halves of lanes, signs extended. The exponent is shifted into place, then its bias
+ * set right, which normalises what is below 2^-14; infinities and NaNs keep an exponent of ones.
+ */
+// @ts-ignore: decorator
+@inline
+function fromFloat16(halves: v128): v128 {
+  const shifted = v128.and(i32x4.shl(halves, 13), i32x4.splat(0x8fffe000))
+  const ones = i32x4.splat(0x0f800000)
+  const isSpecial = i32x4.eq(v128.and(shifted, ones), ones)
+  const values = f32x4.mul(shifted, f32x4.splat(reinterpret<f32>(0x77800000))) // 2^112
+  return v128.or(values, v128.and(isSpecial, i32x4.splat(0x7f800000)))
+}
+
+export function widenFloat16(from: usize, count: usize, to: usize): void {
+  const end = from + (count << 1)
+  const whole = from + ((count & ~7) << 1)
+  for (; from < whole; from += 16) {
+    const halves = v128.load(from)
+    v128.store(to, fromFloat16(i32x4.extend_low_i16x8_s(halves)))
+    v128.store(to, fromFloat16(i32x4.extend_high_i16x8_s(halves)), 16)
+    to += 32
+  }
+  for (; from < end; from += 2) {
+    store<f32>(to, f32x4.extract_lane(fromFloat16(i32x4.splat(load<i16>(from))), 0))
+    to += 4
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function notFinite(bits: v128): v128 {
+  const exponent = i32x4.splat(0x7f800000)
+  return i32x4.eq(v128.and(bits, exponent), exponent)
+}
+
+/** Whether all of these float32 numbers are finite. */
+export function areFinite(x: usize, count: usize): bool {
+  const end = x + (count << 2)
+  const whole = x + ((count & ~15) << 2)
+  let found = i32x4.splat(0)
+  for (; x < whole; x += 64) {
+    const first = v128.or(notFinite(v128.load(x)), notFinite(v128.load(x, 16)))
+    const second = v128.or(notFinite(v128.load(x, 32)), notFinite(v128.load(x, 48)))
+    found = v128.or(found, v128.or(first, second))
+  }
+  for (; x < end; x += 4) found = v128.or(found, notFinite(i32x4.splat(load<i32>(x))))
+  return !v128.any_true(found)
+}
