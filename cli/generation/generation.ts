@@ -30,10 +30,14 @@ export interface GenerationUsage {
   readonly completionTokens: number
 }
 
-export interface GenerationStats {
+export interface GenerationTimes {
   readonly ttftMs: number
   readonly tpotMs: number
   readonly tokensPerSecond: number
+}
+
+/** What only the server knows. */
+export interface GenerationSteps {
   readonly steps: number
   readonly drafted: number
   readonly accepted: number
@@ -43,6 +47,8 @@ export interface GenerationStats {
   readonly draftMs: number // waited for drafts
   readonly meanPrice: number // the least value at which a node paid, mean over these steps
 }
+
+export type GenerationStats = GenerationTimes & (GenerationSteps | Partial<Record<keyof GenerationSteps, never>>)
 
 export type GenerationEvent =
   | { readonly type: 'accepted'; readonly fingerprint: string }
@@ -87,19 +93,7 @@ interface Choice {
 }
 
 const NO_USAGE: GenerationUsage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 }
-const NO_STATS: GenerationStats = {
-  ttftMs: 0,
-  tpotMs: 0,
-  tokensPerSecond: 0,
-  steps: 0,
-  drafted: 0,
-  accepted: 0,
-  acceptanceLength: 0,
-  draftSteps: 0,
-  offered: 0,
-  draftMs: 0,
-  meanPrice: 0,
-}
+const NO_TIMES: GenerationTimes = { ttftMs: 0, tpotMs: 0, tokensPerSecond: 0 }
 
 export type GenerationChunk = Extract<GenerationEvent, { type: 'chunk' }>
 
@@ -129,22 +123,27 @@ export async function collectGeneration(
   }
   const completionTokens = choices.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0)
   const usage = { ...(ends[0]?.usage ?? NO_USAGE), completionTokens }
-  const [first = NO_STATS, ...others] = ends.map(({ stats }) => stats)
+  const [first = NO_TIMES, ...others] = ends.map(({ stats }) => stats)
   return { choices, usage, fingerprint, stats: others.reduce(mergeStats, first) }
 }
 
-/** Over all choices: counts and rates add up, latencies are the slowest choice's. */
+/** Over all choices: counts and rates add up, latencies are the slowest choice's. Steps are told of all, or absent. */
 function mergeStats(all: GenerationStats, one: GenerationStats): GenerationStats {
-  const steps = all.steps + one.steps
-  const accepted = all.accepted + one.accepted
-  const draftSteps = all.draftSteps + one.draftSteps
-  return {
+  const times = {
     ttftMs: Math.max(all.ttftMs, one.ttftMs),
     tpotMs: Math.max(all.tpotMs, one.tpotMs),
     tokensPerSecond: all.tokensPerSecond + one.tokensPerSecond,
+  }
+  return all.steps === undefined || one.steps === undefined ? times : { ...times, ...mergeSteps(all, one) }
+}
+
+function mergeSteps(all: GenerationSteps, one: GenerationSteps): GenerationSteps {
+  const steps = all.steps + one.steps
+  const draftSteps = all.draftSteps + one.draftSteps
+  return {
     steps,
     drafted: all.drafted + one.drafted,
-    accepted,
+    accepted: all.accepted + one.accepted,
     draftSteps,
     offered: all.offered + one.offered,
     draftMs: all.draftMs + one.draftMs,

@@ -1,5 +1,5 @@
-// The OpenAI-like HTTP door: a streamed completion with token ids. Times are measured here, as the server's own are not
-// part of that API.
+// The OpenAI-like HTTP door: a streamed completion with token ids. A server that does not tell its stats has times that
+// are measured here, and no steps.
 
 import { z } from 'zod'
 import { ClusterError } from '../../lib/errors.js'
@@ -11,6 +11,7 @@ import type {
   GenerationEvent,
   GenerationRequest,
   GenerationStats,
+  GenerationTimes,
   GenerationUsage,
 } from './generation.js'
 import { readEvents } from './sse.js'
@@ -44,6 +45,34 @@ const treeSchema = z
     draftMs: draft_ms,
   }))
 
+const statsSchema = z
+  .object({
+    ttft_ms: z.number(),
+    tpot_ms: z.number(),
+    tokens_per_second: z.number(),
+    steps: z.number(),
+    drafted: z.number(),
+    accepted: z.number(),
+    acceptance_length: z.number(),
+    draft_steps: z.number(),
+    offered: z.number(),
+    draft_ms: z.number(),
+    mean_price: z.number(),
+  })
+  .transform(({ steps, drafted, accepted, offered, ...rest }) => ({
+    ttftMs: rest.ttft_ms,
+    tpotMs: rest.tpot_ms,
+    tokensPerSecond: rest.tokens_per_second,
+    steps,
+    drafted,
+    accepted,
+    acceptanceLength: rest.acceptance_length,
+    draftSteps: rest.draft_steps,
+    offered,
+    draftMs: rest.draft_ms,
+    meanPrice: rest.mean_price,
+  }))
+
 const chunkSchema = z.object({
   system_fingerprint: z.string().nullish(),
   choices: z.array(
@@ -53,6 +82,7 @@ const chunkSchema = z.object({
       delta: z.object({ content: z.string().nullish() }).nullish(),
       token_ids: z.array(z.number()).nullish(),
       tree: treeSchema.nullish(),
+      stats: statsSchema.nullish(),
       finish_reason: z.string().nullish(),
     }),
   ),
@@ -123,6 +153,7 @@ export function requestBody(model: string, { input, sampling, n, returnTrees }: 
     stream_options: { include_usage: true },
     return_token_ids: true,
     return_trees: returnTrees,
+    return_stats: true,
     max_tokens: sampling.maxTokens,
     temperature: sampling.temperature,
     top_p: sampling.topP,
@@ -136,6 +167,7 @@ export function requestBody(model: string, { input, sampling, n, returnTrees }: 
 
 async function* toEvents(body: AsyncIterable<Uint8Array>, clock: Stopwatch): AsyncGenerator<GenerationEvent> {
   const reasons = new Map<number, string>()
+  const told = new Map<number, GenerationStats>()
   let usage: GenerationUsage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 }
   let isFirst = true
   let isEnded = false
@@ -152,13 +184,14 @@ async function* toEvents(body: AsyncIterable<Uint8Array>, clock: Stopwatch): Asy
       const tree = choice.tree ? { tree: choice.tree } : {}
       if (text !== '' || tokenIds.length > 0) yield { type: 'chunk', choice: choice.index, tokenIds, text, ...tree }
       if (typeof choice.finish_reason === 'string') reasons.set(choice.index, choice.finish_reason)
+      if (choice.stats) told.set(choice.index, choice.stats)
     }
     usage = usageOf(chunk) ?? usage
   }
   if (!isEnded)
     throw new ClusterError('unavailable', 'the stream ended before its end mark; the request may be sent again')
   for (const [choice, finishReason] of reasons)
-    yield { type: 'finished', choice, finishReason, usage, stats: clock.stats(reasons.size) }
+    yield { type: 'finished', choice, finishReason, usage, stats: told.get(choice) ?? clock.stats(reasons.size) }
 }
 
 function parseChunk(data: string): Chunk {
@@ -179,8 +212,8 @@ const usageOf = ({ usage }: Chunk): GenerationUsage | undefined =>
 
 interface Stopwatch {
   tokens(count: number): void
-  /** One choice's share of what was measured; steps and drafts are not told over HTTP. */
-  stats(numChoices: number): GenerationStats
+  /** One choice's share of what was measured. */
+  stats(numChoices: number): GenerationTimes
 }
 
 function createStopwatch(now: () => number): Stopwatch {
@@ -201,14 +234,6 @@ function createStopwatch(now: () => number): Stopwatch {
         ttftMs: firstMs - startMs,
         tpotMs: numTokens > numChoices ? ((lastMs - firstMs) * numChoices) / (numTokens - numChoices) : 0,
         tokensPerSecond: seconds > 0 ? numTokens / seconds / numChoices : 0,
-        steps: 0,
-        drafted: 0,
-        accepted: 0,
-        acceptanceLength: 0,
-        draftSteps: 0,
-        offered: 0,
-        draftMs: 0,
-        meanPrice: 0,
       }
     },
   }

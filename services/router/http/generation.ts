@@ -49,9 +49,10 @@ export async function answerCompletions(exchange: Exchange): Promise<void> {
   })
 }
 
-const extras = (body: ChatBody | CompletionBody): Pick<OutputOptions, 'withTokenIds' | 'withTrees'> => ({
+const extras = (body: ChatBody | CompletionBody): Pick<OutputOptions, 'withTokenIds' | 'withTrees' | 'withStats'> => ({
   withTokenIds: body.return_token_ids === true,
   withTrees: body.return_trees === true,
+  withStats: body.return_stats === true,
 })
 
 /** Where one of the call's requests fails, the others are cancelled, too: nobody will read them. */
@@ -148,7 +149,7 @@ export async function answerRest(exchange: Exchange, requestId: string, held: He
   const { engine, response, signal, tenant } = exchange
   const request = await start(engine.resume({ requestId, tenant, held }, { signal }))
   const endpoint = request.accepted.door === 'chat' ? 'chat' : 'completions'
-  const output: OutputOptions = { endpoint, withTokenIds: true, withLogprobs: true, withTrees: true }
+  const output: OutputOptions = { endpoint, withTokenIds: true, withLogprobs: true, withTrees: true, withStats: false }
   const fields = head(request.accepted, output, true)
   response.setHeader('x-request-id', requestId)
   const events = openEventStream(response, signal)

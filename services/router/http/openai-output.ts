@@ -1,6 +1,7 @@
 // From the engine's events to OpenAI's objects: chunks of a stream, or one response.
 
 import type { GenerateEvent, TokenLogprob, Usage } from '../engine.js'
+import { snakeCase } from '../snake-case.js'
 import { treeFields } from '../tree-fields.js'
 
 export type Endpoint = 'chat' | 'completions'
@@ -14,6 +15,7 @@ export interface OutputOptions {
   readonly withTokenIds: boolean
   readonly withLogprobs: boolean
   readonly withTrees: boolean
+  readonly withStats: boolean
 }
 
 /** Fields that every object of a response carries. */
@@ -77,6 +79,9 @@ export const textLength = ({ logprobs }: ChunkEvent): number => logprobs.reduce(
 const tokenIds = (ids: readonly number[], { withTokenIds }: OutputOptions): Record<string, unknown> =>
   withTokenIds ? { token_ids: ids } : {}
 
+const statsOf = ({ stats }: FinishedEvent, { withStats }: OutputOptions): Record<string, unknown> =>
+  withStats ? { stats: snakeCase({ ...stats }) } : {}
+
 /** The first chunk of a chat choice. */
 export const roleChoice = (index: number): Record<string, unknown> => ({
   index,
@@ -111,6 +116,7 @@ export function finishChoice(index: number, event: FinishedEvent, options: Outpu
     finish_reason: finishReason(event),
     stop_reason: event.stopReason ?? null,
     ...tokenIds([], options),
+    ...statsOf(event, options),
   }
 }
 
@@ -140,5 +146,6 @@ export function wholeChoice(
     ...(options.withTrees
       ? { trees: chunks.flatMap(({ tree }) => (tree === undefined ? [] : [treeFields(tree)])) }
       : {}),
+    ...statsOf(end, options),
   }
 }

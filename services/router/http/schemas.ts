@@ -35,6 +35,7 @@ const common = {
   include_stop_str_in_output: flag,
   return_token_ids: flag,
   return_trees: flag,
+  return_stats: flag,
   speculation: flag,
   priority,
   stream: flag,

@@ -59,6 +59,28 @@ describe('createHttpDoor', () => {
     )
     const finished = events.find((one) => one.type === 'finished')
     assert.deepEqual([finished?.finishReason, finished?.usage.promptTokens], ['stop', 2])
+    assert.deepEqual(Object.keys(finished?.stats ?? {}), ['ttftMs', 'tpotMs', 'tokensPerSecond']) // what is not told is absent
+  })
+
+  it('takes the stats of a server that tells them', async () => {
+    const stats = {
+      ttft_ms: 9,
+      tpot_ms: 2,
+      tokens_per_second: 40,
+      steps: 3,
+      drafted: 6,
+      accepted: 4,
+      acceptance_length: 7 / 3,
+      draft_steps: 2,
+      offered: 8,
+      draft_ms: 1,
+      mean_price: 0.5,
+    }
+    const last = { index: 0, text: '', token_ids: [], finish_reason: 'stop', stats }
+    status = 200
+    answer = [event({ choices: [{ index: 0, text: 'a', token_ids: [4] }] }), event({ choices: [last] }), END]
+    const finished = (await generate()).find((one) => one.type === 'finished')
+    assert.deepEqual([finished?.stats.ttftMs, finished?.stats.steps, finished?.stats.accepted], [9, 3, 4])
   })
 
   it('throws what the server says in the middle of a stream', async () => {

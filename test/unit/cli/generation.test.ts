@@ -91,6 +91,10 @@ describe('collectGeneration', () => {
       [both.stats.steps, both.stats.accepted, both.stats.acceptanceLength, both.stats.ttftMs],
       [8, 6, 1.75, 5],
     )
+    const { ttftMs, tpotMs, tokensPerSecond } = stats
+    const untold = { ...end(1, 'stop'), stats: { ttftMs, tpotMs, tokensPerSecond } } as GenerationEvent // of another server
+    const one = await collectGeneration(from([end(0, 'stop'), untold]), () => undefined)
+    assert.deepEqual(one.stats, { ttftMs, tpotMs, tokensPerSecond: 2 * tokensPerSecond })
   })
 })
 

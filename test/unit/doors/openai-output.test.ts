@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import type { TokenLogprob } from '../../../services/router/engine.js'
 import {
   chunkChoice,
+  finishChoice,
   head,
   textLength,
   usageOf,
@@ -53,7 +54,13 @@ const end: FinishedEvent = {
 }
 
 describe('OpenAI’s objects', () => {
-  const options = { endpoint: 'completions', withTokenIds: true, withLogprobs: true, withTrees: false } as const
+  const options = {
+    endpoint: 'completions',
+    withTokenIds: true,
+    withLogprobs: true,
+    withTrees: false,
+    withStats: false,
+  } as const
 
   it('count a prompt once, however many choices it has', () =>
     assert.deepEqual(usageOf([usage, usage, usage, usage], 2), {
@@ -102,6 +109,15 @@ describe('OpenAI’s objects', () => {
   it('carry ids and log-probabilities only where they were asked for', () => {
     const plain = wholeChoice(0, [chunkOf(0, 'a')], end, { ...options, withTokenIds: false, withLogprobs: false })
     assert.deepEqual(plain, { index: 0, text: 'a', logprobs: null, finish_reason: 'stop', stop_reason: ';' })
+  })
+
+  it('carry stats at the end of a choice, where they were asked for', () => {
+    const asked = { ...options, withStats: true }
+    for (const choice of [finishChoice(0, end, asked), wholeChoice(0, [chunkOf(0, 'a')], end, asked)]) {
+      const { steps, acceptance_length: length, tokens_per_second: rate } = choice.stats as Record<string, unknown> // just asked for
+      assert.deepEqual([steps, length, rate], [1, 1, 1])
+    }
+    assert.ok(!('stats' in finishChoice(0, end, options)))
   })
 
   it('carry ids while their text is held back', () => {
