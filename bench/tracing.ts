@@ -1,7 +1,8 @@
 // `npm run bench:tracing`: what telling of itself costs the cluster, in processor time per token and in throughput.
 //
-// Three clusters of one shape take turns: without tracing, with one trace of a hundred, with every trace. The last two
-// write records of all requests beside their spans. Processor time is that of all processes of the cluster, its broker
+// Four clusters of one shape take turns: without tracing, with one trace of a hundred, with one of a hundred and those of
+// slow requests (of which there are none: what is measured is that all spans are kept until a request turned out fast),
+// with every trace. All but the first write records of all requests beside their spans. Processor time is that of all processes of the cluster, its broker
 // included, from before the first token until the spans are written.
 //
 // Not measured here: a collector. Spans go to files.
@@ -41,14 +42,16 @@ const { values: flags } = parseArgs({
 interface Variant {
   readonly title: string
   readonly sampler?: Readonly<Record<string, string>> // undefined: nothing is traced
+  readonly flags?: readonly string[]
 }
+
+const ONE_PERCENT = { OTEL_TRACES_SAMPLER: 'parentbased_traceidratio', OTEL_TRACES_SAMPLER_ARG: '0.01' }
+const NEVER_MS = '600000' // no request of this bench takes that long
 
 const VARIANTS: readonly Variant[] = [
   { title: 'off' },
-  {
-    title: 'one trace of a hundred',
-    sampler: { OTEL_TRACES_SAMPLER: 'parentbased_traceidratio', OTEL_TRACES_SAMPLER_ARG: '0.01' },
-  },
+  { title: 'one trace of a hundred', sampler: ONE_PERCENT },
+  { title: 'one of a hundred, and slow requests', sampler: ONE_PERCENT, flags: ['--trace-slow-ms', NEVER_MS] },
   { title: 'every trace', sampler: { OTEL_TRACES_SAMPLER: 'always_on' } },
 ]
 
@@ -82,8 +85,8 @@ async function main(): Promise<void> {
   console.log(section)
 }
 
-async function startSide({ title, sampler }: Variant, folder: string): Promise<Side> {
-  const traced = sampler === undefined ? [] : ['--trace-dir', join(folder, title.replaceAll(' ', '-'))]
+async function startSide({ title, sampler, flags: own = [] }: Variant, folder: string): Promise<Side> {
+  const traced = sampler === undefined ? [] : ['--trace-dir', join(folder, title.replaceAll(/\W+/g, '-')), ...own]
   const up = await startUp([...SHAPE, ...traced], { env: sampler })
   return { title, up, cpuMsPerToken: [], tokensPerSecond: [] }
 }
@@ -121,7 +124,7 @@ function sectionOf(sides: readonly Side[], line: string): string {
   return [
     '## What tracing costs',
     '',
-    `\`npm run bench:tracing\`. ${line} The demonstration model over NATS, one attention worker, two expert workers, no drafts; ${flags.streams} streams of ${flags.tokens} tokens, ${flags.pairs} rounds in which the three clusters take turns. Processor time is that of all processes, user and system, until the spans are written. Medians; ratios as median [95 % interval] over the rounds. Both traced clusters write their spans and a record of every request to files.`,
+    `\`npm run bench:tracing\`. ${line} The demonstration model over NATS, one attention worker, two expert workers, no drafts; ${flags.streams} streams of ${flags.tokens} tokens, ${flags.pairs} rounds in which the ${VARIANTS.length} clusters take turns. Processor time is that of all processes, user and system, until the spans are written. Medians; ratios as median [95 % interval] over the rounds. The traced clusters write their spans and a record of every request to files. *Slow requests*: \`--trace-slow-ms\` with a bound that none reaches; every span is made and kept until its request turned out fast.`,
     '',
     table(
       ['traces', 'CPU ms/token', 'tokens/s', 'CPU per token / off', 'tokens/s / off'],
