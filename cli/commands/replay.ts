@@ -2,7 +2,14 @@
 // as an exit code.
 
 import { parseApiKey } from '../../lib/config/api-keys.js'
-import { openReportFolder, planReplay, readTrace, requireCheckable, sliceTrace } from '../../replay/src/index.js'
+import {
+  DEGRADED_MS,
+  openReportFolder,
+  planReplay,
+  readTrace,
+  requireCheckable,
+  sliceTrace,
+} from '../../replay/src/index.js'
 import { clientTls } from '../client-tls.js'
 import { loadConfig, printsConfig } from '../cluster-flags.js'
 import { watchSignals, type Interruption } from '../interruption.js'
@@ -15,7 +22,6 @@ import { withCluster } from '../with-cluster.js'
 import { apiKeyOf } from './status.js'
 
 const DEFAULT_CONNECT_MS = 10_000
-const DEFAULT_MAX_LATENESS_MS = 500 // where AIPerf too calls a replay degraded
 
 export async function replay(path: string, flags: AllFlags): Promise<number> {
   if (flags.url !== undefined && flags.grpc !== undefined) throw usageError('want one of --url and --grpc, found both')
@@ -76,7 +82,7 @@ function openEndpoint(flags: AllFlags, signal: AbortSignal): Endpoint {
 /** A cluster in this very process takes its time from the generator, and a check is about tokens: told, not judged. */
 function latenessBound({ maxLateness, check }: AllFlags, sharesProcess: boolean): number | undefined {
   if (maxLateness !== undefined) return maxLateness
-  return sharesProcess || check === true ? undefined : DEFAULT_MAX_LATENESS_MS
+  return sharesProcess || check === true ? undefined : DEGRADED_MS
 }
 
 async function runThrough(endpoint: Endpoint, job: ReplayJob, interruption: Interruption): Promise<number> {

@@ -208,7 +208,7 @@ function aboutRun({ server, check }: Finished, info: ServerInfo, about: About): 
   const { acceptance, expertRows = [] } = server ?? {}
   return {
     banyan_version: VERSION,
-    input_config: {
+    replay: {
       trace: path,
       format: trace.format,
       pace: schedule.pace,

@@ -47,7 +47,7 @@ export { stepSpans, type StepSpan, type TokenPlace } from './spans/step-spans.js
 export { counted, wereOrWas } from './counted.js'
 export { sliceTrace, type Slice } from './slice-trace.js'
 export { distribution, percentile, type Distribution } from './statistics.js'
-export { measureRun, summarise, type Figure, type Summary, type SummaryOptions } from './summary.js'
+export { DEGRADED_MS, measureRun, summarise, type Figure, type Summary, type SummaryOptions } from './summary.js'
 export {
   createVocabulary,
   synthesizeText,

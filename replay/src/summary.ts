@@ -1,4 +1,4 @@
-// The figures of a run under AIPerf's names (its export schema 1.1), and some of our own where it has none.
+// The figures of a run under AIPerf's names (its export schema 1.4), and some of our own where it has none.
 //
 // Invariants
 //   U1  Latencies and lengths are of answers that came whole; what failed is counted by kind, never averaged in.
@@ -8,6 +8,7 @@ import { counted } from './counted.js'
 import type { Answer } from './measure.js'
 import { meets, type Goals } from './goodput.js'
 import { forcedTokens, type ReplayOptions, type ReplayRun } from './replay.js'
+import { RECORD_METRICS } from './record-metrics.js'
 import { measureAnswer, type RequestMetrics } from './request-metrics.js'
 import {
   ascending,
@@ -57,6 +58,9 @@ export interface Lateness {
   readonly max: number
 }
 
+/** A p99 of lateness from which on a replay is degraded, as AIPerf has it. */
+export const DEGRADED_MS = 500
+
 export interface SummaryOptions extends Pick<ReplayOptions, 'endsByItself'> {
   readonly goals?: Goals | undefined
 }
@@ -81,9 +85,11 @@ export function summarise(run: ReplayRun, options: SummaryOptions = {}): Summary
   if (options.goals !== undefined)
     for (const [tag, figure] of goodputFigures(run, good, sent, options.goals)) put(tag, figure)
   const numShort = good.filter((one) => isShort(one, options)).length
+  put('osl_mismatch_diff_pct', of('%', mismatches(good, options)))
   put('osl_mismatch_count', one('requests', numShort))
   if (lateness !== undefined) {
     put('schedule_lag', of('ms', lags(sent)))
+    put('replay_sched_degraded', one('count', lateness.p99 > DEGRADED_MS ? 1 : 0))
     for (const name of ['p50', 'p90', 'p99'] as const) put(`replay_sched_lag_${name}`, one('ms', lateness[name]))
   }
   return {
@@ -110,64 +116,30 @@ const some = <T>(values: readonly (T | undefined)[]): T[] => values.filter((valu
 
 type Figures = readonly (readonly [string, Figure | undefined])[]
 
-function recordFigures(good: readonly MeasuredAnswer[]): Figures {
-  const all = good.map(({ metrics }) => metrics)
-  const tpot = some(all.map(({ tpotMs }) => tpotMs))
-  return [
-    ['time_to_first_token', of('ms', some(all.map(({ ttftMs }) => ttftMs)))],
-    ['time_to_second_token', of('ms', some(all.map(({ ttstMs }) => ttstMs)))],
-    ['inter_token_latency', of('ms', tpot)],
-    ['inter_chunk_latency', of('ms', joined(all.map(({ itlMs }) => itlMs)))],
-    [
-      'request_latency',
-      of(
-        'ms',
-        all.map(({ e2eMs }) => e2eMs),
-      ),
-    ],
-    ['time_to_first_token_from_send', of('ms', some(all.map(({ ttftFromSendMs }) => ttftFromSendMs)))],
-    [
-      'request_latency_from_send',
-      of(
-        'ms',
-        all.map(({ e2eFromSendMs }) => e2eFromSendMs),
-      ),
-    ],
-    [
-      'output_token_throughput_per_user',
-      of(
-        'tokens/sec/user',
-        tpot.filter((ms) => ms > 0).map((ms) => 1000 / ms),
-      ),
-    ],
-    [
-      'output_sequence_length',
-      of(
-        'tokens',
-        all.map(({ outputTokens }) => outputTokens),
-      ),
-    ],
-    [
-      'output_token_count',
-      of(
-        'tokens',
-        all.map(({ outputTokens }) => outputTokens),
-      ),
-    ],
-    ['input_sequence_length', of('tokens', some(all.map(({ inputTokens }) => inputTokens)))],
-    ['tokens_per_chunk', of('tokens', joined(all.map(({ tokensPerChunk }) => tokensPerChunk)))],
-  ]
-}
+const recordFigures = (good: readonly MeasuredAnswer[]): Figures =>
+  RECORD_METRICS.map((metric) => {
+    const values = some(good.map(({ metrics }) => metric.of(metrics)))
+    return [metric.tag, of(metric.unit, joined(values.map((value) => (typeof value === 'number' ? [value] : value))))]
+  })
 
 function countFigures({ answers }: ReplayRun, good: readonly MeasuredAnswer[]): Figures {
   const numOf = (kind: string): number => answers.filter(({ failure }) => failure?.kind === kind).length
   const numCancelled = numOf('cancelled')
+  const numErrors = answers.length - good.length - numCancelled
+  const numDone = good.length + numErrors
+  const failedInput = some(answers.map(({ failure, promptTokens }) => failure && promptTokens))
+  const totalOsl = total(good.map(({ metrics }) => metrics.outputTokens))
   return [
     ['request_count', one('requests', good.length)],
-    ['error_request_count', one('requests', answers.length - good.length - numCancelled)],
+    ['error_request_count', one('requests', numErrors)],
+    ['completed_request_count', numDone === 0 ? undefined : one('requests', numDone)],
+    ['request_error_rate', numDone === 0 ? undefined : one('%', (100 * numErrors) / numDone)],
     ['cancelled_request_count', one('requests', numCancelled)],
     ['in_flight_limit_count', one('requests', numOf('in_flight_limit'))],
-    ['total_osl', one('tokens', total(good.map(({ metrics }) => metrics.outputTokens)))],
+    ['total_osl', one('tokens', totalOsl)],
+    ['total_output_tokens', one('tokens', totalOsl)],
+    ['error_isl', of('tokens', failedInput)],
+    ['total_error_isl', failedInput.length === 0 ? undefined : one('tokens', total(failedInput))],
     ['total_isl', one('tokens', total(good.map(({ metrics }) => metrics.inputTokens ?? 0)))],
   ]
 }
@@ -183,6 +155,7 @@ function rateFigures({ plan }: ReplayRun, good: readonly MeasuredAnswer[], sent:
     ['benchmark_duration', one('sec', seconds)],
     ['request_throughput', one('requests/sec', good.length / seconds)],
     ['output_token_throughput', one('tokens/sec', output / seconds)],
+    ['input_token_throughput', one('tokens/sec', input / seconds)],
     ['total_token_throughput', one('tokens/sec', (input + output) / seconds)],
     ['requested_request_rate', requestedRate === undefined ? undefined : one('requests/sec', requestedRate)],
     ['achieved_request_rate', one('requests/sec', ((sent.length - 1) * 1000) / spanMs)],
@@ -220,6 +193,14 @@ function latenessOf(sent: readonly Answer[]): Lateness | undefined {
   const at = (percent: number): number => percentile(sorted, percent)
   return { p50: at(50), p90: at(90), p99: at(99), max: at(100) }
 }
+
+/** By how many percent of the forced length answers are longer. */
+const mismatches = (good: readonly MeasuredAnswer[], options: SummaryOptions): number[] =>
+  good.flatMap(({ answer, metrics }) => {
+    const wanted = forcedTokens(answer.dispatch.planned.request, options)
+    const all = (wanted ?? 0) * metrics.choiceTokens.length
+    return all === 0 ? [] : [(100 * (metrics.outputTokens - all)) / all]
+  })
 
 function isShort({ answer, metrics }: MeasuredAnswer, options: SummaryOptions): boolean {
   const wanted = forcedTokens(answer.dispatch.planned.request, options)

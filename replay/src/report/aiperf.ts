@@ -1,14 +1,15 @@
 // The files that AIPerf's users know: `profile_export.jsonl` (one line per request), `profile_export_aiperf.json` and
-// `.csv`. Names, units and forms are AIPerf's (export schema 1.1); what it has no name for stands beside them.
+// `.csv`. Names, units and forms are AIPerf's (export schema 1.4); what it has no name for stands beside them.
 
 import type { Answer } from '../measure.js'
 import type { ReplayRun } from '../replay.js'
+import { RECORD_METRICS } from '../record-metrics.js'
 import { measureAnswer } from '../request-metrics.js'
 import { PERCENTILES } from '../statistics.js'
 import type { Figure, Summary } from '../summary.js'
 import { DISTRIBUTIONS, TOTALS } from './names.js'
 
-const SCHEMA_VERSION = '1.1'
+const SCHEMA_VERSION = '1.4'
 const NS_PER_MS = 1e6
 
 interface Value {
@@ -49,34 +50,20 @@ function lineOf(answer: Answer, { startUnixMs }: ReplayRun): Record<string, unkn
   }
 }
 
-const ms = (value: number | Float64Array): Value => ({ value: plain(value), unit: 'ms' })
-const tokens = (value: number | Float64Array): Value => ({ value: plain(value), unit: 'tokens' })
-const plain = (value: number | Float64Array): Value['value'] => (typeof value === 'number' ? value : [...value])
+const ms = (value: number): Value => ({ value, unit: 'ms' })
 
 function metricsOf(answer: Answer): Record<string, Value> {
-  const { dispatch, failure } = answer
+  const { dispatch, failure, promptTokens } = answer
   const lag = { schedule_lag: ms(dispatch.sentMs - dispatch.scheduledMs) }
   if (failure !== undefined)
-    return answer.promptTokens === undefined ? lag : { error_isl: tokens(answer.promptTokens), ...lag }
+    return promptTokens === undefined ? lag : { error_isl: { value: promptTokens, unit: 'tokens' }, ...lag }
   const found = measureAnswer(answer)
-  return {
-    ...(found.inputTokens !== undefined && { input_sequence_length: tokens(found.inputTokens) }),
-    ...(found.ttftMs !== undefined && { time_to_first_token: ms(found.ttftMs) }),
-    ...(found.ttftFromSendMs !== undefined && { time_to_first_token_from_send: ms(found.ttftFromSendMs) }),
-    ...(found.ttstMs !== undefined && { time_to_second_token: ms(found.ttstMs) }),
-    request_latency: ms(found.e2eMs),
-    request_latency_from_send: ms(found.e2eFromSendMs),
-    output_token_count: tokens(found.outputTokens),
-    ...(found.itlMs.length > 0 && { inter_chunk_latency: ms(found.itlMs) }),
-    output_sequence_length: tokens(found.outputTokens),
-    ...(found.tpotMs !== undefined && { inter_token_latency: ms(found.tpotMs) }),
-    ...(found.tpotMs !== undefined &&
-      found.tpotMs > 0 && {
-        output_token_throughput_per_user: { value: 1000 / found.tpotMs, unit: 'tokens/sec/user' },
-      }),
-    tokens_per_chunk: tokens(found.tokensPerChunk),
-    ...lag,
-  }
+  const measured = RECORD_METRICS.flatMap(({ tag, unit, of }) => {
+    const value = of(found)
+    if (value === undefined || (typeof value !== 'number' && value.length === 0)) return []
+    return [[tag, { value: typeof value === 'number' ? value : [...value], unit }] as const]
+  })
+  return { ...Object.fromEntries(measured), ...lag }
 }
 
 /** The summary as one JSON object; `extra` are the caller's own fields, e.g. what was run and against what. */
@@ -88,6 +75,8 @@ export function summaryJson(summary: Summary, extra: Readonly<Record<string, unk
     start_time: new Date(startUnixMs).toISOString(),
     end_time: new Date(endUnixMs).toISOString(),
     was_cancelled: wasCancelled,
+    is_complete: !wasCancelled,
+    ...(wasCancelled && { incomplete_reason: 'interrupted' }),
     ...figures,
     planned_request_count: { unit: 'requests', avg: numPlanned },
     error_summary: failures.map(({ kind, code, message, count }) => ({
@@ -100,15 +89,17 @@ export function summaryJson(summary: Summary, extra: Readonly<Record<string, unk
   }
 }
 
-const COLUMNS = ['avg', 'min', 'max', ...PERCENTILES.map((percent) => `p${percent}` as const), 'std'] as const
+const COLUMNS = ['avg', 'min', 'max', 'sum', ...PERCENTILES.map((percent) => `p${percent}` as const), 'std'] as const
 
-/** Two sections, as AIPerf writes them: distributions, then single figures. */
+/** Two sections, as AIPerf writes them, each in the order of tags: distributions, then single figures. */
 export function summaryCsv({ figures, failures }: Summary): string {
   const rows = (names: typeof TOTALS, columns: readonly (keyof Figure)[]): string[][] =>
-    names.flatMap(({ tag, header }) => {
-      const figure = figures[tag]
-      return figure === undefined ? [] : [[withUnit(header, figure.unit), ...columns.map((at) => cell(figure[at]))]]
-    })
+    names
+      .toSorted((a, b) => (a.tag < b.tag ? -1 : 1))
+      .flatMap(({ tag, header }) => {
+        const figure = figures[tag]
+        return figure === undefined ? [] : [[withUnit(header, figure.unit), ...columns.map((at) => cell(figure[at]))]]
+      })
   return [
     ['Metric', ...COLUMNS],
     ...rows(DISTRIBUTIONS, COLUMNS),
@@ -122,7 +113,8 @@ export function summaryCsv({ figures, failures }: Summary): string {
     .concat('\n')
 }
 
-const withUnit = (header: string, unit: string): string => (unit === 'requests' ? header : `${header} (${unit})`)
+const withUnit = (header: string, unit: string): string =>
+  unit === 'requests' || unit === 'count' ? header : `${header} (${unit})`
 
 const cell = (value: number | string | undefined): string =>
   typeof value !== 'number' ? (value ?? '') : Number.isInteger(value) ? String(value) : value.toFixed(2)

@@ -67,7 +67,7 @@ const figureRows = ({ figures }: Summary): string[][] => [
   ['', ...COLUMNS],
   ...DISTRIBUTIONS.flatMap(({ tag, short }) => {
     const figure = figures[tag]
-    if (figure === undefined || tag === 'output_token_count') return []
+    if (figure === undefined || short === undefined) return []
     return [
       [`${short}${figure.unit === 'ms' ? ' (ms)' : ''}`, ...COLUMNS.map((column) => formatFigure(figure[column]))],
     ]

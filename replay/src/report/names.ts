@@ -2,11 +2,11 @@
 
 export interface MetricName {
   readonly tag: string
-  readonly header: string
-  readonly short: string
+  readonly header: string // AIPerf's, where it has the metric
+  readonly short: string | undefined // undefined: in files alone
 }
 
-const name = (tag: string, header: string, short: string): MetricName => ({ tag, header, short })
+const name = (tag: string, header: string, short?: string): MetricName => ({ tag, header, short })
 
 /** Rows of the table: distributions over requests, chunks or gaps. */
 export const DISTRIBUTIONS: readonly MetricName[] = [
@@ -19,10 +19,15 @@ export const DISTRIBUTIONS: readonly MetricName[] = [
   name('request_latency_from_send', 'Request Latency from Send', 'e2e from send'),
   name('output_token_throughput_per_user', 'Output Token Throughput Per User', 'tokens/s per user'),
   name('output_sequence_length', 'Output Sequence Length', 'output tokens'),
-  name('output_token_count', 'Output Token Count', 'output tokens'),
+  name('output_token_count', 'Output Token Count'),
   name('input_sequence_length', 'Input Sequence Length', 'input tokens'),
   name('tokens_per_chunk', 'Tokens Per Chunk', 'tokens per chunk'),
   name('schedule_lag', 'Schedule Lag', 'lateness'),
+  name('decode_duration', 'Decode Duration'),
+  name('e2e_output_token_throughput', 'E2E Output Token Throughput'),
+  name('prefill_throughput_per_user', 'Prefill Throughput Per User'),
+  name('osl_mismatch_diff_pct', 'OSL Mismatch Diff %'),
+  name('error_isl', 'Error Input Sequence Length'),
 ]
 
 /** Single figures of the whole run. */
@@ -38,12 +43,18 @@ export const TOTALS: readonly MetricName[] = [
   name('total_token_throughput', 'Total Token Throughput', 'total token throughput'),
   name('goodput', 'Goodput', 'goodput'),
   name('good_request_count', 'Good Request Count', 'good requests'),
-  name('good_request_fraction', 'Good Request Fraction', 'share of good requests'),
+  name('good_request_fraction', 'GoodRequestFraction', 'share of good requests'),
   name('good_output_token_throughput', 'Good Output Token Throughput', 'token goodput'),
   name('requested_request_rate', 'Requested Request Rate', 'requested rate'),
   name('achieved_request_rate', 'Achieved Request Rate', 'achieved rate'),
   name('total_isl', 'Total Input Sequence Length', 'input tokens in all'),
   name('total_osl', 'Total Output Sequence Length', 'output tokens in all'),
+  name('completed_request_count', 'Completed Requests (Success + Error)'),
+  name('request_error_rate', 'Request Error Rate'),
+  name('input_token_throughput', 'Input Token Throughput'),
+  name('total_output_tokens', 'Total Output Tokens'),
+  name('total_error_isl', 'Total Error Input Sequence Length'),
+  name('replay_sched_degraded', 'Replay Schedule Degraded'),
   name('replay_sched_lag_p50', 'Replay Schedule Lag p50', 'lateness p50'),
   name('replay_sched_lag_p90', 'Replay Schedule Lag p90', 'lateness p90'),
   name('replay_sched_lag_p99', 'Replay Schedule Lag p99', 'lateness p99'),

@@ -10,7 +10,7 @@ const LATE_MS = 1 // from here on the two ways of counting differ visibly
 export function reportText(summary: Summary): string {
   const { figures, failures, notes } = summary
   const isLate = (figures.schedule_lag?.p99 ?? 0) > LATE_MS
-  const shown = DISTRIBUTIONS.filter(({ tag }) => tag !== 'output_token_count' && (isLate || !ONLY_WHEN_LATE.has(tag)))
+  const shown = DISTRIBUTIONS.filter(({ tag }) => isLate || !ONLY_WHEN_LATE.has(tag))
   return [
     ...columns([['', ...COLUMNS], ...shown.flatMap((row) => distributionRow(row, figures[row.tag]))]),
     '',
@@ -24,10 +24,12 @@ export function reportText(summary: Summary): string {
 }
 
 const distributionRow = ({ short }: MetricName, figure: Figure | undefined): string[][] =>
-  figure === undefined ? [] : [[withUnit(short, figure.unit), ...COLUMNS.map((column) => formatFigure(figure[column]))]]
+  figure === undefined || short === undefined
+    ? []
+    : [[withUnit(short, figure.unit), ...COLUMNS.map((column) => formatFigure(figure[column]))]]
 
 function totalRow({ short, tag }: MetricName, figure: Figure | undefined): string[][] {
-  if (figure === undefined) return []
+  if (figure === undefined || short === undefined) return []
   if (figure.avg === 0 && /^(cancelled|in_flight|osl_mismatch)/.test(tag)) return []
   return [[short, formatFigure(figure.avg), figure.unit]]
 }
