@@ -9,6 +9,7 @@ import { GraphBuilder, type BuiltGraph } from '../compute/graph.js'
 import type { Kernels } from '../compute/kernels.js'
 import { addRounding, roundedBytes } from '../compute/placed-linear.js'
 import type { Room } from '../compute/room.js'
+import { sumOf } from '../compute/sum-of.js'
 import {
   createSession,
   type DeviceTensor,
@@ -124,10 +125,7 @@ export function openBatch(model: DeviceModel, room: Room, { x, runs }: BatchRun)
         routes: route(ffn, rows, logits, { correction: corrections[index] }),
       }
     },
-    lastHidden: () => {
-      const sums = kernels.floats(delta, x.length)
-      return h.map((value, i) => value + sums[i]!)
-    },
+    lastHidden: () => sumOf(h, kernels.floats(delta, x.length)),
   }
 }
 

@@ -4,6 +4,7 @@
 import { layOutBatch, type AttentionBatch, type AttentionSpan, type BatchRows } from '../compute/attention-batch.js'
 import { addNorm } from '../compute/norm-tasks.js'
 import type { Room } from '../compute/room.js'
+import { sumOf } from '../compute/sum-of.js'
 import type { AttentionModel } from './attention-model.js'
 import type { ExpertOperands } from './experts-in-place.js'
 import { route, type Routes } from './gate.js'
@@ -53,6 +54,5 @@ export function lastHidden({ kernels, spec, layers }: AttentionModel, batch: Att
   const numValues = batch.rows * spec.hidden
   const { norm, delta: sums } = layers.at(-1)?.expertSums(batch) ?? { delta: batch.delta }
   if (norm !== undefined) kernels.run(() => addNorm(kernels, norm))
-  const [h, delta] = [kernels.floats(batch.h, numValues), kernels.floats(sums, numValues)]
-  return h.map((value, i) => value + delta[i]!)
+  return sumOf(kernels.floats(batch.h, numValues), kernels.floats(sums, numValues))
 }

@@ -10,6 +10,7 @@ import { createLinearMap, type LinearMap } from '../../lib/compute/linear-map.js
 import type { LinearWeights } from '../../lib/compute/linear-weights.js'
 import { createRoom, placeFloats, placeInts } from '../../lib/compute/room.js'
 import { createRopeTables } from '../../lib/compute/rope-tables.js'
+import { sumOf } from '../../lib/compute/sum-of.js'
 import { roundedBlocks } from '../../lib/compute/tiles.js'
 import { ClusterError } from '../../lib/errors.js'
 import { firstAttention, grouped } from '../../lib/model/attention-parts.js'
@@ -111,8 +112,7 @@ export function createEagleLayer(
       const batch = layOutBatch(kernels, room, shape, { spans, x, tables: [tables.rows(positions)] })
       attention.run(batch)
       runFfn(expertBlocks > 0 ? batch.forExperts : batch.n, batch.rows, batch.delta)
-      const [h, delta] = [kernels.floats(batch.h, x.length), kernels.floats(batch.delta, x.length)]
-      return h.map((value, i) => value + delta[i]!)
+      return sumOf(kernels.floats(batch.h, x.length), kernels.floats(batch.delta, x.length))
     },
     logits: (guesses) => head.run(guesses),
     dispose: () => [attention, ffn, fc, head, room].forEach((part) => part.dispose()),
