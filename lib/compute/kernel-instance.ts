@@ -3,7 +3,10 @@
 import { ClusterError } from '../errors.js'
 import { bindKernels, type WideKernels } from './machine-code/wide-kernels.js'
 
+/** Words of the engine's memory that threads share, beside those of `kernels/`. */
 export const LIMIT_WORD = 0
+export const ACTIVE_WORD = 50 // helpers that may compute
+export const NUMBER_WORD = 64 // from here on each thread's number, once it runs
 
 export interface KernelThreadData {
   readonly module: WebAssembly.Module

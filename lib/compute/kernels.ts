@@ -13,7 +13,9 @@ import { kernelModule } from '../packing/kernel-module.js'
 import { createArena } from './arena.js'
 import { createRoom, type Room } from './room.js'
 import { createTaskRing, RING_END } from './task-ring.js'
-import { instantiate, type KernelThreadData } from './kernel-instance.js'
+import { createCrowding, type ThreadTimes } from './crowding.js'
+import { ACTIVE_WORD, instantiate, NUMBER_WORD, type KernelThreadData } from './kernel-instance.js'
+import { openThreadClocks, threadNumber, type ThreadClocks } from './thread-times.js'
 import { preferHugePages } from './machine-code/executable.js'
 import { vectorUnit, writeWideKernels, type WideKernels } from './machine-code/wide-kernels.js'
 import type { VectorUnit } from './machine-code/code-frame.js'
@@ -132,15 +134,17 @@ export function createKernels(threads: number, options: KernelOptions = {}): Ker
   const unit = machineCode ? (options.vectors ?? vectorUnit()) : undefined
   const wide: WideKernels = unit === undefined ? new Map() : writeWideKernels(unit, memory.buffer, OP)
   const { work, spinDone } = instantiate({ module, memory, thread: 0, wide })
+  const words = new Int32Array(memory.buffer)
+  words[ACTIVE_WORD] = threads - 1
   const helpers = Array.from({ length: threads - 1 }, (_, i) =>
     startHelper({ module, memory, spins, thread: i + 1, wide }),
   )
-  const words = new Int32Array(memory.buffer)
   let buffer = memory.buffer // asking for it costs more than keeping it; it changes when memory grows
   const arena = createArena(RING_END, (end) => {
     growTo(memory, end, machineCode)
     buffer = memory.buffer
   })
+  const crowd = watchCrowd(words, helpers.length)
   const ring = createTaskRing(words, { isWide: (op) => wide.has(op), hasHelpers: helpers.length > 0 })
 
   /** Helps with the tasks that are written, and waits for the last one. */
@@ -149,6 +153,7 @@ export function createKernels(threads: number, options: KernelOptions = {}): Ker
     work()
     if (helpers.length > 0 && !spinDone(spins)) awaitDone(words, () => spinDone(spins))
     ring.done()
+    crowd.look()
   }
   ring.onFull(finish)
 
@@ -191,9 +196,28 @@ export function createKernels(threads: number, options: KernelOptions = {}): Ker
     barrier: ring.publish,
     reserveThreadScratch,
     dispose: async () => {
+      crowd.close()
       await Promise.all(helpers.map((helper) => helper.terminate()))
     },
   }
+}
+
+/** Lets helpers rest where other processes want the cores, once all of them run. */
+function watchCrowd(words: Int32Array, numHelpers: number): { readonly look: () => void; readonly close: () => void } {
+  if (numHelpers === 0) return { look: () => undefined, close: () => undefined }
+  Atomics.store(words, NUMBER_WORD, threadNumber())
+  let clocks: ThreadClocks | undefined
+  const times = (): readonly ThreadTimes[] | undefined => {
+    const threads = Array.from({ length: numHelpers + 1 }, (_, thread) => Atomics.load(words, NUMBER_WORD + thread))
+    if (!threads.includes(0)) clocks ??= openThreadClocks(threads)
+    return clocks?.read()
+  }
+  const setActive = (active: number): void => {
+    Atomics.store(words, ACTIVE_WORD, active)
+    Atomics.notify(words, ACTIVE_WORD)
+  }
+  const look = createCrowding({ numHelpers, times, nowMs: () => performance.now(), setActive })
+  return { look, close: () => clocks?.close() }
 }
 
 function awaitDone(words: Int32Array, isDone: () => boolean): void {
