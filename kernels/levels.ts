@@ -7,8 +7,6 @@
 //   LV2  Squares are added within a group in ascending order, then group by group, row by row: a sum has the same bits
 //        whatever the number of rows that are looked at together.
 
-import { largest } from './math'
-
 const BLOCK_BYTES: usize = 128 // of float32
 
 /** Added to a float32 below 2^22, it leaves the nearest integer in the low bits. */
@@ -16,7 +14,32 @@ const MAGIC: f32 = 12582912
 const MAGIC_BITS: i32 = 0x4b400000
 const LIMIT: f32 = 0.5 - 6.103515625e-5 // half less 2^-14
 
+// Neither sign nor size of a weight is foreseen: what depends on them is chosen without branches.
+
+/** The largest lane, in all lanes. */
+// @ts-ignore: decorator
+@inline
+function largestOf(x: v128): v128 {
+  const pairs = f32x4.pmax(x, v128.shuffle<i32>(x, x, 2, 3, 0, 1))
+  return f32x4.pmax(pairs, v128.shuffle<i32>(pairs, pairs, 1, 0, 3, 2))
+}
+
+/** The largest magnitude from x to `end`. */
+// @ts-ignore: decorator
+@inline
+function largestSize(x: usize, end: usize): f32 {
+  let most = f32x4.splat(0)
+  for (; x < end; x += 64) {
+    const a = f32x4.abs(v128.load(x)), b = f32x4.abs(v128.load(x, 16))
+    const c = f32x4.abs(v128.load(x, 32)), d = f32x4.abs(v128.load(x, 48))
+    most = f32x4.pmax(most, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)))
+  }
+  return f32x4.extract_lane(largestOf(most), 0)
+}
+
 /** The weight of largest magnitude from x to `end`, the first of them. */
+// @ts-ignore: decorator
+@inline
 function largestValue(x: usize, end: usize): f32 {
   let most = f32x4.splat(0), least = most
   for (let at = x; at < end; at += 64) {
@@ -24,11 +47,12 @@ function largestValue(x: usize, end: usize): f32 {
     most = f32x4.pmax(most, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)))
     least = f32x4.pmin(least, f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d)))
   }
-  const high = largest(most), low = -largest(f32x4.neg(least))
-  if (high > -low) return high
-  if (high < -low) return low
-  if (high == 0) return 0
-  while (abs(load<f32>(x)) != high) x += 4
+  const high = largestOf(most), low = largestOf(f32x4.neg(least))
+  if (v128.any_true(f32x4.ne(high, low)))
+    return f32x4.extract_lane(v128.bitselect(high, f32x4.neg(low), f32x4.gt(high, low)), 0)
+  const size = f32x4.extract_lane(high, 0)
+  if (size == 0) return 0
+  while (abs(load<f32>(x)) != size) x += 4
   return load<f32>(x)
 }
 
@@ -36,8 +60,7 @@ function largestValue(x: usize, end: usize): f32 {
 // @ts-ignore: decorator
 @inline
 function scaleOf(bits: i32, x: usize, end: usize): f32 {
-  const value = <f64>largestValue(x, end)
-  const scale = <f32>(bits == 8 ? abs(value) / 127 : value / -8)
+  const scale = <f32>(bits == 8 ? <f64>largestSize(x, end) / 127 : <f64>largestValue(x, end) / -8)
   return reinterpret<f32>((reinterpret<u32>(scale) + 0xffff) & 0xffff0000)
 }
 
@@ -47,19 +70,19 @@ function inverseOf(scale: f32): f64 {
   return scale == 0 ? 0 : 1 / <f64>scale
 }
 
-/** What float32 products are made with; no number where a float32 could not hold it well. */
+/** Whether a float32 holds it as well as others. */
 // @ts-ignore: decorator
 @inline
-function fastInverse(scale: f32): f32 {
-  const size = abs(scale)
-  return scale == 0 ? 0 : size > 1e-30 && size < 1e30 ? <f32>(1 / <f64>scale) : NaN
+function isOrdinary(inverse: f64): bool {
+  const size = abs(inverse)
+  return size < 1e30 && (size > 1e-30 || size == 0)
 }
 
+/** What a product in float32 is off the integer that was found for it. */
 // @ts-ignore: decorator
 @inline
-function isClear(product: v128, shifted: v128): v128 {
-  const distance = f32x4.abs(f32x4.sub(product, f32x4.sub(shifted, f32x4.splat(MAGIC))))
-  return f32x4.lt(distance, f32x4.splat(LIMIT))
+function offset(product: v128, shifted: v128): v128 {
+  return f32x4.sub(product, f32x4.sub(shifted, f32x4.splat(MAGIC)))
 }
 
 // @ts-ignore: decorator
@@ -89,19 +112,26 @@ function exactBlock4(x: usize, inverse: f64, to: usize): void {
   }
 }
 
+// @ts-ignore: decorator
+@inline
+function exactBlock(bits: i32, x: usize, inverse: f64, to: usize): void {
+  if (bits == 8) exactBlock8(x, inverse, to)
+  else exactBlock4(x, inverse, to)
+}
+
 /** Levels of a block of 32 weights. */
 // @ts-ignore: decorator
 @inline
 function putBlock(bits: i32, x: usize, fast: v128, inverse: f64, to: usize): void {
   const magic = f32x4.splat(MAGIC)
-  let areClear = i32x4.splat(-1)
-  let nibbles = i32x4.splat(0)
+  let most = f32x4.splat(0), least = most, nibbles = most
   for (let half: usize = 0; half < 2; half++) {
     const y0 = f32x4.mul(v128.load(x), fast), y1 = f32x4.mul(v128.load(x, 16), fast)
     const y2 = f32x4.mul(v128.load(x, 32), fast), y3 = f32x4.mul(v128.load(x, 48), fast)
     const t0 = f32x4.add(y0, magic), t1 = f32x4.add(y1, magic), t2 = f32x4.add(y2, magic), t3 = f32x4.add(y3, magic)
-    const first = v128.and(isClear(y0, t0), isClear(y1, t1)), second = v128.and(isClear(y2, t2), isClear(y3, t3))
-    areClear = v128.and(areClear, v128.and(first, second))
+    const d0 = offset(y0, t0), d1 = offset(y1, t1), d2 = offset(y2, t2), d3 = offset(y3, t3)
+    most = f32x4.pmax(most, f32x4.pmax(f32x4.pmax(d0, d1), f32x4.pmax(d2, d3)))
+    least = f32x4.pmin(least, f32x4.pmin(f32x4.pmin(d0, d1), f32x4.pmin(d2, d3)))
     const levels = i8x16.narrow_i16x8_s(narrow(t0, t1), narrow(t2, t3))
     if (bits == 8) v128.store(to + (half << 4), v128.xor(levels, i8x16.splat(-128)))
     else {
@@ -112,9 +142,8 @@ function putBlock(bits: i32, x: usize, fast: v128, inverse: f64, to: usize): voi
     }
     x += 64
   }
-  if (i32x4.all_true(areClear)) return
-  if (bits == 8) exactBlock8(x - BLOCK_BYTES, inverse, to)
-  else exactBlock4(x - BLOCK_BYTES, inverse, to)
+  const isNear = v128.or(f32x4.ge(most, f32x4.splat(LIMIT)), f32x4.le(least, f32x4.splat(-LIMIT)))
+  if (v128.any_true(isNear)) exactBlock(bits, x - BLOCK_BYTES, inverse, to)
 }
 
 // @ts-ignore: decorator
@@ -127,9 +156,10 @@ function putRows(bits: i32, x: usize, rows: i32, blocks: i32, group: i32, levels
       store<f32>(scales, scale)
       scales += 4
       const inverse = inverseOf(scale)
-      const fast = f32x4.splat(fastInverse(scale))
+      const isFast = isOrdinary(inverse)
       for (; x < end; x += BLOCK_BYTES) {
-        putBlock(bits, x, fast, inverse, levels)
+        if (isFast) putBlock(bits, x, f32x4.splat(<f32>inverse), inverse, levels)
+        else exactBlock(bits, x, inverse, levels)
         levels += bits == 8 ? 32 : 16
       }
     }

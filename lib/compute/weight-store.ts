@@ -24,7 +24,7 @@ import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import { ClusterError } from '../errors.js'
 import { collectDropped } from './garbage.js'
-import { forgetKept, giveBack } from './recycled.js'
+import { giveBack } from './recycled.js'
 import { asOneStep, type Steps } from './steps.js'
 
 /** A packed tensor: its values, or the place in a file of the weight folder that holds them. */
@@ -136,7 +136,6 @@ export function createWeightStore(folder: string | undefined, warn?: (reason: st
         collectDropped()
         yield
       }
-      forgetKept()
     },
   }
 }

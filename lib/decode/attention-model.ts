@@ -16,6 +16,7 @@ import { createLatentAttentionLayer } from '../compute/latent-attention-layer.js
 import { packLatentAttention } from '../compute/latent-weights.js'
 import type { LinearWeights } from '../compute/linear-weights.js'
 import { createLmHead, packLmHead, type LmHead } from '../compute/lm-head.js'
+import { forgetKept, giveBack } from '../compute/recycled.js'
 import { createRoom, type Room } from '../compute/room.js'
 import { createRopeTables, type RopeTables } from '../compute/rope-tables.js'
 import { roundedBlocks } from '../compute/tiles.js'
@@ -90,6 +91,7 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
     for (const part of loaded) part.dispose()
     throw error
   }
+  forgetKept()
   collectDropped()
   const rooms = [createRoom(options.kernels), createRoom(options.kernels)]
   const expertBlocks = roundedBlocks(spec.hidden, options.format)
@@ -173,15 +175,19 @@ function* loadLayer(
   const open = (pack: () => Steps<WeightSet>): Steps<WeightSet> => weights.open(`attention-${index}`, pack)
   if (attention.kind === 'latent') {
     const set = yield* open(() => packLatentAttention(latentWeights(checkpoint, layer, attention), attention, format))
-    return createLatentAttentionLayer(kernels, set, {
+    const created = createLatentAttentionLayer(kernels, set, {
       ...{ ...attention, ...shape, latentEpsilon: attention.normEpsilon },
     })
+    giveBack(set)
+    return created
   }
   const { numHeads, numKvHeads, headDim, clip, qkNorm, rope } = attention
   const set = yield* open(() => packAttention(groupedWeights(checkpoint, layer, attention), format))
-  return createAttentionLayer(kernels, set, {
+  const created = createAttentionLayer(kernels, set, {
     ...{ ...shape, numHeads, numKvHeads, headDim, rotatedDim: rope.dims, qkNorm: qkNorm?.over, clip },
   })
+  giveBack(set)
+  return created
 }
 
 /** A layer's tensors on the side of attention, where it is of the grouped kind. */

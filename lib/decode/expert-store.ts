@@ -6,6 +6,7 @@ import type { ExpertEngine } from '../compute/expert-engine.js'
 import type { PlacedExpert } from '../compute/expert-layer.js'
 import type { Kernels } from '../compute/kernels.js'
 import { leastRoom, requireRoom, type MemoryRoom } from '../compute/memory-room.js'
+import { forgetKept } from '../compute/recycled.js'
 import { inTurns, type Steps } from '../compute/steps.js'
 import type { WeightSet, WeightStore } from '../compute/weight-store.js'
 import { ClusterError, type ErrorDetails } from '../errors.js'
@@ -137,7 +138,11 @@ function createStoreOn<E extends Disposable>(engine: ExpertEngine<E>, given: Exp
     if (!hasRoom(missing)) dropOthers()
     requireShards(missing)
     const count = countShards(missing)
-    for (const shard of missing) loaded.set(shard, await loadShard(engine, options, { plan, shard, count }))
+    try {
+      for (const shard of missing) loaded.set(shard, await loadShard(engine, options, { plan, shard, count }))
+    } finally {
+      forgetKept()
+    }
     dropOthers()
   }
 

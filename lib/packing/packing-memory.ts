@@ -30,6 +30,7 @@ type Values = Float32Array | Uint8Array
 
 interface PackingMemory {
   readonly memory: WebAssembly.Memory
+  buffer: SharedArrayBuffer // asking for it costs more than keeping it
   readonly exports: WebAssembly.Instance['exports']
   readonly buffers: WeakSet<ArrayBufferLike> // growing makes a new one over the same bytes
   readonly rooms: Map<Room, { readonly address: number; readonly numBytes: number }>
@@ -48,7 +49,14 @@ function packingMemory(): PackingMemory {
     throw new ClusterError('internal', 'packing: no task is computed here')
   }
   const { exports } = new WebAssembly.Instance(kernelModule(), { env: { memory, wide } })
-  made = { memory, exports, buffers: new WeakSet([memory.buffer]), rooms: new Map(), end: PAGE_BYTES }
+  made = {
+    memory,
+    buffer: memory.buffer,
+    exports,
+    buffers: new WeakSet([memory.buffer]),
+    rooms: new Map(),
+    end: PAGE_BYTES,
+  }
   return made
 }
 
@@ -68,10 +76,11 @@ export function roomFor(room: Room, numBytes: number): number {
   if (found !== undefined && found.numBytes >= numBytes) return found.address
   const size = 2 ** Math.ceil(Math.log2(Math.max(numBytes, PAGE_BYTES))) // little is left behind where it grows
   const place = { address: all.end, numBytes: size }
-  const missing = Math.ceil((all.end + size) / PAGE_BYTES) - all.memory.buffer.byteLength / PAGE_BYTES
+  const missing = Math.ceil((all.end + size) / PAGE_BYTES) - all.buffer.byteLength / PAGE_BYTES
   if (missing > 0) {
     all.memory.grow(missing)
-    all.buffers.add(all.memory.buffer)
+    all.buffer = all.memory.buffer
+    all.buffers.add(all.buffer)
   }
   all.end += size
   all.rooms.set(room, place)
@@ -79,13 +88,13 @@ export function roomFor(room: Room, numBytes: number): number {
 }
 
 export const floatsAt = (address: number, length: number): Float32Array =>
-  new Float32Array(packingMemory().memory.buffer, address, length)
+  new Float32Array(packingMemory().buffer, address, length)
 
 export const doublesAt = (address: number, length: number): Float64Array =>
-  new Float64Array(packingMemory().memory.buffer, address, length)
+  new Float64Array(packingMemory().buffer, address, length)
 
 export const bytesAt = (address: number, length: number): Uint8Array =>
-  new Uint8Array(packingMemory().memory.buffer, address, length)
+  new Uint8Array(packingMemory().buffer, address, length)
 
 /** Where an array over this memory lies; nothing for others. */
 export function addressOf({ buffer, byteOffset }: Values): number | undefined {
