@@ -3,6 +3,7 @@
 
 import { z } from 'zod'
 import { ClusterError } from '../../lib/errors.js'
+import { readEvents, RequestFailure } from '../../replay/src/index.js'
 import { bodyPieces } from '../body-pieces.js'
 import type { Fetch, FetchInit } from '../client-tls.js'
 import { errorFromBody, httpError } from '../http-error.js'
@@ -14,7 +15,6 @@ import type {
   GenerationTimes,
   GenerationUsage,
 } from './generation.js'
-import { readEvents } from './sse.js'
 
 const END = '[DONE]'
 
@@ -132,7 +132,7 @@ export function createHttpDoor({ url, apiKey, now, fetch: send = fetch }: HttpDo
     const clock = createStopwatch(now)
     const path = request.input.kind === 'chat' ? '/v1/chat/completions' : '/v1/completions'
     const response = await call(path, { method: 'POST', body: requestBody(model, request), signal })
-    yield* toEvents(bodyPieces(response.body, signal), clock)
+    yield* toEvents(eventsOf(bodyPieces(response.body, signal)), clock)
   }
 
   return { generate, close: () => undefined }
@@ -165,13 +165,22 @@ export function requestBody(model: string, { input, sampling, n, returnTrees }: 
   })
 }
 
-async function* toEvents(body: AsyncIterable<Uint8Array>, clock: Stopwatch): AsyncGenerator<GenerationEvent> {
+async function* eventsOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  try {
+    yield* readEvents(body)
+  } catch (error) {
+    if (!(error instanceof RequestFailure)) throw error
+    throw new ClusterError('failed_precondition', `generate: ${error.message}`, { cause: error })
+  }
+}
+
+async function* toEvents(events: AsyncIterable<string>, clock: Stopwatch): AsyncGenerator<GenerationEvent> {
   const reasons = new Map<number, string>()
   const told = new Map<number, GenerationStats>()
   let usage: GenerationUsage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 }
   let isFirst = true
   let isEnded = false
-  for await (const data of readEvents(body)) {
+  for await (const data of events) {
     isEnded = data === END
     if (isEnded) break
     const chunk = parseChunk(data)

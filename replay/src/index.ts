@@ -16,6 +16,7 @@ export {
 } from './check.js'
 export { systemClock, type ReplayClock } from './clock.js'
 export { compareRuns, type CompareOptions, type ComparedFigure, type RunComparison } from './compare.js'
+export { readEvents } from './clients/sse.js'
 export { RequestFailure, type FailureKind } from './errors.js'
 export { parseGoals, type Goals } from './goodput.js'
 export type { OutputChunk, OutputChunks } from './chunk-list.js'

@@ -9,7 +9,7 @@ import type { Item, RawRequest, Reader, Sample, TraceFormat } from './formats/fo
 import { BadItem } from './formats/format.js'
 import { parseJson } from './formats/fields.js'
 import { FORMATS } from './formats/index.js'
-import { readItems } from './formats/items.js'
+import { foreignFormat, readItems } from './formats/items.js'
 import { findFiles } from './files.js'
 import type { SkippedLine, Trace, TraceRequest } from './trace.js'
 import { TraceError } from './trace-error.js'
@@ -110,6 +110,8 @@ const noRequests = (
 
 /** The format, or why the file is of none. */
 async function recognise(file: string, { maxItemChars }: ReadOptions): Promise<TraceFormat | string> {
+  const foreign = await foreignFormat(file)
+  if (foreign !== undefined) return `${file}: want UTF-8 text, or that in gzip, found ${foreign}`
   const items = await firstItems(file, maxItemChars)
   if (items.length === 0) return `${file}: want a trace, found an empty file`
   const sample: Sample = { items, values: items.map(({ text }) => valueOf(text)) }

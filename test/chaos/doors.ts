@@ -3,7 +3,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
-import { readEvents } from '../../cli/generation/sse.js'
+import { readEvents } from '../../replay/src/index.js'
 import { BanyanClient, BanyanError, type GenerateRequest } from '../../sdk/src/index.js'
 import { recordAnswer, type Answer, type Recorder } from './answer.js'
 import type { ChaosRequest } from './requests.js'

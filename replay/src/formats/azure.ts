@@ -3,7 +3,7 @@
 
 import type { ReaderOptions, TraceFormat, Reader, Sample } from './format.js'
 import { BadItem } from './format.js'
-import { cells } from './csv.js'
+import { cells, rowCells } from './csv.js'
 import { checkCount, shown } from './fields.js'
 
 const HEADER = 'TIMESTAMP,ContextTokens,GeneratedTokens'
@@ -46,7 +46,7 @@ function createReader(_: ReaderOptions): Reader {
         columns = named
         return []
       }
-      const row = cells(text)
+      const row = rowCells(text)
       const [clock = '', context, generated] = columns.map((place) => row[place])
       if (row.length !== COLUMNS.length) throw new BadItem(`want ${HEADER}, found ${shown(text)}`)
       const time = parseTime(clock)

@@ -2,7 +2,7 @@
 // tokens is a request that failed: it is left out and counted.
 
 import { counted, wereOrWas } from '../counted.js'
-import { cells } from './csv.js'
+import { cells, rowCells } from './csv.js'
 import { shown } from './fields.js'
 import { BadItem, type Item, type RawRequest, type Reader, type TraceFormat } from './format.js'
 import { tokens } from './azure.js'
@@ -33,7 +33,7 @@ function createReader(): Reader {
       header = names
       return []
     }
-    const row = cells(text)
+    const row = rowCells(text)
     if (row.length !== header.length)
       throw new BadItem(`want ${header.length} columns (${header.join(', ')}), found ${row.length}`)
     const cell = (name: string): string | undefined => row[header.indexOf(name)]

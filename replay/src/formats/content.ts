@@ -2,6 +2,7 @@
 
 import { counted, wereOrWas } from '../counted.js'
 import {
+  contentText,
   isRow,
   list,
   optionalCount,
@@ -27,19 +28,30 @@ const ROLES: ReadonlyMap<string, string> = new Map([
   ['system', 'system'],
 ])
 
-/** ShareGPT writes from and value, some of its copies role and content. */
-function messageOf(message: unknown, i: number): ChatMessage {
-  if (!isRow(message)) throw new BadItem(`conversations[${i}]: want a message, found ${shown(message)}`)
-  const from = message.from ?? message.role
-  const role = typeof from === 'string' ? ROLES.get(from) : undefined
+// ShareGPT and its copies name the same things differently.
+const TALKS = ['conversations', 'conversation', 'messages', 'items'] as const
+const SPEAKERS = ['from', 'role'] as const
+const TEXTS = ['value', 'content', 'text'] as const
+
+const nameIn = <T extends string>(row: Row, names: readonly T[]): T | undefined =>
+  names.find((name) => row[name] !== undefined && row[name] !== null)
+
+function messageOf(message: unknown, where: string): ChatMessage {
+  if (!isRow(message)) throw new BadItem(`${where}: want a message, found ${shown(message)}`)
+  const speaker = nameIn(message, SPEAKERS) ?? 'from'
+  const from = message[speaker]
+  const role = typeof from === 'string' ? ROLES.get(from.toLowerCase()) : undefined
   if (role === undefined)
-    throw new BadItem(`conversations[${i}].from: want one of ${[...ROLES.keys()].join(', ')}, found ${shown(from)}`)
-  return { role, content: text(message, 'value' in message ? 'value' : 'content') }
+    throw new BadItem(`${where}.${speaker}: want one of ${[...ROLES.keys()].join(', ')}, found ${shown(from)}`)
+  const name = nameIn(message, TEXTS)
+  if (name === undefined) throw new BadItem(`${where}: want one of ${TEXTS.join(', ')}, found ${shown(message)}`)
+  return { role, content: contentText(message[name], `${where}.${name}`) }
 }
 
 /** One request per answer: what was said before it is the prompt. */
 function turnsOf(row: Row, session: string): readonly RawRequest[] {
-  const said = list(row, 'conversations' in row ? 'conversations' : 'conversation').map(messageOf)
+  const name = nameIn(row, TALKS) ?? 'conversations'
+  const said = list(row, name).map((message, i) => messageOf(message, `${name}[${i}]`))
   return said.flatMap((message, i): RawRequest[] => {
     const before = said.slice(0, i)
     if (message.role !== 'assistant' || !before.some(({ role }) => role === 'user')) return []
@@ -48,14 +60,19 @@ function turnsOf(row: Row, session: string): readonly RawRequest[] {
   })
 }
 
+/** Of messages, so that nothing else that has such a list is taken for a conversation. */
+function isTalk(row: unknown): boolean {
+  if (!isRow(row)) return false
+  const talk = row[nameIn(row, TALKS) ?? 'conversations']
+  return Array.isArray(talk) && talk.some((message) => isRow(message) && nameIn(message, SPEAKERS) !== undefined)
+}
+
 export const sharegpt: TraceFormat = {
   name: 'sharegpt',
   isDated: false,
   isOrdered: true,
-  recognise: (sample) => {
-    const found = [rowWith(sample, ['conversations']), rowWith(sample, ['conversation'])]
-    return found.some((row) => typeof row !== 'string') ? undefined : 'no conversation has conversations'
-  },
+  recognise: ({ values }) =>
+    values.some(isTalk) ? undefined : `no line has ${TALKS.join(' or ')} with messages of a ${SPEAKERS.join(' or ')}`,
   createReader: () => {
     let number = 0
     let numSilent = 0

@@ -109,14 +109,14 @@ export function messages(row: Row, name: string): readonly ChatMessage[] {
   return list(row, name).map((message, i) => {
     const where = `${name}[${i}]`
     if (!isRow(message) || typeof message.role !== 'string') throw wrong(where, 'a message with a role', message)
-    return { role: message.role, content: contentText(message, where) }
+    return { role: message.role, content: contentText(message.content ?? message.parts ?? '', `${where}.content`) }
   })
 }
 
-function contentText({ content, parts }: Row, where: string): string {
-  const value = content ?? parts ?? ''
+/** A text, or a list of parts of which the texts are kept. */
+export function contentText(value: unknown, name: string): string {
   if (typeof value === 'string') return value
-  if (!Array.isArray(value)) throw wrong(`${where}.content`, 'a text or a list of parts', value)
+  if (!Array.isArray(value)) throw wrong(name, 'a text or a list of parts', value)
   return value.map((part: unknown) => (isRow(part) ? partText(part) : '')).join('')
 }
 

@@ -9,6 +9,7 @@ import {
   replay,
   summarise,
   systemClock,
+  type Pace,
   type ReplayOptions,
   type Trace,
   type TraceRequest,
@@ -43,11 +44,13 @@ const traceOf = (requests: readonly Partial<TraceRequest>[]): Trace => ({
 const repeated = (count: number, more: Partial<TraceRequest> = {}): Trace =>
   traceOf(Array.from({ length: count }, () => more))
 
-async function replayTo(url: string, trace: Trace, more: Partial<ReplayOptions> = {}) {
+const RECORDED: Pace = { kind: 'recorded', speedup: 1 }
+
+async function replayTo(url: string, trace: Trace, more: Partial<ReplayOptions> = {}, pace: Pace = RECORDED) {
   const notices: string[] = []
   const http = createHttpCaller({ clock: systemClock, connectTimeoutMs: 1000 })
   const client = createOpenAiClient({ url, http, model: 'toy', notice: (line) => notices.push(line) })
-  const plan = planReplay(trace, { pace: { kind: 'recorded', speedup: 1 } })
+  const plan = planReplay(trace, { pace })
   try {
     const run = await replay(plan, { client, clock: systemClock, ...more })
     return { run, summary: summarise(run), notices }
@@ -256,8 +259,7 @@ describe('replay against an endpoint', function () {
       sockets.add(response.socket)
       answerFast(asked, response)
     })
-    const trace = traceOf(Array.from({ length: 30 }, (_, i) => ({ arrivalMs: i * 15 })))
-    await replayTo(endpoint.url, trace)
+    await replayTo(endpoint.url, repeated(30), {}, { kind: 'concurrency', limit: 1 })
     assert.ok(sockets.size < 15, `${sockets.size} connections for 30 requests in a row`)
   })
 })

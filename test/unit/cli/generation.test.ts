@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { collectGeneration, type GenerationEvent } from '../../../cli/generation/generation.js'
 import { requestBody } from '../../../cli/generation/http-door.js'
-import { readEvents } from '../../../cli/generation/sse.js'
+import { readEvents } from '../../../replay/src/index.js'
 
 async function* from<T>(items: readonly T[]): AsyncGenerator<T> {
   yield* items
@@ -15,19 +15,37 @@ const drain = async <T>(items: AsyncIterable<T>): Promise<T[]> => {
 }
 
 describe('readEvents', () => {
-  it('finds the same events however the bytes are cut', async () => {
+  it('finds the same events however the bytes are cut and lines end', async () => {
     const events = fc.array(
       fc.string({ unit: 'grapheme', minLength: 1 }).filter((text) => !/[\r\n]/.test(text) && !text.startsWith(' ')),
       { minLength: 1, maxLength: 5 },
     )
+    const lineEnds = fc.constantFrom('\n', '\r\n', '\r')
     await fc.assert(
-      fc.asyncProperty(events, fc.array(fc.nat({ max: 200 }), { maxLength: 6 }), async (wanted, cuts) => {
-        const bytes = new TextEncoder().encode(wanted.map((data) => `: note\ndata: ${data}\n\n`).join(''))
-        const places = [0, ...cuts.map((cut) => Math.min(cut, bytes.length)).sort((a, b) => a - b), bytes.length]
-        const pieces = places.slice(1).map((end, i) => bytes.subarray(places[i], end))
-        assert.deepEqual(await drain(readEvents(from(pieces))), wanted)
-      }),
+      fc.asyncProperty(
+        events,
+        fc.array(fc.nat({ max: 200 }), { maxLength: 6 }),
+        lineEnds,
+        async (wanted, cuts, end) => {
+          const bytes = new TextEncoder().encode(wanted.map((data) => `: note${end}data: ${data}${end}${end}`).join(''))
+          const places = [0, ...cuts.map((cut) => Math.min(cut, bytes.length)).sort((a, b) => a - b), bytes.length]
+          const pieces = places.slice(1).map((end, i) => bytes.subarray(places[i], end))
+          assert.deepEqual(await drain(readEvents(from(pieces))), wanted)
+        },
+      ),
     )
+  })
+
+  it('does not wait for what follows a carriage return, nor for an empty line at the end', async () => {
+    const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      yield bytes('\ufeffdata: a\r\r')
+      await new Promise(() => undefined)
+    }
+    const first = await readEvents(endless()).next()
+    assert.equal(first.value, 'a')
+    assert.deepEqual(await drain(readEvents(from([bytes('event: x\r\ndata: b\r\ndata: c')]))), ['b\nc'])
+    await assert.rejects(drain(readEvents(from([bytes('<html>'), bytes('</html>')]))), /found "<html><\/html>"/)
   })
 })
 

@@ -83,6 +83,10 @@ describe('a broken trace', () => {
       /azure\.csv:3: ContextTokens: want a whole number/,
     )
     await fails(write('azure.csv', azure('2023-11-16 18:17:03,4')), /azure\.csv:3: want TIMESTAMP/)
+    await fails(
+      write('azure.csv', azure('"2023-11-16\n18:17:03",4,5')),
+      /azure\.csv:3: want quotes that end on their line .*, found one that does not$/,
+    )
     const burst = 'Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n-5,GPT-4,1,2,3,API log\n'
     await fails(write('burst.csv', burst), /burst\.csv:2: Timestamp: want seconds of 0 or more, found "-5"/)
   })
@@ -186,6 +190,12 @@ describe('a broken trace', () => {
       write('cut.gz', bytes.subarray(0, bytes.length - 20)),
       /cut\.gz: want a readable file, unexpected end of file/,
     )
+  })
+
+  it('names what is neither text nor gzip', async () => {
+    await fails(write('packed.zst', Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0])), /want UTF-8 text, .* found zstd$/)
+    await fails(write('rows.parquet', Buffer.from('PAR1')), /found Parquet$/)
+    await fails(write('wide.csv', Buffer.from('\ufeffTIMESTAMP', 'utf16le')), /found UTF-16$/)
   })
 
   it('bounds an item', async () => {

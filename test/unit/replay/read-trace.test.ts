@@ -214,6 +214,35 @@ describe('reading a trace', () => {
     })
   })
 
+  it('reads what copies of ShareGPT call the same things, in lines or an array', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'banyan-talks-'))
+    const role = {
+      u: { role: 'user', content: 'hi' },
+      a: { role: 'assistant', content: [{ type: 'text', text: 'ho' }] },
+    }
+    const from = { u: { from: 'Human', value: 'hi' }, a: { from: 'gpt', value: 'ho' } }
+    const talks = [
+      { messages: [role.u, role.a] },
+      { items: [from.u, from.a], id: 7 },
+      { conversation: [role.u, from.a] },
+      { conversations: [from.u, { from: 'gpt', text: 'ho', value: null }] },
+    ]
+    const lines = talks.map((talk) => JSON.stringify(talk)).join('\r\n')
+    try {
+      for (const text of [lines, `\ufeff${JSON.stringify(talks)}`]) {
+        writeFileSync(join(folder, 'talks'), text)
+        const { format, requests } = await readTrace(join(folder, 'talks'))
+        assert.equal(format, 'sharegpt')
+        assert.deepEqual(
+          requests.map(({ prompt, outputText }) => [prompt, outputText]),
+          talks.map(() => [{ kind: 'chat', messages: [{ role: 'user', content: 'hi' }] }, 'ho']),
+        )
+      }
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
   it('reads vLLM’s custom prompts, without times', async () => {
     const { requests, format, isUntimed } = await read('vllm-custom.jsonl')
     assert.deepEqual([format, isUntimed], ['vllm-custom', true])
