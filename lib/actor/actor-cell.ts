@@ -3,6 +3,7 @@
 import { ClusterError } from '../errors.js'
 import type { Message } from '../wire/messages.js'
 import type { ActorDefinition, Answer, Clock, Handlers, MessageContext, Reason } from './actor.js'
+import { createStopper } from './linked-signal.js'
 import { createMailbox } from './mailbox.js'
 import { afterCrash } from './supervisor.js'
 
@@ -33,7 +34,7 @@ type AnyHandler = (message: Message, context: MessageContext) => Answer | Promis
 
 export function createCell({ definition, clock, onDeadLetter, onGaveUp }: CellOptions): Cell {
   const mailbox = createMailbox<Letter>(definition.mailboxCapacity)
-  const stopping = new AbortController()
+  const stopping = createStopper()
   const crashes: number[] = []
   let handlers: Handlers | undefined = definition.create()
   let running: Promise<void> | undefined

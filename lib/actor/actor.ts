@@ -14,6 +14,7 @@
 import type { ClusterError } from '../errors.js'
 import type { Body, Message, MessageKind, MessageOf } from '../wire/messages.js'
 import type { VersionRange } from '../wire/versions.js'
+import type { StopSignal } from './linked-signal.js'
 
 /** Milliseconds, timers and turns of the event loop; the real one is made in `main.ts` only. */
 export interface Clock {
@@ -33,7 +34,7 @@ export interface MessageContext {
   readonly dueMs: number // when its asker stops waiting, on the monotonic clock; 0: nobody waits
   readonly queuedMs: number // it waited for so long in the mailbox
   readonly traceparent: string | undefined
-  readonly signal: AbortSignal // aborted when the actor stops or the deadline passes
+  readonly signal: StopSignal // aborted when the actor stops or the deadline passes
 }
 
 /** The message an actor answers with, or nothing (an asker then gets `request.done`). */
@@ -77,7 +78,7 @@ export interface Question<K extends MessageKind, R extends MessageKind> {
 
 export interface AskOptions {
   readonly timeoutMs: number
-  readonly signal?: AbortSignal
+  readonly signal?: StopSignal
   readonly traceparent?: string
   readonly id?: string // of the message, from `newMessageId`
 }

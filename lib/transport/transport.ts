@@ -10,6 +10,7 @@
 //   T4  Every buffer is bounded; what does not fit is refused with `resource_exhausted` or counted in `dropped`.
 //   T5  `close` ends every subscription and every pending request (`unavailable`).
 
+import type { StopSignal } from '../actor/linked-signal.js'
 import type { RecordStore } from './record-store.js'
 
 export interface Delivery {
@@ -25,7 +26,7 @@ export interface Subscription {
 
 export interface RequestOptions {
   readonly timeoutMs: number
-  readonly signal?: AbortSignal
+  readonly signal?: StopSignal
   /** Called with the reply as it arrives; its bytes may be used again afterwards. What it throws fails the request. */
   readonly read?: ((reply: Uint8Array) => void) | undefined
 }

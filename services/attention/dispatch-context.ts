@@ -1,6 +1,7 @@
 // What a step knows about its experts: who holds them, who failed, what was asked.
 
 import type { ActorSystem } from '../../lib/actor/actor.js'
+import type { StopSignal } from '../../lib/actor/linked-signal.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import type { ShardPlan } from '../../lib/model/expert-shards.js'
 import type { ExpertPeers } from './expert-peers.js'
@@ -17,7 +18,7 @@ export interface DispatchContext {
   readonly plan: ShardPlan
   readonly timeoutMs: number
   readonly microBatches: number // parts of the step that take turns
-  readonly signal: AbortSignal
+  readonly signal: StopSignal
   readonly traceparent?: string | undefined
   readonly openLayer?: OpenLayerSpan | undefined
   readonly note?: LayerSpan['note'] | undefined // on the layer's span, where there is one

@@ -4,10 +4,9 @@
 //   R1  A step that fails changes no committed state: sequences keep their epoch's tail, and a retry gives the same bits.
 //   R2  An entry that cannot run (gap, bad tree, no KV room) fails alone; the others go on.
 
-import { setMaxListeners } from 'node:events'
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
-import { linkedSignal, type LinkedSignal } from '../../lib/actor/linked-signal.js'
+import { linkedSignal, type LinkedSignal, type StopSignal } from '../../lib/actor/linked-signal.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Body, MessageOf, StepEntry } from '../../lib/wire/messages.js'
 import { packI32 } from '../../lib/wire/tensor.js'
@@ -36,7 +35,7 @@ export interface StepRunner {
 
 export interface StepOptions {
   readonly timeoutMs: number
-  readonly signal: AbortSignal
+  readonly signal: StopSignal
   readonly traceparent?: string | undefined
   readonly openLayer?: OpenLayerSpan | undefined
 }
@@ -112,7 +111,6 @@ export function createStepRunner(runnerOptions: StepRunnerOptions): StepRunner {
       }
     }
     const abort = linkedSignal([options.signal])
-    setMaxListeners(0, abort.signal) // one for every expert worker that is asked
     const numRows = ready.reduce((sum, { state }) => sum + state.tail.tokens.length, 0)
     const context: DispatchContext = {
       system,

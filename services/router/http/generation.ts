@@ -1,6 +1,6 @@
 // Completions and chat completions: runs the engine's requests of one call and writes them as one response or a stream.
 
-import { linkedSignal } from '../../../lib/actor/linked-signal.js'
+import { link } from '../../../lib/actor/linked-signal.js'
 import { ClusterError } from '../../../lib/errors.js'
 import type { GenerateEvent, GenerateInput, HeldTokens } from '../engine.js'
 import { chatInput, completionInputs } from './openai-input.js'
@@ -57,7 +57,7 @@ const extras = (body: ChatBody | CompletionBody): Pick<OutputOptions, 'withToken
 
 /** Where one of the call's requests fails, the others are cancelled, too: nobody will read them. */
 async function answer(exchange: Exchange, call: Call): Promise<void> {
-  const linked = linkedSignal([exchange.signal])
+  const linked = link([exchange.signal], new AbortController())
   try {
     await (call.isStream ? answerStream : answerWhole)({ ...exchange, signal: linked.signal }, call)
   } catch (error) {
