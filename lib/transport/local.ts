@@ -9,9 +9,15 @@ const DEFAULT_MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 
 interface Subscriber {
   readonly tokens: readonly string[]
+  readonly literal: string // what a subject that it is to get begins with
   readonly queue: string | undefined
   readonly handler: (message: BusMessage) => void
   isActive: boolean
+}
+
+interface Queued {
+  readonly target: Subscriber
+  readonly message: BusMessage
 }
 
 export interface LocalHub {
@@ -20,7 +26,8 @@ export interface LocalHub {
 
 /** Whether a subject matches a pattern: `*` is one token, `>` one or more at the end. */
 function matches(pattern: readonly string[], subject: readonly string[]): boolean {
-  for (const [i, token] of pattern.entries()) {
+  for (let i = 0; i < pattern.length; i++) {
+    const token = pattern[i]
     if (token === '>') return subject.length > i
     if (subject[i] === undefined || (token !== '*' && token !== subject[i])) return false
   }
@@ -31,25 +38,29 @@ function matches(pattern: readonly string[], subject: readonly string[]): boolea
 export function createLocalHub(): LocalHub {
   const exact = new Map<string, Subscriber[]>()
   let patterns: Subscriber[] = []
-  let queued: (() => void)[] = []
+  let queued: Queued[] = []
   let turn = 0
 
   const drain = (): void => {
     const batch = queued
     queued = []
-    for (const deliver of batch) deliver()
+    for (const { target, message } of batch) if (target.isActive) target.handler(message)
   }
 
-  const enqueue = (deliver: () => void): boolean => {
+  const enqueue = (target: Subscriber, message: BusMessage): boolean => {
     if (queued.length >= MAX_QUEUED) return false
-    queued.push(deliver)
+    queued.push({ target, message })
     if (queued.length === 1) setImmediate(drain)
     return true
   }
 
-  const receivers = (subject: string): Subscriber[] => {
-    const tokens = subject.split('.')
-    const all = [...(exact.get(subject) ?? []), ...patterns.filter((subscriber) => matches(subscriber.tokens, tokens))]
+  const isMeant = ({ literal, tokens }: Subscriber, subject: string): boolean =>
+    subject.startsWith(literal) && matches(tokens, subject.split('.'))
+
+  const receivers = (subject: string): readonly Subscriber[] => {
+    const matching = patterns.filter((subscriber) => isMeant(subscriber, subject))
+    const all = [...(exact.get(subject) ?? []), ...matching]
+    if (all.length < 2) return all
     const groups = new Map<string, Subscriber[]>()
     const chosen: Subscriber[] = []
     for (const subscriber of all) {
@@ -63,23 +74,18 @@ export function createLocalHub(): LocalHub {
 
   const publish: Bus['publish'] = (subject, payload, reply) => {
     const targets = receivers(subject)
-    const copy = Uint8Array.from(payload) // the sender may reuse its buffer
-    for (const target of targets) {
-      enqueue(() => {
-        if (target.isActive) target.handler({ subject, payload: copy, reply, isNoResponders: false })
-      })
-    }
+    const copy = new Uint8Array(payload) // the sender may reuse its buffer
+    const message = { subject, payload: copy, reply, isNoResponders: false }
+    for (const target of targets) enqueue(target, message)
     if (targets.length > 0 || reply === undefined) return
-    for (const asker of receivers(reply)) {
-      enqueue(() =>
-        asker.handler({ subject: reply, payload: new Uint8Array(0), reply: undefined, isNoResponders: true }),
-      )
-    }
+    const refusal = { subject: reply, payload: new Uint8Array(0), reply: undefined, isNoResponders: true }
+    for (const asker of receivers(reply)) enqueue(asker, refusal)
   }
 
   const subscribe: Bus['subscribe'] = (subject, handler, queue) => {
-    const subscriber: Subscriber = { tokens: subject.split('.'), queue, handler, isActive: true }
-    const isPattern = /[*>]/.test(subject)
+    const [literal = ''] = /^[^*>]*/.exec(subject) ?? []
+    const isPattern = literal !== subject
+    const subscriber: Subscriber = { tokens: subject.split('.'), literal, queue, handler, isActive: true }
     if (isPattern) patterns = [...patterns, subscriber]
     else exact.set(subject, [...(exact.get(subject) ?? []), subscriber])
     return {

@@ -68,9 +68,8 @@ function toMap({ speaks, envelope, message }: Frame): Fields {
 
 function toList({ speaks, envelope, message }: Frame): readonly unknown[] {
   const { id, from, timeoutMs, epoch, traceparent = null } = envelope
-  const { kind, ...body } = message
-  const header = [2, speaks.lowest, speaks.highest]
-  return [...header, numberOfKind(kind), id, from, timeoutMs, epoch, traceparent, packBody(kind, body)]
+  const kind = numberOfKind(message.kind)
+  return [2, speaks.lowest, speaks.highest, kind, id, from, timeoutMs, epoch, traceparent, packBody(message)]
 }
 
 const refuse = (what: string, cause?: unknown): ClusterError =>
@@ -85,8 +84,8 @@ export function decodeFrame(bytes: Uint8Array, reads: VersionRange = KNOWN_VERSI
     const why = `frame: want ${describeVersions(reads)}, got ${version}; its sender speaks ${describeVersions(speaks)}`
     throw new ClusterError('invalid_argument', why, { details: { reason: WIRE_VERSION } })
   }
-  const { kind, body, ...envelope } = isList(raw) ? ofList(raw) : ofMap(raw)
-  return { version, speaks, envelope: readEnvelope(envelope), message: readMessage(kind, body) }
+  const fields = isList(raw) ? ofList(raw) : ofMap(raw)
+  return { version, speaks, envelope: readEnvelope(fields), message: readMessage(fields.kind, fields.body) }
 }
 
 /** What a frame says first, where it says that at all: for those that cannot be read further. */
@@ -137,9 +136,9 @@ function headOfMap({ v, vs = [1, 1] }: Fields): readonly unknown[] {
 const ofMap = ({ k, b, id, from, dl, ep, tp }: Fields): Fields => ({ kind: k, body: b, id, from, dl, ep, tp })
 
 function ofList(list: readonly unknown[]): Fields {
-  const [, , , number, id, from, dl, ep, tp, packed] = list
-  const kind = kindOfNumber(number) ?? number
-  return { kind, body: isKind(kind) ? unpackBody(kind, packed) : undefined, id, from, dl, ep, tp: tp ?? undefined }
+  const kind = kindOfNumber(list[3]) ?? list[3]
+  const body = isKind(kind) ? unpackBody(kind, list[9]) : undefined
+  return { kind, body, id: list[4], from: list[5], dl: list[6], ep: list[7], tp: list[8] ?? undefined }
 }
 
 function readEnvelope({ id, from, dl, ep, tp }: Fields): Envelope {

@@ -6,7 +6,7 @@
 //       it reads, what a writer does not know is absent. Numbers of kinds and dtypes are never given twice.
 //   Y2  Reading never throws: what has not a layout's form becomes absent, and the kind's schema refuses it by its place.
 
-import type { Body, MessageKind } from './messages.js'
+import type { Body, Message, MessageKind } from './messages.js'
 import type { WireDtype, WireTensor } from './tensor.js'
 
 interface Part {
@@ -54,8 +54,8 @@ const tensor: Part = {
   },
   unpack: (raw) => {
     if (!Array.isArray(raw)) return undefined
-    const [dtype, data, ...shape] = raw as readonly unknown[]
-    return { dtype: typeof dtype === 'number' ? DTYPES[dtype] : undefined, shape, data }
+    const [dtype, data] = raw as readonly unknown[]
+    return { dtype: typeof dtype === 'number' ? DTYPES[dtype] : undefined, shape: raw.slice(2), data }
   },
 }
 
@@ -193,6 +193,13 @@ export const numberOfKind = (kind: MessageKind): number => KIND_NUMBERS[kind]
 /** The kind of a number, or undefined. */
 export const kindOfNumber = (number: unknown): string | undefined => KINDS.get(number)
 
-export const packBody = (kind: MessageKind, body: unknown): unknown => (LAYOUTS[kind] ?? asIs).pack(body)
+/** A message without its kind. */
+export function packBody(message: Message): unknown {
+  const layout = LAYOUTS[message.kind]
+  if (layout !== undefined) return layout.pack(message)
+  const body: Record<string, unknown> = { ...message }
+  delete body.kind
+  return body
+}
 
 export const unpackBody = (kind: MessageKind, raw: unknown): unknown => (LAYOUTS[kind] ?? asIs).unpack(raw)

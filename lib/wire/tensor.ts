@@ -18,9 +18,14 @@ export interface WireTensor {
 export function isWireTensor(value: unknown): value is WireTensor {
   if (typeof value !== 'object' || value === null) return false
   const { dtype, shape, data } = value as Partial<Record<keyof WireTensor, unknown>> // any object may be looked at so
-  const isShape =
-    Array.isArray(shape) && shape.length <= 8 && shape.every((size) => Number.isInteger(size) && size >= 0)
-  return (dtype === 'f32' || dtype === 'i32' || dtype === 'q16') && isShape && data instanceof Uint8Array
+  return (dtype === 'f32' || dtype === 'i32' || dtype === 'q16') && isShape(shape) && data instanceof Uint8Array
+}
+
+function isShape(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length > 8) return false
+  for (const size of value as readonly unknown[])
+    if (typeof size !== 'number' || !Number.isInteger(size) || size < 0) return false
+  return true
 }
 
 const bytesOf = (data: TensorData): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
@@ -30,7 +35,7 @@ export function packF32(data: Float32Array, shape: readonly number[] = [data.len
 }
 
 export function packI32(values: ArrayLike<number>): WireTensor {
-  const data = values instanceof Int32Array ? values : Int32Array.from(values)
+  const data = values instanceof Int32Array ? values : new Int32Array(values)
   return { dtype: 'i32', shape: [data.length], data: bytesOf(data) }
 }
 
@@ -60,7 +65,8 @@ export function readQ16({ dtype, shape, data }: WireTensor, name: string, width:
 function checked(tensor: WireTensor, dtype: WireDtype, name: string): Uint8Array {
   if (tensor.dtype !== dtype)
     throw new ClusterError('invalid_argument', `${name}: want dtype ${dtype}, got ${tensor.dtype}`)
-  const numElements = tensor.shape.reduce((product, size) => product * size, 1)
+  let numElements = 1
+  for (const size of tensor.shape) numElements *= size
   if (tensor.data.byteLength !== numElements * 4) {
     throw new ClusterError(
       'invalid_argument',
