@@ -36,7 +36,7 @@ import type {
   WeightFormat,
 } from '../model/spec.js'
 import { shardPlan, type ShardPlan } from '../model/expert-shards.js'
-import { checkEmbedding, embed } from './embedding.js'
+import { checkEmbedding, createEmbedding, type Embed } from './embedding.js'
 import { countLoad, type LoadCount, type OnProgress } from './load-progress.js'
 
 export interface AttentionModel {
@@ -54,7 +54,7 @@ export interface AttentionModel {
   /** The distinct rotations of the layers. */
   readonly rotations: readonly RopeTables[]
   /** Embeddings [tokens, hidden]. */
-  embed(tokens: ArrayLike<number>): Float32Array
+  readonly embed: Embed
   dispose(): void
 }
 
@@ -107,7 +107,7 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
     corrections: correctionsOf(checkpoint),
     head,
     rotations: rotations.tables,
-    embed: (tokens) => embed(checkpoint, tokens),
+    embed: createEmbedding(checkpoint),
     dispose: () => {
       for (const part of [head, ...rooms, ...layers]) part.dispose()
     },

@@ -28,7 +28,7 @@ import {
 } from './attention-model.js'
 import { createRunBuffers, openBatch, type DeviceBatch, type DeviceModel } from './device-batch.js'
 import { createSlotPool, DeviceCache } from './device-kv.js'
-import { checkEmbedding, embed } from './embedding.js'
+import { checkEmbedding, createEmbedding } from './embedding.js'
 import { gateWidth } from './gate.js'
 
 export interface DeviceLoadOptions extends LoadOptions {
@@ -64,6 +64,7 @@ export async function loadDeviceEngine(
   }
   const head = await inTurns(loadDeviceHead(checkpoint, options), turn)
   count.add(modelSizes(spec, format).head)
+  const embed = createEmbedding(checkpoint)
   const rope = createRopeTables(firstAttention(spec).rope, geometry.headDim)
   const pool = createSlotPool({ ...geometry, provider, numLayers: layers.length })
   const buffers = createRunBuffers(provider)
@@ -90,7 +91,7 @@ export async function loadDeviceEngine(
     openCache: () => new DeviceCache(pool),
     layOut: ({ spans, tokens, positions }, microBatches) => {
       closeBatches() // of a step that was given up
-      const [x, tables] = [embed(checkpoint, tokens), rope.rows(positions)]
+      const [x, tables] = [embed(tokens), rope.rows(positions)]
       const all = spans.map(withTable)
       open = cut(tokens.length, microBatches).map(({ first, size }, i) => {
         const end = first + size
