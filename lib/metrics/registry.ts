@@ -21,6 +21,14 @@ export interface MetricsRegistry {
   counter(name: string, help: string, labels?: LabelValues): Counter
   gauge(name: string, help: string, labels?: LabelValues): Gauge
   histogram(name: string, help: string, buckets: readonly number[], labels?: LabelValues): Histogram
+  /** A counter of what happens with every step; what is added stays a plain number until the next scrape. */
+  tally(name: string, help: string): (count: number) => void
+  /** The same with a label; `place` is that of the label's value among `values`. */
+  tallies(
+    name: string,
+    help: string,
+    labels: { readonly label: string; readonly values: readonly string[] },
+  ): (place: number, count: number) => void
   /** Called before every scrape: the place to read what is held elsewhere. */
   onScrape(read: () => void): void
   /** Prometheus text. */
@@ -50,12 +58,35 @@ export function createMetricsRegistry(modelName: string): MetricsRegistry {
     return { name, help, labelNames, registers }
   }
 
+  const addCounter: MetricsRegistry['counter'] = (name, help, labels = {}) => {
+    const counter = new Counter(describe('counter', name, help, labels))
+    for (const known of combinations(labels)) counter.inc(known, 0)
+    return counter
+  }
+
   return {
     metrics,
-    counter: (name, help, labels = {}) => {
-      const counter = new Counter(describe('counter', name, help, labels))
-      for (const known of combinations(labels)) counter.inc(known, 0)
-      return counter
+    counter: addCounter,
+    tally: (name, help) => {
+      const counter = addCounter(name, help)
+      let total = 0
+      readers.push(() => setTotal(counter, total))
+      return (count) => {
+        total += count
+      }
+    },
+    tallies: (name, help, { label, values }) => {
+      const counter = addCounter(name, help, { [label]: values })
+      const totals = new Float64Array(values.length)
+      readers.push(() =>
+        setTotals(
+          counter,
+          values.map((value, place) => ({ labels: { [label]: value }, value: totals[place]! })),
+        ),
+      )
+      return (place, count) => {
+        totals[place]! += count
+      }
     },
     gauge: (name, help, labels = {}) => {
       const gauge = new Gauge(describe('gauge', name, help, labels))

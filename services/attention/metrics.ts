@@ -52,20 +52,21 @@ export function createAttentionMetrics(registry: MetricsRegistry): AttentionMetr
 }
 
 function addSteps(registry: MetricsRegistry): AttentionMetrics['step'] {
-  const steps = registry.counter('banyan:attention_steps_total', 'Steps computed, by outcome.', {
-    outcome: ['ok', 'failed'],
+  const steps = registry.tallies('banyan:attention_steps_total', 'Steps computed, by outcome.', {
+    label: 'outcome',
+    values: ['ok', 'failed'],
   })
-  const rows = registry.counter('banyan:attention_rows_total', 'Rows of these steps.')
-  const sequences = registry.counter('banyan:attention_step_sequences_total', 'Sequences of these steps.')
+  const rows = registry.tally('banyan:attention_rows_total', 'Rows of these steps.')
+  const sequences = registry.tally('banyan:attention_step_sequences_total', 'Sequences of these steps.')
   const seconds = registry.histogram(
     'banyan:attention_step_seconds',
     'Duration of a step on this worker, its experts included.',
     SHORT_SECONDS,
   )
   return (step) => {
-    steps.inc({ outcome: step.hasFailed ? 'failed' : 'ok' })
-    rows.inc(step.rows)
-    sequences.inc(step.sequences)
+    steps(step.hasFailed ? 1 : 0, 1)
+    rows(step.rows)
+    sequences(step.sequences)
     seconds.observe(step.tookMs / MS_PER_SECOND)
   }
 }

@@ -54,7 +54,7 @@ export function addRequestMetrics(registry: MetricsRegistry): RequestMetrics {
     },
     refused: (reason) => refused.inc({ reason }),
     tokens: (numTokens, sinceLastMs, isFirst) => {
-      tokens.generated.inc(numTokens)
+      tokens.generated(numTokens)
       if (sinceLastMs === undefined) return
       ;(isFirst ? times.firstToken : times.betweenChunks).observe(sinceLastMs / MS_PER_SECOND)
     },
@@ -113,7 +113,7 @@ function addTimes(registry: MetricsRegistry) {
 function addTokens(registry: MetricsRegistry) {
   return {
     prompt: registry.counter('vllm:prompt_tokens_total', 'Prompt tokens accepted, once a request.'),
-    generated: registry.counter('vllm:generation_tokens_total', 'Tokens generated.'),
+    generated: registry.tally('vllm:generation_tokens_total', 'Tokens generated.'),
     promptPerRequest: registry.histogram('vllm:request_prompt_tokens', 'Prompt tokens of a request.', TOKEN_COUNTS),
     generatedPerRequest: registry.histogram(
       'vllm:request_generation_tokens',

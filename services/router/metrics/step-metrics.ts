@@ -23,28 +23,28 @@ export function addStepMetrics(registry: MetricsRegistry): (step: StepReport) =>
 }
 
 function addSizes(registry: MetricsRegistry) {
-  const steps = registry.counter('banyan:steps_total', 'Steps that an attention worker answered.')
-  const rows = registry.counter('banyan:step_rows_total', 'Rows of these steps: prefill, decode and drafted nodes.')
-  const sequences = registry.counter('banyan:step_sequences_total', 'Sequences of these steps.')
-  const emitted = registry.counter('banyan:step_emitted_tokens_total', 'Tokens that these steps yielded.')
+  const steps = registry.tally('banyan:steps_total', 'Steps that an attention worker answered.')
+  const rows = registry.tally('banyan:step_rows_total', 'Rows of these steps: prefill, decode and drafted nodes.')
+  const sequences = registry.tally('banyan:step_sequences_total', 'Sequences of these steps.')
+  const emitted = registry.tally('banyan:step_emitted_tokens_total', 'Tokens that these steps yielded.')
   const seconds = registry.histogram('banyan:step_seconds', 'Duration of a step as the router sees it.', SHORT_SECONDS)
   return (step: StepReport): void => {
-    steps.inc()
-    rows.inc(step.rows)
-    sequences.inc(step.sequences)
-    emitted.inc(step.emitted)
+    steps(1)
+    rows(step.rows)
+    sequences(step.sequences)
+    emitted(step.emitted)
     seconds.observe(step.durationMs / MS_PER_SECOND)
   }
 }
 
 function addParts(registry: MetricsRegistry) {
-  const parts = registry.counter(
+  const parts = registry.tallies(
     'banyan:step_part_seconds_total',
     'Where the time of steps went; the parts add up to it. worker_rest: on the attention worker beside attention, experts and head; attention_hop: to that worker and back.',
-    { part: PARTS.map(({ part }) => part) },
+    { label: 'part', values: PARTS.map(({ part }) => part) },
   )
   return (step: StepReport): void => {
-    for (const { part, ms } of PARTS) parts.inc({ part }, ms(step) / MS_PER_SECOND)
+    PARTS.forEach(({ ms }, place) => parts(place, ms(step) / MS_PER_SECOND))
   }
 }
 
