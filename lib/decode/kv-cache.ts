@@ -50,7 +50,12 @@ export class KvCache implements SequenceCache {
 
   /** Makes the pages of these slots this sequence's own, so that rows can be written there (KV4). */
   own(slots: ArrayLike<number>): void {
-    for (const page of new Set(Array.from(slots, (slot) => slot >> PAGE_SHIFT))) this.ownPage(page)
+    let last = -1
+    for (let i = 0; i < slots.length; i++) {
+      const page = slots[i]! >> PAGE_SHIFT
+      if (page !== last) this.ownPage(page)
+      last = page
+    }
   }
 
   /** A sequence with the first `slots` slots of this one: whole pages are shared, and copied when written. */
@@ -73,10 +78,13 @@ export class KvCache implements SequenceCache {
 
   /** Committed tokens held, those of a shared page in equal parts by its owners. */
   get heldTokens(): number {
-    return this.pages.reduce((sum, { owners }, index) => {
-      const used = Math.min(PAGE_SLOTS, Math.max(0, this.committed - index * PAGE_SLOTS))
-      return sum + used / owners
-    }, 0)
+    let sum = 0
+    let left = this.committed
+    for (const { owners } of this.pages) {
+      sum += Math.min(PAGE_SLOTS, left) / owners
+      left -= Math.min(PAGE_SLOTS, left)
+    }
+    return sum
   }
 
   /** Moves the accepted tail slots (ascending) to the end of the committed ones. */

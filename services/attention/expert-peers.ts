@@ -16,6 +16,7 @@ const MAX_PAUSE_MS = 30_000
 const PING_TIMEOUT_MS = 1_000
 const HEDGES_PER_CALL = 0.05
 const HEDGE_BURST = 10
+const NOBODY: readonly string[] = []
 
 export interface ExpertPeers {
   /** From when on an answer is late. */
@@ -88,6 +89,7 @@ export function createExpertPeers(
   }
 
   const avoided = (): readonly string[] => {
+    if (peers.size === 0) return NOBODY
     const nowMs = clock.monotonicMs()
     return [...peers]
       .filter(([, { isSilent, avoidedUntilMs }]) => isSilent || nowMs < avoidedUntilMs)
@@ -113,9 +115,9 @@ export function createExpertPeers(
       peer.isSilent = true
     },
     beginStep: (replicas) => {
-      const holders = new Set(replicas.flat())
+      const holds = (worker: string): boolean => replicas.some((holders) => holders.includes(worker))
       for (const [worker, peer] of peers) {
-        if (!holders.has(worker)) forget(worker)
+        if (!holds(worker)) forget(worker)
         else if (peer.isSilent && !peer.isPinged) void ping(worker, peer)
       }
       return avoided()

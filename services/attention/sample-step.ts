@@ -48,6 +48,7 @@ export async function sampleAll(
 
 /** The last hidden states of the rows that are wanted. */
 function returnHidden({ head, spec: { hidden } }: AttentionEngine, ready: readonly Ready[], last: Float32Array): void {
+  if (!ready.some(({ entry }) => entry.numHidden !== undefined)) return
   let end = 0
   const wanting = ready.flatMap(({ state, entry, result }) => {
     const { length } = state.tail.tokens
@@ -81,9 +82,8 @@ function returnRoutes(ready: readonly Ready[], routes: StepRoutes): void {
 function sampleTail({ state, entry, result }: Ready, logits: readonly Float32Array[]): void {
   const { sampled, tokens: drafted, parents } = state.tail
   const tokens = new Int32Array(sampled.length).fill(NOT_SAMPLED)
-  const placeOf = new Map(Array.from(sampled, (node, place) => [node, place]))
   const pathTo = createPaths(state)
-  const takes = new Int32Array(drafted.length)
+  const takes = new Int32Array(entry.typical === undefined ? 0 : drafted.length)
 
   const sampleAt = (place: number): number => {
     const context = { tokens: pathTo(sampled[place]!), promptLength: state.promptLength }
@@ -102,9 +102,8 @@ function sampleTail({ state, entry, result }: Ready, logits: readonly Float32Arr
     for (const place of sampled.keys()) sampleAt(place)
     result.typical = packI32(takes)
   } else {
-    for (let place: number | undefined = sampled.length > 0 ? 0 : undefined; place !== undefined;) {
-      const child = childOf({ tokens: drafted, parents }, sampled[place]!, sampleAt(place))
-      place = placeOf.get(child)
+    for (let place = sampled.length > 0 ? 0 : -1; place !== -1;) {
+      place = sampled.indexOf(childOf(state.tail, sampled[place]!, sampleAt(place)))
     }
   }
   result.tokens = packI32(tokens)

@@ -15,6 +15,7 @@ import { depths } from '../../lib/speculative/token-tree.js'
 import type { StepEntry } from '../../lib/wire/messages.js'
 import { readI32 } from '../../lib/wire/tensor.js'
 import type { AttentionEngine, SequenceCache, StepSpan } from '../../lib/decode/attention-engine.js'
+import { createTokenBuffer, type TokenBuffer } from './token-buffer.js'
 
 export interface SequenceState {
   readonly cache: SequenceCache
@@ -22,7 +23,7 @@ export interface SequenceState {
   readonly sampler: Sampler
   readonly sampling: SamplingParams
   epoch: number
-  tokens: number[] // committed tokens, cache.length of them
+  readonly tokens: TokenBuffer // committed tokens, cache.length of them
   tail: Tail
   isTailComputed: boolean // to its end
 }
@@ -61,20 +62,20 @@ export function openSequence(
   const none = new Int32Array(0)
   const params = samplingOf(sampling)
   const sampler = createSampler(params, choice) // refuses before anything is shared
-  const tokens = prefix === undefined ? [] : [...readI32(prefix.tokens, 'prefix')]
+  const tokens = prefix === undefined ? none : readI32(prefix.tokens, 'prefix')
   return {
     cache: prefix === undefined ? engine.openCache() : forkPrefix(others.get(prefix.sequence), tokens),
     promptLength,
     sampler,
     sampling: params,
     epoch: -1,
-    tokens,
+    tokens: createTokenBuffer(tokens),
     tail: { tokens: none, parents: none, positions: none, slots: none, sampled: none },
     isTailComputed: false,
   }
 }
 
-function forkPrefix(source: SequenceState | undefined, tokens: readonly number[]): SequenceCache {
+function forkPrefix(source: SequenceState | undefined, tokens: Int32Array): SequenceCache {
   const held = source === undefined ? [] : heldTokens(source)
   if (source === undefined || !tokens.every((token, i) => held[i] === token)) {
     throw new ClusterError('failed_precondition', `prefix of ${tokens.length} tokens: not held here`)
@@ -83,8 +84,8 @@ function forkPrefix(source: SequenceState | undefined, tokens: readonly number[]
 }
 
 /** Tokens whose KV lies in position order: the committed ones, and the chain that the tail begins with. */
-function heldTokens({ tokens, tail, cache, isTailComputed }: SequenceState): number[] {
-  if (!isTailComputed) return tokens
+function heldTokens({ tokens, tail, cache, isTailComputed }: SequenceState): ArrayLike<number> {
+  if (!isTailComputed) return tokens.withRoom(0)
   let chain = 0
   while (
     chain < tail.tokens.length &&
@@ -93,7 +94,7 @@ function heldTokens({ tokens, tail, cache, isTailComputed }: SequenceState): num
   ) {
     chain += 1
   }
-  return [...tokens, ...tail.tokens.subarray(0, chain)]
+  return [...tokens.withRoom(0), ...tail.tokens.subarray(0, chain)]
 }
 
 /** Commits what the entry says was accepted and lays out its rows as the new tail. Throws on a gap or a bad tree. */
@@ -139,7 +140,7 @@ function layOut(entry: StepEntry, limits: Limits): Tail {
   const sampled = readI32(entry.sampled, 'sampled')
   checkRows(entry.sequence, { tokens, parents, sampled }, limits)
   const nodeDepths = depths({ tokens, parents })
-  const positions = Int32Array.from(nodeDepths, (depth) => entry.base + depth)
+  const positions = nodeDepths.map((depth) => entry.base + depth)
   const deepest = positions.reduce((most, position) => Math.max(most, position), 0)
   if (deepest >= limits.maxPositions) {
     throw new ClusterError('invalid_argument', `position ${deepest}: the context ends at ${limits.maxPositions}`)
@@ -174,15 +175,11 @@ export function attentionSpan({ cache, tail }: SequenceState): StepSpan {
   return { cache, views: rowViews(cache.length, tail.parents, tail.slots), slots: tail.slots }
 }
 
-/**
- * Committed tokens and the path to a node: what the next token is sampled after. Each call overwrites the one before: the
- * committed tokens are copied once for all nodes.
- */
+/** Committed tokens and the path to a node: what the next token is sampled after. Each call overwrites the one before. */
 export function createPaths({ tokens, tail }: SequenceState): (node: number) => Int32Array {
   const nodeDepths = depths(tail)
   const deepest = nodeDepths.reduce((most, depth) => Math.max(most, depth), 0)
-  const path = new Int32Array(tokens.length + deepest + 1)
-  path.set(tokens)
+  const path = tokens.withRoom(deepest + 1)
   return (node) => {
     const end = tokens.length + nodeDepths[node]! + 1
     for (let at = node, i = end - 1; at >= 0; at = tail.parents[at]!, i--) path[i] = tail.tokens[at]!

@@ -18,7 +18,7 @@ import { controlActor, passOn, stepActor } from './attention-actor.js'
 import { createExpertPeers } from './expert-peers.js'
 import { createAttentionMetrics } from './metrics.js'
 import { openEngine } from './open-engine.js'
-import { createStepRunner } from './step-runner.js'
+import { createStepRunner, type StepRunner } from './step-runner.js'
 
 /** Resolves when the worker serves. Throws where the checkpoint or the processor does not allow it. */
 export async function startAttention(deps: ServiceDeps, options: AttentionOptions): Promise<RunningService> {
@@ -29,7 +29,8 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const watch = watchLoad(deps)
   const { deviceClass, load: loadEngine } = openEngine(deps, options, { checkpoint, watch })
   let state: Heartbeat['state'] = 'starting'
-  const load: Record<string, number> = { steps: 0 }
+  let numSteps = 0
+  let held: Pick<StepRunner, 'numSequences' | 'numTokens'> = { numSequences: 0, numTokens: 0 }
   const stalls = createStallDetector(system.clock, (stalledMs) => logger.warn({ stalledMs }, 'the process stood still'))
   const metrics = createAttentionMetrics(registryOf(deps, options.model))
   const peers = createExpertPeers(system, { hedges: options.hedge, metrics })
@@ -44,7 +45,14 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     fingerprint,
     shards: [],
     capacity: { kvTokens: options.kvTokens, maxRows: 0 },
-    load: { ...load, ...watch.load, ...stalls.load, ...peers.load },
+    load: {
+      steps: numSteps,
+      sequences: held.numSequences,
+      kvTokens: held.numTokens,
+      ...watch.load,
+      ...stalls.load,
+      ...peers.load,
+    },
   })
   const heartbeat = startServiceHeartbeat(deps, describe, () => routers.isHeard(fingerprint))
   const weights = openWeightFolder(deps, weightFolder(options.model, checkpoint))
@@ -63,6 +71,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
     microBatches: options.microBatches,
     neighbours: deps.neighbours ?? new Map<string, never>(),
   })
+  held = runner
   const numRouted = checkpoint.spec.layers.map(({ ffn }) => ffn.experts.length)
   metrics.watch({ runner, numRouted, kvTokens: options.kvTokens, peers })
   const forgetOwner = (owner: string): void => passOn(system, runner.disown(owner))
@@ -86,9 +95,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
         const tookMs = system.clock.monotonicMs() - startedMs
         metrics.step({ sequences: step.entries.length, rows, tookMs, hasFailed })
         if (step.owner !== undefined && routers.isGone(step.owner.incarnation)) forgetOwner(step.owner.incarnation)
-        load.steps = (load.steps ?? 0) + 1
-        load.sequences = runner.numSequences
-        load.kvTokens = runner.numTokens
+        numSteps += 1
       }
     },
   }
