@@ -3,6 +3,7 @@
 
 import {
   INVALID_SPAN_CONTEXT,
+  INVALID_TRACEID,
   ROOT_CONTEXT,
   SpanStatusCode,
   TraceFlags,
@@ -20,8 +21,7 @@ const TRACEPARENT = /^(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9
 /** The W3C header of a span, or undefined where nothing is recorded. */
 export function traceparentOf(span: Span): string | undefined {
   const { traceId, spanId, traceFlags } = span.spanContext()
-  const isEmpty = /^0+$/.test(traceId)
-  return isEmpty ? undefined : `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`
+  return traceId === INVALID_TRACEID ? undefined : `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`
 }
 
 /** A context whose parent is the remote span of the header; without a (valid) header a fresh root. */
@@ -32,7 +32,8 @@ export function contextFrom(traceparent: string | undefined): Context {
 
 /** What a header names; undefined without a (valid) one. */
 export function spanContextOf(traceparent: string | undefined): SpanContext | undefined {
-  const [, version, traceId, spanId, flags, rest] = TRACEPARENT.exec(traceparent ?? '') ?? []
+  if (traceparent === undefined) return undefined
+  const [, version, traceId, spanId, flags, rest] = TRACEPARENT.exec(traceparent) ?? []
   if (traceId === undefined || spanId === undefined || (version === '00' && rest !== undefined)) return undefined
   return { traceId, spanId, traceFlags: Number.parseInt(flags ?? '00', 16) & TraceFlags.SAMPLED, isRemote: true }
 }

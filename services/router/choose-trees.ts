@@ -51,15 +51,16 @@ export function chooseTrees(
     .sort((a, b) => b.value - a.value || a.node - b.node)
     .slice(0, Math.max(0, room))
   const values = offers.map(({ value }) => value)
+  const plainMs = cost.isKnown ? cost.predict(plain) : 0
   const isMeasured = fixedPrice === undefined && cost.isKnown
   const { count, price } = isMeasured
-    ? bestCount(values, plain, (shape) => spentMs + cost.predict(shape))
+    ? bestCount(values, plain, (shape) => spentMs + (shape === plain ? plainMs : cost.predict(shape)))
     : countAbove(values, fixedPrice ?? UNKNOWN_PRICE)
   const nodes = new Map<Proposal, number[]>(proposals.map((proposal) => [proposal, [0]]))
   for (const { proposal, node } of offers.slice(0, count)) nodes.get(proposal)?.push(node)
   for (const list of nodes.values()) list.sort((a, b) => a - b)
-  const known = (nodesAdded: number): number => (cost.isKnown ? cost.predict(withNodes(plain, nodesAdded)) : 0)
-  return { nodes, price, plainMs: known(0), predictedMs: known(count) }
+  const predictedMs = count > 0 && cost.isKnown ? cost.predict(withNodes(plain, count)) : plainMs
+  return { nodes, price, plainMs, predictedMs }
 }
 
 /** The least value at which a first node for every decoding sequence pays, before anything is drafted. */
@@ -85,14 +86,15 @@ function bestCount(
 ): { count: number; price: number } {
   let tokens = plain.decoding
   if (tokens === 0) return { count: 0, price: 1 } // nothing decodes
-  let best = { count: 0, rate: tokens / msOf(plain) }
+  const plainMs = msOf(plain)
+  let best = { count: 0, ms: plainMs, rate: tokens / plainMs }
   for (let count = 1; count <= values.length; count++) {
     tokens += values[count - 1]!
     if (count > COARSE_FROM && count % COARSE_STEP > 0 && count < values.length) continue
-    const rate = tokens / msOf(withNodes(plain, count))
-    if (rate > best.rate) best = { count, rate }
+    const ms = msOf(withNodes(plain, count))
+    if (tokens / ms > best.rate) best = { count, ms, rate: tokens / ms }
   }
-  const { count, rate } = best
-  const addedMs = (msOf(withNodes(plain, count + 2)) - msOf(withNodes(plain, count))) / 2
+  const { count, ms, rate } = best
+  const addedMs = (msOf(withNodes(plain, count + 2)) - ms) / 2
   return { count, price: Math.min(1, rate * addedMs) }
 }

@@ -58,8 +58,11 @@ export function createFit(numTerms: number, state: FitState = emptyState(numTerm
   const classes = state.classes.map(copyClass)
   let { deviation, level, numObserved } = state
 
-  const base = (terms: readonly number[]): number =>
-    coefficients.reduce((sum, coefficient, i) => sum + coefficient * (terms[i] ?? 0), 0)
+  const base = (terms: readonly number[]): number => {
+    let sum = 0
+    for (let i = 0; i < numTerms; i++) sum += coefficients[i]! * (terms[i] ?? 0)
+    return sum
+  }
 
   /** The value with what is out of the usual cut off. */
   const clipped = (value: number, predicted: number): number => {
@@ -85,7 +88,7 @@ export function createFit(numTerms: number, state: FitState = emptyState(numTerm
     const scale = isTrusted ? fitted : value
     const relative = isTrusted ? Math.abs(kept - predicted) / predicted : LEAST_DEVIATION
     const weight = LEAST_DEVIATION / Math.max(relative, LEAST_DEVIATION) / scale ** 2
-    accumulate(group, { terms: Float64Array.from(terms), value: kept / Math.exp(level * LEVEL_SHARE), weight })
+    accumulate(group, { terms, value: kept / Math.exp(level * LEVEL_SHARE), weight })
     numObserved += 1
     solve(classes, coefficients)
   }
@@ -100,7 +103,9 @@ export function createFit(numTerms: number, state: FitState = emptyState(numTerm
       return numObserved
     },
     get numClasses() {
-      return classes.filter(({ weight }) => weight >= TRUSTED).length
+      let count = 0
+      for (const { weight } of classes) if (weight >= TRUSTED) count += 1
+      return count
     },
     snapshot: () => ({
       coefficients: [...coefficients],
@@ -139,7 +144,7 @@ function emptyState(numTerms: number): FitState {
 }
 
 interface Observation {
-  readonly terms: Float64Array
+  readonly terms: readonly number[]
   readonly value: number
   readonly weight: number
 }
@@ -159,8 +164,9 @@ function accumulate(group: Group, { terms, value, weight }: Observation): void {
 /** A few sweeps of coordinate descent from where the coefficients are; each step moves them little (F1). */
 function solve(classes: readonly Group[], coefficients: Float64Array): void {
   const n = coefficients.length
-  const products = total(classes.map((group) => group.products))
-  const moments = total(classes.map((group) => group.moments))
+  const seen = classes.filter(({ weight }) => weight > 0)
+  const products = total(seen.map((group) => group.products))
+  const moments = total(seen.map((group) => group.moments))
   for (let sweep = 0; sweep < SWEEPS; sweep++) {
     for (let i = 0; i < n; i++) {
       const own = products[i * n + i]!

@@ -16,7 +16,7 @@ import { packI32, readF32 } from '../../lib/wire/tensor.js'
 import type { Membership } from './membership.js'
 import type { SequenceEvents } from './metrics/sequence-metrics.js'
 import type { PlacementManager } from './placement-manager.js'
-import type { Rows } from './sequence.js'
+import type { Rows, Sequence } from './sequence.js'
 
 export const STEP_TIMEOUT_MS = 60_000
 const RECOVERY_MS = 30_000 // how long a step waits for lost experts to come back
@@ -70,19 +70,16 @@ export interface ForwardResult {
 }
 
 /** Sends the step and waits for the samples; lost experts and a lost broker are waited for, within a bound. */
-export async function forward(
-  options: ForwardOptions,
-  { id, rows, released, predictedMs, traceparent, isGivenUp, span, ...wanted }: Forward,
-): Promise<ForwardResult> {
+export async function forward(options: ForwardOptions, step: Forward): Promise<ForwardResult> {
   const { placement, membership, system, clock, owner } = options
+  const { id, rows, released, predictedMs, traceparent, isGivenUp, span } = step
   const giveUpMs = clock.monotonicMs() + RECOVERY_MS
   const overdueMs = predictedMs > 0 ? Math.max(LEAST_OVERDUE_MS, OVERDUE_TIMES * predictedMs) : FIRST_OVERDUE_MS
   const entries = rows.map(stepEntry)
-  const { wantsLayerTimes, wantsExpertRows, wantsRoutes } = wanted
   const asks = {
-    ...(wantsLayerTimes && { wantsLayerTimes }),
-    ...(wantsExpertRows && { wantsExpertRows }),
-    ...(wantsRoutes && { wantsRoutes }),
+    ...(step.wantsLayerTimes && { wantsLayerTimes: true }),
+    ...(step.wantsExpertRows && { wantsExpertRows: true }),
+    ...(step.wantsRoutes && { wantsRoutes: true }),
   }
   for (;;) {
     const held = placement.hold()
@@ -148,9 +145,6 @@ const timesOf = ({
 })
 
 function stepEntry({ sequence, tree, sampled, numHidden, typical }: Rows): StepEntry {
-  const { promptLength, choice, sampling, prefix, tokens } = sequence
-  const taken = prefix && { sequence: prefix.sequence, tokens: packI32(tokens.slice(0, prefix.length)) }
-  const start = { promptLength, choice, sampling: samplingMessage(sampling), ...(taken && { prefix: taken }) }
   return {
     sequence: sequence.id,
     epoch: sequence.epoch,
@@ -159,10 +153,15 @@ function stepEntry({ sequence, tree, sampled, numHidden, typical }: Rows): StepE
     tokens: packI32(tree.tokens),
     parents: packI32(tree.parents),
     sampled: packI32(sampled),
-    ...(sequence.epoch === 0 && { start }),
+    ...(sequence.epoch === 0 && { start: startOf(sequence) }),
     ...(numHidden !== undefined && { numHidden }),
     ...(typical !== undefined && { typical }),
   }
+}
+
+function startOf({ promptLength, choice, sampling, prefix, tokens }: Sequence): NonNullable<StepEntry['start']> {
+  const taken = prefix && { sequence: prefix.sequence, tokens: packI32(tokens.slice(0, prefix.length)) }
+  return { promptLength, choice, sampling: samplingMessage(sampling), ...(taken && { prefix: taken }) }
 }
 
 /** Sampling parameters as they travel: the seed as decimal text. */

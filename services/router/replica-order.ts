@@ -22,10 +22,14 @@ export function createReplicaOrder(): ReplicaOrder {
 
   return {
     order: (table, { isLive, isSlow = () => false }, loads) => {
+      if (table.every((holders) => holders.length < 2)) {
+        before.clear()
+        return unordered(table)
+      }
       const loadOf = (shard: number): number => loads?.[shard] ?? 1
       const now = new Map<string, number>()
       const standing = (worker: string): number => (isLive(worker) ? (isSlow(worker) ? 1 : 2) : 0)
-      const ordered = table.map((holders) => [...holders])
+      const ordered = unordered(table)
       const heaviestFirst = [...ordered.entries()].sort(([a], [b]) => loadOf(b) - loadOf(a) || a - b)
       for (const [shard, holders] of heaviestFirst) {
         holders.sort(
@@ -45,3 +49,5 @@ export function createReplicaOrder(): ReplicaOrder {
     },
   }
 }
+
+const unordered = (table: Placement): string[][] => table.map((holders) => [...holders])

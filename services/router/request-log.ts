@@ -59,7 +59,7 @@ export function createRequestLog(onChunk: (chunk: ChunkEvent) => void = () => un
   let numBytes = 0
 
   const wake = (): void => {
-    for (const waker of [...wakers]) waker()
+    for (const waker of wakers) waker()
   }
 
   const setPaused = (value: boolean): void => {
@@ -99,6 +99,9 @@ export function createRequestLog(onChunk: (chunk: ChunkEvent) => void = () => un
 
   async function* read(signal: AbortSignal, held: HeldTokens = []): AsyncGenerator<GenerateEvent> {
     const release = hold()
+    let wakeUp = (): void => undefined
+    const abort = (): void => wakeUp()
+    signal.addEventListener('abort', abort, { once: true })
     try {
       for (let i = 0; ;) {
         if (signal.aborted)
@@ -112,9 +115,16 @@ export function createRequestLog(onChunk: (chunk: ChunkEvent) => void = () => un
         } else if (isClosed) {
           if (failure !== undefined) throw failure
           return
-        } else await nextChange(signal)
+        } else {
+          await new Promise<void>((resolve) => {
+            wakeUp = resolve
+            wakers.add(wakeUp)
+          })
+          wakers.delete(wakeUp)
+        }
       }
     } finally {
+      signal.removeEventListener('abort', abort)
       release()
     }
   }

@@ -140,7 +140,8 @@ export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED, h
 
   /** After the capacity shrank; a sequence alone may stay. */
   const fit = (): void => {
-    for (let victim = nextVictim(); victim && running.length > 1 && !room.fit(); victim = nextVictim()) preempt(victim)
+    const next = (): Sequence | undefined => (running.length > 1 && !room.fit() ? nextVictim() : undefined)
+    for (let victim = next(); victim !== undefined; victim = next()) preempt(victim)
   }
 
   const unpark = (sequence: Sequence): void => {
@@ -153,6 +154,7 @@ export function createScheduler(limits: SchedulerLimits, pace: Pace = UNPACED, h
 
   const park = (): void => {
     const slow = running.filter(({ emitter }) => emitter.isPaused)
+    if (slow.length === 0 && parked.length === 0) return
     for (const sequence of slow) running = without(running, sequence)
     parked.push(...slow)
     for (const sequence of [...parked]) if (!sequence.emitter.isPaused) unpark(sequence)

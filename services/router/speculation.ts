@@ -73,6 +73,7 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
     const { length } = rows.tree.tokens
     const isLooking = rows.sampled.length > 0 && pace.wantsNext(sequence) && readsHidden
     const typical = isTypical && isDecoding(sequence) && sequence.sampling.logprobs < 0 && length > 1
+    if (!isLooking && !typical) return rows
     return {
       ...rows,
       ...(isLooking && { numHidden: isDecoding(sequence) ? length : Math.min(length, HIDDEN_CONTEXT) }),
@@ -108,7 +109,8 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
         if (widened !== plain) drafts.set(plain.sequence, { proposal, nodes: tree.kept })
         return withWishes(widened, readsHidden)
       })
-      return { rows, shape: { ...shapeOf(rows), afterDraft }, drafts, asked, waitedMs, choice }
+      const shape = drafts.size === 0 ? plain : { ...shapeOf(rows), afterDraft }
+      return { rows, shape, drafts, asked, waitedMs, choice }
     },
     learn: (step, accepted, durationMs) => {
       lastStepMs = durationMs
@@ -120,6 +122,7 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
 
 /** For the statistics of the sequences that were asked for. */
 function countDrafts({ asked, choice, waitedMs }: DraftedStep): void {
+  if (asked.length === 0) return
   const offered = new Map([...choice.nodes.keys()].map(({ sequence, tree }) => [sequence, tree.tokens.length - 1]))
   for (const sequence of asked) {
     const { stats } = sequence
@@ -132,6 +135,7 @@ function countDrafts({ asked, choice, waitedMs }: DraftedStep): void {
 
 /** The drafted nodes of a step, for the counters. */
 export function reportNodes(step: DraftedStep, accepted: AcceptedNodes): NodeReport[] {
+  if (step.drafts.size === 0) return []
   return step.rows.flatMap(({ sequence, tree }) => {
     const draft = step.drafts.get(sequence)
     if (draft === undefined) return []

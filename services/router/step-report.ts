@@ -56,10 +56,13 @@ export function describeStep(step: DraftedStep, accepted: AcceptedNodes, outcome
 }
 
 function timesOf({ durationMs, forwardMs, worker }: Outcome, draftMs: number): StepTimes {
-  const { computeMs, ...parts } = worker
-  const { attentionMs, expertComputeMs, expertHopMs, headMs } = parts
+  const { computeMs, attentionMs, expertComputeMs, expertHopMs, headMs, layers } = worker
   return {
-    ...parts,
+    attentionMs,
+    expertComputeMs,
+    expertHopMs,
+    headMs,
+    layers,
     workerRestMs: Math.max(0, computeMs - attentionMs - expertComputeMs - expertHopMs - headMs),
     hopMs: Math.max(0, forwardMs - computeMs),
     routerMs: Math.max(0, durationMs - draftMs - forwardMs),

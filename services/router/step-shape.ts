@@ -34,18 +34,16 @@ export const chunkShape = (base: number, rows: number): StepShape => ({
 })
 
 export function shapeOf(planned: readonly Rows[]): StepShape {
-  return planned.reduce((sum, { sequence, tree, sampled }) => {
-    const rows = tree.tokens.length
-    return addShapes(sum, {
-      ...EMPTY_STEP,
-      sequences: 1,
-      decoding: isDecoding(sequence) ? 1 : 0,
-      rows,
-      sampled: sampled.length,
-      drawn: sequence.sampling.temperature > 0 ? sampled.length : 0,
-      contextSlots: contextOf(sequence.base, rows),
-    })
-  }, EMPTY_STEP)
+  const sum = { ...EMPTY_STEP, sequences: planned.length }
+  for (const { sequence, tree, sampled } of planned) {
+    const { length } = tree.tokens
+    sum.rows += length
+    sum.sampled += sampled.length
+    sum.contextSlots += contextOf(sequence.base, length)
+    if (isDecoding(sequence)) sum.decoding += 1
+    if (sequence.sampling.temperature > 0) sum.drawn += sampled.length
+  }
+  return sum
 }
 
 export const addShapes = (a: StepShape, b: StepShape): StepShape => ({

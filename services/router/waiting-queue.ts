@@ -78,6 +78,7 @@ export function createWaitingQueue(): WaitingQueue {
       }
     },
     head: (nowMs) => {
+      if (members.size === 0) return undefined
       promote(classes.normal, 'high', nowMs)
       promote(classes.low, 'normal', nowMs)
       for (const priority of PRIORITIES) {
