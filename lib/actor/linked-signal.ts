@@ -23,30 +23,32 @@ export interface LinkedSignal<S extends StopSignal = StopSignal> extends Stopper
 }
 
 /** Listeners are called once, in the order of their coming. */
-export function createStopper(): Stopper {
-  const listeners = new Set<() => void>()
-  let aborted = false
-  let reason: unknown
-  return {
-    signal: {
-      get aborted() {
-        return aborted
-      },
-      get reason() {
-        return reason
-      },
-      addEventListener: (_, listener) => void (aborted || listeners.add(listener)),
-      removeEventListener: (_, listener) => void listeners.delete(listener),
-    },
-    abort: (why) => {
-      if (aborted) return
-      aborted = true
-      reason = why
-      const told = [...listeners]
-      listeners.clear()
-      for (const listener of told) listener()
-    },
+class PlainSignal implements StopSignal {
+  aborted = false
+  reason: unknown
+  private listeners: (() => void)[] = []
+
+  addEventListener(_: 'abort', listener: () => void): void {
+    if (!this.aborted) this.listeners.push(listener)
   }
+
+  removeEventListener(_: 'abort', listener: () => void): void {
+    this.listeners = this.listeners.filter((other) => other !== listener)
+  }
+
+  stop(reason: unknown): void {
+    if (this.aborted) return
+    this.aborted = true
+    this.reason = reason
+    const told = this.listeners
+    this.listeners = []
+    for (const listener of told) listener()
+  }
+}
+
+export function createStopper(): Stopper {
+  const signal = new PlainSignal()
+  return { signal, abort: (reason) => signal.stop(reason) }
 }
 
 export const linkedSignal = (sources: readonly (StopSignal | undefined)[]): LinkedSignal =>

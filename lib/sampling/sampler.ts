@@ -67,10 +67,10 @@ function argmax(values: Float32Array | Float64Array): number {
   let most = -Infinity
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!
-    if (value > most) {
-      most = value
-      best = i
-    } else if (value !== value) throw badLogit(i, value)
+    if (value <= most) continue // in most cases; false where it is NaN
+    if (value !== value) throw badLogit(i, value)
+    most = value
+    best = i
   }
   if (best === -1)
     throw new ClusterError('internal', `no token can be sampled: all ${values.length} logits are -Infinity`)

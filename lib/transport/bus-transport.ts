@@ -102,9 +102,10 @@ export function createBusTransport(bus: Bus, options: BusTransportOptions): Tran
 
   const reassembling = (handle: (message: BusMessage, whole: Uint8Array) => void): ((message: BusMessage) => void) => {
     const reassembler = createReassembler(maxMessageBytes)
+    const nowMs = (): number => clock.monotonicMs()
     return (message) => {
       try {
-        const whole = reassembler.accept(message.payload, clock.monotonicMs())
+        const whole = reassembler.accept(message.payload, nowMs)
         if (whole !== undefined) handle(message, whole)
       } catch {
         numDropped += 1

@@ -43,7 +43,7 @@ export function createSplitter(senderId: Uint8Array): Split {
 
 export interface Reassembler {
   /** The whole message once its last part is here, else undefined. Throws `invalid_argument` on a broken chunk. */
-  accept(payload: Uint8Array, nowMs: number): Uint8Array | undefined
+  accept(payload: Uint8Array, nowMs: () => number): Uint8Array | undefined
   readonly numDropped: number // partial messages given up
 }
 
@@ -72,12 +72,13 @@ export function createReassembler(maxMessageBytes: number): Reassembler {
     if (count === 1) return part
     let partial = partials.get(id)
     if (partial === undefined) {
-      expire(nowMs)
+      const sinceMs = nowMs()
+      expire(sinceMs)
       partial = {
         bytes: new Uint8Array(total),
         arrived: new Uint8Array(count),
         numMissing: count,
-        expiresMs: nowMs + EXPIRE_MS,
+        expiresMs: sinceMs + EXPIRE_MS,
       }
       partials.set(id, partial)
     }

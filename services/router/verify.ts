@@ -23,7 +23,7 @@ export type IsEnd = (token: number, numEmitted: number) => boolean
 
 /** Walks from the root to the child that equals the token sampled at its parent, until there is none. */
 export function verify(tree: TokenTree, samples: ArrayLike<number>, isEnd: IsEnd): Verification {
-  checkNumNodes(tree, { samples })
+  checkNumNodes(tree, 'samples', samples)
   const acceptedNodes: number[] = []
   const tokens: number[] = []
   for (let node = 0; node !== -1;) {
@@ -47,7 +47,8 @@ export function verifyTypical(
   takes: ArrayLike<number>,
   isEnd: IsEnd,
 ): Verification {
-  checkNumNodes(tree, { samples, takes })
+  checkNumNodes(tree, 'samples', samples)
+  checkNumNodes(tree, 'takes', takes)
   const lengths = new Int32Array(tree.tokens.length) // tokens from below the root to a node
   const isOpen = new Uint8Array(tree.tokens.length) // whether the node's children may follow it
   isOpen[0] = 1
@@ -65,11 +66,9 @@ export function verifyTypical(
   return { acceptedNodes: path, tokens: [...drafted, samples[last]!] }
 }
 
-function checkNumNodes(tree: TokenTree, perNode: Readonly<Record<string, ArrayLike<number>>>): void {
+function checkNumNodes(tree: TokenTree, name: string, values: ArrayLike<number>): void {
   const numNodes = tree.tokens.length
-  for (const [name, values] of Object.entries(perNode)) {
-    if (numNodes > 0 && values.length === numNodes) continue
-    const what = `verify: want ${name} for each of ${numNodes} nodes (1 or more), got ${values.length}`
-    throw new ClusterError('internal', what)
-  }
+  if (numNodes > 0 && values.length === numNodes) return
+  const what = `verify: want ${name} for each of ${numNodes} nodes (1 or more), got ${values.length}`
+  throw new ClusterError('internal', what)
 }
