@@ -7,6 +7,7 @@
 
 import { ClusterError, isErrorCode } from '../errors.js'
 import type { Transport } from '../transport/transport.js'
+import { giveBack } from '../wire/frame-buffers.js'
 import type { Frame } from '../wire/frame.js'
 import type { Body, Message, MessageKind, MessageOf } from '../wire/messages.js'
 import { subjects } from '../wire/subjects.js'
@@ -59,6 +60,7 @@ export function createAsk(parts: AskParts): ActorSystem['ask'] {
       timeoutMs,
       ...(signal && { signal }),
       read: read && readAtOnce,
+      onFree: () => giveBack(payload),
     })
     return answer ?? readReply(bytes, address, asked)
   }

@@ -2,6 +2,7 @@
 
 import { ClusterError } from '../errors.js'
 import type { Transport } from '../transport/transport.js'
+import { giveBack } from '../wire/frame-buffers.js'
 import { decodeFrame, encodeFrame, headerOf, type Frame } from '../wire/frame.js'
 import type { Body, Message, MessageKind, MessageOf } from '../wire/messages.js'
 import { subjects } from '../wire/subjects.js'
@@ -47,7 +48,7 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
 
   const toLetter = (
     { version, speaks, envelope, message }: Frame,
-    reply: ((payload: Uint8Array) => void) | undefined,
+    reply: ((payload: Uint8Array) => boolean) | undefined,
   ): Letter => {
     const arrivedMs = clock.monotonicMs()
     return {
@@ -60,7 +61,8 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
         reply &&
         ((answer) => {
           inHand.delete(envelope.id)
-          reply(encode(peers.versionOfReply({ version, speaks }), toMessage(answer)))
+          const bytes = encode(peers.versionOfReply({ version, speaks }), toMessage(answer))
+          if (reply(bytes)) giveBack(bytes)
         }),
     }
   }

@@ -161,7 +161,7 @@ function probeExperts(kernels: Kernels, format: WeightFormat, hash?: Hash): Kern
         hidden,
         calls: [call],
         sums: rows.map((row) => [row]),
-      })
+      }).slice()
     }
     isExact = isRowExact(compute, hidden, hash) && isExact
     expert.dispose()

@@ -41,7 +41,7 @@ export interface TouchedExpert {
 /** An expert worker in the same process: attention calls it without a frame. */
 export interface ExpertNeighbour {
   readonly kernels: Kernels | undefined // of the CPU engine that holds its experts; undefined: a device holds them
-  /** Partials [rows of every touched shard, hidden]: shards ascending, rows ascending. */
+  /** Partials [rows of every touched shard, hidden]: shards ascending, rows ascending; read before the next run. */
   readonly compute: (call: LayerCall) => Float32Array
   /** An expert that is loaded; `undefined` otherwise. Whoever runs it counts the rows. */
   readonly expert: (layer: number, shard: number, expert: number) => PlacedExpert | undefined

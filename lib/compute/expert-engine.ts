@@ -40,7 +40,7 @@ export interface ExpertEngine<E> {
   pack(name: string, weights: ExpertWeights, format: WeightFormat): Steps<WeightSet>
   /** An expert packed by `pack` where it computes; its activation is silu, unless given. */
   place(set: WeightSet, name: string, activation?: Activation): E
-  /** Sums over entries of weight · down(activation(gate(x), up(x))): [sums.length, hidden]. */
+  /** Sums over entries of weight · down(activation(gate(x), up(x))): [sums.length, hidden]; read before the next run. */
   compute(work: ExpertWork<E>): Float32Array
   dispose(): void
 }

@@ -44,7 +44,7 @@ export function placeExpert(kernels: Kernels, set: WeightSet, name: string, acti
   }
 }
 
-/** Sums over entries of weight · down(activation(gate(x), up(x))): [sums.length, hidden]. */
+/** Sums over entries of weight · down(activation(gate(x), up(x))): [sums.length, hidden], to be read before the next run. */
 export function computeExperts(kernels: Kernels, work: ExpertWork<PlacedExpert>): Float32Array {
   const { input, hidden, calls, sums } = work
   if (sums.length === 0) return new Float32Array(0)
@@ -74,7 +74,7 @@ export function computeExperts(kernels: Kernels, work: ExpertWork<PlacedExpert>)
     numSums: sums.length,
     y,
   })
-  return kernels.floats(y, sums.length * hidden).slice()
+  return kernels.floats(y, sums.length * hidden)
 }
 
 /** Flags the first entry of a further group in a list of sums: groups are added inside first, then to one another. */

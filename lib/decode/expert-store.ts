@@ -31,8 +31,8 @@ export interface ExpertStore {
   /** Ends the load under way and lets nothing more be loaded; what is held stays. */
   close(): void
   /**
-   * Computes experts of a layer: sums [sums.length, hidden] over entries, counted through all calls. Throws
-   * `failed_precondition` where a shard is not loaded.
+   * Computes experts of a layer: sums [sums.length, hidden] over entries, counted through all calls, to be read before the
+   * engine's next run. Throws `failed_precondition` where a shard is not loaded.
    */
   compute(call: LayerCall, sums: readonly (readonly number[])[]): Float32Array
   dispose(): Promise<void>

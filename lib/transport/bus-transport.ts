@@ -28,7 +28,8 @@ export type Outcome = 'answered' | 'unanswered' | 'ended'
 export interface Bus {
   readonly maxPayloadBytes: number
   readonly inboxPrefix?: string // of the subjects at which replies arrive
-  publish(subject: string, payload: Uint8Array, reply?: string): void
+  /** Whether the payload's bytes are free again: they were sent, or copied. */
+  publish(subject: string, payload: Uint8Array, reply?: string): boolean
   subscribe(subject: string, handler: (message: BusMessage) => void, queue?: string): Subscription
   /** Called when a connection is lost: lost replies will not come. */
   onDisconnect(listener: (isLost: (reply: string) => boolean) => void): void
@@ -71,7 +72,8 @@ export function createBusTransport(bus: Bus, options: BusTransportOptions): Tran
   let numRequests = 0
   let isClosed = false
 
-  const send = (subject: string, message: Uint8Array, reply?: string): void => {
+  /** Whether the message's bytes are free again. */
+  const send = (subject: string, message: Uint8Array, reply?: string): boolean => {
     if (isClosed) throw new ClusterError('unavailable', 'the transport is closed')
     if (message.byteLength > maxMessageBytes) {
       throw new ClusterError(
@@ -79,14 +81,20 @@ export function createBusTransport(bus: Bus, options: BusTransportOptions): Tran
         `message: want at most ${maxMessageBytes} bytes, got ${message.byteLength}`,
       )
     }
-    for (const payload of split(message, bus.maxPayloadBytes)) bus.publish(subject, payload, reply)
+    let isFree = true
+    for (const payload of split(message, bus.maxPayloadBytes)) {
+      const isSent = bus.publish(subject, payload, reply)
+      if (payload === message) isFree = isSent // else a copy
+    }
+    return isFree
   }
 
-  const sendReply = (subject: string, message: Uint8Array): void => {
+  const sendReply = (subject: string, message: Uint8Array): boolean => {
     try {
-      send(subject, message)
+      return send(subject, message)
     } catch {
       numDropped += 1 // the asker has a deadline of its own
+      return false
     }
   }
 
@@ -136,7 +144,7 @@ export function createBusTransport(bus: Bus, options: BusTransportOptions): Tran
   const request = (
     subject: string,
     message: Uint8Array,
-    { timeoutMs, signal, read }: RequestOptions,
+    { timeoutMs, signal, read, onFree }: RequestOptions,
   ): Promise<Uint8Array> =>
     new Promise((resolve, reject) => {
       if (signal?.aborted === true) throw new ClusterError('cancelled', `request to ${subject}: cancelled`)
@@ -169,7 +177,7 @@ export function createBusTransport(bus: Bus, options: BusTransportOptions): Tran
       signal?.addEventListener('abort', abort, { once: true })
       pending.set(reply, { subject, settle })
       try {
-        send(subject, message, reply)
+        if (send(subject, message, reply)) onFree?.()
       } catch (error) {
         settle(ClusterError.from(error), 'ended')
       }
@@ -187,7 +195,7 @@ export function createBusTransport(bus: Bus, options: BusTransportOptions): Tran
       pending: pending.size,
       ...(bus.connection?.() ?? { isConnected: !isClosed, reconnects: 0 }),
     }),
-    publish: (subject, message) => send(subject, message),
+    publish: (subject, message) => void send(subject, message),
     request,
     subscribe: (subject, handler, options) => {
       const accept = reassembling((message, whole) => deliver(message, whole, handler))

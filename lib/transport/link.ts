@@ -14,8 +14,8 @@ export interface LinkDoor {
 
 export interface Link {
   readonly isOpen: boolean
-  /** Throws `resource_exhausted` where too much waits already. */
-  send(message: LinkMessage): void
+  /** Whether all bytes have left already: those of the payload are free again. Throws `resource_exhausted` where too much waits. */
+  send(message: LinkMessage): boolean
   /** Resolves when what was sent has left, within a bound. */
   close(): Promise<void>
 }
@@ -55,6 +55,7 @@ export function createLink(
         throw new ClusterError('resource_exhausted', `link: more than ${MAX_WAITING_BYTES} bytes wait to be sent`)
       }
       writeMessage(socket, message)
+      return socket.writableLength === 0
     },
     close: () => closeSocket(socket),
   }
@@ -115,7 +116,7 @@ export function openLink({ host, port, key }: LinkDoor, events: LinkEvents): Pro
       },
     )
     accept = running.accept
-    socket.once('connect', () => running.link.send(hello(key)))
+    socket.once('connect', () => void running.link.send(hello(key)))
   })
 }
 

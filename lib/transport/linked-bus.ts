@@ -96,13 +96,13 @@ export async function createLinkedBus(bus: Bus, place: LinkPlace): Promise<Bus> 
     ...bus,
     publish: (subject, payload, reply) => {
       const link = routes.to(subject)
-      if (link === undefined) {
-        bus.publish(subject, payload, reply)
-        if (reply !== undefined && routes.shouldAsk(subject)) doors.ask(subject)
-      } else {
+      if (link !== undefined) {
         if (reply !== undefined) routes.sent(reply, link)
-        link.send({ kind: 'message', subject, reply: reply ?? '', payload })
+        return link.send({ kind: 'message', subject, reply: reply ?? '', payload })
       }
+      const isFree = bus.publish(subject, payload, reply)
+      if (reply !== undefined && routes.shouldAsk(subject)) doors.ask(subject)
+      return isFree
     },
     subscribe: (subject, handler, queue) => {
       if (queue !== undefined || !isPlain(subject)) return bus.subscribe(subject, handler, queue)

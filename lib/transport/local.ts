@@ -77,9 +77,10 @@ export function createLocalHub(): LocalHub {
     const copy = new Uint8Array(payload) // the sender may reuse its buffer
     const message = { subject, payload: copy, reply, isNoResponders: false }
     for (const target of targets) enqueue(target, message)
-    if (targets.length > 0 || reply === undefined) return
+    if (targets.length > 0 || reply === undefined) return true
     const refusal = { subject: reply, payload: new Uint8Array(0), reply: undefined, isNoResponders: true }
     for (const asker of receivers(reply)) enqueue(asker, refusal)
+    return true
   }
 
   const subscribe: Bus['subscribe'] = (subject, handler, queue) => {

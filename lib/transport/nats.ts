@@ -155,6 +155,7 @@ function createNatsBus(connection: NatsConnection, inboxPrefix: string, onRefuse
     publish: (subject, payload, reply) => {
       requireConnected()
       connection.publish(subject, payload, reply === undefined ? {} : { reply })
+      return false // it waits in the connection's buffer as it is
     },
     subscribe: (subject, handler, queue) => subscribe(connection, subject, handler, queue),
     onDisconnect: (listener) => {

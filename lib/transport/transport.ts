@@ -16,8 +16,11 @@ import type { RecordStore } from './record-store.js'
 export interface Delivery {
   readonly subject: string
   readonly payload: Uint8Array // valid after the handler returns
-  /** Answers a request; absent when the message was only published. Never throws. */
-  readonly reply?: (payload: Uint8Array) => void
+  /**
+   * Answers a request; absent when the message was only published. Never throws. Whether the payload's bytes are free
+   * again: they were sent, or copied.
+   */
+  readonly reply?: (payload: Uint8Array) => boolean
 }
 
 export interface Subscription {
@@ -29,6 +32,8 @@ export interface RequestOptions {
   readonly signal?: StopSignal
   /** Called with the reply as it arrives; its bytes may be used again afterwards. What it throws fails the request. */
   readonly read?: ((reply: Uint8Array) => void) | undefined
+  /** Called at once where the payload's bytes are free again: they were sent, or copied. */
+  readonly onFree?: (() => void) | undefined
 }
 
 export interface ServiceDescription {

@@ -5,8 +5,9 @@
 //   F2  A frame of a version that is not read here is refused before its body is looked at, with what its sender speaks.
 //   F3  Of a frame of any version, past or to come, its version and the versions that its sender speaks can be read.
 
-import { Packr, Unpackr } from 'msgpackr'
+import { Unpackr } from 'msgpackr'
 import { ClusterError } from '../errors.js'
+import { pack, packOften } from './frame-buffers.js'
 import { kindOfNumber, numberOfKind, packBody, unpackBody } from './layouts.js'
 import { MESSAGE_SCHEMAS, type Message, type MessageKind } from './messages.js'
 import { describeVersions, isWithin, KNOWN_VERSIONS, type VersionRange } from './versions.js'
@@ -40,13 +41,16 @@ type RawFrame = readonly unknown[] | Fields
 
 const isList = (raw: RawFrame): raw is readonly unknown[] => Array.isArray(raw)
 
-const packr = new Packr({ useRecords: false, variableMapSize: true })
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' })
 
-/** Bytes of a frame. They are the caller's own: nothing reuses them. */
+/** Kinds that carry the rows of a step, layer by layer. */
+const OFTEN: ReadonlySet<MessageKind> = new Set(['expert.compute', 'expert.output'])
+
+/** Bytes of a frame. They are the caller's own: nothing reuses them before he gives them back (`giveBack`), if he does. */
 export function encodeFrame(frame: Frame): Uint8Array {
-  if (frame.version === 1) return packr.pack(toMap(frame))
-  if (frame.version === 2) return packr.pack(toList(frame))
+  const write = OFTEN.has(frame.message.kind) ? packOften : pack
+  if (frame.version === 1) return write(toMap(frame))
+  if (frame.version === 2) return write(toList(frame))
   throw new ClusterError('internal', `frame: want ${describeVersions(KNOWN_VERSIONS)}, got ${frame.version}`)
 }
 

@@ -21,15 +21,30 @@ export function answerCompute(
   store: ExpertStore,
   message: MessageOf<'expert.compute'>,
   onCalls: (calls: readonly ExpertCall[]) => void = () => undefined,
+  keep: (partials: Float32Array) => Float32Array = (partials) => partials.slice(),
 ): WireTensor {
   const input = readInput(store, message.hidden)
   const calls = readCalls(store, message, input.numRows)
   onCalls(calls)
-  const partials = computeLayer(store, { layer: message.layer, input, calls })
+  const partials = keep(computeLayer(store, { layer: message.layer, input, calls }))
   return packF32(partials, [partials.length / store.hidden, store.hidden])
 }
 
-/** Partials [rows of every touched shard, hidden]. Throws `failed_precondition` where a shard is not loaded. */
+/** Copies into one array, which the next copy uses again. */
+export function createReusedCopy(): (values: Float32Array) => Float32Array {
+  let room = new Float32Array(0)
+  return (values) => {
+    if (values.length > room.length) room = new Float32Array(values.length)
+    const copy = room.subarray(0, values.length)
+    copy.set(values)
+    return copy
+  }
+}
+
+/**
+ * Partials [rows of every touched shard, hidden], to be read before the engine's next run. Throws `failed_precondition`
+ * where a shard is not loaded.
+ */
 export const computeLayer = (store: ExpertStore, call: LayerCall): Float32Array =>
   store.compute(call, shardSums(call.calls))
 

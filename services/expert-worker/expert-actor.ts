@@ -6,7 +6,8 @@ import type { ActorDefinition, Clock } from '../../lib/actor/actor.js'
 import { controlAddress, placementAddress } from '../../lib/actor/ask-while-alive.js'
 import { ClusterError } from '../../lib/errors.js'
 import { inHopSpan } from '../../lib/tracing/spans.js'
-import { answerCompute, touchedBy } from './compute.js'
+import type { ExpertCall } from '../../lib/compute/expert-call.js'
+import { answerCompute, createReusedCopy, touchedBy } from './compute.js'
 import type { ExpertMetrics } from './metrics.js'
 import type { ExpertStore } from '../../lib/decode/expert-store.js'
 import type { Wants } from './wants.js'
@@ -36,6 +37,12 @@ export function expertActors(options: ExpertActorOptions): readonly ActorDefinit
 
 function computeActor(options: ExpertActorOptions, cancelled: Set<string>): ActorDefinition {
   const { address, store, tracer, clock, load, metrics, work } = options
+  const countCalls = (layer: number) => (calls: readonly ExpertCall[]) => {
+    const touched = touchedBy(calls)
+    metrics?.touched(layer, touched)
+    work?.touched(touched)
+  }
+  const keep = createReusedCopy() // an answer is on its way before the next call is looked at
   return {
     address,
     mailboxCapacity: 256,
@@ -51,13 +58,7 @@ function computeActor(options: ExpertActorOptions, cancelled: Set<string>): Acto
           })
           const started = clock.monotonicMs()
           if (cancelled.has(message.step)) throw new ClusterError('cancelled', `step ${message.step} was cancelled`)
-          const partials = noteLoss(options, () =>
-            answerCompute(store, message, (calls) => {
-              const touched = touchedBy(calls)
-              metrics?.touched(message.layer, touched)
-              work?.touched(touched)
-            }),
-          )
+          const partials = noteLoss(options, () => answerCompute(store, message, countCalls(message.layer), keep))
           load.calls = (load.calls ?? 0) + 1
           load.rows = (load.rows ?? 0) + (message.hidden.shape[0] ?? 0)
           const computeMs = clock.monotonicMs() - started

@@ -34,7 +34,12 @@ export function createFreezable(inner: Transport): Freezable {
         inner.subscribe(
           subject,
           ({ reply, ...delivery }) => {
-            const answer = reply && ((payload: Uint8Array) => pass(() => reply(payload)))
+            const answer =
+              reply &&
+              ((payload: Uint8Array): boolean => {
+                pass(() => reply(payload))
+                return false
+              })
             pass(() => handler({ ...delivery, ...(answer && { reply: answer }) }))
           },
           options,

@@ -26,9 +26,9 @@ export const watchVersions = (transport: Transport, { sent, answered, received }
       subject,
       ({ reply, ...delivery }) => {
         received?.(versionOf(delivery.payload))
-        const answer = (payload: Uint8Array): void => {
+        const answer = (payload: Uint8Array): boolean => {
           answered?.(versionOf(payload))
-          reply?.(payload)
+          return reply?.(payload) ?? false
         }
         handler({ ...delivery, ...(reply && { reply: answer }) })
       },

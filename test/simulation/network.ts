@@ -186,7 +186,7 @@ export function createNetwork({ timeline, log, random, maxPayloadBytes, faults }
       maxPayloadBytes,
       publish: (subject, payload, reply) => {
         if (!isUp) throw new ClusterError('unavailable', 'NATS: disconnected', { details: { reason: 'DISCONNECTED' } })
-        if (!machine.sends()) return
+        if (!machine.sends()) return true
         if (reply !== undefined) openRequests.add(reply)
         const copy = Uint8Array.from(payload) // the sender may use its buffer again
         const sender = machine
@@ -194,6 +194,7 @@ export function createNetwork({ timeline, log, random, maxPayloadBytes, faults }
           bytes: copy.byteLength,
           arrive: () => route(sender, subject, copy, reply),
         })
+        return true
       },
       subscribe: (subject, handler, queue) => {
         const subscriber: Subscriber = { subject, queue, handler, isActive: true }
