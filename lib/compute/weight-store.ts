@@ -23,6 +23,7 @@ import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import { ClusterError } from '../errors.js'
+import { bytesAt, roomFor } from '../packing/packing-memory.js'
 import { collectDropped } from './garbage.js'
 import { giveBack } from './recycled.js'
 import { asOneStep, type Steps } from './steps.js'
@@ -169,7 +170,7 @@ function* checksumOf(path: string): Steps<number | undefined> {
   let file: number | undefined
   try {
     file = openSync(path, 'r')
-    const piece = Buffer.allocUnsafe(PIECE_BYTES)
+    const piece = bytesAt(roomFor('bytes', PIECE_BYTES), PIECE_BYTES)
     let checksum = 0
     for (let count; (count = readSync(file, piece)) > 0;) {
       checksum = crc32(piece.subarray(0, count), checksum)
