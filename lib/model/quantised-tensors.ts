@@ -10,7 +10,7 @@
 //   QT3  MXFP4 as integers is exact: twice a value is a whole number, half a scale still a power of two.
 
 import { ClusterError } from '../errors.js'
-import { FP4_DOUBLED, fp4Table, FP8_E8M0, HALF_E8M0 } from './small-floats.js'
+import { FP4_E2M1, FP4_LEVELS, FP8_E8M0, HALF_E8M0 } from './small-floats.js'
 import { sizeOf, type StoredTensor } from './stored-tensor.js'
 
 type Tensors = ReadonlyMap<string, StoredTensor>
@@ -138,11 +138,11 @@ function mxfp4Tensor(name: string, blocks: StoredTensor, scales: StoredTensor): 
       const bytes = rawRows(blocks, first * numBlocks, count * numBlocks)
       const exponents = rawRows(scales, first, count)
       for (let block = 0; block < exponents.length; block++) {
-        const table = fp4Table(FP8_E8M0[exponents[block]!]!)
+        const scale = FP8_E8M0[exponents[block]!]!
         for (let i = 0; i < 16; i++) {
           const byte = bytes[block * 16 + i]!
-          values[block * 32 + 2 * i] = table[byte & 15]!
-          values[block * 32 + 2 * i + 1] = table[byte >> 4]!
+          values[block * 32 + 2 * i] = FP4_E2M1[byte & 15]! * scale
+          values[block * 32 + 2 * i + 1] = FP4_E2M1[byte >> 4]! * scale
         }
       }
       return values
@@ -152,11 +152,13 @@ function mxfp4Tensor(name: string, blocks: StoredTensor, scales: StoredTensor): 
       const bytes = rawRows(blocks, first * numBlocks, count * numBlocks)
       const exponents = rawRows(scales, first, count)
       const data = new Uint8Array(bytes.length * 2)
-      for (const [i, byte] of bytes.entries()) {
-        data[2 * i] = FP4_DOUBLED[byte & 15]! + 128
-        data[2 * i + 1] = FP4_DOUBLED[byte >> 4]! + 128
+      for (let i = 0; i < bytes.length; i++) {
+        data[2 * i] = FP4_LEVELS[bytes[i]! & 15]!
+        data[2 * i + 1] = FP4_LEVELS[bytes[i]! >> 4]!
       }
-      return { bits: 8, data, scales: Float32Array.from(exponents, (exponent) => HALF_E8M0[exponent]!) }
+      const scaleOf = new Float32Array(exponents.length)
+      for (let i = 0; i < exponents.length; i++) scaleOf[i] = HALF_E8M0[exponents[i]!]!
+      return { bits: 8, data, scales: scaleOf }
     },
   }
 }

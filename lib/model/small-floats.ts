@@ -23,13 +23,11 @@ export const FP8_E5M2 = valuesOf(8, 5).map((value, code) =>
 /** Exponents of two, for scales; the last code is NaN. */
 export const FP8_E8M0 = Float32Array.from({ length: 256 }, (_, code) => (code === 255 ? NaN : 2 ** (code - 127)))
 
-const FP4_E2M1 = valuesOf(4, 2)
+/** Values of the 16 codes of E2M1. */
+export const FP4_E2M1 = valuesOf(4, 2)
 
-/** Values of the 16 codes of E2M1, times a scale. */
-export const fp4Table = (scale: number): Float32Array => FP4_E2M1.map((value) => value * scale)
-
-/** Twice those values: whole numbers. */
-export const FP4_DOUBLED: readonly number[] = [...fp4Table(2)]
+/** Twice those values, which are whole numbers, as 8-bit levels. */
+export const FP4_LEVELS = Uint8Array.from(FP4_E2M1, (value) => 2 * value + 128)
 
 /** Half the scale of every exponent byte, which the doubled values take: exact in bfloat16, but for the last, NaN. */
 export const HALF_E8M0 = FP8_E8M0.map((scale) => scale / 2)

@@ -6,6 +6,7 @@
 //   GB2  Levels and scales of `integerBlocks` are the file's own: nothing is rounded.
 
 import { toFloat32, widenTo } from '../dtypes.js'
+import { FP4_LEVELS } from '../small-floats.js'
 import type { StoredBlocks } from '../stored-tensor.js'
 import { GGUF_FORMATS, type GgufFormatName } from './formats.js'
 
@@ -47,8 +48,11 @@ export function integerBlocks(format: 'Q8_0' | 'Q4_0' | 'MXFP4', bytes: Uint8Arr
     scales[block] = halfAt(bytes, at)
     if (format === 'Q8_0') for (let i = 0; i < levelBytes; i++) data[block * levelBytes + i] = bytes[at + 2 + i]! ^ 0x80
     else {
-      const level = (i: number): number => (bytes[at + 2 + (i & 15)]! >> (i < 16 ? 0 : 4)) & 15
-      for (let i = 0; i < levelBytes; i++) data[block * levelBytes + i] = level(2 * i) | (level(2 * i + 1) << 4)
+      for (let i = 0; i < 8; i++) {
+        const [even, odd] = [bytes[at + 2 + 2 * i]!, bytes[at + 3 + 2 * i]!]
+        data[block * levelBytes + i] = (even & 15) | ((odd & 15) << 4)
+        data[block * levelBytes + 8 + i] = (even >> 4) | (odd & 0xf0)
+      }
     }
   }
   return { bits: format === 'Q8_0' ? 8 : 4, data, scales }
@@ -62,22 +66,24 @@ function doubledBlocks(bytes: Uint8Array): StoredBlocks {
   const scales = new Float32Array(numBlocks)
   for (let block = 0; block < numBlocks; block++) {
     const at = block * blockBytes
-    scales[block] = halfScale(bytes[at]!)
-    nibbles(bytes, at + 1, (i, code) => (data[block * values + i] = FP4_DOUBLED[code]! + 128))
+    scales[block] = HALF_SCALES[bytes[at]!]!
+    for (let i = 0; i < 16; i++) {
+      const byte = bytes[at + 1 + i]!
+      data[block * values + i] = FP4_LEVELS[byte & 15]!
+      data[block * values + 16 + i] = FP4_LEVELS[byte >> 4]!
+    }
   }
   return { bits: 8, data, scales }
 }
 
-const HALVES = toFloat32(
-  new Uint8Array(Uint16Array.from({ length: 65_536 }, (_, half) => half).buffer),
-  'F16',
-  'halves',
-)
-const halfAt = (bytes: Uint8Array, at: number): number => HALVES[bytes[at]! | (bytes[at + 1]! << 8)]!
+/** Values of all float16 numbers, once they are asked for. */
+let halves: Float32Array | undefined
+const makeHalves = (): Float32Array =>
+  toFloat32(new Uint8Array(Uint16Array.from({ length: 65_536 }, (_, half) => half).buffer), 'F16', 'halves')
+const halfAt = (bytes: Uint8Array, at: number): number => (halves ??= makeHalves())[bytes[at]! | (bytes[at + 1]! << 8)]!
 
-/** Twice the values of a 4-bit float (1 sign, 2 exponent and 1 fraction bits), zero without a sign. */
-const FP4_DOUBLED = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]
-const halfScale = (exponent: number): number => 2 ** (exponent - 128) // the values being doubled
+/** Scales of all exponent bytes, half of them: the values are doubled. */
+const HALF_SCALES = Float32Array.from({ length: 256 }, (_, exponent) => 2 ** (exponent - 128))
 
 const DECODERS: Readonly<Record<Blocked, DecodeBlock>> = {
   Q8_0: (bytes, at, out, to) => {
@@ -128,8 +134,8 @@ const DECODERS: Readonly<Record<Blocked, DecodeBlock>> = {
     }
   },
   MXFP4: (bytes, at, out, to) => {
-    const half = halfScale(bytes[at]!)
-    nibbles(bytes, at + 1, (i, level) => (out[to + i] = half * FP4_DOUBLED[level]!))
+    const half = HALF_SCALES[bytes[at]!]!
+    nibbles(bytes, at + 1, (i, level) => (out[to + i] = half * (FP4_LEVELS[level]! - 128)))
   },
 }
 
