@@ -3,12 +3,15 @@
 //
 // Invariants
 //   C1  Slices of one thread nest: what overlaps otherwise goes to another thread (a lane).
+//   C2  Times count from the first of all, in whole nanoseconds: as microseconds since 1970 they would be rounded apart,
+//       and slices that nest would cross.
 
 import type { RequestRecord } from '../../../lib/traffic/request-record.js'
 import type { Span } from '../spans/span.js'
 import type { TraceRequest } from '../trace.js'
 
-const MICROS = 1000 // per millisecond
+const NANOS_PER_MS = 1e6
+const NANOS_PER_MICRO = 1000
 
 interface Slice {
   readonly name: string
@@ -44,10 +47,12 @@ function* events({ spans, records, requests = [], startUnixMs = 0 }: ChromeInput
     else list.push(span)
   }
   const lives = [...records.map(lifeOf), ...requests.map((request) => plainLife(request, startUnixMs))]
+  const clock = clockFrom([...lives, ...spans])
   let pid = 1
   if (lives.length > 0) {
     yield named(pid, 'requests')
-    for (const { item, tid } of lanes(lives, 'apart')) yield* item.parts.map((part) => complete(part, pid, tid))
+    for (const { item, tid } of lanes(lives, 'apart'))
+      yield* item.parts.map((part) => ({ ...complete(part, clock), pid, tid }))
     pid++
   }
   const places = new Map<string, Place>()
@@ -55,35 +60,47 @@ function* events({ spans, records, requests = [], startUnixMs = 0 }: ChromeInput
     yield named(pid, name)
     for (const { item, tid } of lanes(list, 'nested')) {
       places.set(`${item.traceId}/${item.spanId}`, { pid, tid, span: item })
-      yield complete({ ...item, args: { ...item.attributes, traceId: item.traceId, spanId: item.spanId } }, pid, tid)
-      for (const event of item.events) yield instant(event, pid, tid)
+      const args = { ...item.attributes, traceId: item.traceId, spanId: item.spanId }
+      yield { ...complete({ ...item, args }, clock), pid, tid }
+      for (const event of item.events) yield { ...instant(event, clock), pid, tid }
     }
     pid++
   }
-  yield* arrows(places)
+  yield* arrows(places, clock)
 }
 
 const named = (pid: number, name: string): object => ({ ph: 'M', name: 'process_name', pid, tid: 0, args: { name } })
 
-const complete = ({ name, startMs, endMs, args }: Slice, pid: number, tid: number): object => ({
+/** Microseconds since the first of all. */
+interface Clock {
+  at(unixMs: number): number
+  between(startMs: number, endMs: number): number
+}
+
+function clockFrom(all: readonly Extent[]): Clock {
+  const firstMs = all.reduce((first, { startMs }) => Math.min(first, startMs), Infinity)
+  const nanos = (unixMs: number): number => Math.round((unixMs - firstMs) * NANOS_PER_MS)
+  return {
+    at: (unixMs) => Math.max(0, nanos(unixMs)) / NANOS_PER_MICRO,
+    between: (startMs, endMs) => Math.max(0, nanos(endMs) - nanos(startMs)) / NANOS_PER_MICRO,
+  }
+}
+
+const complete = ({ name, startMs, endMs, args }: Slice, clock: Clock): object => ({
   ph: 'X',
   name,
   cat: 'banyan',
-  pid,
-  tid,
-  ts: startMs * MICROS,
-  dur: Math.max(0, endMs - startMs) * MICROS,
+  ts: clock.at(startMs),
+  dur: clock.between(startMs, endMs),
   args,
 })
 
-const instant = ({ name, timeMs, attributes }: Span['events'][number], pid: number, tid: number): object => ({
+const instant = ({ name, timeMs, attributes }: Span['events'][number], clock: Clock): object => ({
   ph: 'i',
   s: 't',
   name,
   cat: 'banyan',
-  pid,
-  tid,
-  ts: timeMs * MICROS,
+  ts: clock.at(timeMs),
   args: attributes,
 })
 
@@ -93,15 +110,15 @@ interface Place {
   readonly span: Span
 }
 
-function* arrows(places: ReadonlyMap<string, Place>): Generator<object> {
+function* arrows(places: ReadonlyMap<string, Place>, clock: Clock): Generator<object> {
   let id = 0
   for (const { pid, tid, span } of places.values()) {
     const parent = places.get(`${span.traceId}/${span.parentSpanId ?? ''}`)
     if (parent === undefined || parent.pid === pid) continue
     const arrow = { name: 'calls', cat: 'banyan', id: id++ }
     const startMs = Math.min(Math.max(span.startMs, parent.span.startMs), parent.span.endMs)
-    yield { ph: 's', ...arrow, pid: parent.pid, tid: parent.tid, ts: startMs * MICROS }
-    yield { ph: 'f', bp: 'e', ...arrow, pid, tid, ts: span.startMs * MICROS }
+    yield { ph: 's', ...arrow, pid: parent.pid, tid: parent.tid, ts: clock.at(startMs) }
+    yield { ph: 'f', bp: 'e', ...arrow, pid, tid, ts: clock.at(span.startMs) }
   }
 }
 
