@@ -1,5 +1,5 @@
 // Charts as SVG text: no script, no font, no file of anyone else's. Colours are the page's variables, so that light and
-// dark are one drawing.
+// dark are one drawing. A chart of nothing is no chart: an empty text.
 
 export interface Point {
   readonly x: number
@@ -143,7 +143,11 @@ function boundsOf(series: readonly Series[], options: ChartOptions): readonly [n
   return [options.xMax ?? most(all.map(({ x }) => x)), options.yMax ?? most(all.map(({ y }) => y))]
 }
 
-export function scatter(series: readonly Series[], options: ChartOptions): string {
+const withPoints = (series: readonly Series[]): readonly Series[] => series.filter(({ points }) => points.length > 0)
+
+export function scatter(all: readonly Series[], options: ChartOptions): string {
+  const series = withPoints(all)
+  if (series.length === 0) return ''
   const { x, y, axes } = scaleOf(options, ...boundsOf(series, options))
   const dots = series.map(
     ({ color, points }) =>
@@ -154,7 +158,9 @@ export function scatter(series: readonly Series[], options: ChartOptions): strin
   return figure(options.title, axes + dots.join(''), { legend: legendOf(series) })
 }
 
-export function lines(series: readonly Series[], options: ChartOptions & { readonly isStepped?: boolean }): string {
+export function lines(all: readonly Series[], options: ChartOptions & { readonly isStepped?: boolean }): string {
+  const series = withPoints(all)
+  if (series.length === 0) return ''
   const { x, y, axes } = scaleOf(options, ...boundsOf(series, options))
   const paths = series.map(({ color, points }) => {
     const path = extremes(points).map((point, i) => {
@@ -174,6 +180,7 @@ export interface Bar {
 }
 
 export function bars(items: readonly Bar[], options: ChartOptions): string {
+  if (items.every(({ value }) => value === 0)) return ''
   const { y, axes } = scaleOf(options, 0, options.yMax ?? most(items.map(({ value }) => value)))
   const room = (WIDTH - LEFT - RIGHT) / Math.max(1, items.length)
   const longest = most(items.map(({ label }) => label.length))
@@ -192,11 +199,12 @@ export interface Lane {
   readonly startMs: number
   readonly firstMs: number | undefined // of the first output
   readonly endMs: number
-  readonly isFailed: boolean
+  readonly ending: 'whole' | 'failed' | 'cancelled'
   readonly title: string
 }
 
 const LANES = 240
+const ENDINGS = { whole: undefined, failed: 'bad', cancelled: 'soft' } as const
 
 /** One bar per request, in order: what it waited for its first output pale, what it streamed full. */
 export function timeline(all: readonly Lane[], options: ChartOptions): string {
@@ -207,15 +215,16 @@ export function timeline(all: readonly Lane[], options: ChartOptions): string {
   const room = (height - TOP - BOTTOM) / Math.max(1, lanes.length)
   const bar = (from: number, to: number, i: number, name: string): string =>
     `<rect class="${name}" x="${round(x(from / 1000))}" width="${round(Math.max(0.6, x(to / 1000) - x(from / 1000)))}" y="${round(TOP + i * room)}" height="${round(Math.max(0.8, room * 0.8))}"/>`
-  const drawn = lanes.map(({ startMs, firstMs, endMs, isFailed, title }, i) => {
-    const waited = bar(startMs, firstMs ?? endMs, i, isFailed ? 'bad' : 'wait')
-    const streamed = firstMs === undefined ? '' : bar(firstMs, endMs, i, isFailed ? 'bad' : 'stream')
+  const drawn = lanes.map(({ startMs, firstMs, endMs, ending, title }, i) => {
+    const waited = bar(startMs, firstMs ?? endMs, i, ENDINGS[ending] ?? 'wait')
+    const streamed = firstMs === undefined ? '' : bar(firstMs, endMs, i, ENDINGS[ending] ?? 'stream')
     return `<g>${waited}${streamed}<title>${escapeHtml(title)}</title></g>`
   })
   const noRows = axes.replace(/<text class="tick"[^>]*text-anchor="end">[^<]*<\/text>|<line class="grid"[^>]*\/>/g, '')
   const caption = `${options.title}${lanes.length < all.length ? ` (${lanes.length} of ${all.length})` : ''}`
-  const legend =
-    '<span class="legend"><i class="wait"></i>to the first output <i class="stream"></i>streaming <i class="bad"></i>failed</span>'
+  const endings = (['failed', 'cancelled'] as const).filter((ending) => all.some((lane) => lane.ending === ending))
+  const others = endings.map((ending) => ` <i class="${ENDINGS[ending]}"></i>${ending}`).join('')
+  const legend = `<span class="legend"><i class="wait"></i>to the first output <i class="stream"></i>streaming${others}</span>`
   return figure(caption, noRows + drawn.join(''), { legend, size: { width: WIDE, height } })
 }
 
@@ -224,6 +233,7 @@ export function heatMap(
   rows: readonly (readonly number[])[],
   options: ChartOptions & { readonly cellTitle: (row: number, column: number) => string },
 ): string {
+  if (rows.every((row) => row.every((value) => value === 0))) return ''
   const columns = most(rows.map((row) => row.length))
   const height = Math.max(120, TOP + BOTTOM + rows.length * 18)
   const [width, tall] = [
@@ -234,7 +244,7 @@ export function heatMap(
   const cells = rows.flatMap((row, i) =>
     row.map(
       (value, j) =>
-        `<rect class="heat" x="${round(LEFT + j * width)}" y="${round(TOP + i * tall)}" width="${round(width - 0.6)}" height="${round(tall - 0.6)}" fill-opacity="${round2(high === 0 ? 0 : 0.06 + (0.94 * value) / high)}"><title>${escapeHtml(options.cellTitle(i, j))}: ${formatTick(value)}</title></rect>`,
+        `<rect class="heat" x="${round(LEFT + j * width)}" y="${round(TOP + i * tall)}" width="${round(width - 0.6)}" height="${round(tall - 0.6)}" fill-opacity="${round2(0.06 + (0.94 * value) / high)}"><title>${escapeHtml(options.cellTitle(i, j))}: ${formatTick(value)}</title></rect>`,
     ),
   )
   const labels =

@@ -1,11 +1,12 @@
 // The report as one page that needs nothing else: figures, latency over time, distributions, a timeline of the
 // requests, throughput, and what the server told of drafts and experts.
 
+import type { Answer } from '../measure.js'
 import type { ReplayRun } from '../replay.js'
 import type { ServerFigures } from '../server-figures.js'
 import { ascending, joined, percentile } from '../statistics.js'
 import { measureRun, type MeasuredAnswer, type Summary } from '../summary.js'
-import { bars, heatMap, lines, scatter, timeline, type Point } from '../page/charts.js'
+import { bars, heatMap, lines, scatter, timeline, type Lane, type Point } from '../page/charts.js'
 import { DEFINITIONS, DISTRIBUTIONS } from './names.js'
 import { chartGrid, page, section, table, tiles, type Tile } from './page.js'
 import { formatFigure } from './table.js'
@@ -47,9 +48,11 @@ function tilesOf({ figures, lateness: late }: Summary): Tile[] {
   const value = (tag: string, at: 'avg' | 'p50' | 'p99' = 'avg', unit = ''): string =>
     figures[tag] === undefined ? '–' : `${formatFigure(figures[tag][at])}${unit}`
   const numFailed = figures.error_request_count?.avg ?? 0
+  const numCancelled = figures.cancelled_request_count?.avg ?? 0
   return [
     { label: 'requests answered', value: value('request_count') },
     { label: 'requests failed', value: String(numFailed), isBad: numFailed > 0 },
+    ...(numCancelled > 0 ? [{ label: 'requests cancelled', value: String(numCancelled) }] : []),
     { label: 'requests a second', value: value('request_throughput') },
     { label: 'output tokens a second', value: value('output_token_throughput') },
     { label: 'TTFT p50', value: value('time_to_first_token', 'p50', ' ms') },
@@ -130,6 +133,9 @@ const gaps = (good: readonly MeasuredAnswer[]): string =>
     { title: 'Gaps and times per token within', xLabel: 'milliseconds', yLabel: '%', yMax: 100 },
   )
 
+const endingOf = ({ failure }: Answer): Lane['ending'] =>
+  failure === undefined ? 'whole' : failure.kind === 'cancelled' ? 'cancelled' : 'failed'
+
 const lanes = ({ answers }: ReplayRun): string =>
   timeline(
     answers.map((answer) => {
@@ -140,7 +146,7 @@ const lanes = ({ answers }: ReplayRun): string =>
         startMs,
         firstMs: first.length === 0 ? undefined : Math.min(...first),
         endMs: answer.endMs,
-        isFailed: answer.failure !== undefined,
+        ending: endingOf(answer),
         title: `${planned.request.id}: ${answer.failure?.kind ?? ended}`,
       }
     }),
@@ -171,6 +177,7 @@ function throughput(good: readonly MeasuredAnswer[], run: ReplayRun): string {
         for (const atMs of chunks.times) put(atMs, metrics.tokensPerChunk[place++] ?? 1)
     }
   })
+  if (good.length === 0) return ''
   const points = sums.map((sum, i) => ({ x: seconds(i * width), y: sum / seconds(width) }))
   return lines([{ label: 'tokens', color: 'c', points }], {
     title: 'Output tokens a second',

@@ -19,13 +19,13 @@ button{background:var(--card);color:var(--ink);border:1px solid var(--rule);bord
 .tile,figure,.card{background:var(--card);border:1px solid var(--rule);border-radius:8px}
 .tile{padding:10px 12px}.tile b{display:block;font-size:20px;font-weight:600;font-variant-numeric:tabular-nums}.tile span{color:var(--soft);font-size:12px}
 .tile.bad b{color:var(--bad)}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(440px,1fr));gap:12px}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(440px,1fr));gap:12px}
 @media (max-width:520px){.charts{grid-template-columns:1fr}}
 figure{margin:0;padding:10px 12px;min-width:0}figure.wide{grid-column:1/-1}figcaption{font-weight:600;margin-bottom:4px}svg{width:100%;height:auto;display:block}
 .legend{float:right;color:var(--soft);font-weight:400;font-size:12px}.legend i{display:inline-block;width:9px;height:9px;border-radius:2px;margin:0 4px 0 8px}
-i.a{background:var(--a)}i.b{background:var(--b)}i.c{background:var(--c)}i.wait{background:var(--wait)}i.stream{background:var(--a)}i.bad{background:var(--bad)}
+i.a{background:var(--a)}i.b{background:var(--b)}i.c{background:var(--c)}i.wait{background:var(--wait)}i.stream{background:var(--a)}i.bad{background:var(--bad)}i.soft{background:var(--soft)}
 .grid{stroke:var(--rule)}.tick{fill:var(--soft);font-size:10.5px}.label{fill:var(--soft);font-size:11px}
-.dots{fill-opacity:.6}.a{fill:var(--a)}.b{fill:var(--b)}.c{fill:var(--c)}.bad{fill:var(--bad)}.wait{fill:var(--wait)}.stream,.heat{fill:var(--a)}
+.dots{fill-opacity:.6}.a{fill:var(--a)}.b{fill:var(--b)}.c{fill:var(--c)}.bad{fill:var(--bad)}.soft{fill:var(--soft)}.wait{fill:var(--wait)}.stream,.heat{fill:var(--a)}
 .line{fill:none;stroke-width:1.8}.line.a{stroke:var(--a)}.line.b{stroke:var(--b)}.line.c{stroke:var(--c)}
 .card{overflow-x:auto;padding:4px 12px}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:5px 10px;text-align:right;border-bottom:1px solid var(--rule);white-space:nowrap}th:first-child,td:first-child,td.word,th.word{text-align:left}td.word{white-space:normal}
