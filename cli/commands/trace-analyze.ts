@@ -4,12 +4,13 @@ import { analysisHtml, analysisText, analyzeTrace, readTrace } from '../../repla
 import type { Flags } from '../cluster-flags.js'
 import { watchSignals } from '../interruption.js'
 import { notify, print, printJson } from '../terminal.js'
-import { readOptions, tellLeftOut } from '../trace/reading.js'
+import { readOptions, requireOtherFile, tellLeftOut } from '../trace/reading.js'
 import { writeLines } from '../trace/write-lines.js'
 
 const DEFAULT_WIDTH = 100 // where stdout is no terminal
 
 export async function traceAnalyze(path: string, flags: Flags): Promise<number> {
+  if (typeof flags.out === 'string') await requireOtherFile(path, flags.out)
   const { signal } = watchSignals(process, () => Date.now())
   const trace = await readTrace(path, readOptions(flags))
   tellLeftOut({ skipped: trace.skipped })

@@ -5,7 +5,7 @@ import type { Flags } from '../cluster-flags.js'
 import { watchSignals } from '../interruption.js'
 import { usageError } from '../report-error.js'
 import { notify, printJson } from '../terminal.js'
-import { readOptions, tellLeftOut } from '../trace/reading.js'
+import { readOptions, requireOtherFile, tellLeftOut } from '../trace/reading.js'
 import { printLines, writeLines } from '../trace/write-lines.js'
 
 export async function traceConvert(path: string, flags: Flags): Promise<number> {
@@ -13,6 +13,7 @@ export async function traceConvert(path: string, flags: Flags): Promise<number> 
   if (typeof to !== 'string' || !TARGETS.includes(to))
     throw usageError(`trace convert: want --to ${TARGETS.join(', ')}, found ${typeof to === 'string' ? to : 'none'}`)
   if (json === true && out === undefined) throw usageError('trace convert: want --out with --json, found none')
+  if (typeof out === 'string') await requireOtherFile(path, out)
   const { signal } = watchSignals(process, () => Date.now())
   const converted = await convertTrace(path, to, readOptions(flags))
   if (typeof out === 'string') await writeLines(out, converted.lines, signal)

@@ -102,7 +102,7 @@ function pictures({ arrivals, promptBins, outputBins, prefixSharing }: Analysis)
       ? lines([{ label: 'hit rate', color: 'a', points: hits }], {
           title: 'Ideal cache hit rate so far',
           xLabel: '',
-          yLabel: 'hit rate',
+          yLabel: '',
           showX: duration,
           showY: percent,
         })
