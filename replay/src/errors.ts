@@ -13,6 +13,7 @@ export type FailureKind =
   | 'request_timeout'
   | 'closed_mid_stream'
   | 'wrong_content_type'
+  | 'wrong_content_encoding' // gzip and the like would hold tokens back: none is asked for
   | 'bad_http'
   | 'bad_json'
   | 'bad_chunk' // JSON, but nothing of a completion

@@ -4,6 +4,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { once } from 'node:events'
 import { text as readAll } from 'node:stream/consumers'
+import { gzipSync } from 'node:zlib'
 
 export interface Asked {
   readonly path: string
@@ -98,6 +99,13 @@ export const MISBEHAVIOURS: readonly { readonly kind: string; readonly answer: A
   {
     kind: 'wrong_content_type',
     answer: (_, response) => void response.writeHead(200, { 'content-type': 'text/html' }).end('<p>hello</p>'),
+  },
+  {
+    kind: 'wrong_content_encoding',
+    answer: (_, response) =>
+      void response
+        .writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' })
+        .end(gzipSync('data: [DONE]\n\n')),
   },
   {
     kind: 'server_error',

@@ -30,6 +30,7 @@ export interface HttpExchange {
 export interface HttpReply {
   readonly status: number
   readonly contentType: string
+  readonly contentEncoding: string // '' or identity: bytes as they are
   readonly body: AsyncIterable<Uint8Array>
   /** What follows is of no interest: a whole answer leaves its connection for the next one, any other breaks it off. */
   leave(isWhole: boolean): void
@@ -52,6 +53,7 @@ export function createHttpCaller({ clock, apiKey, tls, connectTimeoutMs }: HttpO
         signal,
         agent: isSecure ? secure : plain,
         headers: {
+          'accept-encoding': 'identity',
           ...(body !== undefined && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
           ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),
           ...headers,
@@ -67,6 +69,7 @@ export function createHttpCaller({ clock, apiKey, tls, connectTimeoutMs }: HttpO
         resolve({
           status: response.statusCode ?? 0,
           contentType: response.headers['content-type'] ?? '',
+          contentEncoding: response.headers['content-encoding'] ?? '',
           body: bytesOf(response),
           leave: (isWhole) => void (isWhole ? response.resume() : response.destroy()),
         })

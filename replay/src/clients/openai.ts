@@ -98,7 +98,9 @@ async function* answer(send: () => Promise<HttpReply>, { sampling }: Call): Asyn
   let isWhole = false
   try {
     yield { type: 'accepted' }
-    const { contentType } = reply
+    const { contentType, contentEncoding } = reply
+    if (contentEncoding !== '' && contentEncoding !== 'identity')
+      throw new RequestFailure('wrong_content_encoding', `want a stream as it is, found it in ${contentEncoding}`)
     if (contentType !== '' && !contentType.startsWith('text/event-stream'))
       throw new RequestFailure('wrong_content_type', `want text/event-stream, found ${contentType}`)
     const finished = new Set<number>()
