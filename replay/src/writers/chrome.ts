@@ -3,15 +3,15 @@
 //
 // Invariants
 //   C1  Slices of one thread nest: what overlaps otherwise goes to another thread (a lane).
-//   C2  Times count from the first of all, in whole nanoseconds: as microseconds since 1970 they would be rounded apart,
-//       and slices that nest would cross.
+//   C2  Times count from the first of all, in quarters of a microsecond: that is what milliseconds since 1970 hold, and
+//       a reader that adds a beginning and a duration gets exactly the end that another slice has.
 
 import type { RequestRecord } from '../../../lib/traffic/request-record.js'
 import type { Span } from '../spans/span.js'
 import type { TraceRequest } from '../trace.js'
 
-const NANOS_PER_MS = 1e6
-const NANOS_PER_MICRO = 1000
+const QUARTERS_PER_MS = 4000
+const QUARTERS_PER_MICRO = 4
 
 interface Slice {
   readonly name: string
@@ -79,10 +79,10 @@ interface Clock {
 
 function clockFrom(all: readonly Extent[]): Clock {
   const firstMs = all.reduce((first, { startMs }) => Math.min(first, startMs), Infinity)
-  const nanos = (unixMs: number): number => Math.round((unixMs - firstMs) * NANOS_PER_MS)
+  const quarters = (unixMs: number): number => Math.round((unixMs - firstMs) * QUARTERS_PER_MS)
   return {
-    at: (unixMs) => Math.max(0, nanos(unixMs)) / NANOS_PER_MICRO,
-    between: (startMs, endMs) => Math.max(0, nanos(endMs) - nanos(startMs)) / NANOS_PER_MICRO,
+    at: (unixMs) => Math.max(0, quarters(unixMs)) / QUARTERS_PER_MICRO,
+    between: (startMs, endMs) => Math.max(0, quarters(endMs) - quarters(startMs)) / QUARTERS_PER_MICRO,
   }
 }
 
