@@ -168,19 +168,23 @@ describe('the console’s feed', function () {
     try {
       const { http } = cluster.router
       const feed = await fetch(`${http}/console/feed?console=a`)
-      const sums: number[] = []
-      let numReports = 0
-      const watching = readFrames(feed, Infinity, ({ experts }) => {
-        experts?.rows.forEach((rows, i) => (sums[i] = (sums[i] ?? 0) + rows))
-        return (numReports += experts === undefined ? 0 : 1) === 2
-      })
-      while (numReports < 2) await complete(http, `r${performance.now()}`, 20)
-      await watching
       const layers = 4
-      const perLayer = Array.from({ length: layers }, (_, layer) =>
-        sums.slice((layer * sums.length) / layers, ((layer + 1) * sums.length) / layers).reduce((a, b) => a + b, 0),
-      )
-      assert.ok((perLayer[0] ?? 0) > 100)
+      let perLayer: number[] = Array.from({ length: layers }, () => 0)
+      let numReports = 0
+      const isEnough = (): boolean => numReports >= 2 && (perLayer[0] ?? 0) > 100
+      const watching = readFrames(feed, Infinity, ({ experts }) => {
+        if (experts === undefined) return false
+        numReports++
+        const { length } = experts.rows
+        perLayer = perLayer.map((rows, layer) =>
+          experts.rows
+            .slice((layer * length) / layers, ((layer + 1) * length) / layers)
+            .reduce((sum, more) => sum + more, rows),
+        )
+        return isEnough()
+      })
+      while (!isEnough()) await complete(http, `r${performance.now()}`, 20)
+      await watching
       assert.deepEqual(perLayer, Array(layers).fill(perLayer[0]), 'each row goes to as many experts in every layer')
     } finally {
       await cluster.stop()
