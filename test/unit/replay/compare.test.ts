@@ -87,6 +87,20 @@ describe('two replays compared', () => {
     assert.equal(some.hasRegression, false)
   })
 
+  it('reads what AIPerf itself wrote, which has no error where there was none', async () => {
+    const theirs = join(root, 'theirs')
+    const line = (value: number): string =>
+      JSON.stringify({
+        metadata: { session_num: 0, was_cancelled: false },
+        metrics: { request_latency: { value, unit: 'ms' }, http_req_chunks: { value: { sent: 1 }, unit: 'count' } },
+      })
+    mkdirSync(theirs)
+    writeFileSync(join(theirs, 'profile_export.jsonl'), `${[90, 100, 110].map(line).join('\n')}\n`)
+    const { figures, hasRegression } = await compareRuns(theirs, reportWith('ours', 50), { bound: 0.05 })
+    assert.equal(hasRegression, false)
+    assert.deepEqual([figures[0]?.metric, figures[0]?.a, figures[0]?.verdict], ['request_latency', 100, 'better'])
+  })
+
   it('refuses folders that are no reports, and names the line', async () => {
     const base = reportWith('base-2', 100)
     await assert.rejects(compareRuns(base, join(root, 'nothing'), { bound: 0.05 }), /want the folder of a report/)
