@@ -29,8 +29,15 @@ export const RECORD_METRICS: readonly RecordMetric[] = [
   metric('output_sequence_length', 'tokens', ({ outputTokens }) => outputTokens),
   metric('output_token_count', 'tokens', ({ outputTokens }) => outputTokens),
   metric('input_sequence_length', 'tokens', ({ inputTokens }) => inputTokens),
+  metric('usage_prompt_tokens', 'tokens', ({ inputTokens }) => inputTokens),
+  metric('usage_completion_tokens', 'tokens', ({ usageTokens }) => usageTokens),
+  metric('usage_total_tokens', 'tokens', ({ inputTokens, usageTokens }) => sum(inputTokens, usageTokens)),
+  metric('usage_prompt_cache_read_tokens', 'tokens', ({ cachedTokens }) => cachedTokens),
   metric('tokens_per_chunk', 'tokens', ({ tokensPerChunk }) => tokensPerChunk),
 ]
+
+const sum = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined ? undefined : a + b
 
 const perSecond = (count: number | undefined, ms: number | undefined): number | undefined =>
   count === undefined || ms === undefined || ms <= 0 ? undefined : (1000 * count) / ms

@@ -17,6 +17,8 @@ export interface RequestMetrics {
   readonly e2eMs: number
   readonly e2eFromSendMs: number
   readonly inputTokens: number | undefined
+  readonly cachedTokens: number | undefined // of these, as the endpoint tells: they were in its prefix cache
+  readonly usageTokens: number | undefined // output, as the endpoint's usage counts it
   readonly outputTokens: number // of all choices
   readonly choiceTokens: readonly number[]
   readonly tokensPerChunk: Float64Array
@@ -63,6 +65,8 @@ function measure(answer: Answer): RequestMetrics {
     e2eMs: lastMs - scheduledMs,
     e2eFromSendMs: lastMs - sentMs,
     inputTokens: answer.promptTokens,
+    cachedTokens: answer.cachedTokens,
+    usageTokens: completionTokens,
     outputTokens: isTold ? counted : (completionTokens ?? counted),
     choiceTokens: perChoice.map(({ numTokens }) => numTokens),
     tokensPerChunk: joined(perChoice.map(({ chunkTokens }) => chunkTokens)),

@@ -81,6 +81,7 @@ export function summarise(run: ReplayRun, options: SummaryOptions = {}): Summary
   for (const [tag, figure] of recordFigures(good)) put(tag, figure)
   const lateness = run.plan.pace.kind === 'concurrency' ? undefined : latenessOf(sent)
   for (const [tag, figure] of countFigures(run, good)) put(tag, figure)
+  for (const [tag, figure] of usageFigures(figures)) put(tag, figure)
   for (const [tag, figure] of rateFigures(run, good, sent)) put(tag, figure)
   if (options.goals !== undefined)
     for (const [tag, figure] of goodputFigures(run, good, sent, options.goals)) put(tag, figure)
@@ -104,6 +105,13 @@ export function summarise(run: ReplayRun, options: SummaryOptions = {}): Summary
     notes: [...(run.refusals ?? []), ...(run.notes ?? []), ...notesOf(good, numShort)],
   }
 }
+
+const USAGE = [
+  'usage_prompt_tokens',
+  'usage_completion_tokens',
+  'usage_total_tokens',
+  'usage_prompt_cache_read_tokens',
+] as const
 
 const of = (unit: string, values: ArrayLike<number>): Figure | undefined => {
   const found = distribution(values)
@@ -141,6 +149,20 @@ function countFigures({ answers }: ReplayRun, good: readonly MeasuredAnswer[]): 
     ['error_isl', of('tokens', failedInput)],
     ['total_error_isl', failedInput.length === 0 ? undefined : one('tokens', total(failedInput))],
     ['total_isl', one('tokens', total(good.map(({ metrics }) => metrics.inputTokens ?? 0)))],
+  ]
+}
+
+/** Of what each answer's usage says. */
+function usageFigures(figures: Readonly<Record<string, Figure>>): Figures {
+  const sumOf = (tag: string): number | undefined => figures[tag]?.sum
+  const sums = USAGE.map((tag) => [`total_${tag}`, sumOf(tag)] as const)
+  const [cached, prompts] = [sumOf('usage_prompt_cache_read_tokens'), sumOf('usage_prompt_tokens')]
+  return [
+    ...sums.map(([tag, tokens]) => [tag, tokens === undefined ? undefined : one('tokens', tokens)] as const),
+    [
+      'overall_usage_prompt_cache_read_pct',
+      cached !== undefined && prompts ? one('%', (100 * cached) / prompts) : undefined,
+    ],
   ]
 }
 

@@ -93,6 +93,10 @@ const AIPERF_DISTRIBUTIONS = {
   output_token_count: 'tokens',
   input_sequence_length: 'tokens',
   osl_mismatch_diff_pct: '%',
+  usage_prompt_tokens: 'tokens',
+  usage_completion_tokens: 'tokens',
+  usage_total_tokens: 'tokens',
+  usage_prompt_cache_read_tokens: 'tokens',
   error_isl: 'tokens',
 }
 const AIPERF_TOTALS = {
@@ -109,6 +113,11 @@ const AIPERF_TOTALS = {
   total_osl: 'tokens',
   total_output_tokens: 'tokens',
   total_error_isl: 'tokens',
+  total_usage_prompt_tokens: 'tokens',
+  total_usage_completion_tokens: 'tokens',
+  total_usage_total_tokens: 'tokens',
+  total_usage_prompt_cache_read_tokens: 'tokens',
+  overall_usage_prompt_cache_read_pct: '%',
   osl_mismatch_count: 'requests',
   goodput: 'requests/sec',
   good_request_count: 'requests',
