@@ -5,12 +5,15 @@ import { MOONCAKE_BLOCK_TOKENS } from '../formats/mooncake.js'
 import type { Trace, TraceRequest } from '../trace.js'
 import { blocksAt, lost, withIntegers, type Writer } from './writer.js'
 
+const MIN_OUTPUT = 1 // AIPerf refuses a trace with an answer of 0 tokens, and a replay asks for one too
+
 export const writeMooncake: Writer = (trace) => ({
   lines: toLines(trace),
   losses: [
     ...lost(trace, ['ids', 'ids of prompt tokens', 'texts of answers whose length is unknown', 'seeds']),
     ...lost(trace, ['sampling parameters', 'models', 'durations', 'recorded answers']),
     ...(trace.startUnixMs === undefined ? [] : ['dates']),
+    ...(trace.requests.some(({ outputTokens }) => outputTokens === 0) ? ['answers of 0 tokens (1 is written)'] : []),
     ...(hasForeignBlocks(trace) ? [`block names of other sizes than divide ${MOONCAKE_BLOCK_TOKENS} tokens`] : []),
   ],
 })
@@ -24,7 +27,7 @@ function toLine({ prompt, arrivalMs, outputTokens, session, delayMs }: TraceRequ
     ...(!isUntimed && { timestamp: arrivalMs }),
     ...(prompt.kind === 'text' && { text_input: prompt.text }),
     ...(prompt.kind === 'chat' && { messages: prompt.messages }),
-    ...(outputTokens !== undefined && { output_length: outputTokens }),
+    ...(outputTokens !== undefined && { output_length: Math.max(MIN_OUTPUT, outputTokens) }),
     ...(session !== undefined && { session_id: session }),
     ...(delayMs !== undefined && { delay: delayMs }),
   }

@@ -187,6 +187,14 @@ describe('converting a trace', () => {
     assert.match((await convert(sample('sharegpt.json'), 'dynamo')).losses.join(), /31 requests with texts/)
   })
 
+  it('writes an answer of nothing as one token in Mooncake: AIPerf refuses a trace with 0', async () => {
+    const file = join(folder, 'silent.jsonl')
+    writeFileSync(file, '{"timestamp": 0, "input_length": 5, "output_length": 0}\n')
+    assert.deepEqual((await convert(file, 'mooncake')).losses, ['answers of 0 tokens (1 is written)'])
+    const [request] = (await through(file, 'mooncake')).requests
+    assert.equal(request?.outputTokens, 1)
+  })
+
   it('writes every sample in every format, readable again', async () => {
     const names = [
       'azure-2023.csv',
