@@ -78,9 +78,9 @@ export interface Question<K extends MessageKind, R extends MessageKind> {
 
 export interface AskOptions {
   readonly timeoutMs: number
-  readonly signal?: StopSignal
-  readonly traceparent?: string
-  readonly id?: string // of the message, from `newMessageId`
+  readonly signal?: StopSignal | undefined
+  readonly traceparent?: string | undefined
+  readonly id?: string | undefined // of the message, from `newMessageId`
 }
 
 export interface ActorSystem {

@@ -95,7 +95,8 @@ export function beginAsk<K extends MessageKind, R extends MessageKind>(
   }
   const ask = async (): Promise<MessageOf<R>> => {
     try {
-      return await system.ask(worker, message, { ...options, signal: linked.signal, id })
+      const { timeoutMs, traceparent } = options
+      return await system.ask(worker, message, { timeoutMs, signal: linked.signal, traceparent, id })
     } catch (error) {
       throw failure ?? error
     } finally {

@@ -58,7 +58,7 @@ export function createAsk(parts: AskParts): ActorSystem['ask'] {
     const payload = encode(asked.version, asMessage(kind, body), options)
     const bytes = await transport.request(subjects.actor(cluster, address), payload, {
       timeoutMs,
-      ...(signal && { signal }),
+      signal,
       read: read && readAtOnce,
       onFree: () => giveBack(payload),
     })
@@ -68,8 +68,9 @@ export function createAsk(parts: AskParts): ActorSystem['ask'] {
   return async (address, question, options) => {
     const dueMs = clock.monotonicMs() + options.timeoutMs
     const id = options.id ?? newMessageId()
+    const { signal, traceparent } = options
     for (let { timeoutMs } = options; ;) {
-      const answer = await askOnce(address, question, { ...options, timeoutMs, id })
+      const answer = await askOnce(address, question, { timeoutMs, signal, traceparent, id })
       if (answer !== NOT_READ) return answer
       timeoutMs = dueMs - clock.monotonicMs()
       if (timeoutMs <= 0) throw tooLate(address, options.timeoutMs)

@@ -29,7 +29,7 @@ export interface Subscription {
 
 export interface RequestOptions {
   readonly timeoutMs: number
-  readonly signal?: StopSignal
+  readonly signal?: StopSignal | undefined
   /** Called with the reply as it arrives; its bytes may be used again afterwards. What it throws fails the request. */
   readonly read?: ((reply: Uint8Array) => void) | undefined
   /** Called at once where the payload's bytes are free again: they were sent, or copied. */

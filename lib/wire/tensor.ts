@@ -28,15 +28,39 @@ function isShape(value: unknown): boolean {
   return true
 }
 
+const FEW = 16 // values that are copied faster than a view is made: small arrays have no buffer until somebody asks for it
+
 const bytesOf = (data: TensorData): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+
+function bytesOfFew(values: ArrayLike<number>): Uint8Array {
+  const bytes = new Uint8Array(4 * values.length)
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!
+    bytes[4 * i] = value
+    bytes[4 * i + 1] = value >> 8
+    bytes[4 * i + 2] = value >> 16
+    bytes[4 * i + 3] = value >> 24
+  }
+  return bytes
+}
+
+function fewOf(bytes: Uint8Array): Int32Array {
+  const values = new Int32Array(bytes.length / 4)
+  for (let i = 0; i < values.length; i++) {
+    const [low, high] = [bytes[4 * i]! | (bytes[4 * i + 1]! << 8), bytes[4 * i + 2]! | (bytes[4 * i + 3]! << 8)]
+    values[i] = low | (high << 16)
+  }
+  return values
+}
 
 export function packF32(data: Float32Array, shape: readonly number[] = [data.length]): WireTensor {
   return { dtype: 'f32', shape, data: bytesOf(data) }
 }
 
 export function packI32(values: ArrayLike<number>): WireTensor {
-  const data = values instanceof Int32Array ? values : new Int32Array(values)
-  return { dtype: 'i32', shape: [data.length], data: bytesOf(data) }
+  const shape = [values.length]
+  if (values.length <= FEW) return { dtype: 'i32', shape, data: bytesOfFew(values) }
+  return { dtype: 'i32', shape, data: bytesOf(values instanceof Int32Array ? values : new Int32Array(values)) }
 }
 
 const BLOCK_VALUES = 32
@@ -76,22 +100,21 @@ function checked(tensor: WireTensor, dtype: WireDtype, name: string): Uint8Array
   return tensor.data
 }
 
-function aligned(tensor: WireTensor, dtype: WireDtype, name: string): Uint8Array {
-  const data = checked(tensor, dtype, name)
-  return data.byteOffset % 4 === 0 ? data : new Uint8Array(data)
-}
+const aligned = (data: Uint8Array): Uint8Array => (data.byteOffset % 4 === 0 ? data : new Uint8Array(data))
 
 /** The bytes of an `f32` tensor, wherever they begin. Throws `invalid_argument` on a wrong dtype or size. */
 export const bytesOfF32 = (tensor: WireTensor, name: string): Uint8Array => checked(tensor, 'f32', name)
 
 /** The values of an `f32` tensor; a view where the bytes are aligned. Throws `invalid_argument` on a wrong dtype or size. */
 export function readF32(tensor: WireTensor, name: string): Float32Array {
-  const bytes = aligned(tensor, 'f32', name)
+  const bytes = aligned(checked(tensor, 'f32', name))
   return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
 }
 
-/** The values of an `i32` tensor; a view where the bytes are aligned. Throws `invalid_argument` on a wrong dtype or size. */
+/** The values of an `i32` tensor; a view of many where the bytes are aligned. Throws `invalid_argument` as `readF32`. */
 export function readI32(tensor: WireTensor, name: string): Int32Array {
-  const bytes = aligned(tensor, 'i32', name)
+  const data = checked(tensor, 'i32', name)
+  if (data.byteLength <= 4 * FEW) return fewOf(data)
+  const bytes = aligned(data)
   return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
 }

@@ -61,7 +61,7 @@ export function askWorker(context: DispatchContext, layer: number, worker: strin
       timeoutMs: context.timeoutMs,
       overdueMs: peers.overdueMs(worker, numRows),
       signal: context.signal,
-      ...(context.traceparent === undefined ? {} : { traceparent: context.traceparent }),
+      traceparent: context.traceparent,
     },
   )
   const answer = asking.answer.then(

@@ -1,7 +1,7 @@
 // The series of an attention worker: its steps, the KV it holds, what it asks of expert workers, how evenly rows fall on
 // experts.
 
-import { MS_PER_SECOND, setTotal, SHORT_SECONDS, type MetricsRegistry } from '../../lib/metrics/registry.js'
+import { MS_PER_SECOND, setTotal, setTotals, SHORT_SECONDS, type MetricsRegistry } from '../../lib/metrics/registry.js'
 import { createImbalance, type Imbalance } from './imbalance.js'
 import type { StepRunner } from './step-runner.js'
 
@@ -94,14 +94,29 @@ function addCalls(registry: MetricsRegistry) {
     'Calls made again: lost on the way, or (failed) of another replica.',
     { why: ['lost', 'failed'] },
   )
+  const totals = new Map<string, { calls: number; rows: number }>() // by worker
+  registry.onScrape(() => {
+    const all = [...totals].map(([worker, sums]) => ({ labels: { worker }, ...sums }))
+    setTotals(
+      calls,
+      all.map(({ labels, calls: value }) => ({ labels, value })),
+    )
+    setTotals(
+      rows,
+      all.map(({ labels, rows: value }) => ({ labels, value })),
+    )
+  })
   return {
     retries,
     answered: (worker: string, numRows: number, tookMs: number): void => {
-      calls.inc({ worker })
-      rows.inc({ worker }, numRows)
+      const sums = totals.get(worker) ?? { calls: 0, rows: 0 }
+      if (sums.calls === 0) totals.set(worker, sums)
+      sums.calls += 1
+      sums.rows += numRows
       seconds.observe(tookMs / MS_PER_SECOND)
     },
     forgotten: (worker: string): void => {
+      totals.delete(worker)
       calls.remove({ worker })
       rows.remove({ worker })
     },

@@ -165,8 +165,8 @@ function accumulate(group: Group, { terms, value, weight }: Observation): void {
 function solve(classes: readonly Group[], coefficients: Float64Array): void {
   const n = coefficients.length
   const seen = classes.filter(({ weight }) => weight > 0)
-  const products = total(seen.map((group) => group.products))
-  const moments = total(seen.map((group) => group.moments))
+  const products = seen.map((group) => group.products).reduce(sumOf)
+  const moments = seen.map((group) => group.moments).reduce(sumOf)
   for (let sweep = 0; sweep < SWEEPS; sweep++) {
     for (let i = 0; i < n; i++) {
       const own = products[i * n + i]!
@@ -178,9 +178,9 @@ function solve(classes: readonly Group[], coefficients: Float64Array): void {
   }
 }
 
-function total(vectors: readonly Float64Array[]): Float64Array {
-  const sum = new Float64Array(vectors[0]?.length ?? 0)
-  for (const vector of vectors) for (let i = 0; i < sum.length; i++) sum[i]! += vector[i]!
+function sumOf(a: Float64Array, b: Float64Array): Float64Array {
+  const sum = a.slice()
+  for (let i = 0; i < b.length; i++) sum[i]! += b[i]!
   return sum
 }
 

@@ -94,7 +94,7 @@ export async function forward(options: ForwardOptions, step: Forward): Promise<F
         system,
         options.worker,
         { kind: 'attention.step', body, replyKind: 'attention.sampled' },
-        { timeoutMs: STEP_TIMEOUT_MS, overdueMs, ...(traceparent === undefined ? {} : { traceparent }) },
+        { timeoutMs: STEP_TIMEOUT_MS, overdueMs, traceparent },
       )
       const durationMs = clock.monotonicMs() - startedMs
       membership.accuse(sampled.slow ?? [], clock.monotonicMs())

@@ -122,8 +122,7 @@ export function createProposer(options: ProposerOptions): Proposer {
     const timeoutMs = deadlineFor(drafter, sequences)
     try {
       const question = { kind: 'draft.propose', body, replyKind: 'draft.trees' } as const
-      const traceparent = step.traceparent === undefined ? {} : { traceparent: step.traceparent }
-      const answer = await system.ask(id, question, { timeoutMs, ...traceparent })
+      const answer = await system.ask(id, question, { timeoutMs, traceparent: step.traceparent })
       const tookMs = clock.monotonicMs() - started
       drafter.usualMs += 0.1 * (tookMs - drafter.usualMs)
       drafter.failures = 0

@@ -139,7 +139,9 @@ export function prefillRows(sequence: Sequence, budget: number): Rows {
 }
 
 export function decodeRows(sequence: Sequence, tree: TokenTree): Rows {
-  return { sequence, tree, sampled: Array.from(tree.tokens, (_, node) => node) }
+  const sampled: number[] = []
+  for (let node = 0; node < tree.tokens.length; node++) sampled.push(node)
+  return { sequence, tree, sampled }
 }
 
 /** A tree of one node: the last token. */

@@ -95,10 +95,19 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
         isStopped || (rows.length > 0 && rows.every(({ sequence }) => sequence.emitter.isClosed))
       const wantsExpertRows = watch?.isOpen === true && rows.length > 0 && watch.takeDetail(options.worker)
       const wantsLayerTimes = wantsExpertRows || (options.wantsLayerTimes?.() ?? false)
-      const wantsRoutes = rows.some(({ sequence }) => sequence.routes?.isWanted)
-      const asks = { wantsLayerTimes, wantsExpertRows, wantsRoutes }
-      const about = { id, rows, released: stale, predictedMs, traceparent, ...asks, isGivenUp, span }
-      const sampled = await forward(options, about)
+      const wantsRoutes = rows.some(({ sequence }) => sequence.routes?.isWanted === true)
+      const sampled = await forward(options, {
+        id,
+        rows,
+        released: stale,
+        predictedMs,
+        traceparent,
+        wantsLayerTimes,
+        wantsExpertRows,
+        wantsRoutes,
+        isGivenUp,
+        span,
+      })
       stale = []
       if (isStopped) return // the worker was given up meanwhile: its sequences run elsewhere, this answer is late (N2)
       const verified = sampled.entries.flatMap((entry) => verifyEntry(options, entry.rows, entry.result))
