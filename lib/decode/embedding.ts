@@ -11,7 +11,8 @@ const RECENT_BYTES = 4 * 2 ** 20
 /** Rows of an embedding: [tokens, hidden]. */
 export type Embed = (tokens: ArrayLike<number>) => Float32Array
 
-export function createEmbedding(checkpoint: Checkpoint): Embed {
+/** Rows are read anew only when those that came after them take more than RECENT_BYTES. */
+export function createEmbedding(checkpoint: Pick<Checkpoint, 'spec' | 'rows'>): Embed {
   const { hidden, embedding } = checkpoint.spec
   const recent = new Map<number, Float32Array>() // by token, the one that was used longest ago first
   const mostRows = Math.floor(RECENT_BYTES / (4 * hidden))

@@ -29,6 +29,8 @@ export interface MetricsRegistry {
     help: string,
     labels: { readonly label: string; readonly values: readonly string[] },
   ): (place: number, count: number) => void
+  /** A histogram of what happens with every step: values wait for a scrape, or until there are many. */
+  timings(name: string, help: string, buckets: readonly number[]): (value: number) => void
   /** Called before every scrape: the place to read what is held elsewhere. */
   onScrape(read: () => void): void
   /** Prometheus text. */
@@ -38,6 +40,7 @@ export interface MetricsRegistry {
 }
 
 export const MS_PER_SECOND = 1000
+const MAX_WAITING = 64 // values of a histogram
 
 /** Of what takes milliseconds: steps, calls, gaps between tokens. */
 export const SHORT_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5]
@@ -64,6 +67,12 @@ export function createMetricsRegistry(modelName: string): MetricsRegistry {
     return counter
   }
 
+  const addHistogram: MetricsRegistry['histogram'] = (name, help, buckets, labels = {}) => {
+    const histogram = new Histogram({ ...describe('histogram', name, help, labels), buckets: [...buckets] })
+    for (const known of combinations(labels)) histogram.zero(known)
+    return histogram
+  }
+
   return {
     metrics,
     counter: addCounter,
@@ -73,6 +82,18 @@ export function createMetricsRegistry(modelName: string): MetricsRegistry {
       readers.push(() => setTotal(counter, total))
       return (count) => {
         total += count
+      }
+    },
+    timings: (name, help, buckets) => {
+      const histogram = addHistogram(name, help, buckets)
+      let waiting: number[] = []
+      const observe = (): void => {
+        for (const value of waiting) histogram.observe(value)
+        waiting = []
+      }
+      readers.push(observe)
+      return (value) => {
+        if (waiting.push(value) === MAX_WAITING) observe()
       }
     },
     tallies: (name, help, { label, values }) => {
@@ -93,11 +114,7 @@ export function createMetricsRegistry(modelName: string): MetricsRegistry {
       for (const known of combinations(labels)) gauge.set(known, 0)
       return gauge
     },
-    histogram: (name, help, buckets, labels = {}) => {
-      const histogram = new Histogram({ ...describe('histogram', name, help, labels), buckets: [...buckets] })
-      for (const known of combinations(labels)) histogram.zero(known)
-      return histogram
-    },
+    histogram: addHistogram,
     onScrape: (read) => void readers.push(read),
     text: () => {
       for (const read of readers) read()

@@ -20,7 +20,7 @@ import { createLineFile, type LineFileOptions } from './line-file.js'
 import { createSpanFileExporter } from './otlp-json.js'
 import { holdRecent } from './recent-spans.js'
 import { keepSlowOrFailed, recordingAll } from './slow-or-failed.js'
-import { holdUnsampled } from './spans.js'
+import { holdUnsampled, silence } from './spans.js'
 
 const EXPORT_EVERY_MS = 1_000
 const MAX_QUEUED_SPANS = 8_192
@@ -64,7 +64,7 @@ export interface Tracing {
 export function createTracing(options: TracingOptions): Tracing {
   const exporters = exportersOf(options)
   if (exporters.length === 0) {
-    return { tracer: new ProxyTracerProvider().getTracer('banyan'), shutdown: () => Promise.resolve() }
+    return { tracer: silence(new ProxyTracerProvider().getTracer('banyan')), shutdown: () => Promise.resolve() }
   }
   const sampler = samplerFor(options.sampler, options.samplerArg)
   const batches = exporters.map(

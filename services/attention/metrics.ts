@@ -58,7 +58,7 @@ function addSteps(registry: MetricsRegistry): AttentionMetrics['step'] {
   })
   const rows = registry.tally('banyan:attention_rows_total', 'Rows of these steps.')
   const sequences = registry.tally('banyan:attention_step_sequences_total', 'Sequences of these steps.')
-  const seconds = registry.histogram(
+  const seconds = registry.timings(
     'banyan:attention_step_seconds',
     'Duration of a step on this worker, its experts included.',
     SHORT_SECONDS,
@@ -67,7 +67,7 @@ function addSteps(registry: MetricsRegistry): AttentionMetrics['step'] {
     steps(step.hasFailed ? 1 : 0, 1)
     rows(step.rows)
     sequences(step.sequences)
-    seconds.observe(step.tookMs / MS_PER_SECOND)
+    seconds(step.tookMs / MS_PER_SECOND)
   }
 }
 
@@ -84,7 +84,7 @@ function addCalls(registry: MetricsRegistry) {
       worker: [],
     },
   )
-  const seconds = registry.histogram(
+  const seconds = registry.timings(
     'banyan:expert_call_seconds',
     'From a question to an expert worker to its answer.',
     SHORT_SECONDS,
@@ -113,7 +113,7 @@ function addCalls(registry: MetricsRegistry) {
       if (sums.calls === 0) totals.set(worker, sums)
       sums.calls += 1
       sums.rows += numRows
-      seconds.observe(tookMs / MS_PER_SECOND)
+      seconds(tookMs / MS_PER_SECOND)
     },
     forgotten: (worker: string): void => {
       totals.delete(worker)

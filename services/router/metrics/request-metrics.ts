@@ -56,7 +56,8 @@ export function addRequestMetrics(registry: MetricsRegistry): RequestMetrics {
     tokens: (numTokens, sinceLastMs, isFirst) => {
       tokens.generated(numTokens)
       if (sinceLastMs === undefined) return
-      ;(isFirst ? times.firstToken : times.betweenChunks).observe(sinceLastMs / MS_PER_SECOND)
+      if (isFirst) times.firstToken.observe(sinceLastMs / MS_PER_SECOND)
+      else times.betweenChunks(sinceLastMs / MS_PER_SECOND)
     },
     finished: (reason, tookMs, ended) => {
       finished.inc({ finished_reason: reason === 'cancelled' ? 'abort' : reason })
@@ -82,9 +83,10 @@ function addTimes(registry: MetricsRegistry) {
       'vllm:time_to_first_token_seconds',
       'From the arrival of a request (wholly read at a door) to the first token of a choice.',
     ),
-    betweenChunks: short(
+    betweenChunks: registry.timings(
       'vllm:inter_token_latency_seconds',
       'Gap between two chunks of a choice, one observation a chunk: with accepted drafts a chunk is several tokens.',
+      SHORT_SECONDS,
     ),
     perToken: short(
       'vllm:request_time_per_output_token_seconds',

@@ -27,13 +27,13 @@ function addSizes(registry: MetricsRegistry) {
   const rows = registry.tally('banyan:step_rows_total', 'Rows of these steps: prefill, decode and drafted nodes.')
   const sequences = registry.tally('banyan:step_sequences_total', 'Sequences of these steps.')
   const emitted = registry.tally('banyan:step_emitted_tokens_total', 'Tokens that these steps yielded.')
-  const seconds = registry.histogram('banyan:step_seconds', 'Duration of a step as the router sees it.', SHORT_SECONDS)
+  const seconds = registry.timings('banyan:step_seconds', 'Duration of a step as the router sees it.', SHORT_SECONDS)
   return (step: StepReport): void => {
     steps(1)
     rows(step.rows)
     sequences(step.sequences)
     emitted(step.emitted)
-    seconds.observe(step.durationMs / MS_PER_SECOND)
+    seconds(step.durationMs / MS_PER_SECOND)
   }
 }
 

@@ -10,12 +10,33 @@ import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { inOneGo } from '../../../lib/compute/steps.js'
 import { createWeightStore } from '../../../lib/compute/weight-store.js'
 import { loadAttentionModel } from '../../../lib/decode/attention-model.js'
-import { checkEmbedding } from '../../../lib/decode/embedding.js'
+import { checkEmbedding, createEmbedding } from '../../../lib/decode/embedding.js'
 import { openWeights } from '../../../lib/model/checkpoint.js'
 import { readGgufHeader } from '../../../lib/model/gguf/header.js'
 import { openSafetensors, writeSafetensors } from '../../../lib/model/safetensors.js'
 import type { WeightFormat } from '../../../lib/model/spec.js'
 import { goldenModel } from '../../helpers/paths.js'
+
+describe('rows of an embedding', () => {
+  it('are kept until others took their room', async () => {
+    const checkpoint = await openWeights(goldenModel('qwen3-moe'))
+    checkpoint.close()
+    const hidden = 2 ** 19 // two megabytes a row
+    const read: number[] = []
+    const embed = createEmbedding({
+      spec: { ...checkpoint.spec, hidden },
+      rows: (_, token) => {
+        read.push(token)
+        return new Float32Array(hidden).fill(token)
+      },
+    })
+    const firsts = [[5], [5, 6], [5, 7], [5, 6]].map((tokens) =>
+      Array.from(tokens, (_, row) => embed(tokens)[row * hidden]),
+    )
+    assert.deepEqual(firsts, [[5], [5, 6], [5, 7], [5, 6]])
+    assert.deepEqual(read, [5, 6, 7, 6])
+  })
+})
 
 describe('a NaN in an embedding', () => {
   let folder: string
