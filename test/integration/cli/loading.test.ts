@@ -59,7 +59,8 @@ describe('a load', function () {
     const nats = await startNatsForTest()
     const serve = (role: string) => {
       const cache = join(folder, `cache-${role}`)
-      const words = ['--nats', nats.url, '--model', join(folder, 'model'), '--weight-cache', cache]
+      const model = ['--model', join(folder, 'model'), '--weights', 'int8-auto'] // takes seconds to pack
+      const words = ['--nats', nats.url, ...model, '--weight-cache', cache]
       return { cache, ...startCli(['serve', role, ...words], { env: { LOG_LEVEL: 'error', BANYAN_EXPERTS: '1' } }) }
     }
     const running = ['router', 'attention', 'expert-worker'].map(serve) // experts are loaded when the router asks

@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ClusterError } from '../../../lib/errors.js'
+import { OP, type Kernels } from '../../../lib/compute/kernels.js'
 import { openCheckpoint, type Checkpoint } from '../../../lib/model/checkpoint.js'
 import type { ModelTokenizer } from '../../../lib/model/tokenizer.js'
 import { openSafetensors } from '../../../lib/model/safetensors.js'
@@ -18,23 +19,30 @@ import { relativeError } from './reference-heads.js'
 
 const TOLERANCE = 1e-4
 
-/** A checkpoint that counts the tokens whose embeddings are read: the rows that are run. */
-function counting(checkpoint: Checkpoint) {
-  const counter = { rows: 0 }
-  const rows: Checkpoint['rows'] = (ref, first, count) => {
-    if (ref.name === checkpoint.spec.embedding.name) counter.rows += count
-    return checkpoint.rows(ref, first, count)
+/** An engine that counts the rows whose keys are rotated, layer by layer: those that are run. */
+function counting({ kernels, ...rest }: typeof COMPUTE, numLayers: number) {
+  let rotated = 0
+  const task: Kernels['task'] = (op, ...operands) => {
+    if (op === OP.rotate) rotated += operands[3] ?? 0
+    kernels.task(op, ...operands)
   }
-  return { counter, checkpoint: { ...checkpoint, rows } }
+  const counter = {
+    reset: () => (rotated = 0),
+    get rows() {
+      return rotated / numLayers
+    },
+  }
+  return { counter, compute: { ...rest, kernels: { ...kernels, task } } }
 }
 
 describe('createModelDrafter', () => {
   const target = openDemo()
   const { vocabSize } = target.spec
-  const { counter, checkpoint } = counting(openDemo())
+  const checkpoint = openDemo()
+  const { counter, compute } = counting(COMPUTE, checkpoint.spec.layers.length)
   let model: DraftModel
   before(async () => {
-    model = await createModelDrafter(checkpoint, { ...COMPUTE, target })
+    model = await createModelDrafter(checkpoint, { ...compute, target })
   })
   after(() => {
     model.dispose()
@@ -159,7 +167,7 @@ describe('createModelDrafter', () => {
       { sequence, node: 4, parent: 3, token: 9, depth: 3 },
     ])
     const text = [...committed, ...cameTrue]
-    counter.rows = 0
+    counter.reset()
     const logits = followOne(text)
     const numRun = counter.rows
     model.forget('s')
@@ -194,7 +202,7 @@ describe('createModelDrafter', () => {
 
   it('takes a long text in over several calls', () => {
     const tokens = drawTokens(8, 1300, vocabSize)
-    counter.rows = 0
+    counter.reset()
     const logits = followOne(tokens)
     assert.equal(counter.rows, tokens.length)
     followOne(tokens.subarray(0, 700), 'b')
