@@ -1,8 +1,8 @@
 // The span of a step. A step serves many requests, and a span has one parent: the first request whose trace is sampled,
-// else the first. The others are linked, so that each request leads to its steps.
+// else the first. The others are linked, so that each request leads to its steps. Where nobody keeps any, there is none.
 
 import type { Span, Tracer } from '@opentelemetry/api'
-import { inSpan, isSampled, spanContextOf } from '../../lib/tracing/spans.js'
+import { inHopSpan, isSampled, spanContextOf } from '../../lib/tracing/spans.js'
 import type { Rows } from './sequence.js'
 
 /** Runs a step inside its span. */
@@ -13,7 +13,7 @@ export function inStepSpan<T>(
 ): Promise<T> {
   const parents = planned.map(({ sequence }) => sequence.traceparent)
   const parent = parents.find(isSampled) ?? parents[0]
-  return inSpan(tracer, 'router.step', parent, async (traceparent, span) => {
+  return inHopSpan(tracer, 'router.step', parent, async (traceparent, span) => {
     if (span.isRecording()) linkOthers(span, parents, parent)
     return run(traceparent, span)
   })
