@@ -23,28 +23,32 @@ export interface CrowdingOptions {
 
 const LOOK_MS = 50
 const LEAST_MS = 10 // of work since the last look: less says nothing
-const CROWDED = 0.3 // threads that wait for a core, on average
+const SMOOTHING = 0.3 // of a look, among those since helpers last changed: a single one says little
+/** Threads that wait for a core at a time. Alone on two cores, two wait 0.1 to 0.4; beside one that computes, 0.6 and more. */
+const crowdedFrom = (numThreads: number): number => Math.max(0.4, 1.2 / numThreads)
 const FIRST_PAUSE_MS = 200
 export const MOST_PAUSE_MS = 5_000
 
 /** What to call between runs: it looks once in a while. */
 export function createCrowding({ numHelpers, times, nowMs, setActive }: CrowdingOptions): () => void {
+  const crowded = crowdedFrom(numHelpers + 1)
   let active = numHelpers
+  let smoothed = 0
   let nextLookMs = 0
   let nextTryMs = 0
   let pauseMs = FIRST_PAUSE_MS
   let before: readonly ThreadTimes[] | undefined
 
-  const rest = (numWaiting: number): void => {
-    active = Math.max(0, active - Math.max(1, Math.round(numWaiting)))
-    setActive(active)
-    nextTryMs = nowMs() + pauseMs
-    pauseMs = Math.min(MOST_PAUSE_MS, pauseMs * 2)
+  const change = (next: number): void => {
+    active = next
+    smoothed = 0
+    setActive(next)
   }
 
-  const tryOneMore = (): void => {
-    active += 1
-    setActive(active)
+  const rest = (numWaiting: number): void => {
+    change(Math.max(0, active - Math.max(1, Math.round(numWaiting))))
+    nextTryMs = nowMs() + pauseMs
+    pauseMs = Math.min(MOST_PAUSE_MS, pauseMs * 2)
   }
 
   return () => {
@@ -55,9 +59,10 @@ export function createCrowding({ numHelpers, times, nowMs, setActive }: Crowding
     const numWaiting = after && before && waitingBetween(before, after)
     before = after
     if (numWaiting === undefined) return
-    if (numWaiting > CROWDED && active > 0) rest(numWaiting)
-    else if (active < numHelpers && now >= nextTryMs) tryOneMore()
-    else if (active === numHelpers) pauseMs = Math.max(FIRST_PAUSE_MS, pauseMs / 2)
+    smoothed += SMOOTHING * (numWaiting - smoothed)
+    if (smoothed > crowded && active > 0) rest(smoothed)
+    else if (active < numHelpers && now >= nextTryMs) change(active + 1)
+    else if (active === numHelpers && numWaiting < crowded) pauseMs = Math.max(FIRST_PAUSE_MS, pauseMs / 2)
   }
 }
 
