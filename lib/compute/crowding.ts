@@ -26,6 +26,7 @@ const LEAST_MS = 10 // of work since the last look: less says nothing
 const SMOOTHING = 0.3 // of a look, among those since helpers last changed: a single one says little
 /** Threads that wait for a core at a time. Alone on two cores, two wait 0.1 to 0.4; beside one that computes, 0.6 and more. */
 const crowdedFrom = (numThreads: number): number => Math.max(0.4, 1.2 / numThreads)
+const CALM = 20 // looks after which the cores count as free again
 const FIRST_PAUSE_MS = 200
 export const MOST_PAUSE_MS = 5_000
 
@@ -34,6 +35,7 @@ export function createCrowding({ numHelpers, times, nowMs, setActive }: Crowding
   const crowded = crowdedFrom(numHelpers + 1)
   let active = numHelpers
   let smoothed = 0
+  let numCalm = 0 // looks in a row
   let nextLookMs = 0
   let nextTryMs = 0
   let pauseMs = FIRST_PAUSE_MS
@@ -41,7 +43,7 @@ export function createCrowding({ numHelpers, times, nowMs, setActive }: Crowding
 
   const change = (next: number): void => {
     active = next
-    smoothed = 0
+    smoothed = numCalm = 0
     setActive(next)
   }
 
@@ -59,10 +61,11 @@ export function createCrowding({ numHelpers, times, nowMs, setActive }: Crowding
     const numWaiting = after && before && waitingBetween(before, after)
     before = after
     if (numWaiting === undefined) return
+    numCalm = numWaiting < crowded ? numCalm + 1 : 0
     smoothed += SMOOTHING * (numWaiting - smoothed)
     if (smoothed > crowded && active > 0) rest(smoothed)
     else if (active < numHelpers && now >= nextTryMs) change(active + 1)
-    else if (active === numHelpers && numWaiting < crowded) pauseMs = Math.max(FIRST_PAUSE_MS, pauseMs / 2)
+    else if (active === numHelpers && numCalm >= CALM) pauseMs = FIRST_PAUSE_MS
   }
 }
 
