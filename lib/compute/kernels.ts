@@ -145,7 +145,11 @@ export function createKernels(threads: number, options: KernelOptions = {}): Ker
     buffer = memory.buffer
   })
   const crowd = watchCrowd(words, helpers.length)
-  const ring = createTaskRing(words, { isWide: (op) => wide.has(op), hasHelpers: helpers.length > 0 })
+  const ring = createTaskRing(words, {
+    isWide: (op) => wide.has(op),
+    hasHelpers: helpers.length > 0,
+    onFull: () => finish(),
+  })
 
   /** Helps with the tasks that are written, and waits for the last one. */
   const finish = (): void => {
@@ -155,7 +159,6 @@ export function createKernels(threads: number, options: KernelOptions = {}): Ker
     ring.done()
     crowd.look()
   }
-  ring.onFull(finish)
 
   const reserveThreadScratch = (numBytes: number): void => {
     if (numBytes <= words[SCRATCH_STRIDE_WORD]!) return

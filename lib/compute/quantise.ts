@@ -4,7 +4,6 @@
 //
 //   int8  scale = absmax / 127                 q = round(w / scale) + 128
 //   int4  scale = (the value of largest magnitude) / -8,  q = round(w / scale) + 8 in 0 … 15, low nibble first
-
 //
 // Weights are finite. The arithmetic is that of `kernels/levels.ts`.
 

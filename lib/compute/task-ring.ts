@@ -23,23 +23,22 @@ export interface TaskRing {
   readonly publish: () => void
   /** All tasks are done: their records can be written again. */
   done(): void
-  /** What makes room where the ring is full. */
-  onFull(finish: () => void): void
   readonly numTasks: number // ever written
 }
 
 export interface TaskRingOptions {
   readonly isWide: (op: number) => boolean
   readonly hasHelpers: boolean
+  /** Makes room where the ring is full: has all tasks done. */
+  readonly onFull: () => void
 }
 
-export function createTaskRing(words: Int32Array, { isWide, hasHelpers }: TaskRingOptions): TaskRing {
+export function createTaskRing(words: Int32Array, { isWide, hasHelpers, onFull }: TaskRingOptions): TaskRing {
   const codes = Int32Array.from({ length: WIDE }, (_, op) => (isWide(op) ? op + WIDE : op))
   let limit = Atomics.load(words, LIMIT_WORD) // of what is written
   let after = limit // where the phase begins
   let room = RING_TASKS
   let isAwake = false // helpers were woken for this run
-  let makeRoom = (): void => undefined
   let numTasks = 0
 
   const publish = (): void => {
@@ -52,7 +51,7 @@ export function createTaskRing(words: Int32Array, { isWide, hasHelpers }: TaskRi
 
   return {
     task: (op, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0, i = 0, j = 0, k = 0, l = 0, m = 0, n = 0) => {
-      if (room === 0) makeRoom()
+      if (room === 0) onFull()
       const at = RING_WORD + (limit & (RING_TASKS - 1)) * TASK_WORDS
       words[at] = codes[op]!
       words[at + 1] = a
@@ -78,9 +77,6 @@ export function createTaskRing(words: Int32Array, { isWide, hasHelpers }: TaskRi
     done: () => {
       room = RING_TASKS
       isAwake = false
-    },
-    onFull: (finish) => {
-      makeRoom = finish
     },
     get numTasks() {
       return numTasks

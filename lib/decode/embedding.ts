@@ -4,8 +4,8 @@
 import type { Steps } from '../compute/steps.js'
 import type { Checkpoint } from '../model/checkpoint.js'
 import { rowsOf } from '../model/tensor-view.js'
+import { PIECE_VALUES } from '../packing/packing-memory.js'
 
-const PIECE_VALUES = 256 * 1024
 const RECENT_BYTES = 4 * 2 ** 20
 
 /** Rows of an embedding: [tokens, hidden]. */
