@@ -15,6 +15,7 @@
 import { exp, largest } from './math'
 import { PAGE_SLOTS, PAGE_SLOTS_LOG2 } from './pages'
 import { threadScratch } from './thread'
+import { fromFiniteFloat16 } from './widening'
 
 /** What is the same for all rows of a layer. */
 @unmanaged
@@ -57,15 +58,28 @@ function pageAt(p: Attention, slot: i32): usize {
   return <usize>load<i32>(p.pages + ((<usize>slot >> PAGE_SLOTS_LOG2) << 2))
 }
 
+/** The first four of eight numbers of a page, and the other four. */
+// @ts-ignore: decorator
+@inline
+function lowAt(page: usize, isHalf: bool): v128 {
+  return isHalf ? fromFiniteFloat16(i32x4.extend_low_i16x8_s(v128.load(page))) : v128.load(page)
+}
+
+// @ts-ignore: decorator
+@inline
+function highAt(page: usize, isHalf: bool): v128 {
+  return isHalf ? fromFiniteFloat16(i32x4.extend_high_i16x8_s(v128.load(page))) : v128.load(page, 16)
+}
+
 /** Scores of four queries (or one) with slots of a page, eight at a time; `row` bytes from query to query. */
 // @ts-ignore: decorator
 @inline
-function score(s: usize, row: usize, slots: usize, k: usize, width: usize, qa: usize, qb: usize, qc: usize, qd: usize, isFour: bool): void {
+function score(s: usize, row: usize, slots: usize, k: usize, width: usize, qa: usize, qb: usize, qc: usize, qd: usize, isFour: bool, isHalf: bool): void {
   const lastScore = s + (slots << 2)
   for (; s < lastScore; s += 32) {
     let a0 = f32x4.splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0
     for (let i: usize = 0; i < width; i += 4) {
-      const k0 = v128.load(k), k1 = v128.load(k, 16)
+      const k0 = lowAt(k, isHalf), k1 = highAt(k, isHalf)
       let v = v128.load_splat<f32>(qa + i)
       a0 = f32x4.add(a0, f32x4.mul(k0, v))
       a1 = f32x4.add(a1, f32x4.mul(k1, v))
@@ -80,7 +94,7 @@ function score(s: usize, row: usize, slots: usize, k: usize, width: usize, qa: u
         d0 = f32x4.add(d0, f32x4.mul(k0, v))
         d1 = f32x4.add(d1, f32x4.mul(k1, v))
       }
-      k += 32
+      k += isHalf ? 16 : 32
     }
     v128.store(s, a0)
     v128.store(s, a1, 16)
@@ -149,9 +163,9 @@ function hide(p: Attention, s: usize, prefix: usize, list: usize, entries: usize
 /** Adds a page's weighted values to the sums of four queries (or one), eight columns at a time. */
 // @ts-ignore: decorator
 @inline
-function gather(p: Attention, first: i32, page: i32, isFour: bool): void {
+function gather(p: Attention, first: i32, page: i32, isFour: bool, isHalf: bool): void {
   const row = scoreBytes(p)
-  const stride = <usize>p.widths.valueDim << 2
+  const stride = <usize>p.widths.valueDim << (isHalf ? 1 : 2)
   const width = sumBytes(p)
   const scores = scoresOf(p, first) + (<usize>page << 2)
   const end = scores + (<usize>min(PAGE_SLOTS, p.numSlots - page) << 2)
@@ -170,7 +184,7 @@ function gather(p: Attention, first: i32, page: i32, isFour: bool): void {
     }
     let v = values
     for (let s = scores; s < end; s += 4) {
-      const v0 = v128.load(v), v1 = v128.load(v, 16)
+      const v0 = lowAt(v, isHalf), v1 = highAt(v, isHalf)
       let w = v128.load_splat<f32>(s)
       a0 = f32x4.add(a0, f32x4.mul(v0, w))
       a1 = f32x4.add(a1, f32x4.mul(v1, w))
@@ -198,7 +212,7 @@ function gather(p: Attention, first: i32, page: i32, isFour: bool): void {
       v128.store(sums + 3 * width, d1, 16)
     }
     sums += 32
-    values += 32
+    values += isHalf ? 16 : 32
   }
 }
 
@@ -247,22 +261,40 @@ function sumsOf(p: Attention, query: i32): usize {
 // is computed again in the loop.
 
 export function scoreFour(s: usize, row: usize, slots: usize, k: usize, width: usize, qa: usize, qb: usize, qc: usize, qd: usize): void {
-  score(s, row, slots, k, width, qa, qb, qc, qd, true)
+  score(s, row, slots, k, width, qa, qb, qc, qd, true, false)
 }
 
 export function scoreOne(s: usize, slots: usize, k: usize, width: usize, q: usize): void {
-  score(s, 0, slots, k, width, q, q, q, q, false)
+  score(s, 0, slots, k, width, q, q, q, q, false, false)
 }
 
 export function gatherFour(p: Attention, first: i32, page: i32): void {
-  gather(p, first, page, true)
+  gather(p, first, page, true, false)
 }
 
 export function gatherOne(p: Attention, first: i32, page: i32): void {
-  gather(p, first, page, false)
+  gather(p, first, page, false, false)
 }
 
-export function attend(p: Attention): void {
+export function scoreFourHalves(s: usize, row: usize, slots: usize, k: usize, width: usize, qa: usize, qb: usize, qc: usize, qd: usize): void {
+  score(s, row, slots, k, width, qa, qb, qc, qd, true, true)
+}
+
+export function scoreOneHalves(s: usize, slots: usize, k: usize, width: usize, q: usize): void {
+  score(s, 0, slots, k, width, q, q, q, q, false, true)
+}
+
+export function gatherFourHalves(p: Attention, first: i32, page: i32): void {
+  gather(p, first, page, true, true)
+}
+
+export function gatherOneHalves(p: Attention, first: i32, page: i32): void {
+  gather(p, first, page, false, true)
+}
+
+// @ts-ignore: decorator
+@inline
+function attendOver(p: Attention, isHalf: bool): void {
   const numQueries = p.rows * p.group
   const inFours = numQueries & ~3
   const width = <usize>p.widths.headDim << 2
@@ -272,10 +304,13 @@ export function attend(p: Attention): void {
     for (let query = 0; query < inFours; query += 4) {
       const s = scoresOf(p, query) + (<usize>page << 2)
       const qa = queryAt(p, query), qb = queryAt(p, query + 1), qc = queryAt(p, query + 2), qd = queryAt(p, query + 3)
-      scoreFour(s, scoreBytes(p), slots, k, width, qa, qb, qc, qd)
+      if (isHalf) scoreFourHalves(s, scoreBytes(p), slots, k, width, qa, qb, qc, qd)
+      else scoreFour(s, scoreBytes(p), slots, k, width, qa, qb, qc, qd)
     }
     for (let query = inFours; query < numQueries; query++) {
-      scoreOne(scoresOf(p, query) + (<usize>page << 2), slots, k, width, queryAt(p, query))
+      const s = scoresOf(p, query) + (<usize>page << 2)
+      if (isHalf) scoreOneHalves(s, slots, k, width, queryAt(p, query))
+      else scoreOne(s, slots, k, width, queryAt(p, query))
     }
   }
   memory.fill(sumsOf(p, 0), 0, <usize>numQueries * sumBytes(p))
@@ -283,8 +318,24 @@ export function attend(p: Attention): void {
     soften(p, scoresOf(p, query), query)
   }
   for (let page = 0; page < p.numSlots; page += PAGE_SLOTS) {
-    for (let query = 0; query < inFours; query += 4) gatherFour(p, query, page)
-    for (let query = inFours; query < numQueries; query++) gatherOne(p, query, page)
+    for (let query = 0; query < inFours; query += 4) {
+      if (isHalf) gatherFourHalves(p, query, page)
+      else gatherFour(p, query, page)
+    }
+    for (let query = inFours; query < numQueries; query++) {
+      if (isHalf) gatherOneHalves(p, query, page)
+      else gatherOne(p, query, page)
+    }
   }
   for (let query = 0; query < numQueries; query++) put(p, query, totalOf(p, scoresOf(p, query)))
+}
+
+/** Over pages of float32 numbers. */
+export function attend(p: Attention): void {
+  attendOver(p, false)
+}
+
+/** The same over pages of float16 numbers, each widened where it is read. */
+export function attendHalves(p: Attention): void {
+  attendOver(p, true)
 }

@@ -7,7 +7,7 @@
 //   T2  A task is done when `done` counts it; it is written before `limit` shows it.
 //   T3  `after` never falls from task to task, so `done` reaches it only by tasks before it.
 
-import { Attention, attend } from './attention'
+import { Attention, attend, attendHalves } from './attention'
 import {
   linearInt4,
   linearInt4Groups,
@@ -25,6 +25,7 @@ import { threadScratch } from './thread'
 import { Gated, gated, Norm, norm, Quantise, quantise, Sum, sum } from './rows'
 
 export { gatherFour, gatherOne, scoreFour, scoreOne } from './attention'
+export { gatherFourHalves, gatherOneHalves, scoreFourHalves, scoreOneHalves } from './attention'
 export { setThread } from './thread'
 export { addErrorsInt4, addErrorsInt8, quantiseInt4, quantiseInt8 } from './levels' // called one by one, to pack weights
 export { tileFloats, tileInt4, tileInt8 } from './tiles'
@@ -47,7 +48,7 @@ const AFTER: usize = 60 // a task's last word
 declare function wide(operation: i32, task: usize, scratch: usize): void
 
 const MOST_AHEAD: usize = 1 << 18 // bytes: a part of a core's cache
-const WIDE: i32 = 16 // added to an operation that is to be computed there
+const WIDE: i32 = 32 // added to an operation that is to be computed there
 
 function compute(task: usize): void {
   const operation = load<i32>(task)
@@ -98,13 +99,17 @@ function compute(task: usize): void {
     case 15:
       linearInt4Halves(changetype<Product>(task))
       break
+    case 16:
+      attendHalves(changetype<Attention>(task))
+      break
   }
 }
 
 /** Bytes of weights that a product reads; 0 of other tasks. */
 function bytesToRead(task: usize): usize {
   const operation = load<i32>(task) % WIDE
-  return operation > 3 && operation < 12 ? 0 : weightBytes(changetype<Product>(task))
+  const isProduct = operation <= 3 || (operation >= 12 && operation <= 15)
+  return isProduct ? weightBytes(changetype<Product>(task)) : 0
 }
 
 /**

@@ -1,7 +1,7 @@
 // Multi-head latent attention between its products: what the cache keeps of a row, and queries in the space of latent
 // vectors. All heads share one key, [rotated | latent], and one value, the latent vector.
 
-import { keepKey, keyPlace, PAGE_SLOTS_LOG2 } from './pages'
+import { keepKey, keepValue, keyPlace, PAGE_SLOTS_LOG2 } from './pages'
 import { rotateHead, scaleRow } from './rotation'
 import { normRow, quantiseRow } from './rows'
 
@@ -19,6 +19,7 @@ export class LatentKeys {
   tables: usize // per row rotatedDim / 2 cosines, then as many sines
   places: usize // per row: address of the page, slot in it
   pageOffset: usize // from a page's address to this layer's part
+  keptLog2: usize // bytes of a number in a page, as a power of two
 }
 
 /** Scales queries; their rotated part goes to where it stands before the latent one, the plain part is rounded. */
@@ -52,8 +53,10 @@ export function keepLatents(p: LatentKeys): void {
     const place = p.places + (row << 3)
     const page = <usize>load<i32>(place) + p.pageOffset
     const slot = <usize>load<i32>(place, 4)
-    keepKey(latent, latentDim, keepKey(shared, rotatedDim, page + keyPlace(slot, headDim)))
-    memory.copy(page + (headDim << (PAGE_SLOTS_LOG2 + 2)) + ((slot * latentDim) << 2), latent, latentDim << 2)
+    const log2 = p.keptLog2
+    keepKey(latent, latentDim, keepKey(shared, rotatedDim, page + keyPlace(slot, headDim, log2), log2), log2)
+    const values = page + (headDim << (PAGE_SLOTS_LOG2 + log2))
+    keepValue(latent, latentDim, values + ((slot * latentDim) << log2), log2)
   }
 }
 

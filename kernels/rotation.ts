@@ -18,6 +18,7 @@ export class RotatedHeads {
   clip: f32 // Infinity: none
   scale: f32 // of the queries
   pageOffset: usize // from a page's address to this layer's part
+  keptLog2: usize // bytes of a number in a page, as a power of two
 }
 
 /** Norms and rotates queries and keys in place; queries are scaled, keys and values go to their slots. */
@@ -102,6 +103,7 @@ export function rotate(p: Rotation): void {
     rotateHeads(k, heads.numKvHeads, heads, tables, 1)
     const place = p.places + (row << 3)
     const page = <usize>load<i32>(place) + heads.pageOffset
-    keep(k, v, <usize>heads.numKvHeads, <usize>heads.headDim, <usize>heads.headDim, page, <usize>load<i32>(place, 4))
+    const headDim = <usize>heads.headDim
+    keep(k, v, <usize>heads.numKvHeads, headDim, headDim, page, <usize>load<i32>(place, 4), heads.keptLog2)
   }
 }

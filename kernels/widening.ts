@@ -1,4 +1,4 @@
-// Published numbers to float32, and whether numbers are finite. All conversions are exact.
+// Narrow numbers to float32, which is exact, and back; and whether numbers are finite.
 
 /** bfloat16: the upper half of a float32. */
 export function widenBfloat16(from: usize, count: usize, to: usize): void {
@@ -28,6 +28,24 @@ function fromFloat16(halves: v128): v128 {
   const isSpecial = i32x4.eq(v128.and(shifted, ones), ones)
   const values = f32x4.mul(shifted, f32x4.splat(reinterpret<f32>(0x77800000))) // 2^112
   return v128.or(values, v128.and(isSpecial, i32x4.splat(0x7f800000)))
+}
+
+/** The same without infinities and NaNs, which are not kept. */
+// @ts-ignore: decorator
+@inline
+export function fromFiniteFloat16(halves: v128): v128 {
+  return f32x4.mul(v128.and(i32x4.shl(halves, 13), i32x4.splat(0x8fffe000)), f32x4.splat(reinterpret<f32>(0x77800000)))
+}
+
+/** The nearest float16, the even one at a tie; what is beyond the largest, and what is no number, is the largest. */
+export function toFloat16(value: f32): u16 {
+  const bits = reinterpret<u32>(value)
+  const sign = (bits >> 16) & 0x8000
+  const size = bits & 0x7fffffff
+  if (size >= 0x477ff000) return <u16>(sign | 0x7bff)
+  // Below 2^-14 they are multiples of 2^-24; 1024 of these are the smallest number with an exponent.
+  if (size < 0x38800000) return <u16>(sign | <u32>nearest<f32>(reinterpret<f32>(size) * 16777216))
+  return <u16>(sign | ((size - 0x38000000 + 0xfff + ((size >> 13) & 1)) >> 13))
 }
 
 export function widenFloat16(from: usize, count: usize, to: usize): void {

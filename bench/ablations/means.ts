@@ -3,7 +3,17 @@
 
 import { join } from 'node:path'
 import { packageRoot } from '../../cli/package-root.js'
-import { answer, arrival, decode, prefill, sharedPrefix, start, write, type Workload } from './workloads.js'
+import {
+  answer,
+  arrival,
+  decode,
+  decodeBehind,
+  prefill,
+  sharedPrefix,
+  start,
+  write,
+  type Workload,
+} from './workloads.js'
 
 export interface Means {
   readonly name: string
@@ -71,6 +81,13 @@ export const MEANS: readonly Means[] = [
     on: ['--transport', 'nats', '--micro-batches', '2'],
     off: ['--transport', 'nats', '--micro-batches', '1'],
     workloads: [decode(16), prefill(512)],
+  },
+  {
+    name: 'kv-format',
+    what: 'keys and values kept in half the memory (off unless asked for: other tokens); without, in float32',
+    on: ['--kv-format', 'f16'],
+    off: ['--kv-format', 'f32'],
+    workloads: [decodeBehind(1024, 1), prefill(1536)],
   },
   {
     name: 'weight-cache',

@@ -41,15 +41,21 @@ const plural = (streams: number): string => `${streams} stream${streams > 1 ? 's
 const promptsOf = ({ model, round }: Task, kind: number, count: number, length: number): number[][] =>
   drawPrompts({ seed: round * 1000 + kind * 100 + count, count, length, vocabSize: model.vocabSize })
 
-async function decodeStreams(side: Side, task: Task, streams: number): Promise<Timeline> {
+async function decodeStreams(side: Side, task: Task, streams: number, length = SHORT_PROMPT): Promise<Timeline> {
   const ours = await side.running()
-  return ours.decode(promptsOf(task, 1, streams, SHORT_PROMPT), task.numTokens)
+  return ours.decode(promptsOf(task, 1, streams, length), task.numTokens)
 }
 
 /** Streams that decode at the same time. */
 export const decode = (streams: number): Workload => ({
   measures: [{ name: `decode ${plural(streams)}, tokens/s`, better: 'more' }],
   run: async (side, task) => [decodeRate(await decodeStreams(side, task, streams))],
+})
+
+/** The same behind long prompts. */
+export const decodeBehind = (length: number, streams: number): Workload => ({
+  measures: [{ name: `decode ${plural(streams)} behind ${length} tokens, tokens/s`, better: 'more' }],
+  run: async (side, task) => [decodeRate(await decodeStreams(side, task, streams, length))],
 })
 
 /** The same requests where they may have to wait for one another. */

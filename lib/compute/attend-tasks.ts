@@ -4,6 +4,7 @@ import { ClusterError } from '../errors.js'
 import type { AttentionBatch } from './attention-batch.js'
 import { OP, type Kernels } from './kernels.js'
 import { PAGE_SLOTS, type KvGeometry } from './kv-layout.js'
+import { kvNumberBytes, type KvFormat } from '../model/kv-formats.js'
 import type { SeenPiece } from './seen-slots.js'
 
 /** Query heads of one KV head, and where they lie in a row of queries and a row of results. */
@@ -15,6 +16,7 @@ export interface HeadGroup {
 
 export interface AttendShape extends KvGeometry {
   readonly groups: readonly HeadGroup[]
+  readonly format: KvFormat // of the pages
   readonly queryBytes: number // from a query head to the next
   /** The kernel's `HeadWidths`. */
   readonly widths: number
@@ -44,12 +46,13 @@ export function addAttention(kernels: Kernels, batch: AttentionBatch, shape: Att
   const { numKvHeads, headDim, valueDim, groups, pageOffset, window } = shape
   const seen = batch.seen.get(window)
   if (seen === undefined) throw new ClusterError('internal', `batch: want the window ${window}`)
-  const [keyBytes, valueBytes] = [headDim * PAGE_SLOTS * 4, valueDim * PAGE_SLOTS * 4]
+  const slotBytes = PAGE_SLOTS * kvNumberBytes(shape.format) // of one dimension
+  const [keyBytes, valueBytes] = [headDim * slotBytes, valueDim * slotBytes]
   kernels.reserveThreadScratch(scratchBytes(seen.pieces, shape))
   for (const piece of seen.pieces) {
     for (const { kvHead, firstHead, numHeads } of groups) {
       kernels.task(
-        OP.attend,
+        shape.format === 'f16' ? OP.attendHalves : OP.attend,
         shape.widths,
         rows.q + piece.firstRow * rows.qStride + firstHead * shape.queryBytes,
         rows.qStride,

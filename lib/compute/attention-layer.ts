@@ -3,6 +3,7 @@
 
 import { ClusterError } from '../errors.js'
 import type { WeightFormat } from '../model/spec.js'
+import { kvNumberBytes, type KvFormat } from '../model/kv-formats.js'
 import { attentionFormat } from '../model/weight-formats.js'
 import { addAttention, widthWords, type AttendShape } from './attend-tasks.js'
 import { cutWork, workBytes, type AttentionBatch, type LayerNeeds } from './attention-batch.js'
@@ -37,8 +38,9 @@ export interface AttentionWeights extends EndWeights {
   readonly sinks?: Float32Array | undefined // [numHeads]
 }
 
-/** How a layer turns scores into weights, and which rows it looks at, whatever its kind. */
+/** How a layer turns scores into weights, which rows it looks at and how it keeps them, whatever its kind. */
 export interface ScoreShape {
+  readonly kv: KvFormat
   readonly scale?: number | undefined // of the scores; 1 / √(width of a query), unless given
   readonly window?: number | undefined // positions that a row sees; all, unless given
   /** Place of its rotary tables in the batch. */
@@ -84,7 +86,7 @@ const NORMED = { none: 0, head: 1, projection: 2 } as const
 
 /** A layer packed by `packAttention`, in the engine's memory. */
 export function createAttentionLayer(kernels: Kernels, set: WeightSet, shape: AttentionShape): AttentionLayer {
-  const { numHeads, numKvHeads, headDim, rotatedDim = headDim, window = Infinity, pageOffset } = shape
+  const { numHeads, numKvHeads, headDim, rotatedDim = headDim, window = Infinity, pageOffset, kv: format } = shape
   if (headDim % 2 !== 0 || rotatedDim % 2 !== 0 || rotatedDim > headDim) {
     const wanted = 'want an even width, and an even number of rotated dimensions up to it'
     throw new ClusterError('internal', `heads: ${wanted}, got ${headDim} and ${rotatedDim}`)
@@ -101,12 +103,21 @@ export function createAttentionLayer(kernels: Kernels, set: WeightSet, shape: At
     floatBits(shape.clip ?? Infinity),
     floatBits(shape.scale ?? scaleOf(headDim)),
     pageOffset,
+    Math.log2(kvNumberBytes(format)),
   ])
   const kv = { numKvHeads, headDim, valueDim: headDim }
   const widths = placeWords(kernels, widthWords(kv, headDim * 4))
   const group = numHeads / numKvHeads
   const attention: AttendShape = {
-    ...{ ...kv, queryBytes: headDim * 4, widths: widths.address, sinks: sinks?.address ?? 0, window, pageOffset },
+    ...{
+      ...kv,
+      queryBytes: headDim * 4,
+      widths: widths.address,
+      sinks: sinks?.address ?? 0,
+      window,
+      pageOffset,
+      format,
+    },
     groups: Array.from({ length: numKvHeads }, (_, kvHead) => {
       return { kvHead, firstHead: kvHead * group, numHeads: group }
     }),

@@ -63,9 +63,9 @@ export function createAttentionProbe(kernels: Kernels, attention: ProbedAttentio
   const embeddings = probeValues(2 * LONGEST * HIDDEN, 31, 2)
   const angles = probeValues(LONGEST * rotatedDim, 57, 2)
   const pages = Array.from({ length: Math.ceil(LONGEST / PAGE_SLOTS) }, () => {
-    const size = layerBytes(kv)
+    const size = layerBytes(kv, attention.kv ?? 'f32')
     const address = kernels.allocate(size + SLACK_BYTES)
-    kernels.floats(address, size / 4).fill(0)
+    kernels.bytes(address, size).fill(0)
     return address
   })
 

@@ -79,6 +79,7 @@ export const OP = {
   linearInt4Groups: 13,
   linearInt8Halves: 14,
   linearInt4Halves: 15,
+  attendHalves: 16,
 } as const
 
 const float = new Float32Array(1)

@@ -1,5 +1,7 @@
 // How a page of the KV cache is laid out (`kernels/pages.ts`): layer after layer, of each the keys
-// [kvHeads, slots / 8, headDim, 8], then the values [kvHeads, slots, valueDim], float32.
+// [kvHeads, slots / 8, headDim, 8], then the values [kvHeads, slots, valueDim], float32 or float16.
+
+import { kvNumberBytes, type KvFormat } from '../model/kv-formats.js'
 
 /** Slots of a page. */
 export const PAGE_SLOTS = 128
@@ -12,20 +14,30 @@ export interface KvGeometry {
 }
 
 /** Bytes of one layer of a page. */
-export const layerBytes = ({ numKvHeads, headDim, valueDim }: KvGeometry): number =>
-  numKvHeads * (headDim + valueDim) * PAGE_SLOTS * 4
+export const layerBytes = ({ numKvHeads, headDim, valueDim }: KvGeometry, format: KvFormat): number =>
+  numKvHeads * (headDim + valueDim) * PAGE_SLOTS * kvNumberBytes(format)
 
-export const pageBytes = (layers: readonly KvGeometry[]): number =>
-  layers.reduce((sum, layer) => sum + layerBytes(layer), 0)
+export const pageBytes = (layers: readonly KvGeometry[], format: KvFormat): number =>
+  layers.reduce((sum, layer) => sum + layerBytes(layer, format), 0)
+
+/** A page's numbers as they are kept. */
+export type PageNumbers = Float32Array | Uint16Array
+
+export function pageNumbers(bytes: Uint8Array, format: KvFormat): PageNumbers {
+  const { buffer, byteOffset, byteLength } = bytes
+  return format === 'f16'
+    ? new Uint16Array(buffer, byteOffset, byteLength / 2)
+    : new Float32Array(buffer, byteOffset, byteLength / 4)
+}
 
 /** A vector may reach over the end of a page's last value. */
 export const SLACK_BYTES = 64
 
-/** Copies a slot's keys and values of all layers from one page's floats to another's, or within one. */
+/** Copies a slot's keys and values of all layers from one page's numbers to another's, or within one. */
 export function copySlot(
   layers: readonly KvGeometry[],
-  from: { readonly page: Float32Array; readonly slot: number },
-  to: { readonly page: Float32Array; readonly slot: number },
+  from: { readonly page: PageNumbers; readonly slot: number },
+  to: { readonly page: PageNumbers; readonly slot: number },
 ): void {
   let at = 0
   for (const { numKvHeads, headDim, valueDim } of layers) {
@@ -40,5 +52,5 @@ export function copySlot(
   }
 }
 
-/** Where a slot's key begins in a head's keys; its next dimension is eight floats on. */
+/** Where a slot's key begins in a head's keys; its next dimension is eight numbers on. */
 const keyPlace = (slot: number, headDim: number): number => (slot >> 3) * headDim * 8 + (slot & 7)

@@ -9,6 +9,7 @@ import { addAttention, widthWords, type AttendShape } from './attend-tasks.js'
 import { cutWork, workBytes, type AttentionBatch } from './attention-batch.js'
 import { scaleOf, type AttentionLayer, type ScoreShape } from './attention-layer.js'
 import { floatBits, OP, type Kernels } from './kernels.js'
+import { kvNumberBytes } from '../model/kv-formats.js'
 import { valueStride, type LatentHeads } from './latent-weights.js'
 import { createLayerEnds, placeOptional, type EndShape } from './layer-ends.js'
 import { addNorm } from './norm-tasks.js'
@@ -25,7 +26,17 @@ const GROUP_HEADS = 16 // of a task at most
 
 /** A layer packed by `packLatentAttention`, in the engine's memory. */
 export function createLatentAttentionLayer(kernels: Kernels, set: WeightSet, shape: LatentShape): AttentionLayer {
-  const { numHeads, latentDim, plainDim, rotatedDim, valueDim, latentEpsilon, window = Infinity, pageOffset } = shape
+  const {
+    numHeads,
+    latentDim,
+    plainDim,
+    rotatedDim,
+    valueDim,
+    latentEpsilon,
+    window = Infinity,
+    pageOffset,
+    kv: format,
+  } = shape
   if (latentDim % 2 !== 0 || rotatedDim % 2 !== 0) {
     const found = `${latentDim} and ${rotatedDim}`
     throw new ClusterError('unimplemented', `latent attention: want even widths (latent, rotated), got ${found}`)
@@ -44,7 +55,15 @@ export function createLatentAttentionLayer(kernels: Kernels, set: WeightSet, sha
   const widths = placeWords(kernels, widthWords(kv, absorbedHead))
   const group = Math.min(GROUP_HEADS, Math.ceil(numHeads / threads))
   const attention: AttendShape = {
-    ...{ ...kv, queryBytes: absorbedHead, widths: widths.address, sinks: sinks?.address ?? 0, window, pageOffset },
+    ...{
+      ...kv,
+      queryBytes: absorbedHead,
+      widths: widths.address,
+      sinks: sinks?.address ?? 0,
+      window,
+      pageOffset,
+      format,
+    },
     groups: cut(numHeads, Math.ceil(numHeads / group)).map(({ first, size }) => {
       return { kvHead: 0, firstHead: first, numHeads: size }
     }),
@@ -81,6 +100,7 @@ export function createLatentAttentionLayer(kernels: Kernels, set: WeightSet, sha
         batch.tables[shape.rotation]! + first * rotatedDim * 4,
         batch.places + first * 8,
         pageOffset,
+        Math.log2(kvNumberBytes(format)),
       )
     }
   }

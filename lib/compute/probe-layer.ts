@@ -6,12 +6,14 @@ import type { KvGeometry } from './kv-layout.js'
 import { createLatentAttentionLayer } from './latent-attention-layer.js'
 import { packLatentAttention, type LatentHeads } from './latent-weights.js'
 import type { LinearWeights } from './linear-weights.js'
+import type { KvFormat } from '../model/kv-formats.js'
 import { probeValues } from './probe-values.js'
 import { inOneGo } from './steps.js'
 
 interface ProbedScores {
   readonly window?: number | undefined
   readonly hasSinks?: boolean | undefined
+  readonly kv?: KvFormat | undefined // of the cache; f32, unless given
 }
 
 export interface ProbedGroups extends HeadGeometry, ProbedScores {
@@ -31,7 +33,8 @@ export const nameOfProbed = (attention: ProbedAttention): string => {
       ? `${attention.numHeads} heads on latent vectors of width ${attention.latentDim}`
       : `${attention.numHeads} heads on ${attention.numKvHeads} of width ${attention.headDim}`
   const window = attention.window === undefined ? '' : `, window ${attention.window}`
-  return heads + window + (attention.hasSinks === true ? ', sinks' : '')
+  const kv = attention.kv === 'f16' ? ', cache in f16' : ''
+  return heads + window + (attention.hasSinks === true ? ', sinks' : '') + kv
 }
 
 export interface ProbedLayer {
@@ -42,7 +45,7 @@ export interface ProbedLayer {
 
 /** Maps rows of hidden states to rows of the same width. */
 export function createProbedLayer(kernels: Kernels, attention: ProbedAttention, hidden: number): ProbedLayer {
-  const { numHeads, hasSinks, window } = attention
+  const { numHeads, hasSinks, window, kv = 'f32' } = attention
   const linear = (inputs: number, outputs: number, seed: number): LinearWeights => {
     return { weights: probeValues(inputs * outputs, seed, 0.4), inputs, outputs }
   }
@@ -51,7 +54,7 @@ export function createProbedLayer(kernels: Kernels, attention: ProbedAttention, 
     ffnNorm: probeValues(hidden, 6),
     sinks: hasSinks === true ? probeValues(numHeads, 7, 2) : undefined,
   }
-  const shape = { window, hidden, epsilon: 1e-6, rotation: 0, pageOffset: 0, expertBlocks: 0 }
+  const shape = { window, hidden, epsilon: 1e-6, rotation: 0, pageOffset: 0, expertBlocks: 0, kv }
   if ('latentDim' in attention) {
     const { latentDim, plainDim, rotatedDim, valueDim, queryRank } = attention
     const queries = numHeads * (plainDim + rotatedDim)
@@ -71,7 +74,7 @@ export function createProbedLayer(kernels: Kernels, attention: ProbedAttention, 
       o: linear(numHeads * valueDim, hidden, 5),
     }
     const set = inOneGo(packLatentAttention(weights, attention, 'int8'))
-    const layer = createLatentAttentionLayer(kernels, set, { ...shape, ...attention, latentEpsilon: 1e-6 })
+    const layer = createLatentAttentionLayer(kernels, set, { ...attention, ...shape, latentEpsilon: 1e-6 })
     return { layer, rotatedDim, kv: { numKvHeads: 1, headDim: rotatedDim + latentDim, valueDim: latentDim } }
   }
   const { numKvHeads, headDim, rotatedDim = headDim } = attention
@@ -82,6 +85,6 @@ export function createProbedLayer(kernels: Kernels, attention: ProbedAttention, 
     v: linear(hidden, numKvHeads * headDim, 4),
     o: linear(numHeads * headDim, hidden, 5),
   }
-  const layer = createAttentionLayer(kernels, inOneGo(packAttention(weights, 'int8')), { ...shape, ...attention })
+  const layer = createAttentionLayer(kernels, inOneGo(packAttention(weights, 'int8')), { ...attention, ...shape })
   return { layer, rotatedDim, kv: { numKvHeads, headDim, valueDim: headDim } }
 }

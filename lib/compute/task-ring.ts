@@ -15,7 +15,7 @@ const AFTER_WORD = 15
 export const RING_END = RING_WORD * 4 + RING_TASKS * TASK_WORDS * 4
 
 /** Added to an operation that machine code computes. */
-const WIDE = 16
+const WIDE = 32
 
 export interface TaskRing {
   readonly task: WriteTask

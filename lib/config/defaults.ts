@@ -42,6 +42,7 @@ export function defaultsFor(machine: {
     acceptance: 'exact',
     maxTreeNodes: 48,
     kvTokens: 65_536,
+    kvFormat: 'f32',
     tokenBudget: 512,
     prefillChunk: 256,
     maxRunning: 64,

@@ -19,6 +19,7 @@ const AHEAD_THREADS = 6
 const modelOptions = (config: ClusterConfig): ModelOptions => ({
   path: config.model,
   weights: config.weights,
+  kvFormat: config.kvFormat,
   weightCache: config.weightCache === 'off' ? undefined : config.weightCache,
 })
 

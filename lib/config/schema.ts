@@ -6,6 +6,7 @@
 //   G2  A value from a flag or the environment is text; one from a file may be of its own type. Both mean the same.
 
 import { z } from 'zod'
+import { KV_FORMATS } from '../model/kv-formats.js'
 import { WEIGHT_FORMATS } from '../model/weight-formats.js'
 import { SIZE_BOUNDS } from '../wire/sizes.js'
 import { KNOWN_VERSIONS } from '../wire/versions.js'
@@ -90,6 +91,7 @@ export const configSchema = z.object({
   acceptance: z.enum(['exact', 'typical']),
   maxTreeNodes: whole(1, 256),
   kvTokens: whole(32, 1_000_000_000),
+  kvFormat: z.enum(KV_FORMATS),
   tokenBudget: whole(1, 1_000_000),
   prefillChunk: whole(1, 1_000_000),
   stepTargetMs: whole(1, 600_000).optional(),

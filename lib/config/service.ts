@@ -7,6 +7,7 @@ import type { Kernels } from '../compute/kernels.js'
 import type { OnProgress } from '../decode/load-progress.js'
 import type { Monitor } from '../metrics/monitor.js'
 import type { ClusterError } from '../errors.js'
+import type { KvFormat } from '../model/kv-formats.js'
 import type { WeightFormat } from '../model/spec.js'
 import type { Tracer } from '@opentelemetry/api'
 import type { KeptTraces } from '../tracing/tracing.js'
@@ -45,6 +46,7 @@ export interface ServiceDeps {
 export interface ModelOptions {
   readonly path: string
   readonly weights: WeightFormat
+  readonly kvFormat?: KvFormat | undefined // f32, unless given
   readonly weightCache?: string | undefined // folder where packed weights are kept; absent: packed at every start
 }
 

@@ -138,6 +138,12 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     value: 'N',
     env: 'BANYAN_KV_TOKENS',
   },
+  kvFormat: {
+    wants: 'f32 or f16',
+    help: 'how keys and values are kept: f32, or in half the memory f16 (CPU only); part of the fingerprint',
+    value: 'FORMAT',
+    env: 'BANYAN_KV_FORMAT',
+  },
   tokenBudget: { wants: count(1, 1_000_000), help: 'rows of a step at most', value: 'N', env: 'BANYAN_TOKEN_BUDGET' },
   prefillChunk: {
     wants: count(1, 1_000_000),

@@ -24,6 +24,7 @@ import { inTurns, type Steps } from '../compute/steps.js'
 import type { WeightSet, WeightStore } from '../compute/weight-store.js'
 import type { Checkpoint } from '../model/checkpoint.js'
 import { firstAttention, headsOf, rotatedDims } from '../model/attention-parts.js'
+import type { KvFormat } from '../model/kv-formats.js'
 import { attentionBytes, modelSizes } from '../model/sizes.js'
 import { linearOf } from '../model/weights.js'
 import type {
@@ -44,6 +45,7 @@ export interface AttentionModel {
   readonly plan: ShardPlan
   /** Blocks of a row that experts read rounded; 0: they read float32. */
   readonly expertBlocks: number
+  readonly kv: KvFormat
   readonly kernels: Kernels
   readonly shape: BatchShape
   /** For the operands of the running step's micro-batches. */
@@ -60,6 +62,7 @@ export interface AttentionModel {
 
 export interface LoadOptions {
   readonly format: WeightFormat
+  readonly kv?: KvFormat | undefined // of the cache; f32, unless given
   readonly kernels: Kernels
   readonly weights: WeightStore
   /** Of the event loop; the load ends where it rejects. */
@@ -100,6 +103,7 @@ export async function loadAttentionModel(checkpoint: Checkpoint, options: LoadOp
     spec,
     plan: shardPlan(spec),
     expertBlocks,
+    kv: options.kv ?? 'f32',
     kernels: options.kernels,
     shape: batchShape(needs, { hidden: spec.hidden, expertBlocks }),
     rooms,
@@ -163,14 +167,18 @@ function* loadLayer(
   rotation: number,
   options: LoadOptions,
 ): Steps<AttentionLayer> {
-  const { format, kernels, weights } = options
+  const { format, kernels, weights, kv = 'f32' } = options
   const { hidden, normEpsilon: epsilon, layers } = checkpoint.spec
   const layer = layers[index]!
   const { attention } = layer
   const { scale, window } = attention
   const shape = {
     ...{ hidden, epsilon, expertBlocks: roundedBlocks(hidden, format), scale, window, rotation },
-    pageOffset: pageBytes(layers.slice(0, index).map((before) => headsOf(before.attention))),
+    pageOffset: pageBytes(
+      layers.slice(0, index).map((before) => headsOf(before.attention)),
+      kv,
+    ),
+    kv,
   }
   const open = (pack: () => Steps<WeightSet>): Steps<WeightSet> => weights.open(`attention-${index}`, pack)
   if (attention.kind === 'latent') {

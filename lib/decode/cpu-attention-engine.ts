@@ -11,7 +11,7 @@ import { batchRows, lastHidden, layOut, runAttention } from './layers.js'
 
 export function createCpuAttentionEngine(model: AttentionModel): AttentionEngine {
   const { kernels, spec, plan, head } = model
-  const pool = { kernels, layers: spec.layers.map(({ attention }) => headsOf(attention)) }
+  const pool = { kernels, layers: spec.layers.map(({ attention }) => headsOf(attention)), format: model.kv }
   return {
     spec,
     plan,

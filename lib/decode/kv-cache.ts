@@ -9,13 +9,23 @@
 //   KV4  A page with more than one owner is never written; one without an owner goes back to the pool.
 
 import type { Kernels } from '../compute/kernels.js'
-import { copySlot, PAGE_SLOTS, pageBytes, SLACK_BYTES, type KvGeometry } from '../compute/kv-layout.js'
+import {
+  copySlot,
+  PAGE_SLOTS,
+  pageBytes,
+  pageNumbers,
+  SLACK_BYTES,
+  type KvGeometry,
+  type PageNumbers,
+} from '../compute/kv-layout.js'
+import type { KvFormat } from '../model/kv-formats.js'
 import type { SequenceCache } from './attention-engine.js'
 
 /** Makes pages for the sequences of a worker. */
 export interface PagePool {
   readonly kernels: Kernels
   readonly layers: readonly KvGeometry[]
+  readonly format: KvFormat
 }
 
 /** One page: PAGE_SLOTS slots of every layer. */
@@ -98,8 +108,8 @@ export class KvCache implements SequenceCache {
   }
 
   private moveSlot(from: number, to: number): void {
-    const target = floatsOf(this.pool, this.ownPage(to >> PAGE_SHIFT))
-    const source = floatsOf(this.pool, this.pages[from >> PAGE_SHIFT]!)
+    const target = numbersOf(this.pool, this.ownPage(to >> PAGE_SHIFT))
+    const source = numbersOf(this.pool, this.pages[from >> PAGE_SHIFT]!)
     copySlot(this.pool.layers, { page: source, slot: from % PAGE_SLOTS }, { page: target, slot: to % PAGE_SLOTS })
   }
 
@@ -108,7 +118,7 @@ export class KvCache implements SequenceCache {
     const page = this.pages[index]!
     if (page.owners === 1) return page
     const copy = newPage(this.pool)
-    floatsOf(this.pool, copy).set(floatsOf(this.pool, page))
+    numbersOf(this.pool, copy).set(numbersOf(this.pool, page))
     leave(this.pool, page)
     this.pages[index] = copy
     return copy
@@ -117,12 +127,13 @@ export class KvCache implements SequenceCache {
 
 const PAGE_SHIFT = Math.log2(PAGE_SLOTS)
 
-const floatsOf = ({ kernels, layers }: PagePool, { address }: SharedPage): Float32Array =>
-  kernels.floats(address, pageBytes(layers) / 4)
+const numbersOf = ({ kernels, layers, format }: PagePool, { address }: SharedPage): PageNumbers =>
+  pageNumbers(kernels.bytes(address, pageBytes(layers, format)), format)
 
 function newPage(pool: PagePool): SharedPage {
-  const page = { address: pool.kernels.allocate(pageBytes(pool.layers) + SLACK_BYTES), owners: 1 }
-  floatsOf(pool, page).fill(0) // KV3: the memory may have been used before
+  const { kernels, layers, format } = pool
+  const page = { address: kernels.allocate(pageBytes(layers, format) + SLACK_BYTES), owners: 1 }
+  numbersOf(pool, page).fill(0) // KV3: the memory may have been used before
   return page
 }
 

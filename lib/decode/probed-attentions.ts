@@ -2,15 +2,16 @@
 // only as many heads and positions as show what is to be shown, so that a start stays short.
 
 import type { ProbedAttention } from '../compute/probe-layer.js'
+import type { KvFormat } from '../model/kv-formats.js'
 import type { AttentionSpec, ModelSpec } from '../model/spec.js'
 
 const MOST_WINDOW = 100 // the probe's texts are short
 const MOST_LATENT_HEADS = 16
 
-export function probedAttentions({ layers }: ModelSpec): readonly ProbedAttention[] {
+export function probedAttentions({ layers }: ModelSpec, kv: KvFormat): readonly ProbedAttention[] {
   const kinds = new Map<string, ProbedAttention>()
   for (const { attention } of layers) {
-    const kind = probedOf(attention)
+    const kind = { ...probedOf(attention), ...(kv !== 'f32' && { kv }) }
     kinds.set(JSON.stringify(kind), kind)
   }
   return [...kinds.values()]

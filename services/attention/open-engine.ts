@@ -17,7 +17,9 @@ import type { OnProgress } from '../../lib/decode/load-progress.js'
 import { probedAttentions } from '../../lib/decode/probed-attentions.js'
 import { loadDeviceEngine } from '../../lib/decode/device-attention-engine.js'
 import { requireDeviceAttention } from '../../lib/decode/device-features.js'
+import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
+import type { KvFormat } from '../../lib/model/kv-formats.js'
 import { modelSizes } from '../../lib/model/sizes.js'
 
 export interface OpenedEngine {
@@ -40,6 +42,7 @@ export function openEngine(
   const load: Load = {
     checkpoint,
     format: options.model.weights,
+    kv: options.model.kvFormat ?? 'f32',
     kernels,
     turn: watch.turn,
     onProgress: watch.onProgress,
@@ -55,6 +58,7 @@ export function openEngine(
 interface Load {
   readonly checkpoint: Checkpoint
   readonly format: AttentionOptions['model']['weights']
+  readonly kv: KvFormat
   readonly kernels: Kernels
   readonly turn: () => Promise<void>
   readonly onProgress: OnProgress
@@ -62,7 +66,8 @@ interface Load {
 }
 
 function onCpu({ checkpoint, ...load }: Load): OpenedEngine {
-  const report = probeDevice(load.kernels, { formats: [load.format], attentions: probedAttentions(checkpoint.spec) })
+  const attentions = probedAttentions(checkpoint.spec, load.kv)
+  const report = probeDevice(load.kernels, { formats: [load.format], attentions })
   requireExact(report)
   return {
     deviceClass: report.deviceClass,
@@ -78,6 +83,12 @@ function onCpu({ checkpoint, ...load }: Load): OpenedEngine {
 function onDevice(provider: Exclude<Provider, 'cpu'>, { checkpoint, ...load }: Load): OpenedEngine {
   const { spec } = checkpoint
   const { format } = load
+  if (load.kv !== 'f32') {
+    throw new ClusterError(
+      'unimplemented',
+      `KV in ${load.kv} on ${provider}: want --kv-format f32, or attention on cpu`,
+    )
+  }
   requireDeviceAttention(spec)
   const report = probeProvider(provider, { formats: [format] })
   const attention = probeDeviceAttention(provider, format, { ...geometryOf(spec), hidden: spec.hidden })

@@ -24,8 +24,8 @@ import { createStepRunner, type StepRunner } from './step-runner.js'
 export async function startAttention(deps: ServiceDeps, options: AttentionOptions): Promise<RunningService> {
   const { system, tracer, logger, id, drainWaitMs = DRAIN_WAIT_MS } = deps
   const checkpoint = await openWeights(options.model.path)
-  const format = options.model.weights
-  const fingerprint = modelFingerprint(checkpoint, format)
+  const { weights: format, kvFormat } = options.model
+  const fingerprint = modelFingerprint(checkpoint, format, kvFormat)
   const watch = watchLoad(deps)
   const { deviceClass, load: loadEngine } = openEngine(deps, options, { checkpoint, watch })
   let state: Heartbeat['state'] = 'starting'

@@ -72,6 +72,7 @@ export function createEagleLayer(
       expertBlocks,
       rotation: 0,
       pageOffset: 0,
+      kv: 'f32',
     },
   )
   const ffn = placeExpert(kernels, inOneGo(packExpert('ffn', ffnWeights(file, hidden), format)), 'ffn')
@@ -105,7 +106,7 @@ export function createEagleLayer(
 
   return {
     hidden,
-    pool: { kernels, layers: [{ ...geometry, valueDim: geometry.headDim }] },
+    pool: { kernels, layers: [{ ...geometry, valueDim: geometry.headDim }], format: 'f32' },
     run: ({ spans, inputs, positions }) => {
       const x = concat(fc.run(inputs))
       const shape = batchShape([attention.needs], { hidden, expertBlocks })

@@ -46,7 +46,7 @@ export async function createModelDrafter(checkpoint: Checkpoint, options: ModelD
   const model = await loadAttentionModel(checkpoint, { format, kernels, weights, turn })
   const store = createExpertStore({ checkpoint, format, kernels, weights, turn })
   await store.place(Array.from({ length: store.plan.numShards }, (_, shard) => shard))
-  const pool = { kernels, layers: model.spec.layers.map(({ attention }) => headsOf(attention)) }
+  const pool = { kernels, layers: model.spec.layers.map(({ attention }) => headsOf(attention)), format: model.kv }
   const states = new Map<string, State>()
   const run = createRunner(model, store)
 

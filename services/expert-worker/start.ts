@@ -27,7 +27,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   const { system, id, tracer, logger, drainWaitMs = DRAIN_WAIT_MS } = deps
   const { path, weights: format } = options.model
   const checkpoint = await openWeights(path)
-  const fingerprint = modelFingerprint(checkpoint, format)
+  const fingerprint = modelFingerprint(checkpoint, format, options.model.kvFormat)
   const watch = watchLoad(deps)
   const { store, deviceClass, inPlace } = openExperts(deps, options, {
     checkpoint,

@@ -54,8 +54,16 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
   let isDraining = false
   let hasBeenReady = false
 
-  const fingerprint = (): string =>
-    systemFingerprint(options.modelFingerprint, classes.name(), options.limits.acceptance)
+  const parts = (): FingerprintParts => {
+    const { weights, kvFormat: kv = 'f32' } = options.limits.model
+    return fingerprintParts(checkpoint, {
+      weights,
+      kv,
+      deviceClass: classes.name(),
+      acceptance: options.limits.acceptance,
+    })
+  }
+  const fingerprint = (): string => systemFingerprint(options.modelFingerprint, parts())
 
   const isReady = (): boolean => {
     const wanted = hasBeenReady ? 1 : options.limits.numAttention - classes.reserve('attention').length
@@ -75,8 +83,6 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     classes.checkServing()
   }
 
-  const parts = (): FingerprintParts =>
-    fingerprintParts(checkpoint, options.limits.model.weights, classes.name(), options.limits.acceptance)
   const capture = openCapture(deps, options.limits, { checkpoint, model, fingerprint, fingerprintParts: parts })
   const prompts = createPromptReader(checkpoint, deps.system.clock)
   const desk = createRequestDesk({

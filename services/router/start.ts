@@ -97,7 +97,7 @@ export async function startRouter(deps: ServiceDeps, options: RouterOptions): Pr
 /** Watches the cluster, places shards and runs requests. The checkpoint is closed at its end. */
 export function startRouterCore(deps: ServiceDeps, options: RouterOptions, checkpoint: Checkpoint): RouterCore {
   const { system, logger, cluster, id } = deps
-  const fingerprint = modelFingerprint(checkpoint, options.model.weights)
+  const fingerprint = modelFingerprint(checkpoint, options.model.weights, options.model.kvFormat)
   let numSteps = 0
   const newStepId = (): string => `${id}.${deps.incarnation}.${(numSteps += 1)}`
 

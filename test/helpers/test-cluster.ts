@@ -8,6 +8,7 @@ import type { ExpertNeighbours } from '../../lib/compute/expert-call.js'
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import type { Logger, RouterOptions, RunningRouter, RunningService, ServiceDeps } from '../../lib/config/service.js'
 import { openSharedJournal } from '../../lib/config/open-journal.js'
+import type { KvFormat } from '../../lib/model/kv-formats.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
 import { createLocalHub, createLocalTransport } from '../../lib/transport/local.js'
 import { createMemoryStore } from '../../lib/transport/memory-store.js'
@@ -33,6 +34,7 @@ export interface ClusterShape extends Partial<Omit<RouterOptions, 'model'>> {
   readonly experts?: number
   readonly drafters?: number
   readonly kvTokens?: number
+  readonly kvFormat?: KvFormat
   readonly machineCode?: boolean
   readonly attentionDevice?: string
   readonly expertDevice?: string
@@ -116,7 +118,8 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
     }
   }
 
-  const model = { path: shape.model ?? demoModel, weights: shape.weights ?? 'int8', weightCache }
+  const { kvFormat, weights = 'int8' } = shape
+  const model = { path: shape.model ?? demoModel, weights, kvFormat, weightCache }
   const services = new Map<string, RunningService>()
   const numExperts = shape.experts ?? 2
   const compute = { model, device: 'cpu', threads: 1, machineCode: shape.machineCode ?? true }

@@ -1,6 +1,7 @@
-// Machine code of `attend` in `kernels/attention.ts`, with the processor's widest vectors: same task, same pages, same
+// Machine code of `attend` and `attendHalves` in `kernels/attention.ts`, with the processor's widest vectors: same task, same pages, same
 // operations on every float in the same order, so the same bits (N1 in `product-code.ts`).
 
+import type { KvFormat } from '../../model/kv-formats.js'
 import { at } from './addressing.js'
 import { REGISTER, type Assembler } from './assembler.js'
 import { ATTENTION, forPages, forQueries, FRAME, FRAME_BYTES, WIDTHS, type AttentionCode } from './attention-frame.js'
@@ -12,8 +13,8 @@ import { countDown, ofFrame, ofTask, partsOf, ROLE, TILE_BYTES, writeFunction, t
 const { ax, cx, dx, si, di } = REGISTER
 
 /** Writes `void attend(uint32_t task, uint32_t scratch)`; `base` is the address that both count from. */
-export function writeAttention(a: Assembler, unit: VectorUnit, base: bigint): void {
-  const code = { a, unit, parts: partsOf(unit) }
+export function writeAttention(a: Assembler, unit: VectorUnit, kv: KvFormat, base: bigint): void {
+  const code = { a, unit, parts: partsOf(unit), isHalf: kv === 'f16' }
   const constants = a.label()
   writeFunction(a, base, FRAME_BYTES, () => {
     readWidths(code)

@@ -57,6 +57,7 @@ export interface AttentionCode {
   readonly a: Assembler
   readonly unit: VectorUnit
   readonly parts: number
+  readonly isHalf: boolean // pages hold float16 numbers
 }
 
 /** Queries that are computed together, largest first. */

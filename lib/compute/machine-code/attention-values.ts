@@ -31,8 +31,9 @@ function locateScores(a: Assembler, queries: number): void {
 }
 
 /** Adds a page's weighted values to the sums of a block of queries, sixteen columns at a time. */
-export function writeSums({ a, unit, parts }: AttentionCode, queries: number): void {
+export function writeSums({ a, unit, parts, isHalf }: AttentionCode, queries: number): void {
   const { vectorBytes } = unit
+  const halvings = isHalf ? 1 : 0
   const sums = sumsOf(queries, parts)
   const [values, value, product] = [sums.length, sums.length + parts, sums.length + parts + 1]
   locateScores(a, queries)
@@ -49,14 +50,16 @@ export function writeSums({ a, unit, parts }: AttentionCode, queries: number): v
     }
     forSums('vmovups')
     a.load32(dx, ofFrame(FRAME.column))
+    if (isHalf) a.shiftRight(dx, 1)
     a.add(dx, ofFrame(FRAME.page))
     a.load32(di, ofFrame(FRAME.valueDim))
-    a.shiftLeft(di, 2)
+    a.shiftLeft(di, 2 - halvings)
     a.load32(cx, ofFrame(FRAME.slots))
     a.moveImmediate(si, 0n)
     countDown(a, cx, 1, () => {
       for (let part = 0; part < parts; part++) {
-        a.vector('vmovups', vectorBytes, { to: values + part, from: at(dx, part * vectorBytes) })
+        const from = at(dx, (part * vectorBytes) >> halvings)
+        a.vector(isHalf ? 'vcvtph2ps' : 'vmovups', vectorBytes, { to: values + part, from })
       }
       addProducts(a, unit, sums, { operand: values, value, product, at: si })
       a.add(dx, di)

@@ -28,6 +28,7 @@ export interface WideOperations {
   readonly linearInt8Halves: number
   readonly linearInt4Halves: number
   readonly attend: number
+  readonly attendHalves: number
 }
 
 /** Writes the kernels for an engine's memory. */
@@ -47,7 +48,8 @@ export function writeWideKernels(unit: VectorUnit, memory: SharedArrayBuffer, op
     [operations.linearInt4Groups, product({ format: 'int4', layout: 'groups' })],
     [operations.linearInt8Halves, product({ format: 'int8', layout: 'halves' })],
     [operations.linearInt4Halves, product({ format: 'int4', layout: 'halves' })],
-    [operations.attend, write((a) => writeAttention(a, unit, base))],
+    [operations.attend, write((a) => writeAttention(a, unit, 'f32', base))],
+    [operations.attendHalves, write((a) => writeAttention(a, unit, 'f16', base))],
   ])
 }
 

@@ -99,6 +99,7 @@ describe('route', () => {
 })
 
 const pool = {
+  format: 'f32' as const,
   kernels: sharedKernels(1),
   layers: [
     { numKvHeads: 2, headDim: 8, valueDim: 8 },
@@ -108,6 +109,33 @@ const pool = {
 
 describe('KvCache', () => {
   const pageFloats = (2 * 16 + 18) * PAGE_SLOTS
+
+  it('moves and copies rows of float16 as it does those of float32 (KV2, KV4)', () => {
+    const halves = { ...pool, format: 'f16' as const }
+    const numbers = (cache: KvCache): Uint16Array => {
+      const { buffer } = pool.kernels.bytes(cache.addresses[0] ?? 0, 1)
+      return new Uint16Array(buffer, cache.addresses[0], pageFloats)
+    }
+    const cache = new KvCache(halves)
+    cache.reserve(4)
+    cache.own([0, 1, 2, 3])
+    for (const slot of [0, 1, 2, 3]) for (const place of places(slot)) numbers(cache)[place] = 1000 * slot + place
+    cache.commit([0, 2])
+    const other = cache.fork(2)
+    other.own([1])
+    assert.notDeepEqual(other.addresses, cache.addresses)
+    for (const [slot, from] of [0, 2].entries()) {
+      const wanted = places(from).map((place) => 1000 * from + place)
+      for (const one of [cache, other]) {
+        assert.deepEqual(
+          places(slot).map((place) => numbers(one)[place]),
+          wanted,
+        )
+      }
+    }
+    cache.release()
+    other.release()
+  })
 
   /** What a slot holds: one key and one value column of every layer and head. */
   const floats = (cache: KvCache): Float32Array => pool.kernels.floats(cache.addresses[0] ?? 0, pageFloats)

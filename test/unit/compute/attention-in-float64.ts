@@ -47,3 +47,13 @@ export function attended(query: Row, keys: readonly Row[], values: readonly Row[
 }
 
 export const sumOf = (a: Row, b: Row): number[] => a.map((value, i) => value + b[i]!)
+
+/** The nearest float16, the even one at a tie. */
+export function nearestHalf(value: number): number {
+  const exponent = Math.max(-14, Math.floor(Math.log2(Math.abs(value) || 1)))
+  const unit = 2 ** (exponent - 10)
+  const units = value / unit
+  const below = Math.floor(units)
+  const isUp = units - below > 0.5 || (units - below === 0.5 && below % 2 !== 0)
+  return Math.max(-65504, Math.min(65504, (isUp ? below + 1 : below) * unit))
+}

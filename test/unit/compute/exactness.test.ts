@@ -56,6 +56,8 @@ describe('tree attention', () => {
     { numHeads: 3, numKvHeads: 1, headDim: 22, rotatedDim: 6 },
     { numHeads: 6, numKvHeads: 3, headDim: 12, window: 7, hasSinks: true },
     { numHeads: 5, numKvHeads: 1, headDim: 8, window: 150, hasSinks: true },
+    { numHeads: 4, numKvHeads: 2, headDim: 16, kv: 'f16' },
+    { numHeads: 3, latentDim: 18, plainDim: 10, rotatedDim: 4, valueDim: 12, kv: 'f16' },
     { numHeads: 5, latentDim: 32, plainDim: 32, rotatedDim: 6, valueDim: 20, queryRank: 24 },
     { numHeads: 3, latentDim: 18, plainDim: 10, rotatedDim: 4, valueDim: 12, window: 140, hasSinks: true },
   ]

@@ -4,12 +4,14 @@ import { batchShape, layOutBatch } from '../../../lib/compute/attention-batch.js
 import type { AttentionLayer } from '../../../lib/compute/attention-layer.js'
 import type { Kernels } from '../../../lib/compute/kernels.js'
 import { PAGE_SLOTS, pageBytes, SLACK_BYTES, type KvGeometry } from '../../../lib/compute/kv-layout.js'
+import type { KvFormat } from '../../../lib/model/kv-formats.js'
 import { addNorm } from '../../../lib/compute/norm-tasks.js'
 import { createRoom } from '../../../lib/compute/room.js'
 import type { RopeTables } from '../../../lib/compute/rope-tables.js'
 
 export interface LayerText {
   readonly kv: KvGeometry
+  readonly format?: KvFormat // of the cache; f32, unless given
   readonly hidden: number
   readonly tables: RopeTables
   readonly x: Float32Array // [rows, hidden]
@@ -25,12 +27,12 @@ export interface LayerResult {
 }
 
 export function runLayer(kernels: Kernels, layer: AttentionLayer, text: LayerText): LayerResult {
-  const { kv, hidden, tables, x, chunk, delta = x } = text
+  const { kv, format = 'f32', hidden, tables, x, chunk, delta = x } = text
   const rows = x.length / hidden
   const room = createRoom(kernels)
   const pages = Array.from({ length: Math.ceil(rows / PAGE_SLOTS) }, () => {
-    const address = kernels.allocate(pageBytes([kv]) + SLACK_BYTES)
-    kernels.floats(address, pageBytes([kv]) / 4).fill(0)
+    const address = kernels.allocate(pageBytes([kv], format) + SLACK_BYTES)
+    kernels.bytes(address, pageBytes([kv], format)).fill(0)
     return address
   })
   const result = { h: new Float32Array(x.length), n: new Float32Array(x.length), sums: new Float32Array(x.length) }

@@ -75,6 +75,10 @@ for (const unit of vectorUnitsOf(processorFeatures())) {
       { numHeads: 4, numKvHeads: 4, headDim: 16, window: 13, hasSinks: true },
       { numHeads: 19, latentDim: 64, plainDim: 32, rotatedDim: 16, valueDim: 32, queryRank: 96 },
       { numHeads: 3, latentDim: 22, plainDim: 10, rotatedDim: 2, valueDim: 7, hasSinks: true },
+      { numHeads: 3, numKvHeads: 1, headDim: 22, kv: 'f16' },
+      { numHeads: 16, numKvHeads: 4, headDim: 64, kv: 'f16' },
+      { numHeads: 6, numKvHeads: 2, headDim: 24, window: 90, hasSinks: true, kv: 'f16' },
+      { numHeads: 19, latentDim: 64, plainDim: 32, rotatedDim: 16, valueDim: 32, kv: 'f16' },
     ]
     for (const attention of attentions) {
       it(`attention ${JSON.stringify(attention)} has the bits of WebAssembly`, () => {

@@ -6,7 +6,11 @@ import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { NodeCache } from '../../../services/drafter/node-cache.js'
 
 const HEAD_DIM = 8
-const pool = { kernels: sharedKernels(1), layers: [{ numKvHeads: 1, headDim: HEAD_DIM, valueDim: HEAD_DIM }] }
+const pool = {
+  kernels: sharedKernels(1),
+  layers: [{ numKvHeads: 1, headDim: HEAD_DIM, valueDim: HEAD_DIM }],
+  format: 'f32' as const,
+}
 
 /** The values of a page's one head: [slots, headDim]; its keys lie before them. */
 function valuesOf(page: number): Float32Array {

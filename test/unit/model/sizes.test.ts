@@ -47,7 +47,10 @@ describe('modelSizes', () => {
   it('count what the cache takes of a token, where latent vectors stand for all heads too', async () => {
     for (const family of ['llama-dense', 'gpt-oss', 'deepseek-v3']) {
       const { spec } = await readDeclaredModel(goldenModel(family))
-      const page = pageBytes(spec.layers.map(({ attention }) => headsOf(attention)))
+      const page = pageBytes(
+        spec.layers.map(({ attention }) => headsOf(attention)),
+        'f32',
+      )
       assert.equal(modelSizes(spec, 'f32').kvPerToken, page / PAGE_SLOTS, family)
     }
     const { spec } = await readDeclaredModel(goldenModel('deepseek-v3'))
