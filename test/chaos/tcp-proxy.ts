@@ -16,6 +16,7 @@ export type NetworkFault =
   | { readonly kind: 'duplicate' } // the process loses its connection, the server keeps it; new ones are good
   | { readonly kind: 'delay'; readonly ms: number; readonly jitterMs: number }
   | { readonly kind: 'slow'; readonly bytesPerSecond: number }
+  | { readonly kind: 'unread' } // what the server sends is not read: it piles up there
 
 export interface TcpProxy {
   readonly port: number
@@ -82,6 +83,7 @@ export async function startTcpProxy({ target, random }: TcpProxyOptions): Promis
     pairs.add(pair)
     forward(pair, 'up')
     forward(pair, 'down')
+    if (fault?.kind === 'unread') pair.server.pause()
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -95,10 +97,14 @@ export async function startTcpProxy({ target, random }: TcpProxyOptions): Promis
       fault = next
       if (next.kind === 'cut') pairs.forEach(cut)
       if (next.kind === 'duplicate') pairs.forEach(abandon)
+      if (next.kind === 'unread') for (const pair of pairs) pair.server.pause()
     },
     heal: () => {
       fault = undefined
-      for (const pair of pairs) if (pair.hasLost) cut(pair)
+      for (const pair of pairs) {
+        if (pair.hasLost) cut(pair)
+        else pair.server.resume()
+      }
       for (const socket of abandoned) socket.destroy()
     },
     close: async () => {

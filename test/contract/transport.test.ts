@@ -6,8 +6,12 @@ import { ClusterError, type ErrorCode } from '../../lib/errors.js'
 import { createLocalHub, createLocalTransport } from '../../lib/transport/local.js'
 import { connectNats } from '../../lib/transport/nats.js'
 import type { Transport } from '../../lib/transport/transport.js'
+import { startTcpProxy } from '../chaos/tcp-proxy.js'
 import { eventually } from '../helpers/eventually.js'
+import { freePorts } from '../helpers/free-ports.js'
 import { startNatsForTest, type TestNats } from '../helpers/nats.js'
+
+const FLOOD = 64 // messages of a megabyte: more than a server and the kernel keep for a client
 
 const text = (value: string): Uint8Array => Buffer.from(value)
 const read = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
@@ -216,6 +220,43 @@ describe('transport nats, beyond the contract', function () {
     await eventually(echo, 'it answers again')
     await transport.close()
     await second.stop()
+  })
+
+  it('keeps its subscriptions where the server cut it off for reading too slowly', async () => {
+    const [monitoring = 0] = await freePorts(1)
+    const settings = [`http: "127.0.0.1:${monitoring}"`, 'max_pending: 8MB', 'write_deadline: "300ms"']
+    const nats = await startNatsForTest({ settings })
+    const proxy = await startTcpProxy({
+      target: { host: '127.0.0.1', port: Number(new URL(nats.url).port) },
+      random: Math.random,
+    })
+    const slow = await connectNats({ url: `nats://127.0.0.1:${proxy.port}`, name: 'slow' })
+    const other = await connectNats({ url: nats.url, name: 'other' })
+    let numHeard = 0
+    slow.subscribe('flood', () => void (numHeard += 1))
+    slow.subscribe('echo', ({ payload, reply }) => reply?.(payload))
+    await slow.flush()
+    proxy.inject({ kind: 'unread' })
+    const asked = slow.request('nobody.answers', text('?'), { timeoutMs: 15_000 })
+    const isLost = assert.rejects(asked, (error) => ClusterError.from(error).details.reason === 'DISCONNECTED')
+    for (let i = 0; i < FLOOD; i++) other.publish('flood', new Uint8Array(1024 * 1024))
+    const isCutOff = async (): Promise<boolean> => {
+      const response = await fetch(`http://127.0.0.1:${monitoring}/varz`)
+      return ((await response.json()) as { slow_consumers: number }).slow_consumers > 0 // as the server documents it
+    }
+    await eventually(isCutOff, 'the server cuts it off')
+    proxy.heal()
+    await isLost // at once, not at its deadline
+    const echo = async (): Promise<boolean> =>
+      other.request('echo', text('again'), { timeoutMs: 500 }).then(
+        (answer) => read(answer) === 'again',
+        () => false,
+      )
+    await eventually(echo, 'it answers again')
+    assert.ok(numHeard < FLOOD, 'some was lost')
+    for (const transport of [slow, other]) await transport.close()
+    await proxy.close()
+    await nats.stop()
   })
 
   it('shows in the services API', async () => {

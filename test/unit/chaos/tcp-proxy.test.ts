@@ -72,6 +72,21 @@ describe('the proxy of a broken network', () => {
     assert.ok(performance.now() - startMs >= 190, `${performance.now() - startMs} ms`)
   })
 
+  it('leaves unread what the server sends, and delivers it when it heals', async () => {
+    const { socket, received } = await open()
+    proxy.inject({ kind: 'unread' })
+    socket.write('a'.repeat(1000))
+    const other = await open()
+    other.socket.write('b')
+    await eventually(
+      () => accepted.size === 2 && [...accepted].every(({ bytesWritten }) => bytesWritten > 0),
+      'both are answered',
+    )
+    assert.deepEqual([received(), other.received()], ['', ''])
+    proxy.heal()
+    await eventually(() => received().length === 1000 && other.received() === 'b', 'all is here')
+  })
+
   for (const fault of [
     { kind: 'blackhole' },
     { kind: 'half-open', lost: 'up' },
