@@ -10,6 +10,7 @@ import type { NetworkFault } from './tcp-proxy.js'
 export interface ChaosCase {
   readonly name: string
   readonly shape: ChaosShape
+  readonly promptTokens?: number // of every prompt; absent: prompts of any length
   /** The cluster ends in it: streams that run are finished, and nothing is asked of it afterwards. */
   readonly isEnd?: boolean
   readonly inject: (scene: Scene) => Promise<void>
@@ -50,13 +51,15 @@ async function killTwo(scene: Scene, role: Role): Promise<void> {
   scene.kill(second)
 }
 
+const PREFILLED_TOKENS = 256 // of what every sequence of a lost attention worker is prefilled again from
+
 const KILLS: readonly ChaosCase[] = [
   struck('kill-expert', SHAPE, killOne('expert-worker')),
   struck('kill-expert-alone', ALONE, killOne('expert-worker')),
   struck('kill-two-experts', { ...SHAPE, experts: 3 }, (scene) => killTwo(scene, 'expert-worker')),
   struck('kill-all-experts', ALONE, (scene) => killTwo(scene, 'expert-worker')),
-  struck('kill-attention', SHAPE, killOne('attention')),
-  struck('kill-attention-alone', ALONE, killOne('attention')),
+  { ...struck('kill-attention', SHAPE, killOne('attention')), promptTokens: PREFILLED_TOKENS },
+  { ...struck('kill-attention-alone', ALONE, killOne('attention')), promptTokens: PREFILLED_TOKENS },
   struck('kill-drafter', SHAPE, killOne('drafter')),
   struck('kill-router', SHAPE, killOne('router')),
   struck('kill-router-of-two', TWO_ROUTERS, killOne('router')),

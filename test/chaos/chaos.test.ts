@@ -2,11 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
-import type { Answer } from './answer.js'
 import { chooseCases } from './cases.js'
-import { expectedAnswers } from './expected.js'
+import { createMixes } from './mixes.js'
 import { hasProcessTable } from './process-table.js'
-import { drawRequests, type ChaosRequest } from './requests.js'
 import { runCase } from './run-case.js'
 
 const STREAMS = 8
@@ -16,20 +14,17 @@ const NAMES = ['kill-attention', 'kill-router-of-two', 'kill-nats', 'partition-a
 describe('chaos: real processes fail in the middle of streams', function () {
   this.timeout(300_000)
   const seed = randomInt(2 ** 31)
-  let requests: readonly ChaosRequest[]
-  let expected: readonly Answer[]
+  const mixOf = createMixes({ streams: STREAMS, seed, maxTokens: MAX_TOKENS })
 
-  before(async function () {
+  before(function () {
     if (!hasProcessTable()) this.skip()
-    requests = drawRequests(STREAMS, seed, MAX_TOKENS)
-    expected = await expectedAnswers(requests)
   })
 
   for (const chaosCase of NAMES.flatMap((name) => chooseCases([name]))) {
     it(`${chaosCase.name}: the answers are those of a quiet run, and all is as before`, async () => {
       const lines: string[] = []
       const notify = (line: string): number => lines.push(line)
-      const result = await runCase(chaosCase, { requests, expected, seed, measuresGaps: false, notify })
+      const result = await runCase(chaosCase, { ...(await mixOf(chaosCase)), seed, measuresGaps: false, notify })
       const again = `npm run chaos -- --case ${chaosCase.name} --seed ${seed} --streams ${STREAMS} --max-tokens ${MAX_TOKENS}`
       assert.deepEqual(result.problems, [], [...lines, again].join('\n'))
     })

@@ -115,9 +115,9 @@ async function call(
   throw toError(await response.json().catch(() => undefined), response.status)
 }
 
-function httpBody({ text, sampling = {}, speculation }: GenerateRequest): string {
+function httpBody({ text, tokens, sampling = {}, speculation }: GenerateRequest): string {
   return JSON.stringify({
-    prompt: text,
+    prompt: tokens ?? text,
     stream: true,
     return_token_ids: true,
     max_tokens: sampling.maxTokens,

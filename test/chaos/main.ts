@@ -7,9 +7,9 @@ import { describeMachine, machineLine } from '../../bench/machine.js'
 import { table, writeSection } from '../../bench/report.js'
 import { percentile } from '../../bench/statistics.js'
 import { CASES, chooseCases } from './cases.js'
-import { expectedAnswers } from './expected.js'
+import { createMixes } from './mixes.js'
 import { hasProcessTable } from './process-table.js'
-import { drawRequests, MAX_TOKENS } from './requests.js'
+import { MAX_TOKENS } from './requests.js'
 import { runCase, type CaseResult } from './run-case.js'
 
 const USAGE = `usage: npm run chaos -- [flags]
@@ -45,11 +45,10 @@ async function main(): Promise<void> {
   for (let round = 0; round < Number(flags.repeat); round++) {
     const seed = Number(flags.seed) + round
     notify(`seed ${seed}`)
-    const requests = drawRequests(Number(flags.streams), seed, Number(flags['max-tokens']))
-    const expected = await expectedAnswers(requests)
+    const mixOf = createMixes({ streams: Number(flags.streams), seed, maxTokens: Number(flags['max-tokens']) })
     for (const [i, chaosCase] of cases.entries()) {
       notify(`${chaosCase.name} (${i + 1} of ${cases.length})`)
-      results.push(await runCase(chaosCase, { requests, expected, seed, measuresGaps: true, notify }))
+      results.push(await runCase(chaosCase, { ...(await mixOf(chaosCase)), seed, measuresGaps: true, notify }))
     }
   }
   console.log(flags.json ? JSON.stringify(results) : report(results))

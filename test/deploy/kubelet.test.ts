@@ -25,7 +25,7 @@ const SERVICES = ['router', 'attention', 'expert-worker', 'drafter']
 
 describe('pods of the manifests', function () {
   this.timeout(120_000)
-  const requests = drawRequests(STREAMS, SEED, MAX_TOKENS)
+  const requests = drawRequests(STREAMS, SEED, { maxTokens: MAX_TOKENS })
   const runs: Ran[] = []
   let kube: Kube
   let doors: Doors
