@@ -52,6 +52,7 @@ export interface GenerateInput {
   readonly prompt: PromptInput
   readonly sampling: SamplingInput
   readonly n?: number | undefined // 0 and absent mean 1
+  readonly usualTokens?: number | undefined // where `maxTokens` is absent, as far as there is room; absent: all the room
   readonly logprobs?: number | undefined // absent: none; n ≥ 0: of the sampled token and of the n best
   readonly speculation?: boolean | undefined // false: no drafts for this request
   readonly returnTrees?: boolean | undefined // chunks carry the token tree of their step

@@ -8,7 +8,7 @@ import type { GenerateInput, GenerateOptions, ModelInfo } from './engine.js'
 import type { RequestMetrics } from './metrics/request-metrics.js'
 import type { PromptReader } from './prompt.js'
 import type { RequestName } from './requests.js'
-import { validate, type ModelLimits, type ValidRequest } from './validate.js'
+import { checkModel, validate, type ModelLimits, type ValidRequest } from './validate.js'
 import type { AttentionWorkers } from './workers.js'
 
 /** A request whose prompt is fixed: from here on it is these ids, whoever goes on with it. */
@@ -46,13 +46,6 @@ export interface ReceptionOptions {
 export function createReception(options: ReceptionOptions): Reception {
   const { checkpoint, model, prompts, workers, metrics, admission, clock } = options
 
-  const checkModel = (name: string | undefined): void => {
-    if (name === undefined || name === '' || name === model.id) return
-    throw new ClusterError('not_found', `model ${name}: this cluster serves ${model.id}`, {
-      details: { reason: 'MODEL_NOT_FOUND', model: name },
-    })
-  }
-
   const modelLimits = (): ModelLimits => ({
     vocabSize: model.vocabSize,
     maxPositions: model.maxPositions,
@@ -71,7 +64,7 @@ export function createReception(options: ReceptionOptions): Reception {
     read: async (input, { charge, signal }) => {
       const arrivedMs = clock.monotonicMs()
       try {
-        checkModel(input.model)
+        checkModel(input.model, model)
         return { arrivedMs, prompt: await prompts.prompt(input.prompt, signal), charge }
       } catch (error) {
         throw counted(error)

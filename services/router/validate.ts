@@ -54,11 +54,28 @@ function inRange(field: string, value: number, { min, max, isInteger = false, ex
   return value
 }
 
+/** Throws `not_found` for a name that is not the served model's; none at all means that one. */
+export function checkModel(name: string | null | undefined, { id }: { readonly id: string }): void {
+  if (name === undefined || name === null || name === '' || name === id) return
+  throw new ClusterError('not_found', `model ${name}: this cluster serves ${id}`, {
+    details: { reason: 'MODEL_NOT_FOUND', model: name },
+  })
+}
+
+export function checkVocabulary(
+  field: string,
+  tokens: readonly number[],
+  { vocabSize }: Pick<ModelLimits, 'vocabSize'>,
+): void {
+  const bad = tokens.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize)
+  if (bad !== undefined) refuse(field, `token id ${bad}: want 0 … ${vocabSize - 1}`)
+}
+
 /** Checks the prompt's ids: at least one, inside the vocabulary, shorter than the context. */
-export function checkPrompt(prompt: readonly number[], { vocabSize, maxPositions }: ModelLimits): void {
+export function checkPrompt(prompt: readonly number[], limits: ModelLimits): void {
+  const { maxPositions } = limits
   if (prompt.length === 0) refuse('prompt', 'want at least one token, got none')
-  const bad = prompt.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize)
-  if (bad !== undefined) refuse('prompt', `token id ${bad}: want 0 … ${vocabSize - 1}`)
+  checkVocabulary('prompt', prompt, limits)
   if (prompt.length >= maxPositions) {
     refuse('prompt', `${prompt.length} tokens: the context holds ${maxPositions}, so at most ${maxPositions - 1} fit`)
   }
@@ -75,7 +92,7 @@ export function validate(
   const fields = input.sampling
   const n = input.n === undefined || input.n === 0 ? 1 : input.n
   inRange('n', n, { min: 1, max: MAX_CHOICES, isInteger: true })
-  const maxTokens = resolveMaxTokens(fields.maxTokens, prompt.length, limits)
+  const maxTokens = resolveMaxTokens(input, prompt.length, limits)
   const seed = fields.seed ?? drawSeed()
   if (seed < 0n || seed > MAX_UINT64) refuse('seed', `want 0 … ${MAX_UINT64}, got ${seed}`)
   return {
@@ -97,11 +114,12 @@ function refuseForKv(field: string, message: string): never {
   throw new ClusterError('invalid_argument', `${field}: ${message}`, { details: { reason: 'KV_TOO_SMALL', field } })
 }
 
-function resolveMaxTokens(asked: number | undefined, promptLength: number, limits: ModelLimits): number {
+function resolveMaxTokens({ sampling, usualTokens }: GenerateInput, promptLength: number, limits: ModelLimits): number {
+  const asked = sampling.maxTokens
   const room = Math.min(limits.maxPositions, limits.kvTokens) - promptLength
   if (room < 1)
     refuseForKv('prompt', `${promptLength} tokens: ${describeKv(limits)}, so at most ${limits.kvTokens - 1} fit`)
-  if (asked === undefined) return room
+  if (asked === undefined) return Math.min(usualTokens ?? room, room)
   if (asked > room && limits.kvTokens < limits.maxPositions) {
     refuseForKv(
       'max_tokens',

@@ -52,6 +52,15 @@ describe('the HTTP door', function () {
     ],
     ['no messages', '/v1/chat/completions', '{"messages":[]}', 400, /at least one message/],
     ['ids that are no ids', '/detokenize', '{"tokens":[-1]}', 400, /tokens\.0/],
+    [
+      'ids outside of the vocabulary',
+      '/detokenize',
+      '{"tokens":[1,4096]}',
+      400,
+      /tokens: token id 4096: want 0 … 4095/,
+    ],
+    ['a text for another model', '/tokenize', '{"model":"other","prompt":"a"}', 404, /this cluster serves demo/],
+    ['ids of another model', '/detokenize', '{"model":"other","tokens":[1]}', 404, /this cluster serves demo/],
     ['an unknown path', '/v2/completions', '{}', 404, /no such path/],
     ['a wrong method', '/v1/models', '{}', 405, /want GET, got POST/],
   ]

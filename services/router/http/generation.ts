@@ -151,7 +151,7 @@ export async function answerRest(exchange: Exchange, requestId: string, held: He
   const endpoint = request.accepted.door === 'chat' ? 'chat' : 'completions'
   const output: OutputOptions = { endpoint, withTokenIds: true, withLogprobs: true, withTrees: true, withStats: false }
   const fields = head(request.accepted, output, true)
-  response.setHeader('x-request-id', requestId)
+  if (/^[\x20-\x7e]+$/.test(requestId)) response.setHeader('x-request-id', requestId) // gRPC takes any text as an id
   const events = openEventStream(response, signal)
   const send = (choices: readonly unknown[]): Promise<void> => events.send(JSON.stringify({ ...fields, choices }))
   await sendChoices(request, { firstIndex: 0, n: 0, output, send })

@@ -129,6 +129,8 @@ async function handle(request: IncomingMessage, response: ServerResponse, door: 
   const { route, params } = findRoute(request.method ?? 'GET', url.pathname)
   const { authorization, 'x-api-key': apiKey, 'x-request-id': idHeader, 'x-session-id': session } = request.headers
   const { traceparent } = request.headers
+  const requestId = readRequestId(idHeader)
+  if (requestId !== undefined) response.setHeader('x-request-id', requestId)
   const tenant = route.isOpen ? '' : door.keys.check(authorization ?? bearer(apiKey))
   const caller = callerOf(tenant, request.socket.remoteAddress)
   if (request.method === 'POST') door.rates.takeRequest(caller)
@@ -136,8 +138,6 @@ async function handle(request: IncomingMessage, response: ServerResponse, door: 
   response.once('close', () => {
     if (!response.writableFinished) abort.abort(new ClusterError('cancelled', 'the client left'))
   })
-  const requestId = readRequestId(idHeader)
-  if (requestId !== undefined) response.setHeader('x-request-id', requestId)
   const body = (): Promise<unknown> => readJsonBody(request, door.maxBodyBytes)
   const exchange: Exchange = {
     engine: door.rates.metered(door.engine, caller),

@@ -3,11 +3,11 @@
 import type { GenerateInput, Priority, PromptInput, SamplingInput } from '../engine.js'
 import type { ChatBody, CompletionBody } from './schemas.js'
 
-const DEFAULT_COMPLETION_TOKENS = 16 // OpenAI's default for completions; chat takes the rest of the context
+const USUAL_COMPLETION_TOKENS = 16 // OpenAI's default for completions; chat takes the rest of the context
 
 const some = <T>(value: T | null | undefined): T | undefined => value ?? undefined
 
-function samplingOf(body: ChatBody | CompletionBody, maxTokens: number | undefined): SamplingInput {
+function samplingOf(body: ChatBody | CompletionBody, maxTokens: number | null | undefined): SamplingInput {
   const bias = Object.entries(body.logit_bias ?? {}).map(([token, value]): [number, number] => [Number(token), value])
   return {
     temperature: some(body.temperature),
@@ -18,7 +18,7 @@ function samplingOf(body: ChatBody | CompletionBody, maxTokens: number | undefin
     presencePenalty: some(body.presence_penalty),
     frequencyPenalty: some(body.frequency_penalty),
     logitBias: bias.length === 0 ? undefined : new Map(bias),
-    maxTokens,
+    maxTokens: some(maxTokens),
     minTokens: some(body.min_tokens),
     seed: body.seed === null || body.seed === undefined ? undefined : BigInt(body.seed),
     stop: typeof body.stop === 'string' ? [body.stop] : some(body.stop),
@@ -51,7 +51,7 @@ export function chatInput(body: ChatBody, { requestId, tenant, session, tracepar
     tenant,
     model: some(body.model),
     prompt: { kind: 'chat', messages },
-    sampling: samplingOf(body, some(body.max_completion_tokens) ?? some(body.max_tokens)),
+    sampling: samplingOf(body, body.max_completion_tokens ?? body.max_tokens),
     n: some(body.n),
     logprobs: body.logprobs === true ? (body.top_logprobs ?? 0) : undefined,
     speculation: some(body.speculation),
@@ -72,7 +72,8 @@ export function completionInputs(body: CompletionBody, context: RequestContext):
     tenant,
     model: some(body.model),
     prompt,
-    sampling: samplingOf(body, some(body.max_tokens) ?? DEFAULT_COMPLETION_TOKENS),
+    sampling: samplingOf(body, body.max_tokens),
+    usualTokens: USUAL_COMPLETION_TOKENS,
     n: some(body.n),
     logprobs: some(body.logprobs),
     speculation: some(body.speculation),

@@ -6,7 +6,7 @@ import { wantedSizesSchema } from '../../../lib/wire/sizes.js'
 import type { HeldTokens, ModelInfo } from '../engine.js'
 import { sendJson, type Exchange } from './exchange.js'
 import { unknownRequest } from '../requests.js'
-import { MAX_CHOICES } from '../validate.js'
+import { checkModel, checkVocabulary, MAX_CHOICES } from '../validate.js'
 import { answerChat, answerCompletions, answerRest } from './generation.js'
 import { answerRecords } from './records.js'
 import { answerConsoleFeed } from './console-feed.js'
@@ -32,12 +32,7 @@ const modelObject = (model: ModelInfo): Record<string, unknown> => ({
 })
 
 function answerModel({ engine, params, response }: Exchange): void {
-  const [id = ''] = params
-  if (id !== engine.model.id) {
-    throw new ClusterError('not_found', `model ${id}: this cluster serves ${engine.model.id}`, {
-      details: { reason: 'MODEL_NOT_FOUND' },
-    })
-  }
+  checkModel(params[0], engine.model)
   sendJson(response, modelObject(engine.model))
 }
 
@@ -78,8 +73,23 @@ async function cancelRequest({ engine, params, response, tenant }: Exchange): Pr
   sendJson(response, { id, cancelled })
 }
 
-const tokenizeSchema = z.object({ prompt: z.string(), add_special_tokens: z.boolean().default(true) })
-const detokenizeSchema = z.object({ tokens: z.array(z.int().min(0)).max(1_000_000) })
+const model = z.string().nullish()
+const tokenizeSchema = z.object({ model, prompt: z.string(), add_special_tokens: z.boolean().default(true) })
+const detokenizeSchema = z.object({ model, tokens: z.array(z.int().min(0)).max(1_000_000) })
+
+async function answerTokens({ engine, body, response, signal }: Exchange): Promise<void> {
+  const { model, prompt, add_special_tokens: isWhole } = parseBody(tokenizeSchema, await body())
+  checkModel(model, engine.model)
+  const tokens = await engine.tokenize(prompt, signal, !isWhole)
+  sendJson(response, { tokens, count: tokens.length, max_model_len: engine.model.maxPositions })
+}
+
+async function answerText({ engine, body, response }: Exchange): Promise<void> {
+  const { model, tokens } = parseBody(detokenizeSchema, await body())
+  checkModel(model, engine.model)
+  checkVocabulary('tokens', tokens, engine.model)
+  sendJson(response, { prompt: engine.detokenize(tokens) })
+}
 
 async function answerScale({ engine, body, response }: Exchange): Promise<void> {
   const wanted = parseBody(wantedSizesSchema.strict(), await body())
@@ -131,21 +141,8 @@ const ROUTES: readonly Route[] = [
   { method: 'GET', path: /^\/console\/feed$/, answer: answerConsoleFeed },
   { method: 'GET', path: /^\/console\/$/, isOpen: true, answer: redirectToConsole },
   { method: 'GET', path: /^\/console(?:\/((?!feed$).+))?$/, isOpen: true, answer: answerConsoleFile },
-  {
-    method: 'POST',
-    path: /^\/tokenize$/,
-    answer: async ({ engine, body, response, signal }) => {
-      const { prompt, add_special_tokens: isWhole } = parseBody(tokenizeSchema, await body())
-      const tokens = await engine.tokenize(prompt, signal, !isWhole)
-      sendJson(response, { tokens, count: tokens.length, max_model_len: engine.model.maxPositions })
-    },
-  },
-  {
-    method: 'POST',
-    path: /^\/detokenize$/,
-    answer: async ({ engine, body, response }) =>
-      sendJson(response, { prompt: engine.detokenize(parseBody(detokenizeSchema, await body()).tokens) }),
-  },
+  { method: 'POST', path: /^\/tokenize$/, answer: answerTokens },
+  { method: 'POST', path: /^\/detokenize$/, answer: answerText },
 ]
 
 function decodePart(part: string): string {

@@ -21,7 +21,7 @@ const common = {
   top_p: number,
   top_k: integer,
   min_p: number,
-  n: integer,
+  n: z.int().min(1, 'want at least 1').nullish(),
   seed,
   stop: z.union([z.string(), z.array(z.string())]).nullish(),
   stop_token_ids: z.array(z.int()).nullish(),

@@ -248,6 +248,21 @@ describe('the HTTP door’s protocol', () => {
       assert.match(await response.text(), /not JSON: .*position 10/)
     })
 
+    it('with a seed of 64 bits: every digit counts, written as a number or as text', async () => {
+      const seedOf = async (seed: string): Promise<bigint | undefined> => {
+        const body = `{"prompt":"\\"seed\\":18446744073709551614", "seed" : ${seed}}`
+        const response = await fetch(`${door.url}${COMPLETIONS}`, { method: 'POST', body })
+        return response.status === 200 ? engine.calls.at(-1)?.input.sampling.seed : undefined
+      }
+      assert.equal(await seedOf('18446744073709551615'), 2n ** 64n - 1n)
+      assert.equal(await seedOf('"18446744073709551615"'), 2n ** 64n - 1n)
+      assert.equal(await seedOf('9007199254740993'), 2n ** 53n + 1n)
+      assert.equal(await seedOf('7'), 7n)
+      for (const none of ['18446744073709551615.5', '1e19', '-9223372036854775808'])
+        assert.equal(await seedOf(none), undefined)
+      assert.deepEqual(engine.calls.at(-1)?.input.prompt, { kind: 'text', text: '"seed":18446744073709551614' })
+    })
+
     it('of any content type', async () => {
       assert.equal((await post({ prompt: 'x' }, COMPLETIONS, { 'content-type': 'text/plain' })).status, 200)
     })
@@ -311,6 +326,13 @@ describe('the HTTP door’s protocol', () => {
       assert.deepEqual([engine.calls[0]?.input.requestId, engine.calls[0]?.held?.[0]], ['running', 1])
       await (await fetch(`${door.url}/v1/requests/running?offset=3,4`, { headers })).text()
       assert.deepEqual(engine.calls[1]?.held, [3, 4])
+    })
+
+    it('a request whose id fits in no header', async () => {
+      const headers = { accept: 'text/event-stream' }
+      const response = await fetch(`${door.url}/v1/requests/${encodeURIComponent('λ\n')}`, { headers })
+      assert.deepEqual([response.status, response.headers.get('x-request-id')], [200, null])
+      assert.equal(engine.calls.at(-1)?.input.requestId, 'λ\n')
     })
 
     it('an offset that is none: 400', async () => {
@@ -399,7 +421,8 @@ describe('the HTTP door with keys', () => {
   for (const [title, path, headers, wanted] of cases)
     it(`${title}: ${wanted}`, async () => assert.equal(await status(path, headers), wanted))
 
-  it('names the scheme it wants', async () => {
-    assert.equal((await fetch(`${door.url}/v1/models`)).headers.get('www-authenticate'), 'Bearer')
+  it('names the scheme it wants, and the request', async () => {
+    const { headers } = await fetch(`${door.url}/v1/models`, { headers: { 'x-request-id': 'mine' } })
+    assert.deepEqual([headers.get('www-authenticate'), headers.get('x-request-id')], ['Bearer', 'mine'])
   })
 })

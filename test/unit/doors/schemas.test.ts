@@ -57,7 +57,9 @@ describe('an OpenAI body', () => {
     for (const [title, prompt] of bad)
       it(`refuses ${title} as prompt`, () => assert.throws(() => completion({ prompt }), names('prompt')))
 
-    it('has 16 tokens by default, as OpenAI’s', () => assert.equal(completion({})[0]?.sampling.maxTokens, 16))
+    it('has 16 tokens by default, as OpenAI’s, where the context has room for them', () => {
+      assert.deepEqual([completion({})[0]?.sampling.maxTokens, completion({})[0]?.usualTokens], [undefined, 16])
+    })
 
     it('gives each prompt of a list an id of its own', () => {
       const inputs = completionInputs(parseBody(completionSchema, { prompt: ['x', 'y'] }), {
@@ -119,6 +121,11 @@ describe('an OpenAI body', () => {
       ['low', 'high', 'high', 'normal', 'low', undefined],
     )
     for (const priority of ['urgent', 0.5]) assert.throws(() => chat({ priority }), /priority/)
+  })
+
+  it('wants at least one choice: only gRPC cannot tell 0 from an absent n', () => {
+    for (const body of [completion, chat]) assert.throws(() => body({ n: 0 }), names('n'))
+    assert.equal(chat({ n: 1 }).n, 1)
   })
 
   it('carries a seed of 64 bits as text', () => {

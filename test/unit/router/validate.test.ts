@@ -56,6 +56,14 @@ describe('validate', () => {
     assert.deepEqual(check({ stopTokenIds: [9], ignoreEos: true }).sampling.endTokenIds, [9])
   })
 
+  it('takes the usual number of tokens where none is asked for, as far as there is room', () => {
+    assert.deepEqual(
+      [16, 29, 30, undefined].map((usualTokens) => check({}, { usualTokens }).maxTokens),
+      [16, 29, 29, 29],
+    )
+    assert.equal(check({ maxTokens: 20 }, { usualTokens: 16 }).maxTokens, 20)
+  })
+
   it('takes n 0 as one and top-k -1 as off', () => {
     assert.deepEqual([check({}, { n: 0 }).n, check({ topK: -1 }).sampling.topK], [1, 0])
   })
