@@ -3,13 +3,17 @@
 import { Option, type Command } from 'commander'
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
+import { defaultsFor } from '../lib/config/defaults.js'
 import { tlsFiles, tracesExperts } from '../lib/config/options.js'
 import { describeConfig, printConfig } from '../lib/config/print.js'
 import { resolveConfig, type ResolvedConfig } from '../lib/config/resolve.js'
+import type { SettingName } from '../lib/config/schema.js'
 import { kebab, SETTING_NAMES, SETTINGS } from '../lib/config/settings.js'
 import { cacheFolder } from './cluster/choose-transport.js'
 import { demoModelPath } from './package-root.js'
 import { print, printJson } from './terminal.js'
+
+const DEFAULTS = defaultsFor({ cores: availableParallelism() })
 
 export type Flags = Readonly<Record<string, unknown>>
 
@@ -18,12 +22,21 @@ export const collect = (value: string, before: readonly string[] | undefined): r
   value,
 ]
 
+/** What a setting is, with its default where its own text does not tell that. */
+export function helpOf(name: SettingName): string {
+  const { help } = SETTINGS[name]
+  const usual = DEFAULTS[name]
+  const isTold = help.includes('default') || (typeof usual !== 'string' && typeof usual !== 'number')
+  return isTold ? help : `${help} (default: ${usual})`
+}
+
 /** Adds every setting that has a flag, `--config` and `--print-config`; not those that mean something else there. */
 export function addClusterFlags(command: Command, without: readonly string[] = []): Command {
   for (const name of SETTING_NAMES) {
     if (without.includes(name)) continue
-    const { value, help, isRepeatable = false, isSwitch = false } = SETTINGS[name]
+    const { value, isRepeatable = false, isSwitch = false } = SETTINGS[name]
     if (value === undefined) continue
+    const help = helpOf(name)
     const form = `--${kebab(name)} <${value}>`
     if (isRepeatable) command.option<readonly string[]>(form, help, (item, before) => collect(item, before))
     else if (isSwitch) command.addOption(new Option(`--${kebab(name)} [${value}]`, help).preset('on'))

@@ -2,8 +2,8 @@
 
 import { Argument, Command, type CommanderError } from 'commander'
 import { VERSION } from '../lib/config/version.js'
-import { SETTINGS } from '../lib/config/settings.js'
-import { addClusterFlags, collect, type Flags } from './cluster-flags.js'
+import { SETTING_NAMES, SETTINGS } from '../lib/config/settings.js'
+import { addClusterFlags, collect, helpOf, type Flags } from './cluster-flags.js'
 import { addFetch } from './fetch/add-fetch.js'
 import { addReplay } from './replay/add-replay.js'
 import { addDeploy } from './deploy/add-deploy.js'
@@ -30,7 +30,7 @@ const MORE_ENVIRONMENT: readonly (readonly [string, string])[] = [
 ]
 
 function environmentHelp(): string {
-  const settings = Object.values(SETTINGS).map(({ env, help }): readonly [string, string] => [env, help])
+  const settings = SETTING_NAMES.map((name): readonly [string, string] => [SETTINGS[name].env, helpOf(name)])
   const lines = [...settings, ...MORE_ENVIRONMENT].map(([name, help]) => `  ${name.padEnd(30)}${help}`)
   return [
     '',

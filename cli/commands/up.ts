@@ -6,7 +6,7 @@ import { VERSION } from '../../lib/config/version.js'
 import type { ResolvedConfig } from '../../lib/config/resolve.js'
 import { modelName } from '../../lib/model/model-name.js'
 import { loadConfig, printsConfig, type Flags } from '../cluster-flags.js'
-import { readyInfo, removeReadyFile, writeReadyFile } from '../cluster/ready-file.js'
+import { claimReadyFile, readyInfo, removeReadyFile, writeReadyFile } from '../cluster/ready-file.js'
 import type { RunningCluster } from '../cluster/start-cluster.js'
 import { watchSignals, type Interruption } from '../interruption.js'
 import { notify, print, printJson } from '../terminal.js'
@@ -16,10 +16,11 @@ import { startShown, type Watching } from '../with-cluster.js'
 export async function up(flags: Flags): Promise<number> {
   const resolved = loadConfig(flags)
   if (printsConfig(flags, resolved)) return 0
+  const { readyFile } = resolved.config
+  if (readyFile !== undefined) claimReadyFile(readyFile, process.pid)
   const interruption = watchSignals(process, () => Date.now())
   const cluster = await startInterruptibly(resolved, { signal: interruption.signal, isQuiet: flags.json === true })
   if (cluster === undefined) return interruption.exitCode(0) ?? 1
-  const { readyFile } = resolved.config
   const info = readyInfo(cluster, process.pid)
   const stopWatching = watchRouters(cluster, readyFile)
   if (flags.json === true) printJson(info)

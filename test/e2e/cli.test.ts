@@ -281,6 +281,24 @@ describe('banyan', function () {
     })
   })
 
+  describe('up --ready-file', () => {
+    it('refuses a file that it cannot write before anything starts', async () => {
+      const file = join(tmpdir(), 'banyan-no-such-folder', 'ready.json')
+      const { code, stdout, stderr } = await runCli(['up', '--transport', 'local', '--ready-file', file])
+      assert.deepEqual([code, stdout], [1, ''])
+      assert.match(stderr, /^banyan: failed_precondition: ready-file .*no such file/)
+    })
+
+    it('takes away what a killed cluster left, before it can be found', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'banyan-ready-test-'))
+      const file = join(folder, 'ready.json')
+      writeFileSync(file, '{"http":"http://127.0.0.1:1"}')
+      const { code } = await runCli(['up', '--model', join(folder, 'none'), '--ready-file', file])
+      assert.deepEqual([code, existsSync(file)], [1, false])
+      rmSync(folder, { recursive: true })
+    })
+  })
+
   describe('up --journal', () => {
     for (const [transport, kept] of [
       ['local', 'journal.log'],
