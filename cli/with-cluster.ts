@@ -5,6 +5,7 @@ import type { ResolvedConfig } from '../lib/config/resolve.js'
 import type { Logger } from '../lib/config/service.js'
 import type { ClusterConfig } from '../lib/config/schema.js'
 import { createLogger } from '../lib/tracing/logger.js'
+import { wantFolder } from './cluster/want-folder.js'
 import { startCluster, type ClusterContext, type RunningCluster } from './cluster/start-cluster.js'
 import { createStartBar } from './start-bar.js'
 import { createShareBar, notify } from './terminal.js'
@@ -21,12 +22,13 @@ export interface Watching {
   readonly isQuiet?: boolean // no bar
 }
 
-/** Starts a cluster with a progress bar on a terminal. */
+/** Starts a cluster with a progress bar on a terminal. What it is to write, it can write, or nothing starts. */
 export async function startShown(
   resolved: ResolvedConfig,
   { signal, isQuiet = false }: Watching,
 ): Promise<RunningCluster> {
   const { config } = resolved
+  if (config.traceDir !== undefined) wantFolder('trace-dir', config.traceDir)
   const bar = createStartBar(createShareBar(!isQuiet), numServices(config), () => performance.now())
   const context: ClusterContext = {
     env: process.env,

@@ -1,11 +1,12 @@
 // A nats-server of our own that comes back on the same port when it dies, so that every client finds it again.
 
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
 import { lockFolder } from '../../lib/transport/folder-lock.js'
+import { wantFolder } from './want-folder.js'
 import { startNatsServer } from '../../lib/transport/nats-server.js'
 import { guardProcess } from './guard-process.js'
 import { backoffMs } from './supervise.js'
@@ -47,17 +48,17 @@ interface StoreFolder {
   readonly leave: () => void
 }
 
-/** Throws `failed_precondition` where another cluster has the folder. */
+/** Throws `failed_precondition` where another cluster has the folder or nobody can write there. */
 function takeFolder(folder: string | undefined): StoreFolder {
   if (folder === undefined) {
     const path = mkdtempSync(join(tmpdir(), 'banyan-jetstream-'))
     return { path, isOurs: true, leave: () => rmSync(path, { recursive: true, force: true }) }
   }
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  wantFolder('journal', folder, 0o700)
   return { path: folder, isOurs: false, leave: lockFolder(folder) }
 }
 
-/** With JetStream. Throws `unavailable` where the first start fails, `failed_precondition` where the folder is in use. */
+/** With JetStream. Throws `unavailable` where the first start fails, `failed_precondition` where the folder is in use or not to be written. */
 export async function startPrivateNats({ binary, logger, storeFolder }: PrivateNatsOptions): Promise<PrivateNats> {
   const folder = takeFolder(storeFolder)
   let server: Guarded

@@ -281,6 +281,25 @@ describe('banyan', function () {
     })
   })
 
+  describe('folders that cannot be written', () => {
+    const cases: readonly (readonly string[])[] = [
+      ['--transport', 'local', '--journal'],
+      ['--transport', 'nats', '--journal'],
+      ['--transport', 'local', '--trace-dir'],
+    ]
+    for (const words of cases) {
+      it(`are refused before anything starts: ${words.join(' ')}`, async () => {
+        const folder = mkdtempSync(join(tmpdir(), 'banyan-folder-test-'))
+        writeFileSync(join(folder, 'file'), '')
+        const below = join(folder, 'file', 'folder')
+        const { code, stdout, stderr } = await runCli(['up', '--http', '0', '--grpc', '0', ...words, below])
+        assert.deepEqual([code, stdout], [1, ''])
+        assert.match(stderr, /banyan: failed_precondition: (journal|trace-dir) .*: want a folder to write in/)
+        rmSync(folder, { recursive: true })
+      })
+    }
+  })
+
   describe('up --ready-file', () => {
     it('refuses a file that it cannot write before anything starts', async () => {
       const file = join(tmpdir(), 'banyan-no-such-folder', 'ready.json')
