@@ -60,9 +60,15 @@ export function findGpus(): GpusFound {
   }
 }
 
+/** A layer's attention where no model says otherwise. */
+const ATTENTION = { hidden: 64, numHeads: 4, numKvHeads: 2, headDim: 32 }
+
 function probe(device: Provider): DeviceFound {
   try {
-    const { deviceClass, kernels } = probeProvider(device, { formats: ['f32', 'int8', 'int4'] })
+    const { deviceClass, kernels } = probeProvider(device, {
+      formats: ['f32', 'int8', 'int4'],
+      attentions: [ATTENTION],
+    })
     return { device, deviceClass, kernels }
   } catch (error) {
     return { device, deviceClass: '', kernels: [], problem: ClusterError.from(error).message }

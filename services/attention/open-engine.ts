@@ -1,7 +1,6 @@
 // What an attention worker computes with: probed where it starts, loaded once it is heard of.
 
-import { probeDevice, requireExact, type DeviceReport } from '../../lib/compute/device-class.js'
-import { probeDeviceAttention } from '../../lib/compute/gpu/attention-probe.js'
+import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
 import { openOnDevice } from '../../lib/compute/gpu/choose-device.js'
 import { probeProvider } from '../../lib/compute/gpu/device-probe.js'
 import { sharedKernels, type Kernels } from '../../lib/compute/kernels.js'
@@ -90,17 +89,13 @@ function onDevice(provider: Exclude<Provider, 'cpu'>, { checkpoint, ...load }: L
     )
   }
   requireDeviceAttention(spec)
-  const report = probeProvider(provider, { formats: [format] })
-  const attention = probeDeviceAttention(provider, format, { ...geometryOf(spec), hidden: spec.hidden })
-  requireExact({ ...report, kernels: [...report.kernels, reportOf(format, attention)] })
-  const leastRows = { attention, head: report.leastRows.head }
+  const report = probeProvider(provider, {
+    formats: [format],
+    attentions: [{ ...geometryOf(spec), hidden: spec.hidden }],
+  })
+  requireExact(report)
   return {
     deviceClass: report.deviceClass,
-    load: (weights) => loadDeviceEngine(checkpoint, { ...load, weights, provider, leastRows }),
+    load: (weights) => loadDeviceEngine(checkpoint, { ...load, weights, provider, leastRows: report.leastRows }),
   }
 }
-
-const reportOf = (format: string, leastRows: number): DeviceReport['kernels'][number] => ({
-  kernel: `attention ${format}`,
-  exactness: leastRows === Infinity ? 'inexact' : 'exact',
-})

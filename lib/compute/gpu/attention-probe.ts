@@ -1,5 +1,6 @@
 // Finds out, on a device, with how many rows at least attention gives a row the same bits: whatever the rows beside it,
-// and whatever lies between the slots that it sees. With the model's own shape: a device may choose a kernel by it.
+// and whatever lies between the slots that it sees; and what bits a path of many slots has. With the model's own shape: a
+// device may choose a kernel by it.
 
 import type { WeightFormat } from '../../model/spec.js'
 import { rowViews } from '../attention-batch.js'
@@ -9,7 +10,7 @@ import { probeValues, sameBits } from '../probe-values.js'
 import { createSession, type Matrix, type Provider, type Session } from '../session.js'
 import { attentionGraph, packDeviceAttention } from './attention-graph.js'
 import { deviceRuns, WASTE_SLOT, type DeviceSpan } from './attention-runs.js'
-import { leastExactRows } from './device-probe.js'
+import { digestOf, probeRows, type ProbedKernel } from './exact-rows.js'
 
 export interface AttentionProbeShape extends HeadGeometry {
   readonly hidden: number
@@ -19,8 +20,12 @@ const CHAIN = 40 // rows of a path, with as many others between them
 const FIRST_SLOT = WASTE_SLOT + 1
 const POOL_SLOTS = 256
 
-/** The least number of rows of a run; Infinity: attention is not exact there. */
-export function probeDeviceAttention(provider: Provider, format: WeightFormat, shape: AttentionProbeShape): number {
+/** The least number of rows of a run. */
+export function probeDeviceAttention(
+  provider: Provider,
+  format: WeightFormat,
+  shape: AttentionProbeShape,
+): ProbedKernel {
   const { hidden, numHeads, numKvHeads, headDim } = shape
   const linear = (inputs: number, outputs: number, seed: number): LinearWeights => ({
     weights: probeValues(inputs * outputs, seed, 0.2),
@@ -51,8 +56,10 @@ export function probeDeviceAttention(provider: Provider, format: WeightFormat, s
         Array.from({ length: rows }, (_, row) => spanOf([row], [-1])),
         1,
       )
-    const least = leastExactRows(hidden, undefined, alone)
-    return least !== Infinity && keepsPaths(run, hidden, least) ? least : Infinity
+    const { leastRows, digest } = probeRows(hidden, alone)
+    if (leastRows === Infinity) return { leastRows, digest }
+    const { isKept, path } = probePath((x, spans) => run(x, spans, leastRows), hidden)
+    return { leastRows: isKept ? leastRows : Infinity, digest: digestOf([digest, path]) }
   } finally {
     session.dispose()
   }
@@ -65,40 +72,26 @@ const spanOf = (slots: readonly number[], parents: readonly number[]): DeviceSpa
   table: slots.length === 1 ? [FIRST_SLOT + slots[0]!] : slots.map((slot) => FIRST_SLOT + slot),
 })
 
-/** Whether a path in a tree with another path between its rows gives the bits of the path alone. */
-function keepsPaths(
-  run: (x: Float32Array, spans: readonly DeviceSpan[], leastRows: number) => Float32Array,
-  hidden: number,
-  leastRows: number,
-): boolean {
+/** A path's outputs, and whether in a tree with another path between its rows it has the bits of the path alone. */
+function probePath(run: (x: Float32Array, spans: readonly DeviceSpan[]) => Float32Array, hidden: number) {
   const x = probeValues(CHAIN * hidden, 28, 4)
   const both = new Float32Array(2 * x.length) // every row of the path twice: the second has parents of its own
-  const twice = Array.from({ length: 2 * CHAIN }, (_, row) => row)
+  const once = [...Array(CHAIN).keys()]
+  const twice = [...Array(2 * CHAIN).keys()]
   for (const row of twice) both.set(x.subarray((row >> 1) * hidden, ((row >> 1) + 1) * hidden), row * hidden)
-  const path = run(
-    x,
-    [
-      spanOf(
-        [...Array(CHAIN).keys()],
-        [...Array(CHAIN).keys()].map((row) => row - 1),
-      ),
-    ],
-    leastRows,
-  )
-  const tree = run(
-    both,
-    [
-      spanOf(
-        twice,
-        twice.map((row) => (row < 2 ? row - 1 : row - 2)),
-      ),
-    ],
-    leastRows,
-  )
+  const parentsOf = (row: number): number => (row < 2 ? row - 1 : row - 2)
+  const path = run(x, [
+    spanOf(
+      once,
+      once.map((row) => row - 1),
+    ),
+  ])
+  const tree = run(both, [spanOf(twice, twice.map(parentsOf))])
   const width = path.length / CHAIN
-  return [...Array(CHAIN).keys()].every((row) =>
+  const isKept = once.every((row) =>
     sameBits(tree.subarray(2 * row * width, (2 * row + 1) * width), path.subarray(row * width, (row + 1) * width)),
   )
+  return { isKept, path }
 }
 
 interface ProbeRun {

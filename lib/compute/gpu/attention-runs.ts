@@ -2,8 +2,9 @@
 // long ones go alone, in pieces; a later run of a layer sees what an earlier one wrote.
 //
 // Invariants
-//   P1  A run has at least `leastRows` rows (`attention-probe.ts`), so that its products take the device's one way for many rows: another for few
-//       would give a row other bits. Rows that fill up see nothing and write to a slot that nobody reads.
+//   P1  A run has at least `leastRows` rows (`attention-probe.ts`), so that its products take the device's one way for
+//       many rows: another for few would give a row other bits. Rows that fill up see nothing and write to a slot that
+//       nobody reads.
 
 import { sliceSpans, type RowView } from '../attention-batch.js'
 import type { HeadGeometry } from '../attention-layer.js'

@@ -3,35 +3,24 @@
 //
 // Invariants
 //   D1  A kernel that gives a row other bits in other company at every number of rows tried is not used.
-//   D2  The name depends on the device, its driver and the engine, not on the model or its weight format.
+//   D2  The name begins with what fixed shapes gave: the same for everybody on this device, driver and engine. Who computes
+//       a model adds what its own shapes and format gave, since a device may choose a kernel by them.
 
-import { createHash, type Hash } from 'node:crypto'
 import { ClusterError } from '../../errors.js'
 import type { WeightFormat } from '../../model/spec.js'
 import type { DeviceReport, KernelReport } from '../device-class.js'
 import { floatInput } from '../expert-call.js'
 import type { LinearWeights } from '../linear-weights.js'
-import { probeValues, sameBits } from '../probe-values.js'
+import { probeValues } from '../probe-values.js'
 import { ENGINE_VERSION, type Provider } from '../session.js'
+import { inOneGo } from '../steps.js'
+import { probeDeviceAttention, type AttentionProbeShape } from './attention-probe.js'
 import { deviceExperts } from './device-experts.js'
 import { createDeviceLmHead, packDeviceLmHead } from './device-lm-head.js'
-import { inOneGo } from '../steps.js'
+import { digestOf, probeRows, type ProbedKernel } from './exact-rows.js'
 
 /** Of the graphs and their layouts: part of the device class. */
 const ENGINE = `${ENGINE_VERSION} banyan-graphs-1`
-
-const ROWS = 128
-const SUBSETS: readonly (readonly [first: number, count: number])[] = [
-  [0, 1],
-  [9, 1],
-  [0, 2],
-  [5, 3],
-  [100, 8],
-  [0, 17],
-  [33, 33],
-  [50, 70],
-]
-const LEAST_ROWS = [1, 2, 4, 8, 16, 32]
 
 export interface FfnShape {
   readonly hidden: number
@@ -42,12 +31,13 @@ const DEFAULT_SHAPE: FfnShape = { hidden: 64, inner: 96 }
 
 export interface DeviceProbeOptions {
   readonly formats: readonly WeightFormat[]
-  readonly shapes?: readonly FfnShape[] // of the model's experts: a device may choose a kernel by shape
+  readonly shapes?: readonly FfnShape[] // of the model's experts
+  readonly attentions?: readonly AttentionProbeShape[] // of the model's layers
 }
 
-/** With how many rows at least each kernel is exact. */
+/** With how many rows at least each kernel is exact; attention: 1 where none was asked for. */
 export interface DeviceProbe extends DeviceReport {
-  readonly leastRows: Readonly<Record<'experts' | 'head', number>>
+  readonly leastRows: Readonly<Record<'experts' | 'head' | 'attention', number>>
 }
 
 /** What was found, by device: several workers in one process probe once. */
@@ -58,35 +48,51 @@ type DeviceFormat = Exclude<WeightFormat, 'int8-auto' | 'int4-auto'>
 
 interface Found {
   readonly deviceClass: string
-  readonly basics: Readonly<Record<DeviceFormat, Readonly<Record<'experts' | 'head', number>>>>
-  readonly shapes: Map<string, number> // experts by format and shape
+  readonly basics: Readonly<Record<DeviceFormat, Readonly<Record<'experts' | 'head', ProbedKernel>>>>
+  readonly shaped: Map<string, ProbedKernel> // by part, format and shape
 }
 
 /** Throws `failed_precondition` where there is no such device, `unimplemented` for formats that devices do not have. */
-export function probeProvider(provider: Provider, { formats: wanted, shapes = [] }: DeviceProbeOptions): DeviceProbe {
+export function probeProvider(provider: Provider, options: DeviceProbeOptions): DeviceProbe {
+  const { formats: wanted, shapes = [], attentions = [] } = options
   const formats = wanted.map((format) => deviceFormat(provider, format))
   const known = found.get(provider) ?? probeBasics(provider)
   found.set(provider, known)
-  const shaped = (format: WeightFormat, shape: FfnShape): number => {
-    const key = JSON.stringify([format, shape])
-    const least = known.shapes.get(key) ?? probeExperts(provider, format, shape)
-    known.shapes.set(key, least)
-    return least
+  const shaped = (key: readonly unknown[], probe: () => ProbedKernel): ProbedKernel => {
+    const name = JSON.stringify(key)
+    const kernel = known.shaped.get(name) ?? probe()
+    known.shaped.set(name, kernel)
+    return kernel
   }
-  const experts = formats.map((format) =>
-    Math.max(known.basics[format].experts, ...shapes.map((shape) => shaped(format, shape))),
-  )
-  const heads = formats.map((format) => known.basics[format].head)
+  const own = formats.map((format) => ({
+    format,
+    experts: shapes.map((shape) => shaped([format, shape], () => probeExperts(provider, format, shape))),
+    attention: attentions.map((shape) =>
+      shaped(['attention', format, shape], () => probeDeviceAttention(provider, format, shape)),
+    ),
+  }))
+  const parts = {
+    experts: own.map(({ format, experts }) => [known.basics[format].experts, ...experts]),
+    'LM head': formats.map((format) => [known.basics[format].head]),
+    attention: attentions.length === 0 ? [] : own.map(({ attention }) => attention),
+  }
+  const digests = own.flatMap(({ experts, attention }) => [...experts, ...attention]).map(({ digest }) => digest)
   return {
-    deviceClass: known.deviceClass,
+    deviceClass: digests.length === 0 ? known.deviceClass : `${known.deviceClass}-${digestOf(digests).slice(0, 8)}`,
     engine: ENGINE,
-    kernels: [
-      ...formats.map((format, i) => reportOf(`experts ${format}`, experts[i]!)),
-      ...formats.map((format, i) => reportOf(`LM head ${format}`, heads[i]!)),
-    ],
-    leastRows: { experts: Math.max(...experts), head: Math.max(...heads) },
+    kernels: Object.entries(parts).flatMap(([part, kernels]) =>
+      kernels.map((probed, i) => reportOf(`${part} ${formats[i]!}`, leastRowsOf(probed))),
+    ),
+    leastRows: {
+      experts: leastRowsOf(parts.experts.flat()),
+      head: leastRowsOf(parts['LM head'].flat()),
+      attention: leastRowsOf(parts.attention.flat()),
+    },
   }
 }
+
+const leastRowsOf = (kernels: readonly ProbedKernel[]): number =>
+  Math.max(1, ...kernels.map(({ leastRows }) => leastRows))
 
 function deviceFormat(provider: Provider, format: WeightFormat): DeviceFormat {
   if (format !== 'int8-auto' && format !== 'int4-auto') return format
@@ -97,13 +103,14 @@ function deviceFormat(provider: Provider, format: WeightFormat): DeviceFormat {
 }
 
 function probeBasics(provider: Provider): Found {
-  const hash = createHash('sha256').update(ENGINE)
   const probe = (format: WeightFormat) => ({
-    experts: probeExperts(provider, format, DEFAULT_SHAPE, hash),
-    head: probeHead(provider, format, hash),
+    experts: probeExperts(provider, format, DEFAULT_SHAPE),
+    head: probeHead(provider, format),
   })
   const basics = { f32: probe('f32'), int8: probe('int8'), int4: probe('int4') } // in the order of the name
-  return { deviceClass: `${provider.split(':')[0]}-${hash.digest('hex').slice(0, 12)}`, basics, shapes: new Map() }
+  const digests = Object.values(basics).flatMap(({ experts, head }) => [experts.digest, head.digest])
+  const name = digestOf([ENGINE, ...digests]).slice(0, 12)
+  return { deviceClass: `${provider.split(':')[0]}-${name}`, basics, shaped: new Map() }
 }
 
 const reportOf = (kernel: string, leastRows: number): KernelReport =>
@@ -115,7 +122,7 @@ const probeLinear = (inputs: number, outputs: number, seed: number): LinearWeigh
   outputs,
 })
 
-function probeExperts(provider: Provider, format: WeightFormat, { hidden, inner }: FfnShape, hash?: Hash): number {
+function probeExperts(provider: Provider, format: WeightFormat, { hidden, inner }: FfnShape): ProbedKernel {
   const engine = deviceExperts({ provider, hidden, leastRows: 1 })
   const weights = {
     gate: probeLinear(hidden, inner, 11),
@@ -123,21 +130,21 @@ function probeExperts(provider: Provider, format: WeightFormat, { hidden, inner 
     down: probeLinear(inner, hidden, 13),
   }
   const expert = engine.place(inOneGo(engine.pack('0', weights, format)), '0')
-  const least = leastExactRows(hidden, hash, (x, numRows) => {
+  const probed = probeRows(hidden, (x, numRows) => {
     const rows = Array.from({ length: numRows }, (_, row) => row)
     const calls = [{ expert, rows, weights: rows.map(() => 1) }]
     return engine.compute({ input: floatInput(x, hidden), hidden, calls, sums: rows.map((row) => [row]) })
   })
   expert.dispose()
   engine.dispose()
-  return least
+  return probed
 }
 
-function probeHead(provider: Provider, format: WeightFormat, hash: Hash): number {
+function probeHead(provider: Provider, format: WeightFormat): ProbedKernel {
   const [hidden, vocabSize] = [96, 250]
   const set = packDeviceLmHead({ norm: probeValues(hidden, 5), head: probeLinear(hidden, vocabSize, 14) }, format)
   const head = createDeviceLmHead(set, { provider, hidden, vocabSize, epsilon: 1e-6, leastRows: 1 })
-  const least = leastExactRows(hidden, hash, (x, numRows) => {
+  const probed = probeRows(hidden, (x, numRows) => {
     const logits = head.run(
       x,
       Array.from({ length: numRows }, (_, row) => row),
@@ -145,25 +152,5 @@ function probeHead(provider: Provider, format: WeightFormat, hash: Hash): number
     return Float32Array.from(logits.flatMap((row) => [...row]))
   })
   head.dispose()
-  return least
-}
-
-/** The least number of rows from which on a row's bits are the same in any company; Infinity: none of those tried. */
-export function leastExactRows(
-  width: number,
-  hash: Hash | undefined,
-  compute: (x: Float32Array, rows: number) => Float32Array,
-): number {
-  const x = probeValues(ROWS * width, 7, 4)
-  const all = compute(x, ROWS)
-  const outputs = all.length / ROWS
-  hash?.update(new Uint8Array(all.buffer, all.byteOffset, all.byteLength))
-  const isExactWith = (least: number): boolean =>
-    SUBSETS.every(([first, count]) => {
-      const padded = new Float32Array(Math.max(count, least) * width)
-      padded.set(x.subarray(first * width, (first + count) * width))
-      const y = compute(padded, padded.length / width).subarray(0, count * outputs)
-      return sameBits(y, all.subarray(first * outputs, (first + count) * outputs))
-    })
-  return LEAST_ROWS.find(isExactWith) ?? Infinity
+  return probed
 }

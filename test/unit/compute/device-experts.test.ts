@@ -9,7 +9,8 @@ import { findAdapters } from '../../../lib/compute/gpu/adapters.js'
 import { chooseDevice } from '../../../lib/compute/gpu/choose-device.js'
 import { deviceExperts } from '../../../lib/compute/gpu/device-experts.js'
 import { createDeviceLmHead, packDeviceLmHead } from '../../../lib/compute/gpu/device-lm-head.js'
-import { leastExactRows, probeProvider, type DeviceProbe } from '../../../lib/compute/gpu/device-probe.js'
+import { probeProvider, type DeviceProbe, type DeviceProbeOptions } from '../../../lib/compute/gpu/device-probe.js'
+import { probeRows } from '../../../lib/compute/gpu/exact-rows.js'
 import { sharedKernels } from '../../../lib/compute/kernels.js'
 import type { LinearWeights } from '../../../lib/compute/linear-weights.js'
 import { createLmHead, packLmHead } from '../../../lib/compute/lm-head.js'
@@ -106,15 +107,21 @@ describe('least exact rows', () => {
     values.map((value) => value + Math.max(0, limit - rows))
 
   it('is the least number from which on company changes nothing, or Infinity', () => {
-    assert.equal(leastExactRows(width, undefined, withLimit(0)), 1)
-    assert.equal(leastExactRows(width, undefined, withLimit(4)), 4)
-    assert.equal(leastExactRows(width, undefined, withLimit(5)), 8)
-    assert.equal(leastExactRows(width, undefined, withLimit(100)), Infinity)
+    const least = [0, 4, 5, 100].map((limit) => probeRows(width, withLimit(limit)).leastRows)
+    assert.deepEqual(least, [1, 4, 8, Infinity])
+  })
+
+  it('come with a digest, another one for another last bit', () => {
+    const [one, same, other] = [0, 0, 2 ** -24].map((much) =>
+      probeRows(width, (values) => values.map((value) => value * (1 + much))),
+    )
+    assert.deepEqual(one, same)
+    assert.notEqual(one?.digest, other?.digest)
   })
 })
 
 describe('experts and LM head on webgpu', function () {
-  this.timeout(120_000) // a first run of each kernel compiles it, in software
+  this.timeout(240_000) // a first run of each kernel compiles it, in software
   const kernels = sharedKernels(1)
   let probe: DeviceProbe
 
@@ -131,24 +138,40 @@ describe('experts and LM head on webgpu', function () {
   })
 
   it('the probe finds every kernel exact, and names the class the same way again', () => {
-    assert.match(probe.deviceClass, /^webgpu-[0-9a-f]{12}$/)
+    assert.match(probe.deviceClass, /^webgpu-[0-9a-f]{12}-[0-9a-f]{8}$/)
     assert.deepEqual(
       probe.kernels.map(({ kernel, exactness }) => [kernel, exactness]),
       ['experts', 'LM head'].flatMap((kernel) => FORMATS.map((format) => [`${kernel} ${format}`, 'exact'])),
     )
-    assert.equal(probeProvider('webgpu', { formats: ['int8'] }).deviceClass, probe.deviceClass)
+    assert.deepEqual(probeProvider('webgpu', { formats: FORMATS, shapes: [{ hidden: HIDDEN, inner: INNER }] }), probe)
+  })
+
+  it('the class is that of the device, and of what it gave for the shapes of the model', () => {
+    const attention = { hidden: HIDDEN, numHeads: 4, numKvHeads: 2, headDim: 32 } // doctor's
+    const options: readonly DeviceProbeOptions[] = [
+      { formats: ['int8'] },
+      { formats: ['int8'], attentions: [attention] },
+      { formats: ['int4'], attentions: [attention] },
+      { formats: ['int8'], attentions: [{ ...attention, headDim: 16 }] },
+      { formats: ['int8'], shapes: [{ hidden: HIDDEN, inner: INNER }] },
+    ]
+    const names = options.map((one) => probeProvider('webgpu', one).deviceClass)
+    assert.equal(new Set(names).size, names.length, names.join(' '))
+    const [device = ''] = names
+    for (const name of [...names, probe.deviceClass]) assert.ok(name.startsWith(device), name)
   })
 
   it('doctor names the adapter, the class, and what is exact with how many rows', () => {
     const { devices, problems } = findGpus()
     assert.deepEqual(problems, [])
-    assert.deepEqual(
-      devices.map(({ device, deviceClass }) => [device, deviceClass]),
-      [['webgpu', probe.deviceClass]],
-    )
+    const [{ device, deviceClass } = { device: 'none', deviceClass: '' }, ...others] = devices
+    assert.deepEqual([device, others], ['webgpu', []])
+    assert.ok(deviceClass.startsWith(probe.deviceClass.slice(0, -8)), deviceClass)
     const lines = new Map(describeDevices(devices).map(([what = '', says = '']) => [what.trim(), says]))
     assert.equal(lines.get('experts f32'), 'exact')
-    assert.match(lines.get('experts int8') ?? '', /^exact, with \d+ rows or more/)
+    for (const part of ['experts', 'attention']) {
+      assert.match(lines.get(`${part} int8`) ?? '', /^exact, with \d+ rows or more/)
+    }
   })
 
   for (const format of FORMATS) {
