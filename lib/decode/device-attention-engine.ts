@@ -43,6 +43,8 @@ export interface DeviceLoadOptions extends LoadOptions {
 export interface DeviceAttentionEngine extends AttentionEngine {
   /** Slots of the pool that sequences hold; those that several share count once. */
   readonly heldSlots: number
+  /** Slots that the device has memory for. */
+  readonly poolSlots: number
   /** Tensors on the device beside the weights. */
   readonly numTensors: number
 }
@@ -91,6 +93,7 @@ export async function loadDeviceEngine(
     openCache: () => new DeviceCache(pool),
     layOut: ({ spans, tokens, positions }, microBatches) => {
       closeBatches() // of a step that was given up
+      pool.trim()
       const [x, tables] = [embed(tokens), rope.rows(positions)]
       const all = spans.map(withTable)
       open = cut(tokens.length, microBatches).map(({ first, size }, i) => {
@@ -109,6 +112,9 @@ export async function loadDeviceEngine(
     },
     get heldSlots() {
       return pool.held
+    },
+    get poolSlots() {
+      return pool.capacity
     },
     get numTensors() {
       return pool.numTensors + buffers.numTensors

@@ -2,6 +2,9 @@
 // bits its own whatever the tree, the batch or the place of its slots.
 
 import assert from 'node:assert/strict'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { systemClock } from '../../../lib/actor/clock.js'
 import { probeDeviceAttention } from '../../../lib/compute/gpu/attention-probe.js'
 import { probeProvider } from '../../../lib/compute/gpu/device-probe.js'
@@ -60,7 +63,7 @@ function entry(fields: EntryFields): StepEntry {
 }
 
 describe('attention on webgpu', function () {
-  this.timeout(120_000) // SwiftShader compiles every kernel at its first use
+  this.timeout(240_000) // SwiftShader compiles every kernel at its first use
   const life = new AbortController()
 
   before(function () {
@@ -75,9 +78,9 @@ describe('attention on webgpu', function () {
   })
   const onDevice = (checkpoint: Checkpoint, format: WeightFormat) => {
     const { spec } = checkpoint
-    const attention = probeDeviceAttention('webgpu', format, { ...geometryOf(spec), hidden: spec.hidden })
-    const leastRows = { attention, head: probeProvider('webgpu', { formats: [format] }).leastRows.head }
-    assert.ok(attention <= 32, `attention is exact with ${attention} rows`)
+    const attentions = [{ ...geometryOf(spec), hidden: spec.hidden }]
+    const { leastRows } = probeProvider('webgpu', { formats: [format], attentions })
+    assert.ok(leastRows.attention <= 32, `attention is exact with ${leastRows.attention} rows`)
     return loadDeviceEngine(checkpoint, { ...loadOptions(format), provider: 'webgpu', leastRows })
   }
 
@@ -105,47 +108,69 @@ describe('attention on webgpu', function () {
     return Array.from({ length: shape[0]! }, (_, row) => [...data.subarray(row * width, (row + 1) * width)])
   }
 
+  /** Of three steps, CPU's engine and device: prompt, a tree, one token. */
+  async function bothLogits(model: string): Promise<readonly [cpu: number[][], device: number[][]]> {
+    const checkpoint = openCheckpoint(model)
+    const experts = await startExpertWorkers(checkpoint, { a: every })
+    const engines = [
+      createCpuAttentionEngine(await loadAttentionModel(checkpoint, loadOptions('f32'))),
+      await onDevice(checkpoint, 'f32'),
+    ]
+    const prompt = tokensOf(21, 1)
+    const accepted = prompt.map((_, i) => i)
+    const steps = [
+      entry({ epoch: 0, base: 0, tokens: prompt }),
+      entry({ epoch: 1, base: 21, accepted, tokens: [5, 9, 11], parents: [-1, 0, 0] }),
+      entry({ epoch: 2, base: 23, accepted: [0, 2], tokens: [3] }),
+    ]
+    try {
+      const [cpu, device] = [[] as number[][], [] as number[][]]
+      const [near, far] = engines.map((engine) => runnerOf(engine, experts))
+      for (const one of steps) {
+        cpu.push(...(await logits(near!, [one])))
+        device.push(...(await logits(far!, [one])))
+      }
+      return [cpu, device]
+    } finally {
+      for (const engine of engines) engine.dispose()
+      await experts.stop()
+      checkpoint.close()
+    }
+  }
+
+  const best = (row: number[]): number => row.indexOf(Math.max(...row))
+  const worst = (want: number[][], got: number[][]): number =>
+    Math.max(...want.flatMap((row, i) => row.map((value, at) => Math.abs(value - got[i]![at]!))))
+
   for (const family of families) {
     it(`${family}: close to the CPU's engine, the same best token`, async () => {
-      const checkpoint = openCheckpoint(goldenModel(family))
-      const experts = await startExpertWorkers(checkpoint, { a: every })
-      const engines = [
-        createCpuAttentionEngine(await loadAttentionModel(checkpoint, loadOptions('f32'))),
-        await onDevice(checkpoint, 'f32'),
-      ]
-      try {
-        const steps = [
-          entry({ epoch: 0, base: 0, tokens: tokensOf(21, 1) }),
-          entry({
-            epoch: 1,
-            base: 21,
-            accepted: tokensOf(21, 1).map((_, i) => i),
-            tokens: [5, 9, 11],
-            parents: [-1, 0, 0],
-          }),
-          entry({ epoch: 2, base: 23, accepted: [0, 2], tokens: [3] }),
-        ]
-        const [cpu, device] = engines.map((engine) => runnerOf(engine, experts))
-        for (const one of steps) {
-          const [want, got] = [await logits(cpu!, [one]), await logits(device!, [one])]
-          const worst = Math.max(...want.flatMap((row, i) => row.map((value, at) => Math.abs(value - got[i]![at]!))))
-          assert.ok(worst < closeTo, `logits differ by ${worst}`)
-          const best = (row: number[]): number => row.indexOf(Math.max(...row))
-          assert.deepEqual(got.map(best), want.map(best))
-        }
-      } finally {
-        for (const engine of engines) engine.dispose()
-        await experts.stop()
-        checkpoint.close()
-      }
+      const [cpu, device] = await bothLogits(goldenModel(family))
+      assert.ok(worst(cpu, device) < closeTo, `logits differ by ${worst(cpu, device)}`)
+      assert.deepEqual(device.map(best), cpu.map(best))
     })
   }
+
+  it('clips q, k and v where the configuration says so, as the CPU does', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'banyan-clipped-'))
+    try {
+      cpSync(goldenModel('olmoe'), folder, { recursive: true })
+      const config = join(folder, 'config.json')
+      const fields = JSON.parse(readFileSync(config, 'utf8')) as object
+      writeFileSync(config, JSON.stringify({ ...fields, clip_qkv: 0.05 }))
+      const [plain] = await bothLogits(goldenModel('olmoe'))
+      const [cpu, device] = await bothLogits(folder)
+      assert.ok(worst(plain, cpu) > 10 * closeTo, `the limit changes logits by ${worst(plain, cpu)} only`)
+      assert.ok(worst(cpu, device) < closeTo, `logits differ by ${worst(cpu, device)}`)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
 
   for (const format of ['f32', 'int8', 'int4'] as const) {
     it(`${format}: the probe finds with how many rows attention is exact`, () => {
       const shape = { hidden: 64, numHeads: 3, numKvHeads: 1, headDim: 12 } // one KV head, a width of its own
-      const least = probeDeviceAttention('webgpu', format, shape)
-      assert.ok(least <= 16, `got ${least}`)
+      const { leastRows } = probeDeviceAttention('webgpu', format, shape)
+      assert.ok(leastRows <= 16, `got ${leastRows}`)
     })
   }
 
@@ -226,6 +251,21 @@ describe('attention on webgpu', function () {
       assert.equal(engine.heldSlots, 72)
       runner.cancel(release)
       assert.equal(engine.heldSlots, 0)
+    })
+
+    it('do not change with the pool, which grows with what is held and gives memory back after it', async () => {
+      const [want] = await plain([])
+      const small = engine.poolSlots
+      const runner = runnerOf(engine, experts)
+      await logits(runner, [entry({ sequence: 't', epoch: 0, base: 0, tokens: prompt.slice(0, 40) })])
+      await logits(runner, [entry({ sequence: 'u', epoch: 0, base: 0, tokens: tokensOf(2 * small, 6) })])
+      const large = engine.poolSlots
+      assert.ok(large >= 4 * small, `${small}, then ${large} slots`)
+      runner.cancel(['u'])
+      const rest = { sequence: 't', epoch: 1, base: 40, accepted: all.slice(0, 40), tokens: prompt.slice(40) }
+      assert.deepEqual((await logits(runner, [entry(rest)])).at(-1), want)
+      assert.equal(engine.poolSlots, small)
+      runner.cancel(release)
     })
   })
 })
