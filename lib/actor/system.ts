@@ -6,7 +6,7 @@ import { giveBack } from '../wire/frame-buffers.js'
 import { decodeFrame, encodeFrame, headerOf, type Frame } from '../wire/frame.js'
 import type { Body, Message, MessageKind, MessageOf } from '../wire/messages.js'
 import { subjects } from '../wire/subjects.js'
-import { KNOWN_VERSIONS, type VersionRange } from '../wire/versions.js'
+import { haveCommon, KNOWN_VERSIONS, type VersionRange } from '../wire/versions.js'
 import type { ActorDefinition, ActorRef, ActorSystem, Answer, Clock, Random, Reason } from './actor.js'
 import { asMessage, createAsk, isOfKind, type Sending } from './asking.js'
 import { createCell, type Cell, type Letter } from './actor-cell.js'
@@ -136,7 +136,8 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
   ): (() => void) => {
     const subscription = transport.subscribe(subject, ({ payload }) => {
       try {
-        const { message } = decode(payload)
+        const { message, speaks: theirs } = decode(payload)
+        if (!haveCommon(speaks, theirs)) return count('undecodable') // what is asked of it would not be read
         if (isOfKind(message, kind)) handler(message)
         else count('no-handler')
       } catch {

@@ -16,6 +16,9 @@ export const KNOWN_VERSIONS: VersionRange = { lowest: 1, highest: 2 }
 export const isWithin = (version: number, { lowest, highest }: VersionRange): boolean =>
   version >= lowest && version <= highest
 
+export const haveCommon = (one: VersionRange, other: VersionRange): boolean =>
+  one.lowest <= other.highest && other.lowest <= one.highest
+
 /** What to send to a peer; where nothing is in common, what is nearest: it refuses that and says what it speaks. */
 export const versionBetween = (own: VersionRange, peer: VersionRange): number =>
   Math.max(own.lowest, Math.min(own.highest, peer.highest))

@@ -254,6 +254,19 @@ for (const kind of ['local', 'nats', 'nats with links'] as const) {
       assert.deepEqual([far.handled, older.handled], [[], []])
     })
 
+    it('decide whose heartbeats count: a process with which there is no version in common is not there', async () => {
+      const capped = await start('router-0', CAPPED)
+      const heard: string[] = []
+      capped.system.listen(subjects.health(cluster()), 'worker.heartbeat', ({ id }) => void heard.push(id))
+      await capped.transport.flush()
+      const [next, old] = [await start('expert-worker-1', build(TWO)), await startWorker(OLD)]
+      for (const { system } of [next, old]) {
+        system.broadcast(subjects.health(cluster()), 'worker.heartbeat', heartbeatOf(WORKER))
+      }
+      await eventually(() => heard.length > 0 && capped.system.deadLetters.size > 0, 'both heartbeats came')
+      assert.deepEqual([heard, capped.system.deadLetters.get('undecodable')], [[WORKER], 1])
+    })
+
     it('go up at once for who reads no lower one', async () => {
       const [near, far] = [await start('attention-0', NEW), await startWorker(build(TWO))]
       for (const layer of [1, 2]) assert.deepEqual(await ask(near, layer), ANSWER)
