@@ -47,6 +47,7 @@ export function createClusterState(deps: ServiceDeps, options: ClusterStateOptio
   const classes = createDeviceClasses({
     membership,
     fingerprint,
+    isStuck: () => placement.isStuck,
     isLead,
     now: () => clock.now(),
     numOpen: options.numOpen,

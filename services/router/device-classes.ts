@@ -4,8 +4,9 @@
 // Invariants
 //   D1  All that a request is computed by is of the classes that it was accepted with: when they change, what is open ends
 //       with a typed error, and every cache begins anew.
-//   D2  A class serves as long as it has a worker. The reserve takes over when that has been without for a while and no
-//       router has an open request, which each ends after its patience.
+//   D2  A class serves as long as it has a worker, and its expert workers do not all say that they cannot hold the model.
+//       The reserve takes over when that has been so for a while and no router has an open request, which each ends after
+//       its patience.
 //   D3  All routers go by the same classes (`agreement.ts`).
 
 import { ClusterError } from '../../lib/errors.js'
@@ -46,6 +47,8 @@ export interface DeviceClasses {
 export interface DeviceClassesOptions {
   readonly membership: Pick<Membership, 'members' | 'live'>
   readonly fingerprint: string // of checkpoint and weight format
+  /** Experts are missing that the workers which serve tried to hold in vain. */
+  readonly isStuck: () => boolean
   readonly isLead: () => boolean
   readonly now: () => number
   readonly numOpen: () => number // requests of this router that have not ended
@@ -80,8 +83,9 @@ export function createDeviceClasses(options: DeviceClassesOptions): DeviceClasse
   const standsBy = (worker: Heartbeat): boolean =>
     isOurs(worker) && classOf(worker.role) !== undefined && !accepts(worker)
 
-  const serves = (role: ComputeRole): boolean =>
+  const isPresent = (role: ComputeRole): boolean =>
     membership.members(role).some(({ heartbeat, duty }) => duty !== 'none' && accepts(heartbeat))
+  const serves = (role: ComputeRole): boolean => isPresent(role) && (role === 'attention' || !options.isStuck())
 
   /** The class that has most workers in reserve, of equal ones the first by name. */
   const standby = (role: ComputeRole): string | undefined => {
@@ -94,7 +98,8 @@ export function createDeviceClasses(options: DeviceClassesOptions): DeviceClasse
     options.numOpen() === 0 && membership.live('router').every(({ load: { open = 0 } }) => open === 0)
 
   const failure = (role: ComputeRole): ClusterError => {
-    const message = `device class ${classOf(role) ?? 'none'}: no ${role} of it is there, and another class would give other bits`
+    const what = isPresent(role) ? `what is there of it cannot hold the experts` : `no ${role} of it is there`
+    const message = `device class ${classOf(role) ?? 'none'}: ${what}, and another class would give other bits`
     return new ClusterError('unavailable', message, { details: { reason: 'DEVICE_CLASS_LOST', role } })
   }
 
@@ -136,7 +141,8 @@ export function createDeviceClasses(options: DeviceClassesOptions): DeviceClasse
         else if (!lostSince.has(role)) lostSince.set(role, nowMs)
       }
       const since = (role: ComputeRole): number => nowMs - (lostSince.get(role) ?? nowMs)
-      lost = ROLES.find((role) => since(role) >= LOST_AFTER_MS && standby(role) !== undefined)
+      const waitMs = (role: ComputeRole): number => (isPresent(role) ? PATIENCE_MS : LOST_AFTER_MS)
+      lost = ROLES.find((role) => since(role) >= waitMs(role) && standby(role) !== undefined)
       if (lost === undefined) return agreement.propose(current)
       if (since(lost) >= PATIENCE_MS) options.onGivenUp(failure(lost))
       if (!isQuiet()) return

@@ -3,6 +3,7 @@
 import { ClusterError, type ErrorCode } from '../../lib/errors.js'
 import type { Heartbeat } from '../../lib/wire/messages.js'
 import type { Duty } from './membership.js'
+import type { Placement } from './placement.js'
 
 export interface Partner {
   readonly id: string
@@ -14,6 +15,7 @@ export interface Partner {
   isAsked: boolean
   isStale: boolean // what it holds for us is not known for certain: ask, whatever `holds` says
   isSilent: boolean
+  hasFailed: boolean // to hold what it was asked for, the last time
   refusal: ClusterError | undefined // the model is at fault, and no retry mends that
 }
 
@@ -28,6 +30,7 @@ export const newPartner = ({ id, incarnation, node }: Heartbeat, duty: Duty): Pa
   isAsked: false,
   isStale: true,
   isSilent: false,
+  hasFailed: false,
   refusal: undefined,
 })
 
@@ -38,3 +41,11 @@ export const refusalOf = ({ id }: Partner, error: ClusterError): ClusterError | 
   LASTING.includes(error.code)
     ? new ClusterError(error.code, `${id}: ${error.message}`, { cause: error, details: error.details })
     : undefined
+
+/** Shards that a worker is named for, ascending. */
+export const shardsOf = (placement: Placement, worker: string): number[] =>
+  placement.flatMap((holders, shard) => (holders.includes(worker) ? [shard] : []))
+
+/** Whether none of these workers could hold what it was asked for. */
+export const haveFailed = (workers: readonly string[], partners: ReadonlyMap<string, Partner>): boolean =>
+  workers.every((worker) => [...partners.values()].some(({ id, hasFailed }) => id === worker && hasFailed))

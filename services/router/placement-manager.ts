@@ -21,7 +21,7 @@ import { createAgreement, type Agreed } from './agreement.js'
 import { askToPlace, ping } from './ask-to-place.js'
 import type { Membership } from './membership.js'
 import { emptyPlan, holdersOf, place, type PlaceableWorker, type Placement, type Plan } from './placement.js'
-import { newPartner, refusalOf, type Partner } from './partner.js'
+import { haveFailed, newPartner, refusalOf, shardsOf, type Partner } from './partner.js'
 import { createReplicaOrder } from './replica-order.js'
 import { createTableUses, type HeldTable } from './table-uses.js'
 import { createWorkerRooms } from './worker-rooms.js'
@@ -43,6 +43,8 @@ export interface PlacementManager {
   readonly refusal: ClusterError | undefined
   /** Whether every worker holds what the plan gives it. */
   readonly isSettled: boolean
+  /** Whether a shard is nowhere, and each worker that was to hold it said that it cannot. */
+  readonly isStuck: boolean
   /** Which shards have no worker with room for them, and why; undefined where there are none. */
   readonly lack: string | undefined
   /** The table for one step; its workers keep what it names until it is released. */
@@ -186,14 +188,13 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     partner.holds = partner.holds.filter((shard) => shards.includes(shard)) // it may drop the others from now on
     try {
       partner.holds = await askToPlace(system, partner.id, { router, tableEpoch: epoch, fingerprint, shards })
-      partner.isAsked = false
-      partner.refusal = undefined
+      Object.assign(partner, { isAsked: false, hasFailed: false, refusal: undefined })
       rooms.accepted(partner.incarnation, shards.length)
     } catch (thrown) {
       const error = ClusterError.from(thrown)
       const { code, message, details } = error
       if (!isStopped) options.logger.warn({ worker: partner.id, error: message }, 'a worker did not take its shards')
-      partner.isStale = true
+      partner.isStale = partner.hasFailed = true
       partner.isSilent = code === 'unavailable' && details.reason !== 'DISCONNECTED' // that is our own silence
       partner.refusal = refusalOf(partner, error)
       if (partner.isSilent) void awaitAnswer(partner)
@@ -209,6 +210,8 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
       reconcile()
     })
   }
+
+  const isThere = (holders: readonly string[]): boolean => holders.some((worker) => membership.serves(worker))
 
   const isKnown = (partner: Partner): boolean => !isStopped && [...partners.values()].includes(partner)
 
@@ -263,6 +266,9 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
       const isAsked = [...partners.values()].some((partner) => partner.isAsked)
       return epoch > 0 && !isAsked && JSON.stringify(table) === JSON.stringify(planned)
     },
+    get isStuck() {
+      return epoch > 0 && table.some((holders, shard) => !isThere(holders) && haveFailed(planned[shard]!, partners))
+    },
     get lack() {
       return lackOf()
     },
@@ -274,7 +280,7 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
       if (isOurs) agreement.heard(agreed)
     },
     adopt: (next) => agreement.propose(next),
-    isComplete: () => epoch > 0 && table.every((holders) => holders.some((worker) => membership.serves(worker))),
+    isComplete: () => epoch > 0 && table.every(isThere),
     reconcile,
     setReplicas: (count) => {
       replicas = count
@@ -290,8 +296,5 @@ export function createPlacementManager(options: PlacementOptions): PlacementMana
     },
   }
 }
-
-const shardsOf = (placement: Placement, worker: string): number[] =>
-  placement.flatMap((holders, shard) => (holders.includes(worker) ? [shard] : []))
 
 const union = <T>(first: readonly T[], second: readonly T[]): T[] => [...new Set([...first, ...second])]

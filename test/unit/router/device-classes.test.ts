@@ -32,6 +32,7 @@ interface View {
   readonly givenUp: ClusterError[]
   numOpen: number
   isLead: boolean
+  isStuck: boolean
   hear(...heartbeats: readonly Heartbeat[]): void
   tick(ms: number): void
 }
@@ -45,9 +46,11 @@ function createView(id: string): View {
     givenUp: [],
     numOpen: 0,
     isLead: true,
+    isStuck: false,
     classes: createDeviceClasses({
       membership,
       fingerprint: 'f',
+      isStuck: () => view.isStuck,
       isLead: () => view.isLead,
       now: () => 1_000 + nowMs,
       numOpen: () => view.numOpen,
@@ -129,6 +132,29 @@ describe('device classes', () => {
     view.tick(2_000)
     assert.equal(view.classes.name(), 'gpu')
     view.classes.checkServing()
+  })
+
+  it('a class whose workers live but cannot hold the experts gives way, with patience', () => {
+    const view = createView('router-0')
+    view.hear(...mixed)
+    view.isStuck = true
+    view.tick(2 * PATIENCE_MS)
+    view.classes.checkServing()
+    view.hear(heartbeat('expert-2', 'gpu'))
+    view.isStuck = false
+    view.tick(2_000)
+    view.isStuck = true
+    view.tick(PATIENCE_MS - 2_000)
+    view.isStuck = false
+    view.tick(1_000)
+    view.isStuck = true
+    view.numOpen = 1
+    view.tick(PATIENCE_MS + 2_000)
+    assert.throws(() => view.classes.checkServing(), /device class cpu: what is there of it cannot hold the experts/)
+    assert.deepEqual([view.classes.name(), view.givenUp.length > 0], ['gpu+cpu', true])
+    view.numOpen = 0
+    view.tick(2_000)
+    assert.equal(view.classes.name(), 'gpu')
   })
 
   it('a class that comes back in time goes on', () => {

@@ -12,6 +12,7 @@ export const placed: PlacementManager = {
   workers: [],
   refusal: undefined,
   isSettled: true,
+  isStuck: false,
   lack: undefined,
   hold: () => ({ table: [], epoch: 1, release: () => undefined }),
   isComplete: () => true,

@@ -161,6 +161,29 @@ describe('placement manager', () => {
     holdersAre(['a', 'b'])
   })
 
+  it('is stuck while a shard is nowhere that its worker tried to hold in vain, however that is told', async () => {
+    const refuses = new ClusterError('internal', 'the device has no memory left')
+    workers.set('b', { shards: [], isFrozen: false, loads: undefined, asked: [], refuses })
+    join('a')
+    beat('b')
+    await settle()
+    assert.equal(manager.isComplete(), false)
+    assert.equal(manager.isStuck, true)
+    worker('b').refuses = undefined
+    await advance(1_000)
+    assert.deepEqual([manager.isComplete(), manager.isStuck], [true, false])
+  })
+
+  it('is not stuck while workers are awaited or load', async () => {
+    join('a')
+    await settle()
+    assert.equal(manager.isStuck, false)
+    workers.set('b', { shards: [], isFrozen: false, loads: [], asked: [] })
+    beat('b')
+    await advance(1_000)
+    assert.deepEqual([manager.isComplete(), manager.isStuck], [false, false])
+  })
+
   it('publishes what one worker confirmed while another still loads', async () => {
     workers.set('b', { shards: [], isFrozen: false, loads: [], asked: [] })
     join('a')
@@ -286,7 +309,7 @@ describe('placement manager', () => {
 
   it('shards that nobody has room for are told of in one line, and asked for ever more rarely (L7)', async () => {
     await joinWithRoom({ a: 2, b: 5 })
-    assert.equal(manager.isComplete(), false)
+    assert.deepEqual([manager.isComplete(), manager.isStuck], [false, true])
     assert.match(
       manager.lack ?? '',
       /^shard 7 has no expert worker with room: each wants 2\.00 GB; most is left on [ab], 500\.0 MB beside [25] shards \(a limit\); add/,
