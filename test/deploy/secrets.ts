@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { repositoryRoot } from '../helpers/paths.js'
 import { parseManifests, type Manifest } from './manifests.js'
 
-const SCRIPT = join(repositoryRoot, 'deploy', 'k8s', 'make-secrets.sh')
+export const SECRETS_SCRIPT = join(repositoryRoot, 'deploy', 'k8s', 'make-secrets.sh')
 
 /** Needs a shell and openssl, as the script does. `names`: more of the NATS servers' certificate. */
 export const makeSecrets = (names: readonly string[] = []): Manifest[] =>
   parseManifests(
-    execFileSync('sh', [SCRIPT, ...(names.length === 0 ? [] : ['-a', names.join(',')])], { encoding: 'utf8' }),
+    execFileSync('sh', [SECRETS_SCRIPT, ...(names.length === 0 ? [] : ['-a', names.join(',')])], { encoding: 'utf8' }),
   )
