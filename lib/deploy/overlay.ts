@@ -35,10 +35,9 @@ export const PLAN_PAGE = 'PLAN.md'
 export const PLAN_MARK = 'Written by `banyan deploy plan`'
 const SETTINGS_FILE = 'settings.env'
 const ONE_SERVER_CONFIG = 'cluster.conf'
-const SOURCE_FOLDER = 'model-source'
-const SOURCE_FILES = { component: `${SOURCE_FOLDER}/kustomization.yaml`, sums: `${SOURCE_FOLDER}/SHA256SUMS` }
+const SUMS_FILE = 'SHA256SUMS'
 export const PLAN_FILES: readonly string[] = [
-  ...[KUSTOMIZATION, PLAN_PAGE, SETTINGS_FILE, ONE_SERVER_CONFIG, ...Object.values(SOURCE_FILES)],
+  ...[KUSTOMIZATION, PLAN_PAGE, SETTINGS_FILE, ONE_SERVER_CONFIG, SUMS_FILE],
   ...['router', 'attention', 'expert-worker', 'drafter', 'nats', 'scaling'].map((name) => `${name}.yaml`),
 ]
 
@@ -53,7 +52,7 @@ export function overlayFiles(plan: Plan, options: OverlayOptions): ReadonlyMap<s
     [KUSTOMIZATION, yamlFile([kustomization(plan, roles, options)])],
     [SETTINGS_FILE, settings(plan)],
     ...(plan.services.nats === 1 ? [[ONE_SERVER_CONFIG, '# One server: nothing to find.\n'] as const] : []),
-    ...(options.model.kind === 'url' ? sourceFiles(options.model) : []),
+    ...(options.model.kind === 'url' ? [[SUMS_FILE, options.model.sums] as const] : []),
     ...documents.map(([name, items]) => [name, yamlFile(items)] as const),
   ])
 }
@@ -71,14 +70,12 @@ function kustomization(plan: Plan, roles: readonly RolePods[], options: OverlayO
     kind: 'Kustomization',
     namespace: 'banyan',
     resources: [base],
-    components: [
-      ...[...MODEL_COMPONENT[model.kind], 'hpa'].map((name) => `${components}/${name}`),
-      ...(model.kind === 'url' ? [SOURCE_FOLDER] : []),
-    ],
+    components: [...MODEL_COMPONENT[model.kind], 'hpa'].map((name) => `${components}/${name}`),
     ...(isOneServer ? { replicas: [{ name: 'nats', count: 1 }] } : {}),
     configMapGenerator: [
       { name: 'banyan-settings', behavior: 'merge', envs: [SETTINGS_FILE] },
       ...(isOneServer ? [{ name: 'nats-config', behavior: 'merge', files: [ONE_SERVER_CONFIG] }] : []),
+      ...(model.kind === 'url' ? [modelSource(model.url)] : []),
     ],
     ...(image === undefined ? {} : { images: [imageChange(image)] }),
     patches: [
@@ -106,22 +103,12 @@ const MODEL_COMPONENT: Readonly<Record<ModelSource['kind'], readonly string[]>> 
   url: ['model-fetch'],
 }
 
-/** A component of its own: what an overlay generates itself, its components do not see yet. */
-const sourceFiles = ({ url, sums }: Extract<ModelSource, { kind: 'url' }>): readonly (readonly [string, string])[] => [
-  [
-    SOURCE_FILES.component,
-    yamlFile([
-      {
-        apiVersion: 'kustomize.config.k8s.io/v1alpha1',
-        kind: 'Component',
-        configMapGenerator: [
-          { name: 'model-source', behavior: 'merge', literals: [`url=${url}`], files: ['SHA256SUMS'] },
-        ],
-      },
-    ]),
-  ],
-  [SOURCE_FILES.sums, sums],
-]
+const modelSource = (url: string): Yaml => ({
+  name: 'model-source',
+  literals: [`url=${url}`],
+  files: [SUMS_FILE],
+  options: { labels: { 'app.kubernetes.io/name': 'banyan', 'app.kubernetes.io/part-of': 'banyan' } },
+})
 
 const imageChange = ({ name, tag, digest }: ImageName): Yaml => ({
   name: 'banyan',
