@@ -146,7 +146,14 @@ spec: { maxUnavailable: 1, selector: { matchLabels: { app: apart } } }`
     assert.ok(apart !== undefined)
     const pod = (name: string, node: string, isReadyNow = true): Pod => ({
       ...{ name, node, ip: '', labels: apart.labels, workload: apart, isReady: isReadyNow, isLeaving: false },
-      ...{ numRestarts: 0, wasKilled: false, words: '', leave: async () => {}, stop: async () => {} },
+      ...{
+        numRestarts: 0,
+        wasKilled: false,
+        words: '',
+        crash: () => undefined,
+        leave: async () => {},
+        stop: async () => {},
+      },
     })
     const nodes = (cordoned?: string) => ['a', 'b'].map((name) => ({ name, isCordoned: name === cordoned }))
 

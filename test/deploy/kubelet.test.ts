@@ -1,5 +1,6 @@
 // The manifests of the overlay `cpu`, run: a cluster as they describe it on one machine (`kubelet/identity.ts` says what is
-// replaced), with streams through the Services' addresses while every role is restarted and a node is drained.
+// replaced), with streams through the Services' addresses while every role and NATS are restarted, a node is drained and
+// pods die.
 
 import assert from 'node:assert/strict'
 import { homedir } from 'node:os'
@@ -10,6 +11,7 @@ import { numDiffering, numTokens, type Answer } from '../chaos/answer.js'
 import { openDoors, type Doors } from '../chaos/doors.js'
 import { countTokens, runLoad, type Ran, type TokenCount } from '../chaos/load.js'
 import { drawRequests } from '../chaos/requests.js'
+import { eventually } from '../helpers/eventually.js'
 import { startKube, type Kube } from './kubelet/cluster.js'
 import { createAddresses, hasAddresses } from './kubelet/identity.js'
 import { ofKind, parseManifests, type Manifest, type Typed } from './manifests.js'
@@ -24,7 +26,7 @@ const NODES = ['node-a', 'node-b', 'node-c', 'node-d']
 const SERVICES = ['router', 'attention', 'expert-worker', 'drafter']
 
 describe('pods of the manifests', function () {
-  this.timeout(120_000)
+  this.timeout(240_000)
   const requests = drawRequests(STREAMS, SEED, { maxTokens: MAX_TOKENS })
   const runs: Ran[] = []
   let kube: Kube
@@ -107,6 +109,18 @@ describe('pods of the manifests', function () {
     assert.deepEqual(stayed, [])
   })
 
+  it('of NATS are replaced one by one under load: no request fails, no token differs', async () => {
+    const before = kube.pods.filter(({ workload }) => workload.name === 'nats')
+    await under('nats', () => kube.rollout('nats'))
+    judgePods()
+    const servers = kube.pods.filter(({ workload }) => workload.name === 'nats')
+    assert.deepEqual(
+      servers.map((pod) => [pod.name, pod.isLeaving, pod.wasKilled]).sort(),
+      [0, 1, 2].flatMap((i) => [false, true].map((isOld) => [`nats-${i}`, isOld, false])),
+    )
+    assert.equal(before.length, 3)
+  })
+
   it('leave a node that is drained under load: no request fails, no token differs', async () => {
     const [node = ''] = NODES
     const roles = new Set(
@@ -119,6 +133,18 @@ describe('pods of the manifests', function () {
       kube.pods.filter((pod) => pod.node === node && !pod.isLeaving),
       [],
     )
+  })
+
+  it('are started again where they die under load: no request fails, no token differs', async () => {
+    await under('death', async () => {
+      for (const name of [...SERVICES, 'nats']) {
+        const pod = kube.pods.find(({ workload, isLeaving }) => workload.name === name && !isLeaving)
+        pod?.crash()
+        await eventually(() => pod?.numRestarts === 1 && pod.isReady, `${name} is started again and ready`, 60_000)
+      }
+    })
+    const restarts = kube.pods.flatMap(({ workload, numRestarts }) => (numRestarts > 0 ? [workload.name] : []))
+    assert.deepEqual(restarts.sort(), [...SERVICES, 'nats'].sort())
     console.log(`      ${runs.length} requests, ${runs.reduce((sum, { answer }) => sum + numTokens(answer), 0)} tokens`)
   })
 })

@@ -35,7 +35,7 @@ async function completions({ router }: TestCluster): Promise<readonly (readonly 
 }
 
 describe('one side on a device', function () {
-  this.timeout(120_000) // the driver compiles each kernel, in software
+  this.timeout(240_000) // the driver compiles each kernel, in software
   let nats: TestNats
   let cluster: TestCluster | undefined
 

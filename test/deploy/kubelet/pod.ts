@@ -25,6 +25,8 @@ export interface Pod extends PodIdentity {
   readonly numRestarts: number // nobody asked for
   readonly wasKilled: boolean // its grace was over
   readonly words: string // the last of what it wrote
+  /** Its process dies at once, and is started again as after any death. */
+  crash(): void
   /** Resolves when its process is gone. */
   leave(): Promise<void>
   /** Ends it at once. */
@@ -98,7 +100,8 @@ export function startPod({ workload, container, identity, spec, timeFactor }: Po
     stopProbes()
     if (!isAlive(child)) return
     const gone = once(child, 'exit')
-    const graceMs = (workload.pod.terminationGracePeriodSeconds ?? 30) * 1000 * timeFactor
+    const factor = workload.isOurs ? timeFactor : 1 // a NATS server is a lame duck for 30 s at least, whatever it is told
+    const graceMs = (workload.pod.terminationGracePeriodSeconds ?? 30) * 1000 * factor
     const kill = setTimeout(() => {
       wasKilled = true
       child.kill('SIGKILL')
@@ -129,6 +132,7 @@ export function startPod({ workload, container, identity, spec, timeFactor }: Po
     get words() {
       return words
     },
+    crash: () => void child.kill('SIGKILL'),
     leave: () => (leaving ??= leave()),
     stop: async () => {
       leaving ??= Promise.resolve()
