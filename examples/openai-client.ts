@@ -2,7 +2,8 @@
 
 import OpenAI from 'openai'
 
-const client = new OpenAI({ baseURL: 'http://127.0.0.1:8000/v1', apiKey: 'unused' })
+const { BANYAN_URL: url = 'http://127.0.0.1:8000', BANYAN_API_KEY: apiKey = 'unused' } = process.env
+const client = new OpenAI({ baseURL: `${url}/v1`, apiKey })
 const stream = await client.completions.create({
   model: 'demo',
   prompt: 'export interface ',

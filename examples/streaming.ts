@@ -3,7 +3,8 @@
 
 import OpenAI from 'openai'
 
-const client = new OpenAI({ baseURL: 'http://127.0.0.1:8000/v1', apiKey: 'unused' })
+const { BANYAN_URL: url = 'http://127.0.0.1:8000', BANYAN_API_KEY: apiKey = 'unused' } = process.env
+const client = new OpenAI({ baseURL: `${url}/v1`, apiKey })
 
 async function* chat(question: string): AsyncGenerator<string> {
   const stream = await client.chat.completions.create({
