@@ -1,12 +1,12 @@
 // One side on a device, the other on the CPU, over NATS: the goldens, and the same tokens in any company. The device is a
-// GPU in software.
+// GPU in software, or NVIDIA's where there is one.
 
 import assert from 'node:assert/strict'
 import { BanyanClient } from '../../sdk/src/index.js'
 import { greedyOf, readGolden, worstLogit } from '../helpers/goldens.js'
 import { startNatsForTest, type TestNats } from '../helpers/nats.js'
 import { goldenModel } from '../helpers/paths.js'
-import { useSoftwareGpu } from '../helpers/software-gpu.js'
+import { TEST_DEVICES } from '../helpers/test-devices.js'
 import { startTestCluster, type TestCluster } from '../helpers/test-cluster.js'
 
 const TOLERANCE = 1e-3
@@ -34,66 +34,68 @@ async function completions({ router }: TestCluster): Promise<readonly (readonly 
   return [together, alone]
 }
 
-describe('one side on a device', function () {
-  this.timeout(240_000) // the driver compiles each kernel, in software
-  let nats: TestNats
-  let cluster: TestCluster | undefined
+for (const { device, use } of TEST_DEVICES) {
+  describe(`one side on ${device}`, function () {
+    this.timeout(240_000) // the driver compiles each kernel, in software
+    let nats: TestNats
+    let cluster: TestCluster | undefined
 
-  before(async function () {
-    useSoftwareGpu(this)
-    nats = await startNatsForTest()
-  })
-  afterEach(async () => {
-    await cluster?.stop()
-    cluster = undefined
-  })
-  after(() => nats?.stop())
-
-  describe('experts on webgpu, attention on the CPU', () => {
-    it('float32: every logit within 1e-3 of the reference, and its greedy ids', async () => {
-      const family = 'qwen2-moe' // with a shared expert
-      const model = goldenModel(family)
-      cluster = await startTestCluster({ model, weights: 'f32', expertDevice: 'webgpu', nats: nats.url, drafters: 0 })
-      assert.ok((await worstLogit(cluster, family)) < TOLERANCE)
-      for (const { prompt, greedy } of readGolden(family).cases) {
-        assert.deepEqual(await greedyOf(cluster, prompt), greedy)
-      }
+    before(async function () {
+      use(this)
+      nats = await startNatsForTest()
     })
-
-    it('int8, rows rounded on the way: drafted, together or alone, the tokens are the same, and the class is told', async () => {
-      const model = goldenModel('qwen3-moe')
-      cluster = await startTestCluster({ model, expertDevice: 'webgpu', nats: nats.url, draftPrice: 0 })
-      const [together, alone] = await completions(cluster)
-      assert.deepEqual(alone, together)
-      const classes = await classesOf(cluster)
-      for (const wanted of ['attention cpu', 'expert-worker webgpu']) assert.ok(classes.has(wanted), wanted)
+    afterEach(async () => {
+      await cluster?.stop()
+      cluster = undefined
     })
-  })
+    after(() => nats?.stop())
 
-  describe('attention on webgpu, experts on the CPU', () => {
-    it('float32: every logit within 1e-3 of the reference, and its greedy ids', async () => {
-      const family = 'qwen3-moe'
-      const model = goldenModel(family)
-      cluster = await startTestCluster({
-        model,
-        weights: 'f32',
-        attentionDevice: 'webgpu',
-        nats: nats.url,
-        drafters: 0,
+    describe('experts there, attention on the CPU', () => {
+      it('float32: every logit within 1e-3 of the reference, and its greedy ids', async () => {
+        const family = 'qwen2-moe' // with a shared expert
+        const model = goldenModel(family)
+        cluster = await startTestCluster({ model, weights: 'f32', expertDevice: device, nats: nats.url, drafters: 0 })
+        assert.ok((await worstLogit(cluster, family)) < TOLERANCE)
+        for (const { prompt, greedy } of readGolden(family).cases) {
+          assert.deepEqual(await greedyOf(cluster, prompt), greedy)
+        }
       })
-      assert.ok((await worstLogit(cluster, family)) < TOLERANCE)
-      for (const { prompt, greedy } of readGolden(family).cases) {
-        assert.deepEqual(await greedyOf(cluster, prompt), greedy)
-      }
+
+      it('int8, rows rounded on the way: drafted, together or alone, the tokens are the same, and the class is told', async () => {
+        const model = goldenModel('qwen3-moe')
+        cluster = await startTestCluster({ model, expertDevice: device, nats: nats.url, draftPrice: 0 })
+        const [together, alone] = await completions(cluster)
+        assert.deepEqual(alone, together)
+        const classes = await classesOf(cluster)
+        for (const wanted of ['attention cpu', `expert-worker ${device}`]) assert.ok(classes.has(wanted), wanted)
+      })
     })
 
-    it('int8: drafted, together or alone, the tokens are the same, and the class is told', async () => {
-      const model = goldenModel('qwen2-moe')
-      cluster = await startTestCluster({ model, attentionDevice: 'webgpu', nats: nats.url, draftPrice: 0 })
-      const [together, alone] = await completions(cluster)
-      assert.deepEqual(alone, together)
-      const classes = await classesOf(cluster)
-      for (const wanted of ['attention webgpu', 'expert-worker cpu']) assert.ok(classes.has(wanted), wanted)
+    describe('attention there, experts on the CPU', () => {
+      it('float32: every logit within 1e-3 of the reference, and its greedy ids', async () => {
+        const family = 'qwen3-moe'
+        const model = goldenModel(family)
+        cluster = await startTestCluster({
+          model,
+          weights: 'f32',
+          attentionDevice: device,
+          nats: nats.url,
+          drafters: 0,
+        })
+        assert.ok((await worstLogit(cluster, family)) < TOLERANCE)
+        for (const { prompt, greedy } of readGolden(family).cases) {
+          assert.deepEqual(await greedyOf(cluster, prompt), greedy)
+        }
+      })
+
+      it('int8: drafted, together or alone, the tokens are the same, and the class is told', async () => {
+        const model = goldenModel('qwen2-moe')
+        cluster = await startTestCluster({ model, attentionDevice: device, nats: nats.url, draftPrice: 0 })
+        const [together, alone] = await completions(cluster)
+        assert.deepEqual(alone, together)
+        const classes = await classesOf(cluster)
+        for (const wanted of [`attention ${device}`, 'expert-worker cpu']) assert.ok(classes.has(wanted), wanted)
+      })
     })
   })
-})
+}

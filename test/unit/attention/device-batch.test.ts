@@ -7,7 +7,7 @@ import { sharedKernels } from '../../../lib/compute/kernels.js'
 import { createRoom } from '../../../lib/compute/room.js'
 import { engineError, type Session } from '../../../lib/compute/session.js'
 import { openBatch, type DeviceModel } from '../../../lib/decode/device-batch.js'
-import { ClusterError } from '../../../lib/errors.js'
+import type { ClusterError } from '../../../lib/errors.js'
 import { openCheckpoint } from '../../../lib/model/checkpoint.js'
 import { goldenModel } from '../../helpers/paths.js'
 

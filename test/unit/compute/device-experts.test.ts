@@ -16,7 +16,7 @@ import type { LinearWeights } from '../../../lib/compute/linear-weights.js'
 import { createLmHead, packLmHead } from '../../../lib/compute/lm-head.js'
 import { probeValues, sameBits } from '../../../lib/compute/probe-values.js'
 import type { WeightFormat } from '../../../lib/model/spec.js'
-import { useSoftwareGpu } from '../../helpers/software-gpu.js'
+import { TEST_DEVICES } from '../../helpers/test-devices.js'
 import { inOneGo } from '../../../lib/compute/steps.js'
 
 const FORMATS = ['f32', 'int8', 'int4'] as const
@@ -120,97 +120,100 @@ describe('least exact rows', () => {
   })
 })
 
-describe('experts and LM head on webgpu', function () {
-  this.timeout(240_000) // a first run of each kernel compiles it, in software
-  const kernels = sharedKernels(1)
-  let probe: DeviceProbe
+for (const { device, provider, use } of TEST_DEVICES) {
+  describe(`experts and LM head on ${device}`, function () {
+    this.timeout(240_000) // a first run of each kernel compiles it, in software
+    const kernels = sharedKernels(1)
+    let probe: DeviceProbe
 
-  before(function () {
-    useSoftwareGpu(this)
-    probe = probeProvider('webgpu', { formats: FORMATS, shapes: [{ hidden: HIDDEN, inner: INNER }] })
-  })
+    before(function () {
+      use(this)
+      probe = probeProvider(provider, { formats: FORMATS, shapes: [{ hidden: HIDDEN, inner: INNER }] })
+    })
 
-  it('the driver calls itself software', () => {
-    assert.deepEqual(
-      findAdapters().map(({ kind }) => kind),
-      ['software'],
-    )
-  })
+    it('the driver in software calls itself so', function () {
+      if (device !== 'webgpu') this.skip()
+      assert.deepEqual(
+        findAdapters().map(({ kind }) => kind),
+        ['software'],
+      )
+    })
 
-  it('the probe finds every kernel exact, and names the class the same way again', () => {
-    assert.match(probe.deviceClass, /^webgpu-[0-9a-f]{12}-[0-9a-f]{8}$/)
-    assert.deepEqual(
-      probe.kernels.map(({ kernel, exactness }) => [kernel, exactness]),
-      ['experts', 'LM head'].flatMap((kernel) => FORMATS.map((format) => [`${kernel} ${format}`, 'exact'])),
-    )
-    assert.deepEqual(probeProvider('webgpu', { formats: FORMATS, shapes: [{ hidden: HIDDEN, inner: INNER }] }), probe)
-  })
+    it('the probe finds every kernel exact, and names the class the same way again', () => {
+      assert.match(probe.deviceClass, /^(webgpu|cuda)-[0-9a-f]{12}-[0-9a-f]{8}$/)
+      assert.deepEqual(
+        probe.kernels.map(({ kernel, exactness }) => [kernel, exactness]),
+        ['experts', 'LM head'].flatMap((kernel) => FORMATS.map((format) => [`${kernel} ${format}`, 'exact'])),
+      )
+      assert.deepEqual(probeProvider(provider, { formats: FORMATS, shapes: [{ hidden: HIDDEN, inner: INNER }] }), probe)
+    })
 
-  it('the class is that of the device, and of what it gave for the shapes of the model', () => {
-    const attention = { hidden: HIDDEN, numHeads: 4, numKvHeads: 2, headDim: 32 } // doctor's
-    const options: readonly DeviceProbeOptions[] = [
-      { formats: ['int8'] },
-      { formats: ['int8'], attentions: [attention] },
-      { formats: ['int4'], attentions: [attention] },
-      { formats: ['int8'], attentions: [{ ...attention, headDim: 16 }] },
-      { formats: ['int8'], shapes: [{ hidden: HIDDEN, inner: INNER }] },
-    ]
-    const names = options.map((one) => probeProvider('webgpu', one).deviceClass)
-    assert.equal(new Set(names).size, names.length, names.join(' '))
-    const [device = ''] = names
-    for (const name of [...names, probe.deviceClass]) assert.ok(name.startsWith(device), name)
-  })
+    it('the class is that of the device, and of what it gave for the shapes of the model', () => {
+      const attention = { hidden: HIDDEN, numHeads: 4, numKvHeads: 2, headDim: 32 } // doctor's
+      const options: readonly DeviceProbeOptions[] = [
+        { formats: ['int8'] },
+        { formats: ['int8'], attentions: [attention] },
+        { formats: ['int4'], attentions: [attention] },
+        { formats: ['int8'], attentions: [{ ...attention, headDim: 16 }] },
+        { formats: ['int8'], shapes: [{ hidden: HIDDEN, inner: INNER }] },
+      ]
+      const names = options.map((one) => probeProvider(provider, one).deviceClass)
+      assert.equal(new Set(names).size, names.length, names.join(' '))
+      const [ofDevice = ''] = names
+      for (const name of [...names, probe.deviceClass]) assert.ok(name.startsWith(ofDevice), name)
+    })
 
-  it('doctor names the adapter, the class, and what is exact with how many rows', () => {
-    const { devices, problems } = findGpus()
-    assert.deepEqual(problems, [])
-    const [{ device, deviceClass } = { device: 'none', deviceClass: '' }, ...others] = devices
-    assert.deepEqual([device, others], ['webgpu', []])
-    assert.ok(deviceClass.startsWith(probe.deviceClass.slice(0, -8)), deviceClass)
-    const lines = new Map(describeDevices(devices).map(([what = '', says = '']) => [what.trim(), says]))
-    assert.equal(lines.get('experts f32'), 'exact')
-    for (const part of ['experts', 'attention']) {
-      assert.match(lines.get(`${part} int8`) ?? '', /^exact, with \d+ rows or more/)
+    it('doctor names the adapter, the class, and what is exact with how many rows', () => {
+      const { gpus, devices, problems } = findGpus()
+      if (gpus.length === 0) assert.deepEqual(problems, [])
+      const found = devices.filter(({ device: name }) => name === provider)
+      assert.equal(found.length, 1)
+      assert.ok(found[0]?.deviceClass.startsWith(probe.deviceClass.slice(0, -8)), found[0]?.deviceClass)
+      const lines = new Map(describeDevices(found).map(([what = '', says = '']) => [what.trim(), says]))
+      assert.equal(lines.get('experts f32'), 'exact')
+      for (const part of ['experts', 'attention']) {
+        assert.match(lines.get(`${part} int8`) ?? '', /^exact, with \d+ rows or more/)
+      }
+    })
+
+    for (const format of FORMATS) {
+      it(`experts in ${format}: those of the CPU, and a row alone as in company`, () => {
+        const engine = deviceExperts({ provider, hidden: HIDDEN, leastRows: probe.leastRows.experts })
+        const device = experts(engine, format)
+        const cpu = experts(cpuExperts(kernels, HIDDEN, format), format)
+        const calls = [0, 1, 2].map((expert) => ({ expert, rows: all.filter((row) => (row + expert) % 3 !== 0) }))
+        const company = device(calls)
+        assert.ok(worst(company, cpu(calls)) < TOLERANCE)
+        for (const row of [0, 7, 39]) {
+          const alone = device(
+            calls
+              .map(({ expert, rows }) => ({ expert, rows: rows.filter((one) => one === row) }))
+              .filter(({ rows }) => rows.length > 0),
+          )
+          assert.ok(sameBits(alone, company.slice(row * HIDDEN, (row + 1) * HIDDEN)), `row ${row}`)
+        }
+        assert.equal(device([]).length, 0)
+        engine.dispose()
+      })
+
+      it(`LM head in ${format}: that of the CPU, and a row alone as in company`, () => {
+        const weights = { norm: probeValues(HIDDEN, 21), head: linear(HIDDEN, VOCAB, 22) }
+        const shape = { hidden: HIDDEN, vocabSize: VOCAB, epsilon: 1e-6 }
+        const leastRows = probe.leastRows.head
+        const device = createDeviceLmHead(packDeviceLmHead(weights, format), { ...shape, provider, leastRows })
+        const cpu = createLmHead(kernels, inOneGo(packLmHead(weights, format)), shape)
+        const rows = [3, 9, 17, 30, 31]
+        const logits = device.run(x, rows)
+        const wanted = cpu.run(x, rows).map((row) => row.slice())
+        rows.forEach((row, i) => {
+          assert.ok(worst(logits[i]!, wanted[i]!) < TOLERANCE)
+          assert.ok(sameBits(device.run(x, [row])[0]!.slice(), logits[i]!.slice()), `row ${row}`)
+        })
+        assert.deepEqual(device.run(x, []), [])
+        assert.ok(worst(device.norm(x.subarray(0, HIDDEN)), cpu.norm(x.subarray(0, HIDDEN))) < TOLERANCE)
+        device.dispose()
+        cpu.dispose()
+      })
     }
   })
-
-  for (const format of FORMATS) {
-    it(`experts in ${format}: those of the CPU, and a row alone as in company`, () => {
-      const engine = deviceExperts({ provider: 'webgpu', hidden: HIDDEN, leastRows: probe.leastRows.experts })
-      const device = experts(engine, format)
-      const cpu = experts(cpuExperts(kernels, HIDDEN, format), format)
-      const calls = [0, 1, 2].map((expert) => ({ expert, rows: all.filter((row) => (row + expert) % 3 !== 0) }))
-      const company = device(calls)
-      assert.ok(worst(company, cpu(calls)) < TOLERANCE)
-      for (const row of [0, 7, 39]) {
-        const alone = device(
-          calls
-            .map(({ expert, rows }) => ({ expert, rows: rows.filter((one) => one === row) }))
-            .filter(({ rows }) => rows.length > 0),
-        )
-        assert.ok(sameBits(alone, company.slice(row * HIDDEN, (row + 1) * HIDDEN)), `row ${row}`)
-      }
-      assert.equal(device([]).length, 0)
-      engine.dispose()
-    })
-
-    it(`LM head in ${format}: that of the CPU, and a row alone as in company`, () => {
-      const weights = { norm: probeValues(HIDDEN, 21), head: linear(HIDDEN, VOCAB, 22) }
-      const shape = { hidden: HIDDEN, vocabSize: VOCAB, epsilon: 1e-6 }
-      const leastRows = probe.leastRows.head
-      const device = createDeviceLmHead(packDeviceLmHead(weights, format), { ...shape, provider: 'webgpu', leastRows })
-      const cpu = createLmHead(kernels, inOneGo(packLmHead(weights, format)), shape)
-      const rows = [3, 9, 17, 30, 31]
-      const logits = device.run(x, rows)
-      const wanted = cpu.run(x, rows).map((row) => row.slice())
-      rows.forEach((row, i) => {
-        assert.ok(worst(logits[i]!, wanted[i]!) < TOLERANCE)
-        assert.ok(sameBits(device.run(x, [row])[0]!.slice(), logits[i]!.slice()), `row ${row}`)
-      })
-      assert.deepEqual(device.run(x, []), [])
-      assert.ok(worst(device.norm(x.subarray(0, HIDDEN)), cpu.norm(x.subarray(0, HIDDEN))) < TOLERANCE)
-      device.dispose()
-      cpu.dispose()
-    })
-  }
-})
+}
