@@ -31,7 +31,11 @@ export async function readDemoText(checkpoint: Checkpoint): Promise<ReadText[]> 
   const store = createExpertStore({ checkpoint, ...COMPUTE, weights })
   await store.place(Array.from({ length: store.plan.numShards }, (_, shard) => shard))
   const room = createRoom(COMPUTE.kernels)
-  const pool = { kernels: COMPUTE.kernels, layers: model.spec.layers.map(({ attention }) => headsOf(attention)), format: model.kv }
+  const pool = {
+    kernels: COMPUTE.kernels,
+    layers: model.spec.layers.map(({ attention }) => headsOf(attention)),
+    format: model.kv,
+  }
 
   const read = (text: string): ReadText => {
     const tokens = checkpoint.tokenizer?.encode(text).slice(0, TOKENS_PER_FILE) ?? []

@@ -55,7 +55,11 @@ export function startToyAttention(address: string, faults: ToyFaults = {}): ToyA
   const held = new Map<string, SequenceState>()
   const steps: MessageOf<'attention.step'>[] = []
   const limits = { vocabSize: VOCAB, maxPositions: 10_000 }
-  const pool = { kernels: sharedKernels(1), layers: [{ numKvHeads: 1, headDim: 8, valueDim: 8 }], format: 'f32' as const }
+  const pool = {
+    kernels: sharedKernels(1),
+    layers: [{ numKvHeads: 1, headDim: 8, valueDim: 8 }],
+    format: 'f32' as const,
+  }
 
   const answer = (entry: StepEntry) => {
     const result = { sequence: entry.sequence, epoch: entry.epoch, tokens: packI32([]), logprobs: [] }
