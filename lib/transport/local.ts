@@ -35,7 +35,7 @@ function matches(pattern: readonly string[], subject: readonly string[]): boolea
 }
 
 /** Deliveries happen in later turns of the event loop, in order, a turn's worth at a time. */
-export function createLocalHub(): LocalHub {
+export function createLocalHub(later: (run: () => void) => void = setImmediate): LocalHub {
   const exact = new Map<string, Subscriber[]>()
   let patterns: Subscriber[] = []
   let queued: Queued[] = []
@@ -50,7 +50,7 @@ export function createLocalHub(): LocalHub {
   const enqueue = (target: Subscriber, message: BusMessage): boolean => {
     if (queued.length >= MAX_QUEUED) return false
     queued.push({ target, message })
-    if (queued.length === 1) setImmediate(drain)
+    if (queued.length === 1) later(drain)
     return true
   }
 
@@ -110,7 +110,7 @@ export function createLocalHub(): LocalHub {
       subscribe,
       onDisconnect: () => undefined, // there is no connection to lose
       advertise: () => Promise.resolve(),
-      flush: () => new Promise((resolve) => setImmediate(resolve)),
+      flush: () => new Promise((resolve) => later(resolve)),
       close: () => Promise.resolve(),
     }),
   }

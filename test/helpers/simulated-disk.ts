@@ -22,7 +22,10 @@ export interface Fault {
 
 export const diskError = (code: string): Error => Object.assign(new Error(`${code}: simulated`), { code })
 
-export function createSimulatedDisk(): SimulatedDisk {
+const realTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** `turn`: what an operation on a file waits for before it happens. */
+export function createSimulatedDisk(turn: () => Promise<void> = realTurn): SimulatedDisk {
   let names = new Map<string, Inode>()
   let durableNames = new Map<string, Inode>()
   let crashes = 0
@@ -30,7 +33,7 @@ export function createSimulatedDisk(): SimulatedDisk {
   const file = (name: string, inode: Inode): DiskFile => {
     const born = crashes
     const begin = async (operation: Parameters<SimulatedDisk['fault']>[0]): Promise<Fault | undefined> => {
-      await new Promise((resolve) => setImmediate(resolve))
+      await turn()
       if (born !== crashes) throw diskError('EIO') // of a process that is gone
       return disk.fault(operation, name)
     }
@@ -104,7 +107,8 @@ export function createSimulatedDisk(): SimulatedDisk {
 function leftOf({ bytes, durable }: Inode, random: () => number): Buffer {
   const [least, most] = [Math.min(bytes.length, durable.length), Math.max(bytes.length, durable.length)]
   const left = Buffer.alloc(least + Math.floor(random() * (most - least + 1)))
-  const written = random() < 0.3 ? 0 : Math.floor(random() * (bytes.length + 1))
+  const from = random() < 0.5 ? 0 : least
+  const written = random() < 0.3 ? 0 : from + Math.floor(random() * (bytes.length - from + 1))
   durable.copy(left)
   bytes.copy(left, 0, 0, Math.min(written, left.length))
   return left

@@ -8,8 +8,9 @@
 
 import type { Code } from '../../sdk/src/errors.js'
 import type { CallOutcome, ChoiceSoFar } from './calls.js'
-import { ROLES, type Place } from './cluster.js'
+import type { Place } from './cluster.js'
 import { isUp } from './faults.js'
+import { ROLES } from './services.js'
 import type { Outcome } from './simulate.js'
 
 /** A whole answer of the quiet run, by choice. */
@@ -70,12 +71,18 @@ function excused({ struck, plan, calls }: Outcome, call: CallOutcome): ReadonlyS
   const sharers = calls.filter(({ plan: other }) => requestId !== undefined && other.requestId === requestId)
   const deadlines = [call, ...sharers].map((one) => one.startedMs + (one.plan.deadlineMs ?? Infinity))
   if (deadlines.some((dueMs) => (call.endedMs ?? 0) >= dueMs - 2)) codes.add('deadline_exceeded')
+  // After its router's death a deadline is what the journal has: a time of a wall clock.
+  const ofRouters = struck.filter(({ place }) => place === '' || place.startsWith('router')).map(({ kind }) => kind)
+  if (ofRouters.includes('clock-jump') && new Set(ofRouters).size > 1 && deadlines.some((dueMs) => dueMs < Infinity))
+    codes.add('deadline_exceeded')
   const before = struck.filter(({ atMs }) => atMs < (call.endedMs ?? Infinity))
   // Of a router, or of its way to the records.
   const isOfRouter = before.some(({ place }) => place === '' || place.startsWith('router'))
   // Before it was accepted nobody answers for it; and a client may see that the time left is too short to try again.
   if (isOfRouter && (call.choices.size === 0 || call.plan.deadlineMs !== undefined)) codes.add('unavailable')
+  if (before.some(({ kind }) => kind === 'full-disk') && call.choices.size === 0) codes.add('resource_exhausted')
   const isWholeRoleGone = before.some(({ place, isLong }) => {
+    if (isLong && place === '') return true
     const role = ROLES.find((one) => place.startsWith(one))
     return isLong && role !== undefined && plan.shape.counts[role] === 1
   })
@@ -84,14 +91,14 @@ function excused({ struck, plan, calls }: Outcome, call: CallOutcome): ReadonlyS
 }
 
 function checkPlace(outcome: Outcome, place: Place): string[] {
-  const { machine, link, router, role } = place
+  const { machine, connection, router, role } = place
   if (!isUp(place)) return [`it does not run again: ${machine.state}, ${describe(place.failure)}`]
   const wrong: string[] = []
   const idle = outcome.idle.get(role)!
   if (machine.numTimers > idle.timers) wrong.push(`${machine.numTimers} timers, idle has ${idle.timers}`)
-  if (link.numSubscriptions > idle.subscriptions)
-    wrong.push(`${link.numSubscriptions} subscriptions, idle has ${idle.subscriptions}`)
-  if (link.numOpenRequests > 0) wrong.push(`${link.numOpenRequests} requests under way`)
+  if (connection.numSubscriptions > idle.subscriptions)
+    wrong.push(`${connection.numSubscriptions} subscriptions, idle has ${idle.subscriptions}`)
+  if (connection.numOpenRequests > 0) wrong.push(`${connection.numOpenRequests} requests under way`)
   if (router !== undefined) wrong.push(...checkRouter(outcome, router.engine.status(), router.engine.isReady()))
   return wrong
 }

@@ -5,9 +5,11 @@ import { between, integer, pick } from './chance.js'
 import type { Cluster, Place } from './cluster.js'
 import type { EventLog } from './event-log.js'
 import type { LinkFaults, Network } from './network.js'
+import type { Form } from './services.js'
 import type { Timeline } from './timeline.js'
 
-export const FAULT_KINDS = [
+/** Of a cluster of processes on a bus. */
+const BUS_KINDS = [
   'kill',
   'kill-in-event',
   'freeze',
@@ -19,7 +21,21 @@ export const FAULT_KINDS = [
   'clock-jump',
   'drain',
 ] as const
-export type FaultKind = (typeof FAULT_KINDS)[number]
+/** Of a cluster that is one process with a disk. */
+const ONE_PROCESS_KINDS = [
+  'kill',
+  'kill-in-event',
+  'kill-in-write',
+  'freeze',
+  'slow',
+  'full-disk',
+  'failing-disk',
+  'clock-jump',
+  'drain',
+] as const
+export type FaultKind = (typeof BUS_KINDS)[number] | (typeof ONE_PROCESS_KINDS)[number]
+
+export const FAULT_KINDS: Readonly<Record<Form, readonly FaultKind[]>> = { nats: BUS_KINDS, local: ONE_PROCESS_KINDS }
 
 export interface Fault {
   readonly kind: FaultKind
@@ -52,7 +68,7 @@ export interface Stage {
 
 export interface Struck {
   readonly kind: FaultKind
-  readonly place: string // '' for the network
+  readonly place: string // '' for all
   readonly isLong: boolean // half a minute
   readonly atMs: number
 }
@@ -61,10 +77,13 @@ export interface Struck {
 export function strike({ kind, target, size, chance }: Fault, stage: Stage): void {
   const { timeline, network, cluster, log, struck } = stage
   const place = cluster.places[Math.floor(target * cluster.places.length)]!
-  const { machine, link } = place
+  const { machine } = place
+  const link = network.links.get(machine)
   const later = (ms: number, run: () => void): void => void timeline.at(timeline.nowMs + ms, run)
-  const isEverywhere = kind === 'broker-restart' || kind === 'bad-network'
-  if (!isEverywhere && machine.state !== 'running') return
+  const { disk } = cluster // of a cluster in one process: whatever strikes it strikes all
+  const isOfNobody = kind === 'broker-restart' || kind === 'bad-network'
+  const isEverywhere = isOfNobody || disk !== undefined
+  if (!isOfNobody && machine.state !== 'running') return
   const isLong = kind === 'freeze' && freezeMs(size) > 10_000
   struck.push({ kind, place: isEverywhere ? '' : place.id, isLong, atMs: timeline.nowMs })
   const note = (what: string): void => log.note(timeline.nowMs, `FAULT ${what}`)
@@ -78,6 +97,16 @@ export function strike({ kind, target, size, chance }: Fault, stage: Stage): voi
       machine.killAfter(1 + Math.floor(20 * chance))
       machine.onDeath(() => cluster.restart(place, 100 + 3_000 * size))
       return
+    case 'kill-in-write':
+      note(`kill ${place.id} after some operations of its disk`)
+      disk?.killAfter(1 + Math.floor(8 * chance))
+      machine.onDeath(() => cluster.restart(place, 100 + 3_000 * size))
+      return
+    case 'full-disk':
+    case 'failing-disk':
+      note(kind)
+      disk?.become(kind === 'full-disk' ? 'full' : 'failing')
+      return later(500 + 10_000 * size, () => disk?.become('well'))
     case 'freeze': {
       const ms = freezeMs(size)
       note(`freeze ${place.id} for ${ms} ms`)
@@ -91,15 +120,15 @@ export function strike({ kind, target, size, chance }: Fault, stage: Stage): voi
     case 'partition': {
       const ms = 100 + 14_000 * size
       note(`partition ${place.id} for ${ms.toFixed(0)} ms`)
-      link.partition()
+      link?.partition()
       return later(ms, () => {
-        link.heal()
-        if (chance < 0.5 && machine.state !== 'dead') link.reset()
+        link?.heal()
+        if (chance < 0.5 && machine.state !== 'dead') link?.reset()
       })
     }
     case 'reset':
       note(`reset ${place.id}`)
-      return link.reset()
+      return link?.reset()
     case 'bad-network':
       return spoil(stage, { size, chance })
     case 'broker-restart':
@@ -137,6 +166,8 @@ function spoil({ timeline, network, log }: Stage, { size, chance }: Pick<Fault, 
 /** Everything that a fault changed for good is undone. */
 export function healAll({ cluster, network }: Stage): void {
   for (const link of network.links.values()) link.heal()
+  cluster.disk?.become('well')
+  cluster.disk?.killAfter(Infinity)
   for (const { machine } of cluster.places) {
     machine.wake()
     machine.killAfter(Infinity)

@@ -28,12 +28,16 @@ export interface LinkFaults {
   reordered: number
 }
 
-export interface Link {
-  readonly machine: Machine
-  readonly isUp: boolean
+/** A service's, to whatever carries its messages. */
+export interface Connection {
+  readonly bus: Bus
   readonly numSubscriptions: number
   readonly numOpenRequests: number
-  readonly bus: Bus
+}
+
+export interface Link extends Connection {
+  readonly machine: Machine
+  readonly isUp: boolean
   readonly faults: LinkFaults // of now
   readonly usual: LinkFaults
   /** What is not a message: it happens at the broker, or in the machine, unless the connection loses it. */

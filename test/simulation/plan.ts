@@ -2,20 +2,25 @@
 
 import { between, createStreams, integer, pick } from './chance.js'
 import type { CallPlan } from './calls.js'
-import type { Shape } from './cluster.js'
 import { drawFaults, FAULT_KINDS, type FaultKind } from './faults.js'
+import { FORMS, type Form, type Shape } from './services.js'
 import type { GenerateRequest } from '../../sdk/src/types.js'
 import type { Plan } from './simulate.js'
 
 export interface Scenario {
   readonly name: string
-  readonly faults: readonly FaultKind[]
+  readonly forms: readonly Form[] // of clusters that it may befall
+  readonly faults: Readonly<Record<Form, readonly FaultKind[]>>
 }
 
 export const SCENARIOS: readonly Scenario[] = [
-  { name: 'all', faults: FAULT_KINDS },
-  { name: 'quiet', faults: [] },
-  ...FAULT_KINDS.map((kind) => ({ name: kind, faults: [kind] })),
+  { name: 'all', forms: FORMS, faults: FAULT_KINDS },
+  { name: 'quiet', forms: FORMS, faults: { nats: [], local: [] } },
+  ...[...new Set([...FAULT_KINDS.nats, ...FAULT_KINDS.local])].map((kind) => ({
+    name: kind,
+    forms: FORMS.filter((form) => FAULT_KINDS[form].includes(kind)),
+    faults: { nats: [kind], local: [kind] },
+  })),
 ]
 
 /** Throws where there is none of that name. */
@@ -26,6 +31,7 @@ export function scenarioNamed(name: string): Scenario {
 }
 
 const LOAD_MS = 3_000
+const LOCAL = 0.3 // of the clusters
 
 export interface SimulatedModel {
   readonly model: string // folder
@@ -40,17 +46,24 @@ export function drawPlan(
 ): Plan {
   const randomFor = createStreams(seed)
   const isNarrow = randomFor('payload')() < 0.2
+  const form = drawForm(randomFor('form'), scenario)
+  const kinds = scenario.faults[form]
   return {
     seed,
-    shape: drawShape(randomFor('shape'), model),
+    shape: { ...drawShape(randomFor('shape'), model), form },
     calls: drawCalls(randomFor('calls'), requests),
-    faults: scenario.faults.length === 0 ? [] : drawFaults(randomFor('faults'), 0, LOAD_MS, scenario.faults),
+    faults: kinds.length === 0 ? [] : drawFaults(randomFor('faults'), 0, LOAD_MS, kinds),
     lastCalls: drawLastCalls(randomFor('last calls'), requests),
     maxPayloadBytes: isNarrow ? 2_048 : 1_000_000, // narrow: many messages travel in chunks
   }
 }
 
-function drawShape(random: () => number, model: SimulatedModel): Shape {
+function drawForm(random: () => number, { forms }: Scenario): Form {
+  const [first = 'nats', second = first] = forms
+  return random() < LOCAL ? second : first
+}
+
+function drawShape(random: () => number, model: SimulatedModel): Omit<Shape, 'form'> {
   const experts = integer(random, 1, 4)
   return {
     ...model,

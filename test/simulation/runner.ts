@@ -7,9 +7,9 @@ import type { GenerateRequest } from '../../sdk/src/types.js'
 import { goldenModel } from '../helpers/paths.js'
 import { createStreams } from './chance.js'
 import { check, type Answer } from './checks.js'
-import type { Shape } from './cluster.js'
 import { createMeteredKernels, type MeteredKernels } from './metered-kernels.js'
 import { drawPlan, type Scenario, type SimulatedModel } from './plan.js'
+import type { Shape } from './services.js'
 import { drawRequests } from './requests.js'
 import { dispose, simulate, type Plan } from './simulate.js'
 
@@ -63,6 +63,7 @@ export async function openRunner(): Promise<Runner> {
 }
 
 const QUIET: Shape = {
+  form: 'nats',
   ...MODEL,
   counts: { router: 1, 'expert-worker': 1, attention: 1, drafter: 0 },
   replicas: 1,
@@ -92,7 +93,7 @@ async function quietAnswers(requests: readonly GenerateRequest[], metered: Meter
 }
 
 function describe({ shape, calls, faults }: Plan): string {
-  const { counts, replicas, draft, kvTokens, mixesBuilds } = shape
+  const { form, counts, replicas, draft, kvTokens, mixesBuilds } = shape
   const processes = Object.entries(counts).map(([role, count]) => `${count} ${role}`)
-  return `${processes.join(', ')}, ${replicas} replicas, drafts ${draft ? 'on' : 'off'}, ${mixesBuilds ? 'two builds, ' : ''}${kvTokens} KV tokens, ${calls.length} calls, faults: ${faults.map(({ kind }) => kind).join(' ') || 'none'}`
+  return `${form}, ${processes.join(', ')}, ${replicas} replicas, drafts ${draft ? 'on' : 'off'}, ${mixesBuilds ? 'two builds, ' : ''}${kvTokens} KV tokens, ${calls.length} calls, faults: ${faults.map(({ kind }) => kind).join(' ') || 'none'}`
 }

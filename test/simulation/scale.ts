@@ -4,10 +4,11 @@
 import { createMemoryStore } from '../../lib/transport/memory-store.js'
 import { between, createStreams, integer } from './chance.js'
 import { makeCall, type CallOutcome } from './calls.js'
-import { createCluster, type Cluster, type Shape } from './cluster.js'
+import { createCluster, type Cluster } from './cluster.js'
 import { createMachine } from './machine.js'
 import { createNetwork, type Network } from './network.js'
 import type { Runner } from './runner.js'
+import type { Shape } from './services.js'
 import { createTimeline, type Timeline } from './timeline.js'
 
 const NUM_SHARDS = 8
@@ -124,6 +125,7 @@ function build({ model, metered }: Runner, size: Size) {
     digest: () => '',
   }
   const shape: Shape = {
+    form: 'nats',
     ...model,
     counts: { router: size.routers, 'expert-worker': size.experts, attention: size.attention, drafter: 0 },
     replicas: Math.ceil(size.experts / NUM_SHARDS),
@@ -136,11 +138,12 @@ function build({ model, metered }: Runner, size: Size) {
     maxRunning: 64,
     mixesBuilds: false,
   }
+  const maxPayloadBytes = 1e6
   const usual = { latencyMs: 0.2, jitterMs: 0.1, bytesPerMs: 1e6, lost: 0, duplicated: 0, reordered: 0 }
   const random = randomFor('network')
-  const network: Network = createNetwork({ timeline, log, random, maxPayloadBytes: 1e6, faults: () => ({ ...usual }) })
+  const network: Network = createNetwork({ timeline, log, random, maxPayloadBytes, faults: () => ({ ...usual }) })
   const records = createMemoryStore({ now: () => timeline.nowMs })
-  const cluster = createCluster(shape, { timeline, network, log, metered, records, randomFor })
+  const cluster = createCluster(shape, { timeline, network, log, metered, records, maxPayloadBytes, randomFor })
   return { timeline, cluster, counts, network, randomFor, log }
 }
 

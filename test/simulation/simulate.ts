@@ -2,13 +2,14 @@
 
 import { between, createStreams, type Streams } from './chance.js'
 import { makeCall, type CallOutcome, type CallPlan } from './calls.js'
-import { createCluster, type Cluster, type Place, type Shape } from './cluster.js'
+import { createCluster, type Cluster, type Place } from './cluster.js'
 import { createEventLog } from './event-log.js'
 import { healAll, strike, type Fault, type Stage, type Struck } from './faults.js'
 import { createMachine, type Machine } from './machine.js'
 import { createMemoryStore } from '../../lib/transport/memory-store.js'
 import type { MeteredKernels } from './metered-kernels.js'
 import { createNetwork } from './network.js'
+import type { Shape } from './services.js'
 import { createTimeline } from './timeline.js'
 import type { Wire } from './door.js'
 
@@ -72,7 +73,8 @@ export async function simulate(plan: Plan, { metered, write }: SimulateOptions):
     }),
   })
   const records = createMemoryStore({ now: () => timeline.nowMs })
-  const cluster = createCluster(plan.shape, { timeline, network, log, metered, records, randomFor })
+  const { maxPayloadBytes } = plan
+  const cluster = createCluster(plan.shape, { timeline, network, log, metered, records, maxPayloadBytes, randomFor })
   const stage: Stage = { timeline, network, cluster, log, struck: [] }
   const isReady = await timeline.runUntil(START_LIMIT_MS, () => cluster.doors().every((door) => door?.engine.isReady()))
   await timeline.runUntil(timeline.nowMs + 3_000, () => false)
@@ -135,18 +137,18 @@ function startCalls(
 }
 
 /** Whether nothing is under way there. */
-export function isIdle({ role, machine, link }: Place, idle: ReadonlyMap<string, Idle>): boolean {
+export function isIdle({ role, machine, connection }: Place, idle: ReadonlyMap<string, Idle>): boolean {
   const { timers = 0, subscriptions = 0 } = idle.get(role) ?? {}
-  return link.numOpenRequests === 0 && machine.numTimers <= timers && link.numSubscriptions <= subscriptions
+  return connection.numOpenRequests === 0 && machine.numTimers <= timers && connection.numSubscriptions <= subscriptions
 }
 
 function measureIdle(cluster: Cluster): Map<string, Idle> {
   const idle = new Map<string, Idle>()
-  for (const { role, machine, link } of cluster.places) {
+  for (const { role, machine, connection } of cluster.places) {
     const before = idle.get(role) ?? { timers: 0, subscriptions: 0 }
     idle.set(role, {
       timers: Math.max(before.timers, machine.numTimers),
-      subscriptions: Math.max(before.subscriptions, link.numSubscriptions),
+      subscriptions: Math.max(before.subscriptions, connection.numSubscriptions),
     })
   }
   return idle
