@@ -103,10 +103,10 @@ export function createSimulatedDisk(turn: () => Promise<void> = realTurn): Simul
   return disk
 }
 
-/** Some length between the synced and the seen one; the bytes that differ are there, zero or torn. */
+/** The seen length, or some between the synced one and it; the bytes that differ are there, zero or torn. */
 function leftOf({ bytes, durable }: Inode, random: () => number): Buffer {
   const [least, most] = [Math.min(bytes.length, durable.length), Math.max(bytes.length, durable.length)]
-  const left = Buffer.alloc(least + Math.floor(random() * (most - least + 1)))
+  const left = Buffer.alloc(random() < 0.5 ? bytes.length : least + Math.floor(random() * (most - least + 1)))
   const from = random() < 0.5 ? 0 : least
   const written = random() < 0.3 ? 0 : from + Math.floor(random() * (bytes.length - from + 1))
   durable.copy(left)

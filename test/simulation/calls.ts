@@ -20,6 +20,7 @@ export interface CallPlan {
 export interface ChoiceSoFar {
   readonly tokens: number[]
   readonly logprobs: Logprob[]
+  text: string
   numFinished: number
   finishReason: string | undefined
 }
@@ -92,6 +93,7 @@ async function follow({ client, wire, doors }: Caller, outcome: CallOutcome): Pr
       } else {
         choice.tokens.push(...event.tokenIds)
         choice.logprobs.push(...event.logprobs)
+        choice.text += event.text
       }
     }
     numEvents += 1
@@ -102,4 +104,4 @@ async function follow({ client, wire, doors }: Caller, outcome: CallOutcome): Pr
   }
 }
 
-const newChoice = (): ChoiceSoFar => ({ tokens: [], logprobs: [], numFinished: 0, finishReason: undefined })
+const newChoice = (): ChoiceSoFar => ({ tokens: [], logprobs: [], text: '', numFinished: 0, finishReason: undefined })

@@ -1,6 +1,6 @@
 // What must be true after every simulation, whatever went wrong in it.
 //
-//   I1    Every token and log-probability is the one of the quiet run; nothing is missing, doubled or out of order.
+//   I1    Every token, its text and log-probability is the one of the quiet run; nothing is missing, doubled or out of order.
 //   I2    Every call ends, once: in its whole answer, or in one typed error that something explains.
 //   Leak  Timers, subscriptions, requests under way: all are what they were before anything was asked; and what is asked
 //         afterwards is answered as ever, whatever memory was left behind.
@@ -14,7 +14,7 @@ import { ROLES } from './services.js'
 import type { Outcome } from './simulate.js'
 
 /** A whole answer of the quiet run, by choice. */
-export type Answer = ReadonlyMap<number, Pick<ChoiceSoFar, 'tokens' | 'logprobs' | 'finishReason'>>
+export type Answer = ReadonlyMap<number, Pick<ChoiceSoFar, 'tokens' | 'logprobs' | 'text' | 'finishReason'>>
 
 /** What is wrong, in words; nothing where all is well. */
 export function check(outcome: Outcome, answers: readonly Answer[]): string[] {
@@ -47,6 +47,8 @@ function checkCall(outcome: Outcome, call: CallOutcome, answer: Answer): string[
     const wanted = isDone ? known.tokens : known.tokens.slice(0, got.tokens.length)
     if (!isSame(got.tokens, wanted))
       wrong.push(`choice ${choice}: want ${wanted.join(' ')}, got ${got.tokens.join(' ')}`)
+    if (isDone ? got.text !== known.text : !known.text.startsWith(got.text))
+      wrong.push(`choice ${choice}: want text ${known.text}, got ${got.text}`)
     const wantedLogprobs = known.logprobs.slice(0, got.logprobs.length)
     if (JSON.stringify(got.logprobs) !== JSON.stringify(wantedLogprobs)) wrong.push(`choice ${choice}: other logprobs`)
     if (isDone && got.logprobs.length !== known.logprobs.length) wrong.push(`choice ${choice}: logprobs are missing`)

@@ -100,7 +100,7 @@ export function strike({ kind, target, size, chance }: Fault, stage: Stage): voi
     case 'kill-in-write':
       note(`kill ${place.id} after some operations of its disk`)
       disk?.killAfter(1 + Math.floor(8 * chance))
-      machine.onDeath(() => cluster.restart(place, 100 + 3_000 * size))
+      machine.onDeath(() => cluster.restart(place, 20 + 400 * size)) // soon: whoever asked asks again
       return
     case 'full-disk':
     case 'failing-disk':

@@ -4,19 +4,17 @@ import { rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { GenerateRequest } from '../../sdk/src/types.js'
-import { goldenModel } from '../helpers/paths.js'
 import { createStreams } from './chance.js'
 import { check, type Answer } from './checks.js'
 import { createMeteredKernels, type MeteredKernels } from './metered-kernels.js'
 import { drawPlan, type Scenario, type SimulatedModel } from './plan.js'
-import type { Shape } from './services.js'
+import { makeModelFolder } from './model-folder.js'
 import { drawRequests } from './requests.js'
+import type { Shape } from './services.js'
 import { dispose, simulate, type Plan } from './simulate.js'
 
-const MODEL = {
-  model: goldenModel('qwen3-moe'),
-  weightCache: join(tmpdir(), `banyan-simulation-${process.pid}`),
-}
+const FOLDER = join(tmpdir(), `banyan-simulation-${process.pid}`)
+const MODEL = { model: join(FOLDER, 'model'), weightCache: join(FOLDER, 'weights') }
 const NUM_REQUESTS = 64
 const REQUESTS_SEED = 6
 
@@ -40,6 +38,7 @@ export interface Runner {
 }
 
 export async function openRunner(): Promise<Runner> {
+  makeModelFolder(MODEL.model)
   const metered = createMeteredKernels()
   const requests = drawRequests(createStreams(REQUESTS_SEED)('requests'), NUM_REQUESTS)
   const answers = await quietAnswers(requests, metered)
@@ -48,7 +47,7 @@ export async function openRunner(): Promise<Runner> {
     metered,
     requests,
     answers,
-    close: () => rmSync(MODEL.weightCache, { recursive: true, force: true }),
+    close: () => rmSync(FOLDER, { recursive: true, force: true }),
     run: async (seed, scenario, write) => {
       const started = process.cpuUsage()
       const plan = drawPlan(seed, MODEL, requests, scenario)
