@@ -73,15 +73,17 @@ async function overHttp(
   options: AskOptions,
   recorder: Recorder,
 ): Promise<void> {
-  const giveUpMs = Date.now() + DEADLINE_MS
+  // Asked below, too: a timeout of which AbortSignal.any alone knows may be collected before it is over.
+  const deadline = AbortSignal.timeout(DEADLINE_MS)
+  const bounded = { ...options, signal: AbortSignal.any([deadline, ...(options.signal ? [options.signal] : [])]) }
   for (let attempt = 0; ; attempt++) {
     const url = urls[attempt % urls.length] ?? ''
     try {
-      await readStream(await call({ url, apiKey }, request, options, recorder.held(0)), options, recorder)
+      await readStream(await call({ url, apiKey }, request, bounded, recorder.held(0)), options, recorder)
       return
     } catch (error) {
       const mayRetry = !(error instanceof BanyanError) || error.isRetryable
-      if (!mayRetry || options.signal?.aborted === true || Date.now() > giveUpMs) throw error
+      if (!mayRetry || options.signal?.aborted === true || deadline.aborted) throw error
       await sleep(RETRY_MS)
     }
   }
@@ -95,19 +97,18 @@ interface HttpDoor {
 async function call(
   { url, apiKey }: HttpDoor,
   request: GenerateRequest,
-  options: AskOptions,
+  { id, signal }: Pick<AskOptions, 'id'> & { readonly signal: AbortSignal },
   held: number,
 ): Promise<Response> {
   const key = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }
-  const signal = AbortSignal.any([AbortSignal.timeout(DEADLINE_MS), ...(options.signal ? [options.signal] : [])])
   const response = await (held > 0
-    ? fetch(`${url}/v1/requests/${options.id}?offset=${held}`, {
+    ? fetch(`${url}/v1/requests/${id}?offset=${held}`, {
         headers: { ...key, accept: 'text/event-stream' },
         signal,
       })
     : fetch(`${url}/v1/completions`, {
         method: 'POST',
-        headers: { ...key, 'content-type': 'application/json', 'x-request-id': options.id },
+        headers: { ...key, 'content-type': 'application/json', 'x-request-id': id },
         body: httpBody(request),
         signal,
       }))
