@@ -18,6 +18,8 @@ export interface BusMessage {
   readonly subject: string
   readonly payload: Uint8Array
   readonly reply: string | undefined
+  /** Answers the way the message came, as `publish` to `reply` does; absent: that is the way. */
+  readonly respond?: ((payload: Uint8Array) => boolean) | undefined
   readonly isShared?: boolean // the payload's bytes are used again when the handler has returned
   readonly isNoResponders: boolean // the bus' own word that nobody subscribes to what was asked
 }
@@ -72,8 +74,8 @@ export function createBusTransport(bus: Bus, options: BusTransportOptions): Tran
   let numRequests = 0
   let isClosed = false
 
-  /** Whether the message's bytes are free again. */
-  const send = (subject: string, message: Uint8Array, reply?: string): boolean => {
+  /** Sends a message in pieces; whether its bytes are free again. */
+  const sendBy = (publish: (payload: Uint8Array) => boolean, message: Uint8Array): boolean => {
     if (isClosed) throw new ClusterError('unavailable', 'the transport is closed')
     if (message.byteLength > maxMessageBytes) {
       throw new ClusterError(
@@ -83,15 +85,18 @@ export function createBusTransport(bus: Bus, options: BusTransportOptions): Tran
     }
     let isFree = true
     for (const payload of split(message, bus.maxPayloadBytes)) {
-      const isSent = bus.publish(subject, payload, reply)
+      const isSent = publish(payload)
       if (payload === message) isFree = isSent // else a copy
     }
     return isFree
   }
 
-  const sendReply = (subject: string, message: Uint8Array): boolean => {
+  const send = (subject: string, message: Uint8Array, reply?: string): boolean =>
+    sendBy((payload) => bus.publish(subject, payload, reply), message)
+
+  const sendReply = (respond: (payload: Uint8Array) => boolean, message: Uint8Array): boolean => {
     try {
-      return send(subject, message)
+      return sendBy(respond, message)
     } catch {
       numDropped += 1 // the asker has a deadline of its own
       return false
@@ -102,7 +107,9 @@ export function createBusTransport(bus: Bus, options: BusTransportOptions): Tran
     const { subject, reply } = message
     try {
       const payload = isShared(message, whole) ? new Uint8Array(whole) : whole
-      handler({ subject, payload, ...(reply !== undefined && { reply: (answer) => sendReply(reply, answer) }) })
+      if (reply === undefined) return handler({ subject, payload })
+      const { respond = (answer) => bus.publish(reply, answer) } = message
+      handler({ subject, payload, reply: (answer) => sendReply(respond, answer) })
     } catch {
       numDropped += 1
     }

@@ -1,13 +1,12 @@
-// What a process knows of direct ways to others: links to mailboxes that it asks, and links over which others ask it.
+// What a process knows of direct ways to the mailboxes that it asks.
 //
 // Invariants
-//   W1  Only inboxes are answered over the link they asked from: a peer cannot draw other messages to itself.
+//   W1  A way is one that this process opened: a peer cannot draw messages to itself.
 //   W2  What was asked over a link is known until it is settled, so that it fails when the link ends, and only then.
 
 import type { Link } from './link.js'
 
 const RETRY_MS = 1_000
-const INBOX = '_INBOX.'
 
 export interface LinkRoutes {
   /** The link for a subject, if one stands. */
@@ -18,8 +17,6 @@ export interface LinkRoutes {
   stands(mailbox: string, link: Link): void
   /** A link did not serve: for its mailboxes the bus does, for a while. */
   distrust(link: Link): void
-  /** An inbox asks from here: over a link, or (undefined) over the bus. */
-  askedFrom(reply: string, link: Link | undefined): void
   /** A request goes over a link. */
   sent(reply: string, link: Link): void
   /** Returns the link that it went over, if it did. */
@@ -37,12 +34,8 @@ interface Route {
   readonly askAgainAtMs: number
 }
 
-/** 'a.b.c' → 'a.b' */
-export const parentOf = (subject: string): string => subject.slice(0, Math.max(0, subject.lastIndexOf('.')))
-
 export function createLinkRoutes(now: () => number): LinkRoutes {
   const mailboxes = new Map<string, Route>()
-  const inboxes = new Map<string, Link>() // without their last token
   const requests = new Map<string, Link>() // under way, by reply subject
 
   const overBus = (mailbox: string): void => {
@@ -55,21 +48,16 @@ export function createLinkRoutes(now: () => number): LinkRoutes {
 
   return {
     to: (subject) => {
-      const link = subject.startsWith(INBOX) ? inboxes.get(parentOf(subject)) : mailboxes.get(subject)?.link
+      const link = mailboxes.get(subject)?.link
       return link?.isOpen === true ? link : undefined
     },
     shouldAsk: (mailbox) => {
-      if (mailbox.startsWith(INBOX) || (mailboxes.get(mailbox)?.askAgainAtMs ?? 0) > now()) return false
+      if ((mailboxes.get(mailbox)?.askAgainAtMs ?? 0) > now()) return false
       overBus(mailbox)
       return true
     },
     stands: (mailbox, link) => void mailboxes.set(mailbox, { link, askAgainAtMs: 0 }),
     distrust,
-    askedFrom: (reply, link) => {
-      if (!reply.startsWith(INBOX)) return
-      if (link === undefined) inboxes.delete(parentOf(reply))
-      else inboxes.set(parentOf(reply), link)
-    },
     sent: (reply, link) => void requests.set(reply, link),
     settled: (reply) => {
       const link = requests.get(reply)
@@ -80,7 +68,6 @@ export function createLinkRoutes(now: () => number): LinkRoutes {
     isOverLink: (reply) => requests.has(reply),
     ended: (link) => {
       distrust(link)
-      for (const [inbox, other] of inboxes) if (other === link) inboxes.delete(inbox)
       const lost = [...requests].filter(([, other]) => other === link).map(([reply]) => reply)
       for (const reply of lost) requests.delete(reply)
       return new Set(lost)

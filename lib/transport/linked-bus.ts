@@ -4,7 +4,8 @@
 //
 // Invariants
 //   L1  A message goes by the link or by the bus, never by both.
-//   L2  When a link ends, what was asked over it fails at once, and what comes next goes over the bus.
+//   L2  When a link ends, what was asked over it fails at once, and what comes next goes over the bus. A question is
+//       answered the way it came: the bus may refuse answers to what it did not bring, and a link may be silent.
 //   L3  A link is only opened with a key that came over the bus. It opens the whole process: all its mailboxes.
 //   L4  A link over which an answer did not come is given up: it ends when all that was asked over it has its end.
 
@@ -13,7 +14,7 @@ import { z } from 'zod'
 import { systemRandom } from '../actor/clock.js'
 import { newInbox, type Bus, type BusMessage } from './bus-transport.js'
 import { openLink, type Link, type LinkDoor } from './link.js'
-import { createLinkRoutes, parentOf } from './link-routes.js'
+import { createLinkRoutes } from './link-routes.js'
 import { startLinkServer, type LinkPlace } from './link-server.js'
 import type { LinkMessage } from './link-stream.js'
 import type { Subscription } from './transport.js'
@@ -25,6 +26,9 @@ const EMPTY = new Uint8Array(0)
 const doorSchema = z.object({ machine: z.string(), host: z.string(), port: z.number().int(), key: z.string().max(256) })
 
 type Handler = (message: BusMessage) => void
+
+/** 'a.b.c' → 'a.b' */
+const parentOf = (subject: string): string => subject.slice(0, Math.max(0, subject.lastIndexOf('.')))
 
 /** A mailbox, or an inbox: only its last token may be a wildcard. */
 const isPlain = (subject: string): boolean => !/[*>]/.test(subject.endsWith('.*') ? parentOf(subject) : subject)
@@ -42,12 +46,14 @@ export async function createLinkedBus(bus: Bus, place: LinkPlace): Promise<Bus> 
   let onLost: (isLost: (reply: string) => boolean) => void = () => undefined
 
   const deliver = ({ kind, subject, reply, payload, isShared = false }: LinkMessage, link: Link): void => {
-    if (reply !== '') routes.askedFrom(reply, link)
     const handler = mailboxes.get(subject) ?? inboxes.get(parentOf(subject))
-    if (handler !== undefined) {
-      const isNoResponders = kind === 'nobody'
-      handler({ subject, payload, isShared, reply: reply === '' ? undefined : reply, isNoResponders })
-    } else if (reply !== '') link.send({ kind: 'nobody', subject: reply, reply: '', payload: EMPTY })
+    const isNoResponders = kind === 'nobody'
+    if (reply === '') return handler?.({ subject, payload, isShared, reply: undefined, isNoResponders })
+    const answer = (kind: LinkMessage['kind'], payload: Uint8Array): boolean =>
+      !link.isOpen || link.send({ kind, subject: reply, reply: '', payload }) // L2: at the other end it has failed
+    const respond = (payload: Uint8Array): boolean => answer('message', payload)
+    if (handler !== undefined) handler({ subject, payload, isShared, reply, respond, isNoResponders })
+    else answer('nobody', EMPTY)
   }
 
   const forget = (link: Link): void => {
@@ -107,10 +113,7 @@ export async function createLinkedBus(bus: Bus, place: LinkPlace): Promise<Bus> 
     subscribe: (subject, handler, queue) => {
       if (queue !== undefined || !isPlain(subject)) return bus.subscribe(subject, handler, queue)
       if (subject.endsWith('.*')) return listen(inboxes, parentOf(subject), handler, [bus.subscribe(subject, handler)])
-      const overBus = bus.subscribe(subject, (message) => {
-        if (message.reply !== undefined) routes.askedFrom(message.reply, undefined) // answered the way it came
-        handler(message)
-      })
+      const overBus = bus.subscribe(subject, handler)
       const atDoor = bus.subscribe(doorSubject(subject), ({ reply }) => answer(bus, reply, ownDoor))
       return listen(mailboxes, subject, handler, [overBus, atDoor])
     },

@@ -119,6 +119,38 @@ describe('direct links', function () {
     assert.equal(read(await alice.request('moody', text(''), { timeoutMs: 2000 })), 'yes')
   })
 
+  it('answer over a link what came over it, whatever is asked over the bus meanwhile', async () => {
+    let answerSlow = (): void => undefined
+    bob.subscribe('slow', ({ payload, reply }) => {
+      answerSlow = () => reply?.(text('at last'))
+      if (read(payload) !== 'wait') answerSlow()
+    })
+    bob.subscribe('other', ({ reply }) => reply?.(text('yes')))
+    await bob.flush()
+    const observer = await connectClient({ servers: nats.url })
+    const seen: string[] = []
+    observer.subscribe('>', { callback: (_, message) => void seen.push(`${message.subject} ${message.string()}`) })
+    await observer.flush()
+    const goesByLink = async (): Promise<boolean> => {
+      const before = seen.length
+      await alice.request('slow', text(''), { timeoutMs: 2000 })
+      await observer.flush()
+      return seen.length === before
+    }
+    await eventually(goesByLink, 'the link stands')
+    const numSeen = seen.length
+    const slow = alice.request('slow', text('wait'), { timeoutMs: 20_000 })
+    assert.equal(read(await alice.request('other', text(''), { timeoutMs: 2000 })), 'yes')
+    await observer.flush()
+    assert.ok(seen.some((words) => words.startsWith('other ')))
+    answerSlow()
+    assert.equal(read(await slow), 'at last')
+    await observer.flush()
+    // A server lets a worker answer what it has brought, and nothing else.
+    assert.ok(!seen.slice(numSeen).some((words) => words.endsWith(' at last')))
+    await observer.close()
+  })
+
   it('do not pile up where a peer is silent again and again: one that is not trusted any more ends (L4)', async () => {
     let isFrozen = false
     bob.subscribe('moody', ({ reply }) => isFrozen || reply?.(text('yes')))
