@@ -17,24 +17,23 @@ export function widenBfloat16(from: usize, count: usize, to: usize): void {
 }
 
 /**
- * Four float16 numbers in the lower halves of lanes, signs extended. The exponent is shifted into place, then its bias
- * set right, which normalises what is below 2^-14; infinities and NaNs keep an exponent of ones.
+ * Four float16 numbers in the lower halves of lanes, signs extended, all finite. The exponent is shifted into place, then
+ * its bias set right, which normalises what is below 2^-14.
  */
 // @ts-ignore: decorator
 @inline
-function fromFloat16(halves: v128): v128 {
+export function fromFiniteFloat16(halves: v128): v128 {
   const shifted = v128.and(i32x4.shl(halves, 13), i32x4.splat(0x8fffe000))
-  const ones = i32x4.splat(0x0f800000)
-  const isSpecial = i32x4.eq(v128.and(shifted, ones), ones)
-  const values = f32x4.mul(shifted, f32x4.splat(reinterpret<f32>(0x77800000))) // 2^112
-  return v128.or(values, v128.and(isSpecial, i32x4.splat(0x7f800000)))
+  return f32x4.mul(shifted, f32x4.splat(reinterpret<f32>(0x77800000))) // 2^112
 }
 
-/** The same without infinities and NaNs, which are not kept. */
+/** The same of any: infinities and NaNs keep an exponent of ones. */
 // @ts-ignore: decorator
 @inline
-export function fromFiniteFloat16(halves: v128): v128 {
-  return f32x4.mul(v128.and(i32x4.shl(halves, 13), i32x4.splat(0x8fffe000)), f32x4.splat(reinterpret<f32>(0x77800000)))
+function fromFloat16(halves: v128): v128 {
+  const ones = i32x4.splat(0x0f800000)
+  const isSpecial = i32x4.eq(v128.and(i32x4.shl(halves, 13), ones), ones)
+  return v128.or(fromFiniteFloat16(halves), v128.and(isSpecial, i32x4.splat(0x7f800000)))
 }
 
 /** The nearest float16, the even one at a tie; what is beyond the largest, and what is no number, is the largest. */

@@ -23,6 +23,7 @@ export const pageBytes = (layers: readonly KvGeometry[], format: KvFormat): numb
 /** A page's numbers as they are kept. */
 export type PageNumbers = Float32Array | Uint16Array
 
+/** A page's bytes as its numbers. */
 export function pageNumbers(bytes: Uint8Array, format: KvFormat): PageNumbers {
   const { buffer, byteOffset, byteLength } = bytes
   return format === 'f16'

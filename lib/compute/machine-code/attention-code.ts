@@ -1,5 +1,5 @@
-// Machine code of `attend` and `attendHalves` in `kernels/attention.ts`, with the processor's widest vectors: same task, same pages, same
-// operations on every float in the same order, so the same bits (N1 in `product-code.ts`).
+// Machine code of `attend` and `attendHalves` in `kernels/attention.ts`, with the processor's widest vectors: same task,
+// same pages, same operations on every float in the same order, so the same bits (N1 in `product-code.ts`).
 
 import type { KvFormat } from '../../model/kv-formats.js'
 import { at } from './addressing.js'
