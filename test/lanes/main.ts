@@ -5,12 +5,14 @@
 //   L2  It ends when its starter does.
 
 import Mocha from 'mocha'
+import { inspect } from 'node:util'
 
 const LAST_HANDLES_MS = 10_000
+const MAX_ERROR = 4000 // characters
 
 export interface FileResult {
   readonly passed: number
-  readonly failures: readonly string[] // titles
+  readonly failures: readonly string[] // title and error
 }
 
 async function run(file: string): Promise<FileResult> {
@@ -24,7 +26,7 @@ async function run(file: string): Promise<FileResult> {
   return new Promise((resolve) => {
     const failures: string[] = []
     const runner = mocha.run(() => resolve({ passed: runner.stats?.passes ?? 0, failures }))
-    runner.on('fail', (test) => failures.push(test.fullTitle()))
+    runner.on('fail', (test, error) => failures.push(`${test.fullTitle()}\n${inspect(error).slice(0, MAX_ERROR)}`))
   })
 }
 
