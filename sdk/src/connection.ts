@@ -135,8 +135,8 @@ function toBanyanError(error: unknown, { signal }: CallSettings): BanyanError {
   const info = details instanceof Buffer ? readErrorInfo(details) : { reason: '', metadata: {} }
   const retryAfterMs = retryAfter === undefined ? undefined : Number(retryAfter)
   const code = CODES[error.code] ?? 'unknown'
-  // A cut without a word, though nobody here asked for it: the server is leaving.
-  if (code === 'cancelled' && info.reason === '' && signal?.aborted !== true)
+  // Cut without a word, though nobody here asked for it: the server is leaving, or what is between cut the connection.
+  if ((code === 'cancelled' || code === 'internal') && details === undefined && signal?.aborted !== true)
     return new BanyanError('unavailable', `the server ended the call: ${error.details}`, { cause: error })
   return new BanyanError(code, error.details, { cause: error, ...info, retryAfterMs })
 }

@@ -1,6 +1,7 @@
 // The SDK against a scripted server: what it retries, what it raises, whom it asks.
 
 import assert from 'node:assert/strict'
+import { constants, createServer as createHttp2Server } from 'node:http2'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { BanyanClient, BanyanError, type Code, type GenerateEvent } from '../../../sdk/src/index.js'
@@ -109,6 +110,20 @@ describe('the SDK', () => {
       assert.equal((await both.modelInfo()).id, 'demo')
       assert.equal((await both.modelInfo()).id, 'demo')
       both.close()
+    })
+
+    it('at the next address when a stream ends without a status', async () => {
+      const cutter = createHttp2Server()
+      cutter.on('stream', (stream) => {
+        stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
+        stream.close(constants.NGHTTP2_NO_ERROR)
+      })
+      await new Promise<void>((resolve) => cutter.listen(0, '127.0.0.1', resolve))
+      const { port } = cutter.address() as AddressInfo // a TCP server has a port
+      const both = new BanyanClient({ address: [`127.0.0.1:${port}`, door.address] })
+      assert.equal((await both.complete({ text: 'x' })).text, 'ab')
+      both.close()
+      await new Promise((resolve) => cutter.close(resolve))
     })
   })
 
