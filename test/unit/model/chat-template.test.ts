@@ -49,7 +49,7 @@ describe('a template that means harm', function () {
 
   const cases: readonly [string, string, string, RegExp][] = [
     ['never ends', endless, 'internal', /m: chat template: it did not end within 1000 ms/],
-    ['fills the memory', doubled("['xxxx']", 60), 'internal', /m: chat template: .* 64 MB of memory/],
+    ['fills the memory', doubled("['xxxx']", 60), 'internal', /64 MB of memory|1000 ms/],
     ['builds a string', `${doubled("'xxxx'", 26)}{{ ns.v | upper }}`, 'internal', /64 MB of memory|1000 ms/],
     ['builds a prompt', `${doubled("'xxxx'", 21)}{{ ns.v }}`, 'invalid_argument', /has 8388608 characters, at most/],
     ['counts too far', '{{ range(1000000000) }}', 'invalid_argument', /range of 1000000000 items/],

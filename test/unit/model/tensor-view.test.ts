@@ -17,7 +17,7 @@ function stored(data: Float32Array, shape: readonly number[], isTransposed = fal
     const item = Math.floor(i / size) * size
     return isTransposed ? item + (i % rows) * columns + Math.floor((i - item) / rows) : i
   }
-  const lies = Float32Array.from(data, (_, i) => data[at(i)]!)
+  const lies = isTransposed ? data.map((_, i) => data[at(i)]!) : data
   const read = { values: 0, most: 0 }
   const width = rowWidth({ shape, isTransposed })
   return {
@@ -40,7 +40,7 @@ function stored(data: Float32Array, shape: readonly number[], isTransposed = fal
   }
 }
 
-const counting = (size: number): Float32Array => Float32Array.from({ length: size }, (_, i) => i)
+const counting = (size: number): Float32Array => new Float32Array(size).map((_, i) => i)
 
 describe('readTensor', () => {
   it('any part of a tensor, whichever way it lies, is what plain indexing gives', () => {
