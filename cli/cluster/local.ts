@@ -70,7 +70,7 @@ export function startLocal(options: LocalOptions): Promise<RunningServices> {
       node: id,
       speaks: speakingUpTo(config.wireVersion),
     })
-    const { tracer, kept, shutdown } = createTracing(tracingOptions(config, { role, id, pid: process.pid }))
+    const { tracer, kept, shutdown } = await createTracing(tracingOptions(config, { role, id, pid: process.pid }))
     const disconnect = async (): Promise<void> => {
       await system.stop()
       await transport.close()

@@ -179,7 +179,7 @@ async function connectService(
     node: id,
     speaks: speakingUpTo(config.wireVersion),
   })
-  const tracing = createTracing(tracingOptions(config, { role, id, pid: host.pid }))
+  const tracing = await createTracing(tracingOptions(config, { role, id, pid: host.pid }))
   const disconnect = async (): Promise<void> => {
     await system.stop()
     await transport.close()

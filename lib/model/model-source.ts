@@ -6,8 +6,6 @@ import { basename, dirname, join } from 'node:path'
 import { ClusterError } from '../errors.js'
 import { chatTemplateSource } from './chat-template.js'
 import type { KeyNames } from './config-fields.js'
-import { openGguf } from './gguf/open.js'
-import { firstPartOf } from './gguf/parts.js'
 import { parseJson, readJson } from './json-file.js'
 import { listFolder, readText } from './open-file.js'
 import { openShards } from './shard-index.js'
@@ -44,7 +42,7 @@ export interface ModelSource extends ModelConfig {
 
 /** Opens a folder or a GGUF file; no weights are read yet. Throws naming the file, tensor or key that is wrong. */
 export async function openModelSource(path: string): Promise<ModelSource> {
-  const gguf = ggufOf(path)
+  const gguf = await ggufOf(path)
   return gguf === undefined ? openFolder(path) : openGguf(gguf)
 }
 
@@ -58,22 +56,27 @@ export function openFolder(path: string): ModelSource {
 /** What a folder, a `config.json` itself or a GGUF file says, without its weights. */
 export async function readModelConfig(path: string): Promise<ModelConfig> {
   if (basename(path) === 'config.json') return { ...readFolder(dirname(path)), hasWeights: false }
-  const gguf = ggufOf(path)
+  const gguf = await ggufOf(path)
   if (gguf === undefined) return readFolder(path)
   const source = await openGguf(gguf)
   source.files.forEach((file) => file.close())
   return source
 }
 
+/** What reads GGUF files is loaded where one is read: its library takes a tenth of a process's start. */
+const openGguf = async (path: string): Promise<ModelSource> => (await import('./gguf/open.js')).openGguf(path)
+const firstPartOf = async (names: readonly string[]): Promise<string | undefined> =>
+  (await import('./gguf/parts.js')).firstPartOf(names)
+
 /** The GGUF file that a path names: itself, or the only one of a folder without safetensors, or its first part. */
-function ggufOf(path: string): string | undefined {
+async function ggufOf(path: string): Promise<string | undefined> {
   if (path.endsWith('.gguf')) return path
   if (!isFolder(path)) return undefined
   const names = listFolder(path)
   if (names.some(isWeightFile)) return undefined
   const [first, ...more] = names.filter((name) => name.endsWith('.gguf')).sort()
   if (first === undefined) return undefined
-  const only = more.length === 0 ? first : firstPartOf([first, ...more])
+  const only = more.length === 0 ? first : await firstPartOf([first, ...more])
   if (only !== undefined) return join(path, only)
   throw new ClusterError(
     'invalid_argument',

@@ -89,7 +89,7 @@ export async function startTestCluster(shape: ClusterShape = {}): Promise<TestCl
     const transport = shape.wrap?.(id, connection) ?? connection
     const common = { clock: systemClock, random: Math.random, cluster: name }
     const system = createActorSystem({ ...common, transport, node: id, ...shape.versions?.(id) })
-    const tracing = createTracing({
+    const tracing = await createTracing({
       serviceName: 'banyan',
       instanceId: id,
       version: 'test',

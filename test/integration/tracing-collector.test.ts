@@ -32,7 +32,7 @@ describe('tracing to a collector', () => {
   const endpoint = (): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}/` // a TCP server has a port
 
   it('sends protobuf to /v1/traces', async () => {
-    const { tracer, shutdown } = createTracing({ ...OPTIONS, endpoint: endpoint() })
+    const { tracer, shutdown } = await createTracing({ ...OPTIONS, endpoint: endpoint() })
     tracer.startSpan('request').end()
     await shutdown(5_000)
     assert.deepEqual(paths, ['/v1/traces'])
@@ -40,7 +40,7 @@ describe('tracing to a collector', () => {
 
   it('does not wait beyond the bound for one that does not answer', async () => {
     answers = false
-    const { tracer, shutdown } = createTracing({ ...OPTIONS, endpoint: endpoint() })
+    const { tracer, shutdown } = await createTracing({ ...OPTIONS, endpoint: endpoint() })
     tracer.startSpan('request').end()
     const startedMs = performance.now()
     await shutdown(50)

@@ -11,7 +11,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { contextFrom, spanContextOf, traceparentOf } from '../../../lib/tracing/spans.js'
 import { keepSlowOrFailed, recordingAll } from '../../../lib/tracing/slow-or-failed.js'
-import { createTracing, type SamplerName } from '../../../lib/tracing/tracing.js'
+import { createExporting } from '../../../lib/tracing/exporting.js'
+import type { SamplerName } from '../../../lib/tracing/tracing.js'
 import { attributeOf, readSpans, type FileSpan } from '../../helpers/spans.js'
 
 const SLOW_MS = 1_000
@@ -24,7 +25,7 @@ describe('requests that are slow or failed', () => {
   afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
   const start = (sampler: SamplerName, slowMs: number | undefined = SLOW_MS) => {
-    const { tracer, shutdown } = createTracing({
+    const { tracer, shutdown } = createExporting({
       serviceName: 'banyan',
       instanceId: 'router-0',
       version: '1',
@@ -163,7 +164,7 @@ describe('requests that are slow or failed', () => {
   })
 
   it('are not looked for where nobody asked', async () => {
-    const { tracer } = createTracing({
+    const { tracer } = createExporting({
       serviceName: 'banyan',
       instanceId: 'router-0',
       version: '1',

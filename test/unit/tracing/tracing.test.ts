@@ -44,8 +44,8 @@ describe('tracing', () => {
       .split('\n')
       .map((line) => JSON.parse(line) as ExportJson)
 
-  it('is off without a collector and a file', () => {
-    const span = createTracing(OPTIONS).tracer.startSpan('request')
+  it('is off without a collector and a file', async () => {
+    const span = (await createTracing(OPTIONS)).tracer.startSpan('request')
     assert.equal(span.isRecording(), false)
     assert.equal(traceparentOf(span), undefined)
   })
@@ -53,7 +53,7 @@ describe('tracing', () => {
   it('writes spans as OTLP JSON lines that only their owner can read', async () => {
     const spanFiles = { folder: join(folder, 'deep'), name: 'spans-attention-0' }
     const spanFile = join(folder, 'deep', 'spans-attention-0-1.jsonl')
-    const { tracer, shutdown } = createTracing({ ...OPTIONS, spanFiles })
+    const { tracer, shutdown } = await createTracing({ ...OPTIONS, spanFiles })
     const step = tracer.startSpan(
       'step',
       { attributes: { rows: 3, share: 0.5, done: true, ids: ['a'] } },
@@ -79,7 +79,7 @@ describe('tracing', () => {
   it('keeps a child in the trace of its parent', async () => {
     const spanFiles = { folder, name: 'child' }
     const spanFile = join(folder, 'child-1.jsonl')
-    const { tracer, shutdown } = createTracing({ ...OPTIONS, spanFiles })
+    const { tracer, shutdown } = await createTracing({ ...OPTIONS, spanFiles })
     const parent = tracer.startSpan('step')
     tracer.startSpan('expert', {}, contextFrom(traceparentOf(parent))).end()
     parent.end()
@@ -92,8 +92,8 @@ describe('tracing', () => {
     assert.equal(byName.get('expert')?.traceId, byName.get('step')?.traceId)
   })
 
-  it('drops what the sampler drops', () => {
-    const { tracer } = createTracing({ ...OPTIONS, spanFiles: { folder, name: 'off' }, sampler: 'always_off' })
+  it('drops what the sampler drops', async () => {
+    const { tracer } = await createTracing({ ...OPTIONS, spanFiles: { folder, name: 'off' }, sampler: 'always_off' })
     assert.equal(tracer.startSpan('request').isRecording(), false)
   })
 })
