@@ -65,13 +65,18 @@ describe('journal file', function () {
     }
   }
 
-  it('cut at any byte, reads the whole records before the cut, and goes on from there', async () => {
+  it('cut at any byte, reads the whole records before the cut', () => {
+    for (let length = LOG_START.byteLength; length <= whole.length; length++)
+      assert.equal(readLog(whole.subarray(0, length)).records.length, numRecordsIn(length), `cut at ${length}`)
+  })
+
+  it('cut, goes on from there', async () => {
     const folder = freshFolder()
-    for (let length = 0; length <= whole.length; length++) {
+    for (let length = 0; length <= whole.length; length += length < 100 ? 1 : 5) {
       writeFileSync(join(folder, 'journal.log'), whole.subarray(0, length))
       const store = await open(folder)
       await assertState(store, numRecordsIn(length), `cut at ${length}`)
-      if (length % 17 === 0) {
+      if (length % 3 === 0) {
         await store.put('after', bytes('the cut'), 0, soon)
         await store.close()
         const again = await open(folder)
