@@ -1,7 +1,8 @@
 // Decides each setting's value: flag, else environment, else file, else default. All problems are reported at once.
 
 import { readFileSync, statSync } from 'node:fs'
-import { parse } from 'yaml'
+import { createRequire } from 'node:module'
+import type * as Yaml from 'yaml'
 import { ClusterError } from '../errors.js'
 import { defaultsFor } from './defaults.js'
 import { maskLogin } from './print.js'
@@ -114,6 +115,8 @@ function parseFile(file: string): unknown {
   } catch (error) {
     throw new ClusterError('not_found', `config ${file}: ${ClusterError.from(error).message}`, { cause: error })
   }
+  // Most processes read no such file, and the package's 72 modules take their time to load.
+  const { parse } = createRequire(import.meta.url)('yaml') as typeof Yaml // its own types
   try {
     return parse(source) as unknown // checked by the caller
   } catch (error) {

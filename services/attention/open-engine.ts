@@ -1,8 +1,8 @@
-// What an attention worker computes with: probed where it starts, loaded once it is heard of.
+// What an attention worker computes with: probed where it starts, loaded once it is heard of. The code for GPUs is loaded
+// where there is one (`services/expert-worker/open-experts.ts`).
 
 import { probeDevice, requireExact } from '../../lib/compute/device-class.js'
 import { openOnDevice } from '../../lib/compute/gpu/choose-device.js'
-import { probeProvider } from '../../lib/compute/gpu/device-probe.js'
 import { sharedKernels, type Kernels } from '../../lib/compute/kernels.js'
 import { engineRoom, processRoom, requireRoom } from '../../lib/compute/memory-room.js'
 import type { Provider } from '../../lib/compute/session.js'
@@ -14,7 +14,6 @@ import { geometryOf, loadAttentionModel } from '../../lib/decode/attention-model
 import { createCpuAttentionEngine } from '../../lib/decode/cpu-attention-engine.js'
 import type { OnProgress } from '../../lib/decode/load-progress.js'
 import { probedAttentions } from '../../lib/decode/probed-attentions.js'
-import { loadDeviceEngine } from '../../lib/decode/device-attention-engine.js'
 import { requireDeviceAttention } from '../../lib/decode/device-features.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
@@ -31,7 +30,7 @@ export function openEngine(
   deps: ServiceDeps,
   options: AttentionOptions,
   { checkpoint, watch }: { readonly checkpoint: Checkpoint; readonly watch: LoadWatch },
-): OpenedEngine {
+): Promise<OpenedEngine> {
   const kernels =
     deps.kernels ??
     sharedKernels(options.threads, {
@@ -79,7 +78,7 @@ function onCpu({ checkpoint, ...load }: Load): OpenedEngine {
   }
 }
 
-function onDevice(provider: Exclude<Provider, 'cpu'>, { checkpoint, ...load }: Load): OpenedEngine {
+async function onDevice(provider: Exclude<Provider, 'cpu'>, { checkpoint, ...load }: Load): Promise<OpenedEngine> {
   const { spec } = checkpoint
   const { format } = load
   if (load.kv !== 'f32') {
@@ -89,6 +88,8 @@ function onDevice(provider: Exclude<Provider, 'cpu'>, { checkpoint, ...load }: L
     )
   }
   requireDeviceAttention(spec)
+  const { probeProvider } = await import('../../lib/compute/gpu/device-probe.js')
+  const { loadDeviceEngine } = await import('../../lib/decode/device-attention-engine.js')
   const report = probeProvider(provider, {
     formats: [format],
     attentions: [{ ...geometryOf(spec), hidden: spec.hidden }],

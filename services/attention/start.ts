@@ -27,7 +27,7 @@ export async function startAttention(deps: ServiceDeps, options: AttentionOption
   const { weights: format, kvFormat } = options.model
   const fingerprint = modelFingerprint(checkpoint, format, kvFormat)
   const watch = watchLoad(deps)
-  const { deviceClass, load: loadEngine } = openEngine(deps, options, { checkpoint, watch })
+  const { deviceClass, load: loadEngine } = await openEngine(deps, options, { checkpoint, watch })
   let state: Heartbeat['state'] = 'starting'
   let numSteps = 0
   let held: Pick<StepRunner, 'numSequences' | 'numTokens'> = { numSequences: 0, numTokens: 0 }

@@ -29,7 +29,7 @@ export async function startExpertWorker(deps: ServiceDeps, options: ExpertWorker
   const checkpoint = await openWeights(path)
   const fingerprint = modelFingerprint(checkpoint, format, options.model.kvFormat)
   const watch = watchLoad(deps)
-  const { store, deviceClass, inPlace } = openExperts(deps, options, {
+  const { store, deviceClass, inPlace } = await openExperts(deps, options, {
     checkpoint,
     format,
     weights: openWeightFolder(deps, weightFolder(options.model, checkpoint)),

@@ -16,16 +16,16 @@ export function chooseDevice(setting: DeviceSetting, adapters: () => readonly Ad
 
 export interface Openings<T> {
   readonly onCpu: () => T
-  readonly onDevice: (provider: Exclude<Provider, 'cpu'>) => T
+  readonly onDevice: (provider: Exclude<Provider, 'cpu'>) => Promise<T>
   readonly warn: (fields: Readonly<Record<string, unknown>>, message: string) => void
 }
 
 /** Opens what computes on the device of the setting. Throws what opening it throws; `auto` then takes the CPU, with a word. */
-export function openOnDevice<T>(setting: DeviceSetting, { onCpu, onDevice, warn }: Openings<T>): T {
+export async function openOnDevice<T>(setting: DeviceSetting, { onCpu, onDevice, warn }: Openings<T>): Promise<T> {
   const device = chooseDevice(setting)
   if (device === 'cpu') return onCpu()
   try {
-    return onDevice(device)
+    return await onDevice(device)
   } catch (error) {
     if (setting !== 'auto') throw error
     const { message: why } = ClusterError.from(error)
