@@ -135,7 +135,8 @@ function toBanyanError(error: unknown, { signal }: CallSettings): BanyanError {
   const info = details instanceof Buffer ? readErrorInfo(details) : { reason: '', metadata: {} }
   const retryAfterMs = retryAfter === undefined ? undefined : Number(retryAfter)
   const code = CODES[error.code] ?? 'unknown'
-  // Cut without a word, though nobody here asked for it: the server is leaving, or what is between cut the connection.
+  // Cut without a word, though nobody here asked for it: the server is leaving. (A connection that is reset after a
+  // GOAWAY reaches us as a stream that was closed without an error, which grpc-js calls internal.)
   if ((code === 'cancelled' || code === 'internal') && details === undefined && signal?.aborted !== true)
     return new BanyanError('unavailable', `the server ended the call: ${error.details}`, { cause: error })
   return new BanyanError(code, error.details, { cause: error, ...info, retryAfterMs })
