@@ -2,7 +2,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { cpus, loadavg, totalmem } from 'node:os'
-import { packageRoot } from '../cli/package-root.js'
+import { packageRoot } from '../lib/package-files.js'
 
 export interface Machine {
   readonly processor: string

@@ -6,7 +6,7 @@
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { packageRoot } from '../cli/package-root.js'
+import { packageRoot } from '../lib/package-files.js'
 import { takeTurns } from './in-turn.js'
 import { describeMachine, machineLine, type Machine } from './machine.js'
 import { prepareModel, type ModelFacts } from './peers/checkpoints.js'

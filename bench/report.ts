@@ -6,7 +6,7 @@
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { packageRoot } from '../cli/package-root.js'
+import { packageRoot } from '../lib/package-files.js'
 import { ClusterError } from '../lib/errors.js'
 
 const EMPTY = '# Results\n'

@@ -1,7 +1,7 @@
 // The flags of benches that run a list of models in rounds: one reading, one default, one line of help each.
 
 import { join } from 'node:path'
-import { packageRoot } from '../cli/package-root.js'
+import { packageRoot } from '../lib/package-files.js'
 
 export const CACHE = join(packageRoot(), 'bench', '.cache')
 

@@ -9,10 +9,9 @@
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { packageRoot } from '../cli/package-root.js'
+import { commandFile } from '../lib/package-files.js'
 import { familyOf } from '../test/chaos/process-table.js'
 import { takeTurns } from './in-turn.js'
 import { describeMachine, machineLine } from './machine.js'
@@ -156,7 +155,7 @@ function cpuOf(root: number): { readonly processes: number; readonly cpuMs: numb
 }
 
 function serveExpert(up: UpProcess, cluster: string): ChildProcess {
-  const main = join(packageRoot(), 'dist', 'cli', 'main.js')
+  const main = commandFile()
   return spawn(process.execPath, [main, 'serve', 'expert-worker'], {
     env: {
       ...process.env,

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, existsSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { packageRoot } from '../cli/package-root.js'
+import { commandFile } from '../lib/package-files.js'
 
 export interface UpProcess {
   readonly http: string
@@ -28,7 +28,7 @@ export async function startUp(
 ): Promise<UpProcess> {
   const folder = mkdtempSync(join(tmpdir(), 'banyan-up-'))
   const readyFile = join(folder, 'ready.json')
-  const main = join(packageRoot(), 'dist', 'cli', 'main.js')
+  const main = commandFile()
   const child = spawn(
     process.execPath,
     [main, 'up', '--http', '0', '--grpc', '0', '--ready-file', readyFile, ...flags],

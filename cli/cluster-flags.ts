@@ -10,7 +10,7 @@ import { resolveConfig, type ResolvedConfig } from '../lib/config/resolve.js'
 import type { SettingName } from '../lib/config/schema.js'
 import { kebab, SETTING_NAMES, SETTINGS } from '../lib/config/settings.js'
 import { cacheFolder } from './cluster/choose-transport.js'
-import { demoModelPath } from './package-root.js'
+import { demoModelPath } from '../lib/package-files.js'
 import { print, printJson } from './terminal.js'
 
 const DEFAULTS = defaultsFor({ cores: availableParallelism() })

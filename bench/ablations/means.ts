@@ -2,7 +2,7 @@
 // another record.
 
 import { join } from 'node:path'
-import { packageRoot } from '../../cli/package-root.js'
+import { packageRoot } from '../../lib/package-files.js'
 import {
   answer,
   arrival,

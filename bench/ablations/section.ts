@@ -1,6 +1,6 @@
 // The section `ablations` of bench/RESULTS.md.
 
-import { packageRoot } from '../../cli/package-root.js'
+import { packageRoot } from '../../lib/package-files.js'
 import { table } from '../report.js'
 import { formatSummary, summarise } from '../statistics.js'
 import type { AblationRow } from './measure.js'

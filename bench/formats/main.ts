@@ -3,7 +3,7 @@
 import { parseArgs } from 'node:util'
 import { measureMatrices, type MeasuredMatrices } from '../../cli/inspect/matrices.js'
 import { measurePerplexities } from '../../cli/inspect/perplexity.js'
-import { demoModelPath } from '../../cli/package-root.js'
+import { demoModelPath } from '../../lib/package-files.js'
 import { openModel } from '../../lib/model/checkpoint.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
 import { describeMachine, machineLine } from '../machine.js'

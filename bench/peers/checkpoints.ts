@@ -5,7 +5,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { demoModelPath, packageRoot } from '../../cli/package-root.js'
+import { demoModelPath, packageRoot } from '../../lib/package-files.js'
 
 const run = promisify(execFile)
 const SYNTHETIC = ['0.1', '0.4', '1.5'] // GB in 8 bit
@@ -59,7 +59,7 @@ async function checkpointFolder(name: string, cache: string): Promise<string> {
   return folder
 }
 
-const banyan = (words: readonly string[]): Promise<string> => node(['cli', 'main.js'], words)
+const banyan = (words: readonly string[]): Promise<string> => node(['banyan', 'main.js'], words)
 
 async function node(script: readonly string[], words: readonly string[]): Promise<string> {
   const { stdout } = await run(process.execPath, [join(packageRoot(), 'dist', ...script), ...words])

@@ -3,7 +3,7 @@
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { packageRoot } from '../../cli/package-root.js'
+import { packageRoot } from '../../lib/package-files.js'
 import { describeMachine, machineLine } from '../machine.js'
 import { bestReader, type BestReader } from '../raw/best-reader.js'
 import { largestCacheBytes } from '../raw/caches.js'

@@ -8,7 +8,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { packageRoot } from '../../cli/package-root.js'
+import { packageRoot } from '../../lib/package-files.js'
 
 /** llama.cpp's context, as node-llama-cpp's native module exports it (pinned version: bench/peers/package.json). */
 export interface NativeContext {

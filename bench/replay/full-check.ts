@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { packageRoot } from '../../cli/package-root.js'
+import { commandFile } from '../../lib/package-files.js'
 import { BanyanClient, type GenerateRequest } from '../../sdk/src/index.js'
 import { COPYING_PROMPTS, PROMPTS } from '../../test/helpers/prompts.js'
 import { startUp } from '../up-process.js'
@@ -50,7 +50,7 @@ async function record(folder: string): Promise<void> {
 }
 
 async function check(folder: string, shape: readonly string[]): Promise<boolean> {
-  const main = join(packageRoot(), 'dist', 'cli', 'main.js')
+  const main = commandFile()
   const child = spawn(process.execPath, [main, 'replay', folder, '--check', '--json', ...shape], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })

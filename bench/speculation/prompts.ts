@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { packageRoot } from '../../cli/package-root.js'
+import { packageRoot } from '../../lib/package-files.js'
 
 export interface HeldOut {
   readonly name: string // the file it was cut from

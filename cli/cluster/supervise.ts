@@ -8,20 +8,17 @@
 
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { extname } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { reportSchema, type ServiceOrder } from '../../lib/config/process-messages.js'
 import type { Logger } from '../../lib/config/service.js'
 import { within } from '../../lib/config/within.js'
 import { ClusterError, isErrorCode } from '../../lib/errors.js'
+import { commandFile } from '../../lib/package-files.js'
 import type { OnLoading } from './services.js'
 import type { Role } from '../../lib/wire/messages.js'
 
 const FIRST_BACKOFF_MS = 100
 const MAX_BACKOFF_MS = 5_000
 const STABLE_AFTER_MS = 10_000
-// The CLI's own entry point, in the form that runs now: sources in a test, build output otherwise.
-const MAIN_FILE = fileURLToPath(new URL(`../main${extname(import.meta.url)}`, import.meta.url))
 
 export interface Doors {
   readonly http: string
@@ -65,7 +62,7 @@ export function supervise({ role, id, environment, logger, onLoading }: Supervis
 
   const launch = (): void => {
     const startedMs = Date.now()
-    const next = fork(MAIN_FILE, ['serve', role], { env: environment(doors), stdio: ['ignore', 2, 2, 'ipc'] })
+    const next = fork(commandFile(), ['serve', role], { env: environment(doors), stdio: ['ignore', 2, 2, 'ipc'] })
     let failure: ClusterError | undefined
     child = next
     next.on('message', (message) => {

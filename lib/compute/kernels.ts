@@ -9,6 +9,7 @@
 
 import { Worker } from 'node:worker_threads'
 import { ClusterError } from '../errors.js'
+import { builtFile } from '../package-files.js'
 import { kernelModule } from '../packing/kernel-module.js'
 import { createArena } from './arena.js'
 import { createRoom, type Room } from './room.js'
@@ -234,7 +235,7 @@ function awaitDone(words: Int32Array, isDone: () => boolean): void {
 }
 
 function startHelper(workerData: KernelThreadData): Worker {
-  const helper = new Worker(new URL('./kernel-thread.js', import.meta.url), { workerData, execArgv: [] })
+  const helper = new Worker(builtFile('lib/compute/kernel-thread.js'), { workerData, execArgv: [] })
   helper.on('error', () => undefined) // one that cannot start takes no task: the caller computes alone
   helper.unref()
   return helper

@@ -7,10 +7,10 @@
 //   TR3  A render whose process is killed by others is done again by the next process, once.
 
 import { fork, type ChildProcess, type ForkOptions } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import type { Clock } from '../actor/actor.js'
 import { createTurns } from '../actor/turns.js'
 import { ClusterError } from '../errors.js'
+import { builtFile } from '../package-files.js'
 
 export interface TemplateJob {
   readonly source: string
@@ -48,7 +48,7 @@ const MEMORY_MB = 64
 
 const KILLED: ReadonlySet<string> = new Set(['SIGKILL', 'SIGTERM', 'SIGHUP']) // by others
 
-const SCRIPT = fileURLToPath(new URL('./template-process.js', import.meta.url))
+const SCRIPT = builtFile('lib/model/template-process.js')
 const EXEC_ARGV = [`--max-old-space-size=${MEMORY_MB}`, '--max-semi-space-size=8']
 
 interface Child {

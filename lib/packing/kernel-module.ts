@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
+import { builtFile } from '../package-files.js'
 
 let compiled: WebAssembly.Module | undefined
 
@@ -9,6 +10,6 @@ let compiled: WebAssembly.Module | undefined
 export function kernelModule(): WebAssembly.Module {
   if (compiled !== undefined) return compiled
   setFlagsFromString('--no-liftoff')
-  compiled = new WebAssembly.Module(readFileSync(new URL('../../kernels/kernels.wasm', import.meta.url)))
+  compiled = new WebAssembly.Module(readFileSync(builtFile('kernels/kernels.wasm')))
   return compiled
 }

@@ -5,9 +5,11 @@ import { loadSync } from '@grpc/proto-loader'
 import { ReflectionService } from '@grpc/reflection'
 import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { hostForUrl } from '../../lib/config/host-for-url.js'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'
+import { packageRoot } from '../../lib/package-files.js'
 import { createApiKeys, type ApiKeys } from './api-keys.js'
 import type { DoorOptions } from './door-options.js'
 import type { GenerateEvent } from './engine.js'
@@ -21,7 +23,6 @@ import {
   type WireGenerateRequest,
   type WireResumeRequest,
 } from './grpc/convert.js'
-import { protoFolder } from './grpc/proto-folder.js'
 import { withCompleteDescriptors } from './grpc/reflection-descriptors.js'
 import { retryAfterMs, shortened, statusDetails, STATUS } from './grpc/rich-errors.js'
 import { callerOf, createRateLimits } from './rate-limits.js'
@@ -55,7 +56,7 @@ export async function startGrpcServer(options: DoorOptions): Promise<GrpcServer>
   const keys = createApiKeys(options.apiKeys)
   const rates = options.rates ?? createRateLimits({ common: {}, own: keys.limitsOf, now: () => performance.now() })
   const definition = loadSync(['banyan/v1/inference.proto', healthProto], {
-    includeDirs: [protoFolder()],
+    includeDirs: [join(packageRoot(), 'proto')],
     keepCase: true,
     longs: String,
     enums: String,

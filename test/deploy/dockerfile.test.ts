@@ -68,7 +68,7 @@ describe('Dockerfile', () => {
 
     it(`${name}: is the banyan command, without a shell`, () => {
       const entry: unknown = JSON.parse(named(instructions, 'ENTRYPOINT').at(-1)?.words ?? '')
-      assert.deepEqual(entry, ['node', '/app/dist/cli/main.js'])
+      assert.deepEqual(entry, ['node', '/app/dist/banyan/main.js'])
       assert.deepEqual(named(instructions, 'CMD'), [])
     })
 

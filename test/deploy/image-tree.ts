@@ -1,7 +1,7 @@
 // The file tree of an image, made without a container engine: what the Dockerfile copies and runs, in a folder.
 //
 // What differs from a builder: the base images are this machine, `nodejs` is the Node that runs the tests, `build` is the
-// build that the tests run from (of it, the folders whose sources that stage copies), npm works offline.
+// build that the tests run from (of it, the bundle and the folders whose sources that stage copies), npm works offline.
 
 import { execFileSync, spawnSync } from 'node:child_process'
 import {
@@ -91,7 +91,7 @@ function copyFiles({ file, root }: Place, { from, sources, target }: Copy): void
     return
   }
   if (from !== 'build' || sources.join() !== '/src/dist') throw new Error(`want /src/dist of build, found ${from}`)
-  for (const folder of compiledFolders(file)) {
+  for (const folder of ['banyan', ...compiledFolders(file)]) {
     const built = join(repositoryRoot, 'dist', folder)
     if (existsSync(built)) copyInto(built, join(root, target, folder))
   }

@@ -4,12 +4,12 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { extname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { commandFile } from '../../lib/package-files.js'
 import { eventually } from './eventually.js'
 import { weightCache } from './weight-cache.js'
 
-export const CLI_MAIN = fileURLToPath(new URL(`../../cli/main${extname(import.meta.url)}`, import.meta.url))
+export const CLI_MAIN = commandFile()
 
 export interface Outcome {
   readonly code: number | null

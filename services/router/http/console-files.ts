@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ClusterError } from '../../../lib/errors.js'
+import { packageRoot } from '../../../lib/package-files.js'
 import type { Exchange } from './exchange.js'
 
 const PAGE = join('console', 'index.html')
@@ -53,7 +54,7 @@ export function redirectToConsole({ response }: Exchange): void {
 }
 
 function readFiles(): ReadonlyMap<string, StaticFile> {
-  const root = packageFolder()
+  const root = packageRoot()
   const built = join(root, 'dist', 'console')
   if (!existsSync(join(built, 'main.js'))) {
     throw new ClusterError('not_found', 'console: the page is not built; run `npm run build`', {
@@ -77,12 +78,4 @@ function readStatic(path: string): StaticFile {
   const bytes = readFileSync(path)
   const hash = createHash('sha256').update(bytes).digest('base64url').slice(0, 16)
   return { bytes, type: TYPES[path.slice(path.lastIndexOf('.') + 1)] ?? 'application/octet-stream', etag: `"${hash}"` }
-}
-
-/** Walks up from this file. Throws `internal` where the package is incomplete. */
-function packageFolder(): string {
-  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-    if (existsSync(join(folder, PAGE))) return folder
-    if (dirname(folder) === folder) throw new ClusterError('internal', `${PAGE} is missing from the package`)
-  }
 }
