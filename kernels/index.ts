@@ -29,7 +29,7 @@ export { gatherFourHalves, gatherOneHalves, scoreFourHalves, scoreOneHalves } fr
 export { setThread } from './thread'
 export { addErrorsInt4, addErrorsInt8, quantiseInt4, quantiseInt8 } from './levels' // called one by one, to pack weights
 export { tileFloats, tileInt4, tileInt8 } from './tiles'
-export { areFinite, widenBfloat16, widenFloat16 } from './widening'
+export { areFinite, narrowFloat16, widenBfloat16, widenFloat16 } from './widening'
 export { oneRowInt4, oneRowInt8, twoRowsInt4, twoRowsInt8 } from './linear' // exported, so that they are not inlined
 export { oneRowInt4Groups, oneRowInt8Groups, twoRowsInt4Groups, twoRowsInt8Groups } from './linear'
 export { oneRowInt4Halves, oneRowInt8Halves, twoRowsInt4Halves, twoRowsInt8Halves } from './linear'

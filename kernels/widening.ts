@@ -36,15 +36,51 @@ function fromFloat16(halves: v128): v128 {
   return v128.or(fromFiniteFloat16(halves), v128.and(isSpecial, i32x4.splat(0x7f800000)))
 }
 
-/** The nearest float16, the even one at a tie; what is beyond the largest, and what is no number, is the largest. */
+const LARGEST = 0x477fe000 // bits of 65504; as integers, sizes of floats have the order of the floats, NaNs come last
+const TOO_LARGE = 0x477ff000 // 65520, the tie between the largest and what would follow it
+
+/** The nearest float16 of each lane, the even one at a tie; what is beyond the largest, and what is no number, is the largest. */
+// @ts-ignore: decorator
+@inline
+function toHalves(values: v128): v128 {
+  const sign = v128.and(i32x4.shr_u(values, 16), i32x4.splat(0x8000))
+  const size = i32x4.min_s(v128.and(values, i32x4.splat(0x7fffffff)), i32x4.splat(LARGEST))
+  // Below 2^-14 they are multiples of 2^-24, which is what float32 numbers are between a half and one.
+  const half = f32x4.splat(0.5)
+  const small = i32x4.sub(f32x4.add(size, half), half)
+  const isOdd = v128.and(i32x4.shr_u(size, 13), i32x4.splat(1))
+  const large = i32x4.shr_u(i32x4.add(i32x4.add(size, i32x4.splat(0xfff - 0x38000000)), isOdd), 13)
+  return v128.or(sign, v128.bitselect(small, large, i32x4.lt_s(size, i32x4.splat(0x38800000))))
+}
+
 export function toFloat16(value: f32): u16 {
-  const bits = reinterpret<u32>(value)
-  const sign = (bits >> 16) & 0x8000
-  const size = bits & 0x7fffffff
-  if (size >= 0x477ff000) return <u16>(sign | 0x7bff)
-  // Below 2^-14 they are multiples of 2^-24; 1024 of these are the smallest number with an exponent.
-  if (size < 0x38800000) return <u16>(sign | <u32>nearest<f32>(reinterpret<f32>(size) * 16777216))
-  return <u16>(sign | ((size - 0x38000000 + 0xfff + ((size >> 13) & 1)) >> 13))
+  return <u16>i32x4.extract_lane(toHalves(f32x4.splat(value)), 0)
+}
+
+// @ts-ignore: decorator
+@inline
+function isTooLarge(values: v128): v128 {
+  return i32x4.gt_s(v128.and(values, i32x4.splat(0x7fffffff)), i32x4.splat(TOO_LARGE - 1))
+}
+
+/** Rounds float32 numbers to float16; whether it has all of them in its range. */
+export function narrowFloat16(from: usize, count: usize, to: usize): bool {
+  const end = from + (count << 2)
+  const whole = from + ((count & ~7) << 2)
+  let found = i32x4.splat(0)
+  for (; from < whole; from += 32) {
+    const low = v128.load(from), high = v128.load(from, 16)
+    v128.store(to, i16x8.narrow_i32x4_u(toHalves(low), toHalves(high)))
+    found = v128.or(found, v128.or(isTooLarge(low), isTooLarge(high)))
+    to += 16
+  }
+  for (; from < end; from += 4) {
+    const value = v128.load_splat<f32>(from)
+    store<u16>(to, <u16>i32x4.extract_lane(toHalves(value), 0))
+    found = v128.or(found, isTooLarge(value))
+    to += 2
+  }
+  return !v128.any_true(found)
 }
 
 export function widenFloat16(from: usize, count: usize, to: usize): void {

@@ -1,7 +1,8 @@
-// Published number formats to float32. All are exact: float32 holds every F16, BF16 and FP8 value.
+// Published number formats to float32, which is exact: float32 holds every F16, BF16 and FP8 value. And float32 to float16,
+// which rounds.
 
 import { ClusterError } from '../errors.js'
-import { addressOf, floatsAt, PIECE_VALUES, placeIn, roomFor, runPacking } from '../packing/packing-memory.js'
+import { addressOf, floatsAt, halvesAt, PIECE_VALUES, placeIn, roomFor, runPacking } from '../packing/packing-memory.js'
 import { FP8_E4M3, FP8_E5M2, FP8_E8M0 } from './small-floats.js'
 
 /** Little-endian values as float32, see `widenTo`. */
@@ -59,3 +60,21 @@ function widenHalves(kernel: 'widenBfloat16' | 'widenFloat16', bytes: Uint8Array
     if (target === undefined) piece.set(floatsAt(address, count))
   }
 }
+
+/** Rounds to float16 bits, to nearest with ties to even; whether float16 has all the values in its range. */
+export function narrowTo(to: Uint16Array, values: Float32Array): boolean {
+  let areWithin = true
+  for (let first = 0; first < values.length; first += PIECE_VALUES) {
+    const piece = values.subarray(first, first + PIECE_VALUES)
+    const target = roomFor('bytes', piece.length * 2)
+    if (runPacking('narrowFloat16', placeIn('widened', piece), piece.length, target) === 0) areWithin = false
+    to.set(halvesAt(target, piece.length), first)
+  }
+  return areWithin
+}
+
+const TOO_LARGE = 65520 // halfway from the largest, 65504, to what would follow it
+
+/** Place of the first value that float16 does not hold. */
+export const beyondFloat16 = (values: Float32Array): number =>
+  values.findIndex((value) => !(Math.abs(value) < TOO_LARGE))

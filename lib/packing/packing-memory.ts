@@ -17,6 +17,7 @@ export type Room = 'bytes' | 'widened' | 'columns' | 'rows' | 'levels' | 'scales
 export type PackingKernel =
   | 'widenBfloat16'
   | 'widenFloat16'
+  | 'narrowFloat16'
   | 'areFinite'
   | 'quantiseInt8'
   | 'quantiseInt4'
@@ -89,6 +90,9 @@ export function roomFor(room: Room, numBytes: number): number {
 
 export const floatsAt = (address: number, length: number): Float32Array =>
   new Float32Array(packingMemory().buffer, address, length)
+
+export const halvesAt = (address: number, length: number): Uint16Array =>
+  new Uint16Array(packingMemory().buffer, address, length)
 
 export const doublesAt = (address: number, length: number): Float64Array =>
   new Float64Array(packingMemory().buffer, address, length)

@@ -11,6 +11,7 @@
 
 import { BLOCK_SIZE, quantise } from '../../compute/quantise.js'
 import { ClusterError } from '../../errors.js'
+import { beyondFloat16, narrowTo } from '../dtypes.js'
 
 export type EncodedFormat = 'F32' | 'F16' | 'Q8_0' | 'Q4_0'
 
@@ -58,29 +59,8 @@ function writeLevels4(levels: Uint8Array, block: number, out: Uint8Array, at: nu
 
 /** float32 to float16 bits. */
 export function toFloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length)
   const halves = new Uint16Array(values.length)
-  for (let i = 0; i < bits.length; i++) {
-    halves[i] = narrow(bits[i]!)
-    if ((halves[i]! & 0x7fff) === 0x7c00 && Number.isFinite(values[i]!))
-      throw new ClusterError('invalid_argument', `want values that float16 holds (up to 65504), got ${values[i]!}`)
-  }
-  return halves
-}
-
-function narrow(bits: number): number {
-  const sign = (bits >>> 16) & 0x8000
-  const magnitude = bits & 0x7fffffff
-  if (magnitude > 0x7f800000) return sign | 0x7e00 // not a number
-  if (magnitude >= 0x47800000) return sign | 0x7c00 // 65536 and more
-  if (magnitude >= 0x38800000) return sign | roundShift(magnitude - 0x38000000, 13) // 2^-14 and more: the same form
-  const shift = 126 - (magnitude >>> 23) // below: a multiple of 2^-24
-  return shift > 24 ? sign : sign | roundShift((magnitude & 0x7fffff) | 0x800000, shift)
-}
-
-/** value / 2^shift to nearest, ties to even. */
-function roundShift(value: number, shift: number): number {
-  const half = 2 ** (shift - 1)
-  const isOdd = (value >>> shift) & 1
-  return (value + half - 1 + isOdd) >>> shift
+  if (narrowTo(halves, values)) return halves
+  const value = values[beyondFloat16(values)]
+  throw new ClusterError('invalid_argument', `want values that float16 holds (up to 65504), got ${value}`)
 }
