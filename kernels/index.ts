@@ -19,7 +19,7 @@ import {
   weightBytes,
 } from './linear'
 import { keepLatents, LatentKeys, LatentQueries, prepareQueries } from './latent'
-import { linearFloat } from './linear-float'
+import { linearFloat, linearFloat16 } from './linear-float'
 import { Rotation, rotate } from './rotation'
 import { threadScratch } from './thread'
 import { Gated, gated, Norm, norm, Quantise, quantise, Sum, sum } from './rows'
@@ -102,13 +102,16 @@ function compute(task: usize): void {
     case 16:
       attendHalves(changetype<Attention>(task))
       break
+    case 17:
+      linearFloat16(changetype<Product>(task))
+      break
   }
 }
 
 /** Bytes of weights that a product reads; 0 of other tasks. */
 function bytesToRead(task: usize): usize {
   const operation = load<i32>(task) % WIDE
-  const isProduct = operation <= 3 || (operation >= 12 && operation <= 15)
+  const isProduct = operation <= 3 || (operation >= 12 && operation <= 15) || operation == 17
   return isProduct ? weightBytes(changetype<Product>(task)) : 0
 }
 

@@ -4,6 +4,7 @@
 //   int8  a pair takes 32 bytes: output, then input
 //   int4  a pair takes 16 bytes: 16-bit word i holds the levels of (output i/2, +4, +8, +12), input i%2; low nibble first
 //   f32   no blocks, no scales: per input 16 floats (`linear-float.ts`)
+//   f16   the same in float16
 //
 // Scales are bfloat16 numbers; in GROUPS one serves several blocks and stands in front of the first; in HALVES they are
 // float16 numbers. The arithmetic is the same.
@@ -26,7 +27,7 @@ const HALVES: i32 = 2
 export class Product {
   op: i32
   weights: usize
-  blocks: i32 // f32: inputs
+  blocks: i32 // f32, f16: inputs
   tiles: i32
   x: usize
   xStride: usize // bytes of a row

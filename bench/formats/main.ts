@@ -5,7 +5,7 @@ import { measureMatrices, type MeasuredMatrices } from '../../cli/inspect/matric
 import { measurePerplexities } from '../../cli/inspect/perplexity.js'
 import { demoModelPath } from '../../lib/package-files.js'
 import { openModel } from '../../lib/model/checkpoint.js'
-import type { WeightFormat } from '../../lib/model/spec.js'
+import { perFormat } from '../../lib/model/weight-formats.js'
 import { describeMachine, machineLine } from '../machine.js'
 import { writeSection } from '../report.js'
 import { measureLayouts } from './products.js'
@@ -41,14 +41,7 @@ async function main(): Promise<void> {
 }
 
 function bytesOf({ each }: MeasuredMatrices): FormatResults['matrixBytes'] {
-  const of = (format: WeightFormat): number => each.reduce((sum, { formats }) => sum + formats[format].bytes, 0)
-  return {
-    f32: of('f32'),
-    int8: of('int8'),
-    int4: of('int4'),
-    'int8-auto': of('int8-auto'),
-    'int4-auto': of('int4-auto'),
-  }
+  return perFormat((format) => each.reduce((sum, { formats }) => sum + formats[format].bytes, 0))
 }
 
 if (flags.help) console.log(USAGE)

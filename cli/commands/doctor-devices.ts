@@ -4,6 +4,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import type { KernelReport } from '../../lib/compute/device-class.js'
 import { findAdapters, isHardware, type Adapter } from '../../lib/compute/gpu/adapters.js'
 import { probeProvider } from '../../lib/compute/gpu/device-probe.js'
+import { DEVICE_FORMATS } from '../../lib/model/weight-formats.js'
 import { hasCuda, CUDA_INSTALL, type Provider } from '../../lib/compute/session.js'
 import { ClusterError } from '../../lib/errors.js'
 
@@ -66,7 +67,7 @@ const ATTENTION = { hidden: 64, numHeads: 4, numKvHeads: 2, headDim: 32 }
 function probe(device: Provider): DeviceFound {
   try {
     const { deviceClass, kernels } = probeProvider(device, {
-      formats: ['f32', 'int8', 'int4'],
+      formats: DEVICE_FORMATS,
       attentions: [ATTENTION],
     })
     return { device, deviceClass, kernels }

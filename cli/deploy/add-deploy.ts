@@ -41,7 +41,7 @@ export function addDeploy(program: Command, runs: Wire): void {
     .option('--gpu-memory <SIZE>', 'memory of a GPU (default: 24Gi)')
     .option('--gpu-bandwidth <RATE>', 'memory reads of a GPU (default: 800GB/s)')
     .option('--gpu-compute <RATE>', 'products of a GPU (default: 20TFLOPS)')
-    .option('--weights <FORMAT>', 'f32, int8, int4, int8-auto or int4-auto (default: int8)')
+    .option('--weights <FORMAT>', 'f32, f16, int8, int4, int8-auto or int4-auto (default: int8)')
     .option('--device <DEVICE>', 'cpu, webgpu or cuda; a pool without GPUs stays on processors (default: cpu)')
     .option(
       '--replicas <N>',

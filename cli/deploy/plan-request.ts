@@ -5,7 +5,7 @@ import type { PlanRequest } from '../../lib/deploy/plan.js'
 import type { ImageName } from '../../lib/deploy/overlay.js'
 import { readDeclaredModel } from '../../lib/model/checkpoint.js'
 import { modelName } from '../../lib/model/model-name.js'
-import { integerFormat, WEIGHT_FORMATS } from '../../lib/model/weight-formats.js'
+import { DEVICE_FORMATS, isForDevices, WEIGHT_FORMATS } from '../../lib/model/weight-formats.js'
 import { SIZE_BOUNDS } from '../../lib/wire/sizes.js'
 import type { Flags } from '../cluster-flags.js'
 import { usageError } from '../report-error.js'
@@ -22,8 +22,8 @@ export async function planRequest(model: string, flags: Flags): Promise<PlanRequ
   const device = oneOf('--device', flags.device ?? DEFAULTS.device, DEVICES)
   if (device !== 'cpu' && pools.every(({ gpus }) => gpus === 0))
     throw usageError(`--device ${device}: want nodes with GPUs (--node-gpus N, or gpus=N in --nodes), found none`)
-  if (device !== 'cpu' && integerFormat(weights)?.isAdaptive === true)
-    throw usageError(`--weights ${weights}: want f32, int8 or int4 on GPUs, whose blocks are all of one size`)
+  if (device !== 'cpu' && !isForDevices(weights))
+    throw usageError(`--weights ${weights}: want ${DEVICE_FORMATS.join(', ')} on GPUs`)
   const streams = within('--streams', flags.streams, 1, MAX_STREAMS)
   const replicas = within('--replicas', flags.replicas, 1, SIZE_BOUNDS.replicas.max)
   const tpotMs = within('--tpot-ms', flags.tpotMs, 1, 600_000) ?? DEFAULTS.tpotMs

@@ -16,7 +16,7 @@ import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import type { WeightFormat } from '../../lib/model/spec.js'
 import { sizeOf } from '../../lib/model/stored-tensor.js'
-import { WEIGHT_FORMATS } from '../../lib/model/weight-formats.js'
+import { perFormat, WEIGHT_FORMATS } from '../../lib/model/weight-formats.js'
 import { createProgress, table } from '../terminal.js'
 
 /** Values that are measured unless all are asked for: a second or two. */
@@ -27,7 +27,7 @@ export interface KindInFormat {
   readonly bytes: number
   readonly meanError: number
   readonly worstError: number
-  readonly blockSizes: readonly number[] // that occur, ascending; none: float32
+  readonly blockSizes: readonly number[] // that occur, ascending; none: floats
 }
 
 export interface MatrixKind {
@@ -95,18 +95,11 @@ function kindsOf(products: readonly ProductRef[], each: readonly MatrixReport[])
   for (const { kind } of products.flatMap(({ matrices }) => matrices)) counts.set(kind, (counts.get(kind) ?? 0) + 1)
   return [...counts].map(([kind, matrices]) => {
     const measured = each.filter((matrix) => matrix.kind === kind)
-    const inFormat = (format: WeightFormat): KindInFormat => summarise(measured, format)
     return {
       kind,
       matrices,
       measured: measured.length,
-      formats: {
-        f32: inFormat('f32'),
-        int8: inFormat('int8'),
-        int4: inFormat('int4'),
-        'int8-auto': inFormat('int8-auto'),
-        'int4-auto': inFormat('int4-auto'),
-      },
+      formats: perFormat((format) => summarise(measured, format)),
     }
   })
 }
@@ -124,7 +117,8 @@ function summarise(matrices: readonly MatrixReport[], format: WeightFormat): Kin
 }
 
 const kilobytes = (bytes: number): string => `${(bytes / 1000).toFixed(bytes < 10_000 ? 1 : 0)} kB`
-const percent = (share: number): string => `${(share * 100).toFixed(2)} %`
+const percent = (share: number): string =>
+  share === Infinity ? 'not all in its range' : `${(share * 100).toFixed(2)} %`
 
 /** A table by kind, or of every matrix. */
 export function describeMatrices({ kinds, each, float32 }: MeasuredMatrices, isComplete: boolean): string {
@@ -151,10 +145,11 @@ function kindRow({ kind, matrices, measured, formats }: MatrixKind): readonly st
   const cells = WEIGHT_FORMATS.map((format) => {
     const { bytes, meanError, worstError, blockSizes } = formats[format]
     if (measured === 0) return ''
-    if (blockSizes.length === 0) return kilobytes(bytes)
+    if (worstError === 0 && blockSizes.length === 0) return kilobytes(bytes)
+    const cell = `${kilobytes(bytes)}, ${percent(meanError)} (${percent(worstError)})`
     const [smallest, largest] = [blockSizes[0], blockSizes.at(-1)]
-    const sizes = smallest === largest ? `${largest}` : `${smallest}–${largest}`
-    return `${kilobytes(bytes)}, ${percent(meanError)} (${percent(worstError)}), ${sizes}`
+    if (smallest === undefined) return cell
+    return `${cell}, ${smallest === largest ? `${largest}` : `${smallest}–${largest}`}`
   })
   const count = measured === matrices ? `${matrices}` : `${measured} of ${matrices}`
   return [kind, count, ...cells]
@@ -163,7 +158,8 @@ function kindRow({ kind, matrices, measured, formats }: MatrixKind): readonly st
 function matrixRow({ name, outputs, inputs, formats }: MatrixReport): readonly string[] {
   const cells = WEIGHT_FORMATS.map((format) => {
     const { bytes, blockSize, relativeError } = formats[format]
-    return blockSize === null ? kilobytes(bytes) : `${kilobytes(bytes)}, ${percent(relativeError)}, ${blockSize}`
+    if (relativeError === 0 && blockSize === null) return kilobytes(bytes)
+    return [kilobytes(bytes), percent(relativeError), ...(blockSize === null ? [] : [blockSize])].join(', ')
   })
   return [name, `${outputs}×${inputs}`, ...cells]
 }

@@ -63,7 +63,7 @@ const found = new WeakMap<Kernels, Found>()
 interface Found {
   readonly basics: Basics
   readonly attentions: Map<string, KernelReport>
-  readonly layouts: Map<WeightFormat, readonly KernelReport[]> // of scales that the formats in use may have besides
+  readonly layouts: Map<WeightFormat, readonly KernelReport[]> // that the formats in use have besides
 }
 
 /** Formats whose kernels name the class, in this order. */
@@ -118,8 +118,9 @@ export function requireExact(report: DeviceReport): void {
   }
 }
 
-/** The integers that a format may have besides its usual ones: scales of a file's blocks, scales of several blocks. */
+/** What a format has besides the kernels that name the class: float16; scales of a file's blocks, scales of several blocks. */
 function probeLayouts(engine: Kernels, format: WeightFormat): readonly KernelReport[] {
+  if (format === 'f16') return [probeExperts(engine, format), probeHead(engine, format)]
   const integers = integerFormat(format)
   if (integers === undefined) return []
   const { bits, isAdaptive } = integers

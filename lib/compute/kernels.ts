@@ -81,6 +81,7 @@ export const OP = {
   linearInt8Halves: 14,
   linearInt4Halves: 15,
   attendHalves: 16,
+  linearFloat16: 17,
 } as const
 
 const float = new Float32Array(1)

@@ -51,7 +51,7 @@ export function* packLatentAttention(
   const { numHeads, valueDim } = heads
   if (kvUp.bias !== undefined) throw new ClusterError('unimplemented', 'latent attention: want kvUp without a bias')
   const [first, lowRank] = 'down' in q ? [q.down, q] : [q, undefined]
-  const kvRows = kvUp.weights // read once for all heads
+  const kvRows = { tensor: kvUp.tensor, weights: kvUp.weights } // read once for all heads
   const perHead: WeightSet[] = []
   for (let head = 0; head < numHeads; head++) {
     perHead.push(yield* packTiles(`key.${head}`, keyRows(kvRows, heads, head), format))
@@ -70,31 +70,34 @@ export function* packLatentAttention(
   }
 }
 
+type HeadRows = Pick<LinearWeights, 'tensor' | 'weights'>
+
 /** Takes a head's plain query to latent space: its key rows transposed, [latent, plain]. */
-function keyRows(weights: Float32Array, heads: LatentHeads, head: number): LinearWeights {
+function keyRows({ tensor, weights }: HeadRows, heads: LatentHeads, head: number): LinearWeights {
   const { latentDim, plainDim, valueDim } = heads
   const first = head * (plainDim + valueDim) * latentDim
   const transposed = new Float32Array(latentDim * plainDim)
   for (let plain = 0; plain < plainDim; plain++) {
     for (let i = 0; i < latentDim; i++) transposed[i * plainDim + plain] = weights[first + plain * latentDim + i]!
   }
-  return { weights: transposed, inputs: plainDim, outputs: latentDim }
+  return { weights: transposed, tensor, inputs: plainDim, outputs: latentDim }
 }
 
 /** Takes what a head attended to out of latent space: [value, latent]. */
-function valueRows(weights: Float32Array, heads: LatentHeads, head: number): LinearWeights {
+function valueRows({ tensor, weights }: HeadRows, heads: LatentHeads, head: number): LinearWeights {
   const { latentDim, plainDim, valueDim } = heads
   const first = (head * (plainDim + valueDim) + plainDim) * latentDim
-  return { weights: weights.subarray(first, first + valueDim * latentDim), inputs: latentDim, outputs: valueDim }
+  const rows = weights.subarray(first, first + valueDim * latentDim)
+  return { weights: rows, tensor, inputs: latentDim, outputs: valueDim }
 }
 
 /** A layer over heads that lie further apart: zeros between them. */
 function withStride(layer: LinearWeights, width: number, stride: number): LinearWeights {
   if (width === stride) return layer
-  const { outputs, bias, weights } = layer
+  const { outputs, bias, weights, tensor } = layer
   const numHeads = layer.inputs / width
   const inputs = numHeads * stride
   const padded = new Float32Array(outputs * inputs)
   for (let i = 0; i < outputs * numHeads; i++) padded.set(weights.subarray(i * width, (i + 1) * width), i * stride)
-  return { weights: padded, inputs, outputs, bias }
+  return { weights: padded, tensor, inputs, outputs, bias }
 }

@@ -10,6 +10,8 @@ export type ReadRows = (first: number, count: number, into?: Float32Array) => Fl
 /** Weights [outputs, inputs] row-major, bias [outputs]. Weights and blocks may be read anew at every access. */
 export interface LinearWeights {
   readonly weights: Float32Array
+  /** What errors call it: its file and tensor. */
+  readonly tensor?: string | undefined
   /** Some of the rows, where they can be had without all the others. */
   readonly rows?: ReadRows | undefined
   /** They are columns of the file: all of it is read for them, and kept until the last of them was. */

@@ -2,7 +2,9 @@
 // per matrix: a width that no block fits stays float32.
 
 import type { WeightFormat } from '../model/spec.js'
+import { integerFormat } from '../model/weight-formats.js'
 import type { GraphBuilder } from './graph.js'
+import { roundToHalves } from './halves.js'
 import type { LinearWeights } from './linear-weights.js'
 import { BLOCK_SIZE, isQuantisable, quantise } from './quantise.js'
 import { keptBlocks } from './quantised-linear.js'
@@ -10,13 +12,24 @@ import { floatWeight, weightOf, type WeightSet, type WeightTensor } from './weig
 
 /** Packs a layer as the weights `name.weights`, `name.scales` and `name.bias` that `linear` finds again. */
 export function packLinear(name: string, layer: LinearWeights, format: WeightFormat): WeightSet {
-  const useFloat = format === 'f32' || !isQuantisable(layer.inputs)
+  const stored = isQuantisable(layer.inputs) ? format : 'f32'
   const bias = layer.bias && { [`${name}.bias`]: floatWeight(layer.bias, [layer.outputs]) }
-  return { ...(useFloat ? packFloat(name, layer) : packBlocks(name, layer, format === 'int4' ? 4 : 8)), ...bias }
+  return { ...packWeights(name, layer, stored), ...bias }
 }
 
-function packFloat(name: string, { weights, inputs, outputs }: LinearWeights): WeightSet {
-  return { [`${name}.weights`]: floatWeight(transpose(weights, outputs, inputs), [inputs, outputs]) }
+function packWeights(name: string, layer: LinearWeights, format: WeightFormat): WeightSet {
+  const bits = integerFormat(format)?.bits
+  if (bits !== undefined) return packBlocks(name, layer, bits)
+  const { weights, inputs, outputs } = layer
+  const dims = [inputs, outputs]
+  if (format === 'f32') {
+    const source = transpose(weights, new Float32Array(weights.length), inputs)
+    return { [`${name}.weights`]: floatWeight(source, dims) }
+  }
+  const halves = new Uint16Array(weights.length)
+  roundToHalves(halves, weights, layer, { first: 0, rows: weights })
+  const source = transpose(halves, new Uint16Array(halves.length), inputs)
+  return { [`${name}.weights`]: { element: 'float16', dims, source } }
 }
 
 function packBlocks(name: string, layer: LinearWeights, bits: 4 | 8): WeightSet {
@@ -55,8 +68,8 @@ function productOf(graph: GraphBuilder, x: string, set: WeightSet, name: string)
   })
 }
 
-function transpose(matrix: Float32Array, rows: number, columns: number): Float32Array {
-  const result = new Float32Array(matrix.length)
+function transpose<T extends Float32Array | Uint16Array>(matrix: T, result: T, columns: number): T {
+  const rows = matrix.length / columns
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) result[column * rows + row] = matrix[row * columns + column]!
   }

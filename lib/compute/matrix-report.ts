@@ -5,17 +5,18 @@
 //   MR2  A matrix whose integers the file holds has no error beyond the file's.
 
 import type { Checkpoint } from '../model/checkpoint.js'
+import { narrowTo, toFloat32 } from '../model/dtypes.js'
 import { valuesOf } from '../model/sizes.js'
 import type { AttentionSpec, FfnSpec, LinearRef, ModelSpec, WeightFormat } from '../model/spec.js'
-import { attentionFormat, integerFormat, WEIGHT_FORMATS, type IntegerFormat } from '../model/weight-formats.js'
+import { attentionFormat, integerFormat, perFormat } from '../model/weight-formats.js'
 import { linearOf } from '../model/weights.js'
 import { stack, type LinearWeights } from './linear-weights.js'
 import { BLOCK_SIZE, isQuantisable, levelAt, type QuantisedMatrix } from './quantise.js'
 import { quantiseLinear } from './quantised-linear.js'
 
 export interface MatrixInFormat {
-  readonly bits: 32 | 8 | 4
-  readonly blockSize: number | null // inputs that share a scale; null: float32
+  readonly bits: 32 | 16 | 8 | 4
+  readonly blockSize: number | null // inputs that share a scale; null: floats
   readonly bytes: number
   readonly relativeError: number // ‖W − Ŵ‖ / ‖W‖
 }
@@ -73,30 +74,20 @@ export const productValues = ({ matrices }: ProductRef): number =>
 export function reportProduct(checkpoint: Checkpoint, { matrices, isExpert }: ProductRef): readonly MatrixReport[] {
   const parts = matrices.map(({ ref }) => readOnce(linearOf(checkpoint, ref)))
   const layer = stack(parts)
-  const known = new Map<string, readonly MatrixInFormat[]>() // attention has the same in two formats
-  const measured = WEIGHT_FORMATS.map((format) => {
-    const integers = integerFormat(isExpert ? format : attentionFormat(format))
-    const key = JSON.stringify(integers)
-    const inFormat = known.get(key) ?? measure(layer, parts, integers)
-    known.set(key, inFormat)
-    return [format, inFormat] as const
+  const known = new Map<WeightFormat, readonly MatrixInFormat[]>() // attention has the same in two formats
+  const measured = perFormat((format) => {
+    const stored = isExpert ? format : attentionFormat(format)
+    const inFormat = known.get(stored) ?? measure(layer, parts, isQuantisable(layer.inputs) ? stored : 'f32')
+    known.set(stored, inFormat)
+    return inFormat
   })
-  return matrices.map(({ kind, ref }, i) => {
-    const of = (format: WeightFormat) => measured.find(([name]) => name === format)![1][i]!
-    return {
-      name: nameOf(ref),
-      kind,
-      outputs: parts[i]!.outputs,
-      inputs: layer.inputs,
-      formats: {
-        f32: of('f32'),
-        int8: of('int8'),
-        int4: of('int4'),
-        'int8-auto': of('int8-auto'),
-        'int4-auto': of('int4-auto'),
-      },
-    }
-  })
+  return matrices.map(({ kind, ref }, i) => ({
+    name: nameOf(ref),
+    kind,
+    outputs: parts[i]!.outputs,
+    inputs: layer.inputs,
+    formats: perFormat((format) => measured[format][i]!),
+  }))
 }
 
 const readOnce = ({ weights, blockRows, inputs, outputs }: LinearWeights): LinearWeights => ({
@@ -113,12 +104,11 @@ export const nameOf = ({ weight: { name, part } }: LinearRef): string =>
 function measure(
   layer: LinearWeights,
   parts: readonly LinearWeights[],
-  integers: IntegerFormat | undefined,
+  format: WeightFormat,
 ): readonly MatrixInFormat[] {
   const { inputs } = layer
-  if (integers === undefined || !isQuantisable(inputs)) {
-    return parts.map(({ outputs }) => ({ bits: 32, blockSize: null, bytes: outputs * inputs * 4, relativeError: 0 }))
-  }
+  const integers = integerFormat(format)
+  if (integers === undefined) return parts.map(({ weights }) => asFloats(weights, format === 'f16' ? 16 : 32))
   const quantised = quantiseLinear(layer, integers)
   const { bits, blocksPerScale } = quantised
   const scalesPerRow = Math.ceil(inputs / BLOCK_SIZE / blocksPerScale)
@@ -131,6 +121,16 @@ function measure(
   })
 }
 
+/** Where float16 does not hold a value the error is infinite: the format is refused. */
+function asFloats(weights: Float32Array, bits: 16 | 32): MatrixInFormat {
+  const inFormat = { bits, blockSize: null, bytes: (weights.length * bits) / 8 }
+  if (bits === 32) return { ...inFormat, relativeError: 0 }
+  const halves = new Uint16Array(weights.length)
+  const areWithin = narrowTo(halves, weights)
+  const rounded = toFloat32(new Uint8Array(halves.buffer), 'F16', 'weights')
+  return { ...inFormat, relativeError: areWithin ? relativeError(weights, (i) => rounded[i]!) : Infinity }
+}
+
 interface PartPlace {
   readonly firstRow: number // in the product
   readonly inputs: number
@@ -140,16 +140,20 @@ interface PartPlace {
 function errorOf(weights: Float32Array, quantised: QuantisedMatrix, place: PartPlace): number {
   const { firstRow, inputs, scalesPerRow } = place
   const size = quantised.blocksPerScale * BLOCK_SIZE
+  return relativeError(weights, (i) => {
+    const group = (firstRow + Math.floor(i / inputs)) * scalesPerRow + Math.floor((i % inputs) / size)
+    return levelAt(quantised, firstRow * inputs + i) * quantised.scales[group]!
+  })
+}
+
+/** ‖W − Ŵ‖ / ‖W‖ */
+function relativeError(weights: Float32Array, storedAt: (i: number) => number): number {
   let [lost, all] = [0, 0]
-  for (let start = 0; start < weights.length; start += BLOCK_SIZE) {
-    const scale =
-      quantised.scales[(firstRow + Math.floor(start / inputs)) * scalesPerRow + Math.floor((start % inputs) / size)]!
-    for (let i = start; i < start + BLOCK_SIZE; i++) {
-      const weight = weights[i]!
-      const difference = weight - levelAt(quantised, firstRow * inputs + i) * scale
-      lost += difference * difference
-      all += weight * weight
-    }
+  for (let i = 0; i < weights.length; i++) {
+    const weight = weights[i]!
+    const difference = weight - storedAt(i)
+    lost += difference * difference
+    all += weight * weight
   }
   return all === 0 ? 0 : Math.sqrt(lost / all)
 }

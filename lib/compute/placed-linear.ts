@@ -40,21 +40,24 @@ export interface LinearRows {
 /** Bytes of a rounded row: 16-bit integers, then a scale and an offset per block. */
 export const roundedBytes = (blocks: number): number => blocks * (BLOCK_SIZE * 2 + 8)
 
+const FLOATS = { f32: { op: OP.linearFloat, numBytes: 4 }, f16: { op: OP.linearFloat16, numBytes: 2 } } as const
+
 /** Copies a layer packed by `packTiles` into the engine's memory. */
 export function placeLinear(kernels: Kernels, set: WeightSet, name: string): PlacedLinear {
   const tensor = weightOf(set, `${name}.tiles`)
-  const { layout } = tensor
+  const { layout, element } = tensor
   const [tiles = 0, middle = 0] = tensor.dims
   const blocks = layout?.blocks ?? 0
   const inputs = layout === undefined ? middle : blocks * BLOCK_SIZE
+  const floats = element === 'float16' ? FLOATS.f16 : FLOATS.f32
   const weights = placeWeight(kernels, tensor)
   const bias = set[`${name}.bias`] && placeWeight(kernels, weightOf(set, `${name}.bias`))
   return {
-    op: layout === undefined ? OP.linearFloat : opOf(layout),
+    op: layout === undefined ? floats.op : opOf(layout),
     address: weights.address,
     inputs,
     tiles,
-    tileBytes: layout === undefined ? inputs * TILE * 4 : tileBytes(layout),
+    tileBytes: layout === undefined ? inputs * TILE * floats.numBytes : tileBytes(layout),
     blocksPerScale: layout?.blocksPerScale ?? 1,
     bias: bias?.address ?? 0,
     blocks,

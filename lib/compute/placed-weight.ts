@@ -11,10 +11,12 @@ export interface PlacedWeight {
   dispose(): void
 }
 
+const ELEMENT_BYTES = { float: 4, float16: 2, uint8: 1 } as const
+
 /** Copies a tensor. Throws `resource_exhausted` where it does not fit, `internal` where its bytes are not its shape's. */
 export function placeWeight(kernels: Kernels, { source, dims, element }: WeightTensor): PlacedWeight {
   const length = 'folder' in source ? source.length : source.byteLength
-  const wanted = dims.reduce((product, size) => product * size, element === 'float' ? 4 : 1)
+  const wanted = dims.reduce((product, size) => product * size, ELEMENT_BYTES[element])
   if (length !== wanted) {
     throw new ClusterError('internal', `weights: want ${wanted} bytes for [${dims.join()}], got ${length}`)
   }

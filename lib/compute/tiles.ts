@@ -1,10 +1,11 @@
 // Linear layers in the layout of the kernels (`kernels/linear.ts`): tiles of 16 outputs. The last tile is filled up with
-// zeros. A width that no block fits stays float32.
+// zeros. A width that no block fits stays float32, in every format.
 
 import type { WeightFormat } from '../model/spec.js'
 import type { StoredBlocks } from '../model/stored-tensor.js'
 import { bytesAt, floatsAt, placeFilled, roomFor, runPacking } from '../packing/packing-memory.js'
 import { integerFormat, type IntegerFormat } from '../model/weight-formats.js'
+import { roundToHalves } from './halves.js'
 import { cutOf, integerRows } from './integer-rows.js'
 import { pieces, rowsOf, scratchFor, TILE, type LinearWeights } from './linear-weights.js'
 import { BLOCK_SIZE, isQuantisable } from './quantise.js'
@@ -26,13 +27,15 @@ export const tileBytes = ({ bits, blocks, blocksPerScale }: Omit<TileLayout, 'sc
 
 /** Blocks of a row that products of that many inputs read rounded; 0: they read float32. */
 export const roundedBlocks = (inputs: number, format: WeightFormat): number =>
-  format !== 'f32' && isQuantisable(inputs) ? inputs / BLOCK_SIZE : 0
+  integerFormat(format) !== undefined && isQuantisable(inputs) ? inputs / BLOCK_SIZE : 0
 
-/** Packs a layer as `name.tiles` (bytes [tiles, tile bytes], or floats [tiles, inputs, 16]) and `name.bias`. */
+/** Packs a layer as `name.tiles` (bytes [tiles, tile bytes], or floats of either size [tiles, inputs, 16]) and `name.bias`. */
 export function* packTiles(name: string, layer: LinearWeights, format: WeightFormat): Steps<WeightSet> {
-  const integers = isQuantisable(layer.inputs) ? integerFormat(format) : undefined
-  const tiles = integers === undefined ? yield* packFloats(layer) : yield* packIntegers(layer, integers)
-  return { [`${name}.tiles`]: tiles, ...packBias(name, layer) }
+  const stored = isQuantisable(layer.inputs) ? format : 'f32'
+  const integers = integerFormat(stored)
+  const tiles =
+    integers !== undefined ? packIntegers(layer, integers) : stored === 'f16' ? packHalves(layer) : packFloats(layer)
+  return { [`${name}.tiles`]: yield* tiles, ...packBias(name, layer) }
 }
 
 /** Calls `pack` with some whole tiles of rows at a time. */
@@ -48,9 +51,20 @@ function* packFloats(layer: LinearWeights): Steps<WeightTensor> {
   const read = rowsOf(layer)
   const source = new Float32Array(takeBytes(tilesOf(outputs) * inputs * TILE * 4))
   yield* inPieces(layer, (first, count) =>
-    tileFloats(read(first, count, scratchFor(count * inputs)), inputs, source.subarray(first * inputs)),
+    source.set(tileFloats(read(first, count, scratchFor(count * inputs)), inputs), first * inputs),
   )
   return { element: 'float', dims: [tilesOf(outputs), inputs, TILE], source }
+}
+
+function* packHalves(layer: LinearWeights): Steps<WeightTensor> {
+  const { inputs, outputs } = layer
+  const read = rowsOf(layer)
+  const source = new Uint16Array(takeBytes(tilesOf(outputs) * inputs * TILE * 2))
+  yield* inPieces(layer, (first, count) => {
+    const rows = read(first, count, scratchFor(count * inputs))
+    roundToHalves(source.subarray(first * inputs), tileFloats(rows, inputs), layer, { first, rows })
+  })
+  return { element: 'float16', dims: [tilesOf(outputs), inputs, TILE], source }
 }
 
 function* packIntegers(layer: LinearWeights, format: IntegerFormat): Steps<WeightTensor> {
@@ -89,12 +103,13 @@ function packBias(name: string, { outputs, bias }: LayerShape): WeightSet {
 /** Bytes of whole tiles that hold so many rows. */
 const inTiles = (rows: number, rowBytes: number): number => tilesOf(rows) * TILE * rowBytes
 
-function tileFloats(weights: Float32Array, inputs: number, tiles: Float32Array): void {
+/** To be used before others are tiled. */
+function tileFloats(weights: Float32Array, inputs: number): Float32Array {
   const rows = weights.length / inputs
   const numBytes = inTiles(rows, inputs * 4)
   const [from, to] = [placeFilled('rows', weights, numBytes), roomFor('tiles', numBytes)]
   runPacking('tileFloats', from, tilesOf(rows), inputs, to)
-  tiles.set(floatsAt(to, numBytes / 4))
+  return floatsAt(to, numBytes / 4)
 }
 
 /** Levels from zero up that stand for zero: those of the outputs that fill up the last tile, as they are in a tile. */

@@ -28,13 +28,15 @@ import { collectDropped } from './garbage.js'
 import { giveBack } from './recycled.js'
 import { asOneStep, type Steps } from './steps.js'
 
+const ELEMENTS = ['float', 'float16', 'uint8'] as const
+
 /** A packed tensor: its values, or the place in a file of the weight folder that holds them. */
 export interface WeightTensor {
-  readonly element: 'float' | 'uint8'
+  readonly element: (typeof ELEMENTS)[number]
   readonly dims: readonly number[]
   /** How tiles hold integers. */
   readonly layout?: TileLayout | undefined
-  readonly source: Float32Array | Uint8Array | WeightPlace
+  readonly source: Float32Array | Uint16Array | Uint8Array | WeightPlace
 }
 
 export interface WeightPlace {
@@ -91,7 +93,7 @@ const indexSchema = z.object({
   tensors: z.record(
     z.string(),
     z.object({
-      element: z.enum(['float', 'uint8']),
+      element: z.enum(ELEMENTS),
       dims: z.array(z.number().int().positive()),
       layout: layoutSchema.optional(),
       offset: z.number().int().nonnegative(),

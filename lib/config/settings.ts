@@ -24,8 +24,8 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     env: 'BANYAN_MODEL',
   },
   weights: {
-    wants: 'f32, int8, int4, int8-auto or int4-auto',
-    help: 'weight format: f32, int8, int4, or with blocks sized per matrix int8-auto, int4-auto',
+    wants: 'f32, f16, int8, int4, int8-auto or int4-auto',
+    help: 'weight format: f32, f16, int8, int4, or with blocks sized per matrix int8-auto, int4-auto',
     value: 'FORMAT',
     env: 'BANYAN_WEIGHTS',
   },

@@ -8,7 +8,8 @@ import { showBytes, showMs, showNumber } from './units.js'
 
 /** Formats that take fewer bytes, the next one first. */
 const NARROWER: Readonly<Record<WeightFormat, readonly WeightFormat[]>> = {
-  f32: ['int8', 'int4'],
+  f32: ['f16', 'int8', 'int4'],
+  f16: ['int8', 'int4'],
   int8: ['int4'],
   int4: [],
   'int8-auto': ['int4-auto', 'int4'],

@@ -8,6 +8,7 @@ import { ffnLinears, linearValues, modelSizes, totalBytes } from './sizes.js'
 import type { ModelSpec, WeightFormat } from './spec.js'
 import { sizeOf } from './stored-tensor.js'
 import { storedShape } from './tensor-view.js'
+import { perFormat } from './weight-formats.js'
 
 export interface CheckpointReport {
   readonly family: string
@@ -65,7 +66,6 @@ function inspectSpec(spec: ModelSpec) {
   const attention = firstAttention(spec)
   const moe = spec.layers.find(({ ffn }) => ffn.gate !== undefined)?.ffn
   const parameters = [...wantedTensors(spec).values()].reduce((sum, ref) => sum + sizeOf(storedShape(ref)), 0)
-  const bytesIn = (format: WeightFormat): number => totalBytes(modelSizes(spec, format))
   return {
     family: spec.family,
     parameters,
@@ -80,13 +80,7 @@ function inspectSpec(spec: ModelSpec) {
     experts: moe?.experts.length ?? 0,
     expertsPerToken: moe?.gate?.topK ?? 0,
     shards: shardPlan(spec).numShards,
-    weightBytes: {
-      f32: bytesIn('f32'),
-      int8: bytesIn('int8'),
-      int4: bytesIn('int4'),
-      'int8-auto': bytesIn('int8-auto'),
-      'int4-auto': bytesIn('int4-auto'),
-    },
+    weightBytes: perFormat((format) => totalBytes(modelSizes(spec, format))),
     kvBytesPerToken: modelSizes(spec, 'f32').kvPerToken,
   }
 }

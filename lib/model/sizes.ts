@@ -21,6 +21,7 @@ export interface ModelSizes {
 /** With a scale of two bytes per block of 32: the most that adaptive blocks take. */
 const BYTES_PER_WEIGHT: Readonly<Record<WeightFormat, number>> = {
   f32: 4,
+  f16: 2,
   int8: 1 + 2 / 32,
   int4: 0.5 + 2 / 32,
   'int8-auto': 1 + 2 / 32,

@@ -172,9 +172,9 @@ export interface ModelSpec {
 }
 
 /**
- * How weight matrices are stored in memory; gate, norms and embeddings are always float32. Integers have a scale per block
- * of 32, or (auto) per block of a size chosen for each matrix.
+ * How weight matrices are stored in memory; gate, norms and embeddings are always float32. f16 is float16, computed with in
+ * float32. Integers have a scale per block of 32, or (auto) per block of a size chosen for each matrix.
  */
-export type WeightFormat = 'f32' | 'int8' | 'int4' | 'int8-auto' | 'int4-auto'
+export type WeightFormat = 'f32' | 'f16' | 'int8' | 'int4' | 'int8-auto' | 'int4-auto'
 
 export const SILU: Activation = { type: 'silu' }

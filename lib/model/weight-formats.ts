@@ -13,6 +13,7 @@ export interface IntegerFormat {
 
 const INTEGERS: Readonly<Record<WeightFormat, IntegerFormat | undefined>> = {
   f32: undefined,
+  f16: undefined,
   int8: { bits: 8, isAdaptive: false },
   int4: { bits: 4, isAdaptive: false },
   'int8-auto': { bits: 8, isAdaptive: true },
@@ -21,13 +22,24 @@ const INTEGERS: Readonly<Record<WeightFormat, IntegerFormat | undefined>> = {
 
 export const WEIGHT_FORMATS = [
   'f32',
+  'f16',
   'int8',
   'int4',
   'int8-auto',
   'int4-auto',
 ] as const satisfies readonly WeightFormat[]
 
-/** The integers of a format; none: it is float32. */
+/** A value for each format. */
+export const perFormat = <T>(valueOf: (format: WeightFormat) => T): Readonly<Record<WeightFormat, T>> =>
+  Object.fromEntries(WEIGHT_FORMATS.map((format) => [format, valueOf(format)])) as Record<WeightFormat, T> // of all
+
+/** What devices beside the CPU compute with: their products have one size of blocks for all matrices. */
+export const DEVICE_FORMATS = ['f32', 'int8', 'int4'] as const satisfies readonly WeightFormat[]
+export type DeviceFormat = (typeof DEVICE_FORMATS)[number]
+export const isForDevices = (format: WeightFormat): format is DeviceFormat =>
+  DEVICE_FORMATS.some((known) => known === format)
+
+/** The integers of a format; none: its numbers are floats. */
 export const integerFormat = (format: WeightFormat): IntegerFormat | undefined => INTEGERS[format]
 
 /** The format of attention's matrices and of the LM head, where experts have `format`. */

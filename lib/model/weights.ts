@@ -7,12 +7,13 @@ import type { LinearRef } from './spec.js'
 /** A linear layer: weights [outputs, inputs], as float32 or as the file's blocks read when they are asked for; its bias. */
 export function linearOf(checkpoint: Checkpoint, ref: LinearRef): LinearWeights {
   const [outputs = 0, inputs = 0] = ref.weight.shape
-  const { isTransposed = false, blockBits } = checkpoint.tensors.get(ref.weight.name) ?? {}
+  const { isTransposed = false, blockBits, file } = checkpoint.tensors.get(ref.weight.name) ?? {}
   const areColumns = (ref.weight.part?.isTransposed ?? false) !== isTransposed
   return {
     get weights() {
       return checkpoint.tensor(ref.weight)
     },
+    tensor: `${file}: tensor ${ref.weight.name}`,
     blockRows: (first, count) => checkpoint.blocks(ref.weight, first, count),
     blockBits,
     rows: areColumns

@@ -49,7 +49,8 @@ export function openHeadFile(path: string): HeadFile {
     tensor,
     linear: (name, inputs, outputs) => {
       const bias = has(`${name}.bias`) ? tensor(`${name}.bias`, [outputs]) : undefined
-      return { weights: tensor(`${name}.weight`, [outputs, inputs]), inputs, outputs, bias }
+      const weights = tensor(`${name}.weight`, [outputs, inputs])
+      return { weights, tensor: `${path}: tensor ${name}.weight`, inputs, outputs, bias }
     },
     close: () => file.close(),
   }

@@ -216,7 +216,7 @@ describe('the judge of settings', () => {
       map,
       'data.BANYAN_WEIGHTS',
       'int5',
-      /weights: want f32, int8, int4, int8-auto or int4-auto, found "int5"/,
+      /weights: want f32, f16, int8, int4, int8-auto or int4-auto, found "int5"/,
     ],
     ['a path that is not mounted', map, 'data.BANYAN_MODEL', '/model/current', /nothing is mounted at \/model/],
     ['a file that is not mounted', map, 'data.BANYAN_NATS_TLS_CA', '/etc/banyan/nats/ca.pem', /no file/],

@@ -17,14 +17,19 @@ export const readGolden = (family: string): Golden =>
   // The file's form is fixed: it was written by the reference implementation and is never regenerated.
   JSON.parse(readFileSync(join(goldenModel(family), 'golden.json'), 'utf8')) as Golden
 
+/** Logits of every position of a prompt. */
+export async function logitsOf(cluster: TestCluster, prompt: readonly number[]): Promise<Float32Array> {
+  const message = { kind: 'router.logits', body: { tokens: packI32(prompt) }, replyKind: 'logits.page' } as const
+  const page = await cluster.system.ask('router-0', message, { timeoutMs: 20_000 })
+  return readF32(page.logits, 'logits')
+}
+
 /** The largest difference of a logit from the reference. */
 export async function worstLogit(cluster: TestCluster, family: string): Promise<number> {
   const golden = openSafetensors(join(goldenModel(family), 'golden.safetensors'))
   let worst = 0
   for (const [i, { prompt }] of readGolden(family).cases.entries()) {
-    const message = { kind: 'router.logits', body: { tokens: packI32(prompt) }, replyKind: 'logits.page' } as const
-    const page = await cluster.system.ask('router-0', message, { timeoutMs: 20_000 })
-    const logits = readF32(page.logits, 'logits')
+    const logits = await logitsOf(cluster, prompt)
     const wanted = golden.readFloat32(`logits${i}`)
     assert.equal(logits.length, wanted.length)
     worst = logits.reduce((most, value, at) => Math.max(most, Math.abs(value - (wanted[at] ?? NaN))), worst)

@@ -1,19 +1,17 @@
 // GGUF files through the whole cluster: the goldens as our own export writes them, and the demonstration model.
 
 import assert from 'node:assert/strict'
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../lib/actor/clock.js'
 import { quantise } from '../../lib/compute/quantise.js'
-import { openModel, wantedTensors } from '../../lib/model/checkpoint.js'
-import { toFloat32 } from '../../lib/model/dtypes.js'
-import { toFloat16 } from '../../lib/model/gguf/encoding.js'
+import { openModel } from '../../lib/model/checkpoint.js'
 import { ggufOf, type GgufWeights } from '../../lib/model/gguf/export.js'
 import { writeGguf } from '../../lib/model/gguf/writer.js'
-import { writeSafetensors, type FloatTensor } from '../../lib/model/safetensors.js'
 import type { TensorRef } from '../../lib/model/spec.js'
 import { greedyOf, readGolden, worstLogit } from '../helpers/goldens.js'
+import { halvedCheckpoint } from '../helpers/halved-checkpoint.js'
 import { demoModel, goldenModel } from '../helpers/paths.js'
 import { startTestCluster, type TestCluster } from '../helpers/test-cluster.js'
 
@@ -58,23 +56,6 @@ describe('GGUF files', function () {
       answersAsReference(join(goldenModel(`gguf/${name}`), 'model.gguf'), `gguf/${name}`))
   }
 
-  /** A copy of a golden checkpoint whose matrices hold what float16 does of them. */
-  async function rounded(family: string): Promise<string> {
-    const copy = join(folder, `${family}-rounded`)
-    const isMatrix = (shape: readonly number[], name: string): boolean =>
-      shape.length > 1 && !/gate\.weight$/.test(name)
-    cpSync(goldenModel(family), copy, { recursive: true, filter: (path) => !/safetensors/.test(path) })
-    const checkpoint = await openModel(goldenModel(family))
-    const tensors = [...wantedTensors(checkpoint.spec).values()].map((ref): [string, FloatTensor] => {
-      const data = checkpoint.tensor(ref)
-      const halves = isMatrix(ref.shape, ref.name) ? toFloat32(new Uint8Array(toFloat16(data).buffer), 'F16', '') : data
-      return [ref.name, { data: halves, shape: ref.shape }]
-    })
-    checkpoint.close()
-    writeSafetensors(join(copy, 'model.safetensors'), Object.fromEntries(tensors))
-    return copy
-  }
-
   for (const family of ['llama-dense', 'qwen3-moe']) {
     it(`${family} in float16 answers token for token as the same weights in safetensors`, async () => {
       const prompts = readGolden(family).cases.map(({ prompt }) => prompt)
@@ -82,7 +63,7 @@ describe('GGUF files', function () {
         Promise.all(prompts.map((prompt) => greedyOf(cluster, prompt)))
       assert.deepEqual(
         await served(await exported(goldenModel(family), 'f16'), ask),
-        await served(await rounded(family), ask),
+        await served(await halvedCheckpoint(family, folder), ask),
       )
     })
   }

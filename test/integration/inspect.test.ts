@@ -20,8 +20,10 @@ describe('inspect', () => {
     assert.equal(each.length, layers.length * (4 + 3 * 16) + 1)
     assert.deepEqual(float32, [])
     for (const { formats, outputs, inputs } of each) {
-      const { f32, int8, int4, 'int8-auto': auto8, 'int4-auto': auto4 } = formats
+      const { f32, f16, int8, int4, 'int8-auto': auto8, 'int4-auto': auto4 } = formats
       assert.deepEqual(f32, { bits: 32, blockSize: null, bytes: outputs * inputs * 4, relativeError: 0 })
+      assert.deepEqual([f16.bits, f16.blockSize, f16.bytes], [16, null, outputs * inputs * 2])
+      assert.ok(f16.relativeError < 2 ** -11 && f16.relativeError < int8.relativeError)
       assert.deepEqual([int8.bytes, int4.bytes], [outputs * inputs * 1.0625, outputs * inputs * 0.5625])
       assert.ok(auto8.bytes < int8.bytes && auto8.relativeError <= 1.6 * int8.relativeError)
       assert.ok(auto4.relativeError <= 1.2 * int4.relativeError)
@@ -70,15 +72,15 @@ describe('inspect', () => {
     const results = await measurePerplexities(demo, { signal, text, threads: 1 })
     assert.deepEqual(
       results.map(({ weights }) => weights),
-      ['f32', 'int8', 'int4', 'int8-auto', 'int4-auto'],
+      ['f32', 'f16', 'int8', 'int4', 'int8-auto', 'int4-auto'],
     )
     for (const { perplexity, change } of results) {
       assert.ok(perplexity > 1 && perplexity < demo.spec.vocabSize)
       assert.ok(Math.abs(change) < 0.3, `${change}`)
     }
     assert.equal(results[0]?.change, 0)
-    const [, int8, int4] = results.map(({ change }) => Math.abs(change))
-    assert.ok(int8! < int4!)
+    const [, f16, int8, int4] = results.map(({ change }) => Math.abs(change))
+    assert.ok(f16! < int8! && int8! < int4!)
   })
 
   it('wants a text', async () => {

@@ -8,6 +8,7 @@
 
 import { ClusterError } from '../../errors.js'
 import type { WeightFormat } from '../../model/spec.js'
+import { DEVICE_FORMATS, isForDevices, type DeviceFormat } from '../../model/weight-formats.js'
 import type { DeviceReport, KernelReport } from '../device-class.js'
 import { floatInput } from '../expert-call.js'
 import type { LinearWeights } from '../linear-weights.js'
@@ -42,9 +43,6 @@ export interface DeviceProbe extends DeviceReport {
 
 /** What was found, by device: several workers in one process probe once. */
 const found = new Map<Provider, Found>()
-
-/** Formats that a device computes with: `MatMulNBits` has one block size for all. */
-type DeviceFormat = Exclude<WeightFormat, 'int8-auto' | 'int4-auto'>
 
 interface Found {
   readonly deviceClass: string
@@ -95,10 +93,10 @@ const leastRowsOf = (kernels: readonly ProbedKernel[]): number =>
   Math.max(1, ...kernels.map(({ leastRows }) => leastRows))
 
 function deviceFormat(provider: Provider, format: WeightFormat): DeviceFormat {
-  if (format !== 'int8-auto' && format !== 'int4-auto') return format
+  if (isForDevices(format)) return format
   throw new ClusterError(
     'unimplemented',
-    `${provider}: want --weights f32, int8 or int4, got ${format}: blocks sized per matrix are for the CPU`,
+    `${provider}: want --weights ${DEVICE_FORMATS.join(', ')}, got ${format}, which is for the CPU`,
   )
 }
 

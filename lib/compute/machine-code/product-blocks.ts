@@ -5,7 +5,9 @@ import { REGISTER, type Assembler } from './assembler.js'
 import { addProducts, partsOf, ROLE, TILE_BYTES, type RowSum, type VectorUnit } from './code-frame.js'
 import type { VectorName } from './vector-encoding.js'
 
-export type ProductFormat = 'f32' | 'int8' | 'int4'
+export type FloatFormat = 'f32' | 'f16'
+export type ProductFormat = FloatFormat | 'int8' | 'int4'
+export const isFloat = (format: ProductFormat): format is FloatFormat => format === 'f32' || format === 'f16'
 
 /** Of integers: bfloat16 per block, one for several blocks, float16 per block. */
 export type ScaleLayout = 'blocks' | 'groups' | 'halves'
@@ -13,13 +15,14 @@ export type ScaleLayout = 'blocks' | 'groups' | 'halves'
 const PAIRS = 16 // of a block
 export const SCALE_BYTES = 32
 const PAIR_BYTES = { int8: 32, int4: 16 } as const
+const INPUT_BYTES = { f32: TILE_BYTES, f16: TILE_BYTES / 2 } as const
 /** What is asked for ahead of what is read: memory is slower than products of few rows. */
 const AHEAD_BYTES = 4096
 
 /** Bytes of a tile's weights (and of its own scales), of a row of activations, that a block takes. */
 export const blockBytes = (format: ProductFormat, layout: ScaleLayout): number =>
-  format === 'f32' ? TILE_BYTES : (layout === 'groups' ? 0 : SCALE_BYTES) + PAIRS * PAIR_BYTES[format]
-export const rowBytes = (format: ProductFormat): number => (format === 'f32' ? 4 : PAIRS * 4)
+  isFloat(format) ? INPUT_BYTES[format] : (layout === 'groups' ? 0 : SCALE_BYTES) + PAIRS * PAIR_BYTES[format]
+export const rowBytes = (format: ProductFormat): number => (isFloat(format) ? 4 : PAIRS * 4)
 
 /** General registers: addresses, and what is added to rows' addresses. */
 export const PLACE = { weights: REGISTER.ax, scaleAt: REGISTER.cx, offsetAt: REGISTER.dx, xAt: REGISTER.si } as const
@@ -58,12 +61,13 @@ export interface Accumulator extends RowSum {
   readonly dots: readonly number[]
 }
 
-/** sum += weight · x of one input. */
-export function writeInput({ a, unit, parts, operand, value, product }: RowsCode, sums: readonly Accumulator[]): void {
-  const { vectorBytes } = unit
+/** sum += weight · x of one input; a float16 weight is widened, which is exact. */
+export function writeInput(code: RowsCode, format: FloatFormat, sums: readonly Accumulator[]): void {
+  const { a, unit, parts, operand, value, product } = code
   a.prefetch(at(weights, AHEAD_BYTES))
   for (let part = 0; part < parts; part++) {
-    a.vector('vmovups', vectorBytes, { to: operand + part, from: at(weights, part * vectorBytes) })
+    const from = at(weights, (part * INPUT_BYTES[format]) / parts)
+    a.vector(format === 'f16' ? 'vcvtph2ps' : 'vmovups', unit.vectorBytes, { to: operand + part, from })
   }
   addProducts(a, unit, sums, { operand, value, product, at: xAt })
 }

@@ -19,6 +19,7 @@ import {
 } from './code-frame.js'
 import {
   blockBytes,
+  isFloat,
   PLACE,
   rowBytes,
   SCALE_BYTES,
@@ -104,7 +105,7 @@ function writeRows(code: RowsCode): void {
   a.load32(count, ofTask(TASK.blocks))
   a.moveImmediate(xAt, 0n)
   countDown(a, count, 1, () => {
-    if (format === 'f32') writeInput(code, sums)
+    if (isFloat(format)) writeInput(code, format, sums)
     else writeBlock(code, format, sums)
     a.addImmediate(weights, blockBytes(format, layout))
     a.addImmediate(xAt, rowBytes(format))
@@ -138,7 +139,7 @@ function nextGroup({ a, scales }: RowsCode): void {
 
 /** Independent integer sums hide the time that a dot product takes; a few rows have them anyway. */
 const numDots = ({ unit, format, rows }: RowsCode): number => {
-  if (format === 'f32') return 0
+  if (isFloat(format)) return 0
   return unit.hasDotProduct ? Math.max(1, Math.min(4, 8 / rows)) : 1
 }
 

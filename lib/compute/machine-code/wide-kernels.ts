@@ -21,6 +21,7 @@ export function vectorUnit(): VectorUnit | undefined {
 /** The operations that are written here. */
 export interface WideOperations {
   readonly linearFloat: number
+  readonly linearFloat16: number
   readonly linearInt8: number
   readonly linearInt4: number
   readonly linearInt8Groups: number
@@ -42,6 +43,7 @@ export function writeWideKernels(unit: VectorUnit, memory: SharedArrayBuffer, op
   const product = (kind: ProductKind): bigint => write((a) => writeProduct(a, unit, kind, base))
   return new Map([
     [operations.linearFloat, product({ format: 'f32' })],
+    [operations.linearFloat16, product({ format: 'f16' })],
     [operations.linearInt8, product({ format: 'int8' })],
     [operations.linearInt4, product({ format: 'int4' })],
     [operations.linearInt8Groups, product({ format: 'int8', layout: 'groups' })],

@@ -12,6 +12,7 @@ import { addProduct, addRounding, placeLinear } from '../../../lib/compute/place
 import { probeValues } from '../../../lib/compute/probe-values.js'
 import { packTiles } from '../../../lib/compute/tiles.js'
 import { SILU, type Activation } from '../../../lib/model/spec.js'
+import { WEIGHT_FORMATS } from '../../../lib/model/weight-formats.js'
 import { biasOf, product, weightsOf, type Product } from './product.js'
 import { inOneGo } from '../../../lib/compute/steps.js'
 
@@ -215,7 +216,7 @@ describe('attention', () => {
 
 describe('probeDevice', () => {
   it('finds every kernel exact', () => {
-    requireExact(probeDevice(sharedKernels(2), { formats: ['f32', 'int8', 'int4', 'int8-auto', 'int4-auto'] }))
+    requireExact(probeDevice(sharedKernels(2), { formats: WEIGHT_FORMATS }))
   })
 
   it('names the class by the arithmetic: one name for every processor, thread count and format (D2)', () => {

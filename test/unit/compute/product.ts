@@ -7,6 +7,7 @@ import { probeValues } from '../../../lib/compute/probe-values.js'
 import { BLOCK_SIZE, isQuantisable, levelAt, quantise } from '../../../lib/compute/quantise.js'
 import type { QuantisedLinear } from '../../../lib/compute/quantised-linear.js'
 import { packQuantised, packTiles } from '../../../lib/compute/tiles.js'
+import type { WeightSet } from '../../../lib/compute/weight-store.js'
 import type { WeightFormat } from '../../../lib/model/spec.js'
 import type { StoredBlocks } from '../../../lib/model/stored-tensor.js'
 import { inOneGo } from '../../../lib/compute/steps.js'
@@ -63,15 +64,26 @@ export function valuesOf(integers: QuantisedLinear, inputs: number, outputs: num
 
 /** x · Wᵀ + b for x [rows, inputs], through the engine: [rows, outputs]. */
 export function product(kernels: Kernels, shape: Product, x: Float32Array): Float32Array {
-  const { format, inputs, outputs, pieces, hasBias = false } = shape
-  const rows = x.length / inputs
+  const { format, inputs, outputs, hasBias = false } = shape
   const bias = hasBias ? biasOf(shape) : undefined
   const layer = { weights: weightsOf(shape), inputs, outputs, bias }
   const set =
     typeof format === 'string' || !isQuantisable(inputs)
       ? inOneGo(packTiles('w', layer, typeof format === 'string' ? format : 'f32'))
       : packQuantised('w', layer, integersOf(layer.weights, inputs, format))
+  return productOf(kernels, set, shape, x)
+}
+
+/** The same of a layer packed as `w`. */
+export function productOf(
+  kernels: Kernels,
+  set: WeightSet,
+  { outputs, pieces }: Pick<Product, 'outputs' | 'pieces'>,
+  x: Float32Array,
+): Float32Array {
   const linear = placeLinear(kernels, set, 'w')
+  const { inputs } = linear
+  const rows = x.length / inputs
   const { scratch } = kernels
   scratch.reset()
   const floats = scratch.take(x.byteLength)

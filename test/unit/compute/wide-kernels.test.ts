@@ -11,7 +11,7 @@ import { probeValues } from '../../../lib/compute/probe-values.js'
 import { fitTree } from '../../../lib/speculative/token-tree.js'
 import { LAYOUTS, product } from './product.js'
 
-const FORMATS = ['f32', 'int8', 'int4', 'int8-auto', 'int4-auto', ...LAYOUTS] as const
+const FORMATS = ['f32', 'f16', 'int8', 'int4', 'int8-auto', 'int4-auto', ...LAYOUTS] as const
 
 const bitsOf = ({ buffer, byteOffset, length }: Float32Array): Uint32Array =>
   new Uint32Array(buffer, byteOffset, length)
