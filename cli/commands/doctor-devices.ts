@@ -4,9 +4,10 @@ import { existsSync, readdirSync } from 'node:fs'
 import type { KernelReport } from '../../lib/compute/device-class.js'
 import { findAdapters, isHardware, type Adapter } from '../../lib/compute/gpu/adapters.js'
 import { probeProvider } from '../../lib/compute/gpu/device-probe.js'
-import { DEVICE_FORMATS } from '../../lib/model/weight-formats.js'
 import { hasCuda, CUDA_INSTALL, type Provider } from '../../lib/compute/session.js'
 import { ClusterError } from '../../lib/errors.js'
+import type { WeightFormat } from '../../lib/model/spec.js'
+import { DEVICE_FORMATS } from '../../lib/model/weight-formats.js'
 
 export interface Problem {
   readonly problem: string
@@ -18,6 +19,7 @@ export interface DeviceFound {
   readonly device: string
   readonly deviceClass: string // '' where it cannot be used
   readonly kernels: readonly KernelReport[]
+  readonly refused: Readonly<Record<string, string>> // weight formats that it lacks, and why
   readonly problem?: string
 }
 
@@ -65,14 +67,17 @@ export function findGpus(): GpusFound {
 const ATTENTION = { hidden: 64, numHeads: 4, numKvHeads: 2, headDim: 32 }
 
 function probe(device: Provider): DeviceFound {
+  const kernelsOf = (formats: readonly WeightFormat[]) => probeProvider(device, { formats, attentions: [ATTENTION] })
   try {
-    const { deviceClass, kernels } = probeProvider(device, {
-      formats: DEVICE_FORMATS,
-      attentions: [ATTENTION],
-    })
-    return { device, deviceClass, kernels }
+    const { deviceClass, kernels } = kernelsOf(DEVICE_FORMATS.filter((format) => format !== 'f16'))
+    const found = { device, deviceClass }
+    try {
+      return { ...found, kernels: [...kernels, ...kernelsOf(['f16']).kernels], refused: {} }
+    } catch (error) {
+      return { ...found, kernels, refused: { f16: ClusterError.from(error).message } } // not every device has float16
+    }
   } catch (error) {
-    return { device, deviceClass: '', kernels: [], problem: ClusterError.from(error).message }
+    return { device, deviceClass: '', kernels: [], refused: {}, problem: ClusterError.from(error).message }
   }
 }
 
@@ -86,9 +91,10 @@ const inexact = ({ device, kernels }: DeviceFound): Problem[] =>
 
 /** Lines of two cells: each device with its class, and its kernels below. */
 export const describeDevices = (devices: readonly DeviceFound[]): readonly (readonly string[])[] =>
-  devices.flatMap(({ device, deviceClass, kernels, problem }) => [
+  devices.flatMap(({ device, deviceClass, kernels, refused, problem }) => [
     [device, deviceClass === '' ? `cannot be used: ${problem ?? ''}` : deviceClass],
     ...kernels.map((kernel) => [`  ${kernel.kernel}`, describeExactness(kernel)]),
+    ...Object.entries(refused).map(([format, why]) => [`  ${format}`, `refused: ${why}`]),
   ])
 
 const describeExactness = ({ exactness, leastRows = 1 }: KernelReport): string =>

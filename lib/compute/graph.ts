@@ -11,6 +11,7 @@ export type AttributeValue = number | string | readonly number[] | { readonly fl
 export interface BuiltGraph {
   readonly model: Uint8Array
   readonly weightFolder: string | undefined
+  readonly hasFloat16?: boolean // among its weights
 }
 
 export interface NodeOptions {
@@ -138,7 +139,8 @@ export class GraphBuilder {
       ],
       graph: this.proto(name),
     })
-    return { model, weightFolder }
+    const hasFloat16 = this.initializers.some(({ dataType }) => dataType === ELEMENT.float16)
+    return { model, weightFolder, hasFloat16 }
   }
 
   private proto(name: string): Record<string, unknown> {

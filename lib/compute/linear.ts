@@ -1,11 +1,12 @@
-// A linear layer inside a graph: float32 `MatMul`, or `MatMulNBits` over block-scaled integers. Which one is decided
-// per matrix: a width that no block fits stays float32.
+// A linear layer inside a graph: float32 `MatMul`, of weights in float16 widened there, or `MatMulNBits` over block-scaled
+// integers. Which one is decided per matrix: a width that no block fits stays float32.
 
 import type { WeightFormat } from '../model/spec.js'
 import { integerFormat } from '../model/weight-formats.js'
 import type { GraphBuilder } from './graph.js'
 import { roundToHalves } from './halves.js'
 import type { LinearWeights } from './linear-weights.js'
+import { ELEMENT } from './onnx-schema.js'
 import { BLOCK_SIZE, isQuantisable, quantise } from './quantise.js'
 import { keptBlocks } from './quantised-linear.js'
 import { floatWeight, weightOf, type WeightSet, type WeightTensor } from './weight-store.js'
@@ -54,6 +55,10 @@ const FLOAT_ROWS = 1 // the accuracy level that reads rows in float32: a device 
 function productOf(graph: GraphBuilder, x: string, set: WeightSet, name: string): string {
   const weights = weightOf(set, `${name}.weights`)
   if (weights.element === 'float') return graph.node('MatMul', [x, graph.weight(weights)])
+  if (weights.element === 'float16') {
+    const widened = graph.node('Cast', [graph.weight(weights)], { attributes: { to: ELEMENT.float } })
+    return graph.node('MatMul', [x, widened])
+  }
   const [outputs = 0, numBlocks = 0, blockBytes = 0] = weights.dims
   const scales = graph.weight(weightOf(set, `${name}.scales`))
   return graph.node('MatMulNBits', [x, graph.weight(weights), scales], {

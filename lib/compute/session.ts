@@ -4,6 +4,7 @@
 //   C1  On a device every node of a graph runs there: what the device cannot do is refused when the graph is loaded,
 //       never moved to the CPU in silence.
 //   C2  What is kept on the device stays there until it is disposed of, and goes into later runs without a copy.
+//   C3  Weights in float16 stay so: the engine's folding, which would widen them when the graph is loaded, is off there.
 
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -88,7 +89,12 @@ export function createSession(graph: BuiltGraph, options: SessionOptions = {}): 
   }
 }
 
-function sessionSettings({ weightFolder }: BuiltGraph, { provider = 'cpu', threads = 1, keep = [] }: SessionOptions) {
+const WIDENING = ['ConstantFolding', 'FuseFp16InitializerToFp32NodeTransformer']
+
+function sessionSettings(
+  { weightFolder, hasFloat16 = false }: BuiltGraph,
+  { provider = 'cpu', threads = 1, keep = [] }: SessionOptions,
+) {
   const isOnDevice = provider !== 'cpu'
   const session = {
     ...(weightFolder !== undefined && { model_external_initializers_file_folder_path: weightFolder }),
@@ -101,7 +107,10 @@ function sessionSettings({ weightFolder }: BuiltGraph, { provider = 'cpu', threa
     interOpNumThreads: 1,
     enableCpuMemArena: false,
     logSeverityLevel: isOnDevice ? 4 : 3, // a failure is thrown; a device's is written as well, unless told otherwise
-    extra: { session: { ...session, intra_op: { allow_spinning: '0' } } },
+    extra: {
+      session: { ...session, intra_op: { allow_spinning: '0' } },
+      ...(hasFloat16 && { optimization: { disable_specified_optimizers: WIDENING.join(';') } }), // C3
+    },
   }
 }
 
@@ -158,12 +167,22 @@ const noDevice = (provider: Provider, wanted: string, cause?: unknown): ClusterE
 const NO_ADAPTER =
   /Failed to get a WebGPU (adapter|device)|no CUDA-capable device|CUDA driver version is insufficient|invalid device ordinal/i
 
-/** A device that is lost is `unavailable`: another worker may do it; none, `failed_precondition`. The rest is `internal`. */
+const LACKS_FLOAT16 = /requires f16 but the device does not support it/
+
+/**
+ * A device that is lost is `unavailable`: another worker may do it; none, `failed_precondition`; one without float16,
+ * `unimplemented`. The rest is `internal`.
+ */
 export function engineError(provider: Provider, what: string, error: unknown): ClusterError {
   const words = error instanceof Error ? error.message : String(error)
   if (provider !== 'cpu' && LOST.test(words)) {
     const details = { reason: 'DEVICE_LOST', device: provider }
     return new ClusterError('unavailable', `device ${provider} is lost: ${words}`, { cause: error, details })
+  }
+  if (LACKS_FLOAT16.test(words)) {
+    const details = { reason: 'NO_FLOAT16', device: provider }
+    const message = `device ${provider}: want float16 (shader-f16), which it lacks; choose another --weights than f16`
+    return new ClusterError('unimplemented', message, { cause: error, details })
   }
   const missing = provider === 'cpu' ? null : NO_ADAPTER.exec(words)
   if (missing !== null) {

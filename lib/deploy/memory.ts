@@ -1,6 +1,7 @@
 // What a worker of each role needs in memory: weights, KV and operands where it computes, and its process around them.
 
-import { modelSizes, type ModelSizes } from '../model/sizes.js'
+import { attentionLinears } from '../model/attention-parts.js'
+import { ffnLinears, linearValues, modelSizes, type ModelSizes } from '../model/sizes.js'
 import type { ModelSpec, WeightFormat } from '../model/spec.js'
 import { CPU, GPU, MEMORY, TOKEN_BUDGET } from './constants.js'
 import { attentionRowBytes } from './operands.js'
@@ -20,7 +21,8 @@ export interface ModelMemory {
   readonly largestLayer: number // bytes of weights that pass through the host at once
 }
 
-export function modelMemory(spec: ModelSpec, weights: WeightFormat): ModelMemory {
+/** `isOnDevice`: whether roles may get GPUs, which widen matrices in float16 before they multiply with them. */
+export function modelMemory(spec: ModelSpec, weights: WeightFormat, isOnDevice = false): ModelMemory {
   const sizes = modelSizes(spec, weights)
   const { hidden, vocabSize, layers } = spec
   const widest = layers.reduce((most, { ffn }) => {
@@ -32,15 +34,27 @@ export function modelMemory(spec: ModelSpec, weights: WeightFormat): ModelMemory
     (most, { attention }) => Math.max(most, attentionRowBytes(attention, hidden, weights)),
     0,
   )
+  const widened = isOnDevice && weights === 'f16' ? widenedBytes(spec) : { expert: 0, attention: 0 }
   const shards = sizes.shards.reduce((sum, bytes) => sum + bytes, 0)
   return {
     sizes,
     shardBytes: Math.max(...sizes.shards),
-    expertOperands: TOKEN_BUDGET * 4 * (2 * widest + (perRow + 2) * hidden),
+    expertOperands: TOKEN_BUDGET * 4 * (2 * widest + (perRow + 2) * hidden) + widened.expert,
     attentionWeights: sizes.attention + sizes.head,
-    attentionOperands: TOKEN_BUDGET * (4 * 4 * hidden + attended),
+    attentionOperands: TOKEN_BUDGET * (4 * 4 * hidden + attended) + widened.attention,
     streamOperands: HEAD_ROWS_PER_STREAM * 4 * (vocabSize + 2 * hidden),
     largestLayer: Math.max(shards, sizes.attention) / layers.length,
+  }
+}
+
+/** An expert's matrices, a layer's and the head's, in float32: a device keeps room for each size that it widened. */
+function widenedBytes({ layers, lmHead }: ModelSpec): Readonly<Record<'expert' | 'attention', number>> {
+  const experts = layers.flatMap(({ ffn }) => [...ffn.experts, ...(ffn.always ? [ffn.always.ffn] : [])])
+  const most = (values: readonly number[]): number => values.reduce((largest, value) => Math.max(largest, value), 0)
+  return {
+    expert: 4 * most(experts.map((expert) => linearValues(ffnLinears(expert)))),
+    attention:
+      4 * (most(layers.map(({ attention }) => linearValues(attentionLinears(attention)))) + linearValues([lmHead])),
   }
 }
 

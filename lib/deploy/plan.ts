@@ -69,7 +69,8 @@ export function makePlan(request: PlanRequest): Plan {
 }
 
 export function tryPlan(request: PlanRequest): Plan | Lack {
-  const model = { load: modelLoad(request.spec, request.weights), memory: modelMemory(request.spec, request.weights) }
+  const { spec, weights, device } = request
+  const model = { load: modelLoad(spec, weights), memory: modelMemory(spec, weights, device !== 'cpu') }
   const lacks: Lack[] = []
   for (const redundancy of redundancies(request)) {
     const outcome = withRouters(request, model, redundancy)

@@ -34,7 +34,7 @@ export const perFormat = <T>(valueOf: (format: WeightFormat) => T): Readonly<Rec
   Object.fromEntries(WEIGHT_FORMATS.map((format) => [format, valueOf(format)])) as Record<WeightFormat, T> // of all
 
 /** What devices beside the CPU compute with: their products have one size of blocks for all matrices. */
-export const DEVICE_FORMATS = ['f32', 'int8', 'int4'] as const satisfies readonly WeightFormat[]
+export const DEVICE_FORMATS = ['f32', 'f16', 'int8', 'int4'] as const satisfies readonly WeightFormat[]
 export type DeviceFormat = (typeof DEVICE_FORMATS)[number]
 export const isForDevices = (format: WeightFormat): format is DeviceFormat =>
   DEVICE_FORMATS.some((known) => known === format)

@@ -3,10 +3,10 @@
 
 import assert from 'node:assert/strict'
 import { BanyanClient } from '../../sdk/src/index.js'
-import { greedyOf, readGolden, worstLogit } from '../helpers/goldens.js'
+import { greedyOf, logitsOf, readGolden, worstLogit } from '../helpers/goldens.js'
 import { startNatsForTest, type TestNats } from '../helpers/nats.js'
 import { goldenModel } from '../helpers/paths.js'
-import { TEST_DEVICES } from '../helpers/test-devices.js'
+import { needFloat16, TEST_DEVICES } from '../helpers/test-devices.js'
 import { startTestCluster, type TestCluster } from '../helpers/test-cluster.js'
 
 const TOLERANCE = 1e-3
@@ -34,7 +34,7 @@ async function completions({ router }: TestCluster): Promise<readonly (readonly 
   return [together, alone]
 }
 
-for (const { device, use } of TEST_DEVICES) {
+for (const { device, provider, use } of TEST_DEVICES) {
   describe(`one side on ${device}`, function () {
     this.timeout(240_000) // the driver compiles each kernel, in software
     let nats: TestNats
@@ -96,6 +96,27 @@ for (const { device, use } of TEST_DEVICES) {
         const classes = await classesOf(cluster)
         for (const wanted of [`attention ${device}`, 'expert-worker cpu']) assert.ok(classes.has(wanted), wanted)
       })
+    })
+
+    it('float16 on both sides: every logit within 1e-3 of the CPU’s and its greedy ids', async function () {
+      needFloat16(provider, this)
+      const family = 'mixtral'
+      const shape = { model: goldenModel(family), weights: 'f16', nats: nats.url, drafters: 0 } as const
+      const there = { ...shape, attentionDevice: device, expertDevice: device }
+      const { cases } = readGolden(family)
+      const answers = (from: TestCluster) =>
+        Promise.all(
+          cases.map(async ({ prompt }) => [await logitsOf(from, prompt), await greedyOf(from, prompt)] as const),
+        )
+      cluster = await startTestCluster(shape)
+      const wanted = await answers(cluster)
+      await cluster.stop()
+      cluster = await startTestCluster(there)
+      for (const [i, [logits, greedy]] of (await answers(cluster)).entries()) {
+        const [wantedLogits, wantedGreedy] = wanted[i]!
+        assert.deepEqual(greedy, wantedGreedy)
+        assert.ok(logits.every((value, at) => Math.abs(value - wantedLogits[at]!) < TOLERANCE))
+      }
     })
   })
 }

@@ -46,11 +46,13 @@ const found = new Map<Provider, Found>()
 
 interface Found {
   readonly deviceClass: string
-  readonly basics: Readonly<Record<DeviceFormat, Readonly<Record<'experts' | 'head', ProbedKernel>>>>
+  readonly basics: Map<DeviceFormat, Basics> // of the formats that name the class, and of those asked for
   readonly shaped: Map<string, ProbedKernel> // by part, format and shape
 }
 
-/** Throws `failed_precondition` where there is no such device, `unimplemented` for formats that devices do not have. */
+type Basics = Readonly<Record<'experts' | 'head', ProbedKernel>>
+
+/** Throws `failed_precondition` where there is no such device, `unimplemented` for formats that it does not have. */
 export function probeProvider(provider: Provider, options: DeviceProbeOptions): DeviceProbe {
   const { formats: wanted, shapes = [], attentions = [] } = options
   const formats = wanted.map((format) => deviceFormat(provider, format))
@@ -62,16 +64,21 @@ export function probeProvider(provider: Provider, options: DeviceProbeOptions): 
     known.shaped.set(name, kernel)
     return kernel
   }
+  const basicsOf = (format: DeviceFormat): Basics => {
+    const basics = known.basics.get(format) ?? probeFormat(provider, format)
+    known.basics.set(format, basics)
+    return basics
+  }
   const own = formats.map((format) => ({
-    format,
+    basics: basicsOf(format),
     experts: shapes.map((shape) => shaped([format, shape], () => probeExperts(provider, format, shape))),
     attention: attentions.map((shape) =>
       shaped(['attention', format, shape], () => probeDeviceAttention(provider, format, shape)),
     ),
   }))
   const parts = {
-    experts: own.map(({ format, experts }) => [known.basics[format].experts, ...experts]),
-    'LM head': formats.map((format) => [known.basics[format].head]),
+    experts: own.map(({ basics, experts }) => [basics.experts, ...experts]),
+    'LM head': own.map(({ basics }) => [basics.head]),
     attention: attentions.length === 0 ? [] : own.map(({ attention }) => attention),
   }
   const digests = own.flatMap(({ experts, attention }) => [...experts, ...attention]).map(({ digest }) => digest)
@@ -100,13 +107,16 @@ function deviceFormat(provider: Provider, format: WeightFormat): DeviceFormat {
   )
 }
 
+const NAMING = ['f32', 'int8', 'int4'] as const // in the order of the name
+
+const probeFormat = (provider: Provider, format: DeviceFormat): Basics => ({
+  experts: probeExperts(provider, format, DEFAULT_SHAPE),
+  head: probeHead(provider, format),
+})
+
 function probeBasics(provider: Provider): Found {
-  const probe = (format: WeightFormat) => ({
-    experts: probeExperts(provider, format, DEFAULT_SHAPE),
-    head: probeHead(provider, format),
-  })
-  const basics = { f32: probe('f32'), int8: probe('int8'), int4: probe('int4') } // in the order of the name
-  const digests = Object.values(basics).flatMap(({ experts, head }) => [experts.digest, head.digest])
+  const basics = new Map<DeviceFormat, Basics>(NAMING.map((format) => [format, probeFormat(provider, format)]))
+  const digests = [...basics.values()].flatMap(({ experts, head }) => [experts.digest, head.digest])
   const name = digestOf([ENGINE, ...digests]).slice(0, 12)
   return { deviceClass: `${provider.split(':')[0]}-${name}`, basics, shaped: new Map() }
 }

@@ -16,10 +16,11 @@ import type { LinearWeights } from '../../../lib/compute/linear-weights.js'
 import { createLmHead, packLmHead } from '../../../lib/compute/lm-head.js'
 import { probeValues, sameBits } from '../../../lib/compute/probe-values.js'
 import type { WeightFormat } from '../../../lib/model/spec.js'
-import { TEST_DEVICES } from '../../helpers/test-devices.js'
+import { float16Refusal, needFloat16, TEST_DEVICES } from '../../helpers/test-devices.js'
 import { inOneGo } from '../../../lib/compute/steps.js'
 
 const FORMATS = ['f32', 'int8', 'int4'] as const
+const ALL_FORMATS = [...FORMATS, 'f16'] as const // a device may lack the last
 const [HIDDEN, INNER, ROWS, VOCAB] = [64, 96, 40, 250]
 const TOLERANCE = 1e-3
 
@@ -176,8 +177,31 @@ for (const { device, provider, use } of TEST_DEVICES) {
       }
     })
 
-    for (const format of FORMATS) {
-      it(`experts in ${format}: those of the CPU, and a row alone as in company`, () => {
+    it('float16 is exact, under a class of its own where shapes are asked for, or refused by name', () => {
+      const refusal = float16Refusal(provider)
+      const { adapters, devices, problems } = findGpus()
+      // SwiftShader has none: did it compute, the weights would have been widened before they came there (C3).
+      if (device === 'webgpu' && adapters.some(({ name }) => name.includes('SwiftShader'))) assert.ok(refusal)
+      const lines = new Map(describeDevices(devices).map(([what = '', says = '']) => [what.trim(), says]))
+      if (refusal === undefined) {
+        const shapes = [{ hidden: HIDDEN, inner: INNER }]
+        const { kernels, deviceClass } = probeProvider(provider, { formats: ['f16'], shapes })
+        assert.ok(kernels.every(({ exactness }) => exactness === 'exact'))
+        assert.notEqual(deviceClass, probeProvider(provider, { formats: ['f32'], shapes }).deviceClass)
+        assert.match(lines.get('attention f16') ?? '', /^exact/)
+      } else {
+        assert.deepEqual([refusal.code, refusal.details.reason], ['unimplemented', 'NO_FLOAT16'])
+        const wanted = `device ${provider}: want float16 (shader-f16), which it lacks; choose another --weights than f16`
+        assert.equal(refusal.message, wanted)
+        assert.equal(lines.get('f16'), `refused: ${wanted}`)
+        assert.ok(!problems.some(({ problem }) => problem.includes('float16')))
+      }
+      assert.deepEqual(probeProvider(provider, { formats: FORMATS, shapes: [{ hidden: HIDDEN, inner: INNER }] }), probe)
+    })
+
+    for (const format of ALL_FORMATS) {
+      it(`experts in ${format}: those of the CPU, and a row alone as in company`, function () {
+        if (format === 'f16') needFloat16(provider, this)
         const engine = deviceExperts({ provider, hidden: HIDDEN, leastRows: probe.leastRows.experts })
         const device = experts(engine, format)
         const cpu = experts(cpuExperts(kernels, HIDDEN, format), format)
@@ -196,7 +220,8 @@ for (const { device, provider, use } of TEST_DEVICES) {
         engine.dispose()
       })
 
-      it(`LM head in ${format}: that of the CPU, and a row alone as in company`, () => {
+      it(`LM head in ${format}: that of the CPU, and a row alone as in company`, function () {
+        if (format === 'f16') needFloat16(provider, this)
         const weights = { norm: probeValues(HIDDEN, 21), head: linear(HIDDEN, VOCAB, 22) }
         const shape = { hidden: HIDDEN, vocabSize: VOCAB, epsilon: 1e-6 }
         const leastRows = probe.leastRows.head
@@ -217,3 +242,15 @@ for (const { device, provider, use } of TEST_DEVICES) {
     }
   })
 }
+
+describe('graphs of weights in float16', () => {
+  it('compute what the CPU’s kernels do, also where the engine runs them on the processor', () => {
+    const kernels = sharedKernels(1)
+    const engine = deviceExperts({ provider: 'cpu', hidden: HIDDEN, leastRows: 1 })
+    const calls = [0, 1, 2].map((expert) => ({ expert, rows: all }))
+    const [there, here] = [experts(engine, 'f16')(calls), experts(cpuExperts(kernels, HIDDEN, 'f16'), 'f16')(calls)]
+    assert.ok(worst(there, here) < TOLERANCE)
+    assert.ok(worst(there, experts(cpuExperts(kernels, HIDDEN, 'f32'), 'f32')(calls)) > 0)
+    engine.dispose()
+  })
+})

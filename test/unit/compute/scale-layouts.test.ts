@@ -148,7 +148,7 @@ describe('blocks sized per matrix', () => {
   it('are refused on devices, which have one size for all', () =>
     assert.throws(() => probeProvider('webgpu', { formats: ['int4-auto'] }), {
       code: 'unimplemented',
-      message: /webgpu: want --weights f32, int8, int4, got int4-auto/,
+      message: /webgpu: want --weights f32, f16, int8, int4, got int4-auto/,
     }))
 })
 

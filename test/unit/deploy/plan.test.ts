@@ -6,10 +6,11 @@ import { figuresOf } from '../../../lib/deploy/arithmetic.js'
 import { CPU } from '../../../lib/deploy/constants.js'
 import { allocatable, fullestNode, type NodePool } from '../../../lib/deploy/node-pool.js'
 import { makePlan, servicePods, tryPlan, type Plan, type PlanRequest } from '../../../lib/deploy/plan.js'
-import { streamTokens } from '../../../lib/deploy/memory.js'
+import { modelMemory, streamTokens } from '../../../lib/deploy/memory.js'
 import { rolePods } from '../../../lib/deploy/role-pods.js'
 import { stepTime } from '../../../lib/deploy/step-time.js'
 import { readDeclaredModel } from '../../../lib/model/checkpoint.js'
+import { valuesOf } from '../../../lib/model/sizes.js'
 import { declaredSpec, QWEN3_30B_A3B } from '../../helpers/declared-models.js'
 import { repositoryRoot } from '../../helpers/paths.js'
 
@@ -90,7 +91,7 @@ describe('makePlan', () => {
           bandwidth: fc.integer({ min: 10, max: 400 }).map((giga) => giga * 1e9),
           gpus: fc.constantFrom(0, 0, 1, 4),
         }),
-        fc.constantFrom<PlanRequest['weights']>('int8', 'int4'),
+        fc.constantFrom<PlanRequest['weights']>('int8', 'int4', 'f16'),
         fc.constantFrom(demo, large),
         fc.option(fc.integer({ min: 1, max: 64 }), { nil: undefined }),
         (node, weights, spec, streams) => {
@@ -143,6 +144,17 @@ describe('makePlan', () => {
         ['drafter', 'cpu'],
       ],
     )
+  })
+
+  it('weights in float16 take half of their bytes, and on a GPU room for the matrices that it widens', () => {
+    const held = (weights: PlanRequest['weights'], isOnDevice: boolean) => modelMemory(large, weights, isOnDevice)
+    const [wide, narrow, there] = [held('f32', false), held('f16', false), held('f16', true)]
+    assert.ok(narrow.shardBytes === wide.shardBytes / 2 && there.shardBytes === narrow.shardBytes)
+    const { gate, up, down } = large.layers[0]!.ffn.experts[0]!
+    const widened = [gate, up, down].reduce((sum, { weight }) => sum + valuesOf(weight) * 4, 0)
+    assert.equal(there.expertOperands - narrow.expertOperands, widened)
+    assert.ok(there.attentionOperands - narrow.attentionOperands > valuesOf(large.lmHead.weight) * 4)
+    assert.equal(held('f32', true).expertOperands, wide.expertOperands)
   })
 
   it('plans the demonstration model on one small machine', () => {
