@@ -17,6 +17,7 @@ import { chooseTransport, type ChosenTransport } from './choose-transport.js'
 import { joinBus } from './join-bus.js'
 import { connectLocal, startLocal } from './local.js'
 import { requireMemory } from './require-memory.js'
+import { requirePorts } from './require-ports.js'
 import { startProcesses } from './processes.js'
 import type { OnLoading, RunningServices } from './services.js'
 import type { Doors } from './supervise.js'
@@ -56,6 +57,7 @@ export async function startCluster(resolved: ResolvedConfig, context: ClusterCon
   const deadline = AbortSignal.timeout(START_TIMEOUT_MS)
   const bounded = { ...context, signal: AbortSignal.any([context.signal, deadline]), closers }
   try {
+    await requirePorts(resolved.config)
     const transport = await chooseTransport(resolved, { ...context, logger: context.createLogger(UP_ADDRESS) })
     if (transport.kind === 'nats') closers.push(() => transport.stop())
     await requireMemory(resolved.config, transport.kind === 'local')
