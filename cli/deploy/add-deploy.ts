@@ -42,6 +42,7 @@ export function addDeploy(program: Command, runs: Wire): void {
     .option('--gpu-bandwidth <RATE>', 'memory reads of a GPU (default: 800GB/s)')
     .option('--gpu-compute <RATE>', 'products of a GPU (default: 20TFLOPS)')
     .option('--weights <FORMAT>', 'f32, f16, int8, int4, int8-auto or int4-auto (default: int8)')
+    .option('--kv-format <FORMAT>', 'f32 or f16: how attention workers keep KV (default: f32)')
     .option('--device <DEVICE>', 'cpu, webgpu or cuda; a pool without GPUs stays on processors (default: cpu)')
     .option(
       '--replicas <N>',

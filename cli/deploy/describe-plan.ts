@@ -20,7 +20,7 @@ function summaryRows({ request, replicas, layout, model }: Plan): readonly (read
   return [
     [
       'model',
-      `${request.model} (${request.spec.family}), ${model.load.numLayers} layers, ${experts}; ${request.weights}`,
+      `${request.model} (${request.spec.family}), ${model.load.numLayers} layers, ${experts}; ${request.weights}${request.kvFormat === 'f32' ? '' : `, KV in ${request.kvFormat}`}`,
     ],
     ...request.pools.map((pool, i) => [i === 0 ? 'nodes' : '', nodeText(pool)]),
     ['used', `${layout.numNodes} of ${total} for workers; ${how}`],
@@ -79,6 +79,7 @@ export function planJson(plan: Plan) {
   return {
     model: request.model,
     weights: request.weights,
+    kvFormat: request.kvFormat,
     replicas: plan.replicas,
     nodes: { given: request.pools, usedByWorkers: layout.numNodes, areShared: layout.isShared },
     expertWorkers: layout.experts.workers,

@@ -4,6 +4,7 @@ import { basename } from 'node:path'
 import type { PlanRequest } from '../../lib/deploy/plan.js'
 import type { ImageName } from '../../lib/deploy/overlay.js'
 import { readDeclaredModel } from '../../lib/model/checkpoint.js'
+import { KV_FORMATS } from '../../lib/model/kv-formats.js'
 import { modelName } from '../../lib/model/model-name.js'
 import { DEVICE_FORMATS, isForDevices, WEIGHT_FORMATS } from '../../lib/model/weight-formats.js'
 import { SIZE_BOUNDS } from '../../lib/wire/sizes.js'
@@ -24,6 +25,8 @@ export async function planRequest(model: string, flags: Flags): Promise<PlanRequ
     throw usageError(`--device ${device}: want nodes with GPUs (--node-gpus N, or gpus=N in --nodes), found none`)
   if (device !== 'cpu' && !isForDevices(weights))
     throw usageError(`--weights ${weights}: want ${DEVICE_FORMATS.join(', ')} on GPUs`)
+  const kvFormat = oneOf('--kv-format', flags.kvFormat ?? 'f32', KV_FORMATS)
+  if (device !== 'cpu' && kvFormat !== 'f32') throw usageError(`--kv-format ${kvFormat}: want f32 on GPUs`)
   const streams = within('--streams', flags.streams, 1, MAX_STREAMS)
   const replicas = within('--replicas', flags.replicas, 1, SIZE_BOUNDS.replicas.max)
   const tpotMs = within('--tpot-ms', flags.tpotMs, 1, 600_000) ?? DEFAULTS.tpotMs
@@ -33,6 +36,7 @@ export async function planRequest(model: string, flags: Flags): Promise<PlanRequ
     model: modelName(path),
     spec,
     weights,
+    kvFormat,
     device,
     pools,
     streams,

@@ -2,6 +2,7 @@
 
 import { attentionLinears } from '../model/attention-parts.js'
 import { ffnLinears, linearValues, modelSizes, type ModelSizes } from '../model/sizes.js'
+import type { KvFormat } from '../model/kv-formats.js'
 import type { ModelSpec, WeightFormat } from '../model/spec.js'
 import { CPU, GPU, MEMORY, TOKEN_BUDGET } from './constants.js'
 import { attentionRowBytes } from './operands.js'
@@ -21,9 +22,14 @@ export interface ModelMemory {
   readonly largestLayer: number // bytes of weights that pass through the host at once
 }
 
-/** `isOnDevice`: whether roles may get GPUs, which widen matrices in float16 before they multiply with them. */
-export function modelMemory(spec: ModelSpec, weights: WeightFormat, isOnDevice = false): ModelMemory {
-  const sizes = modelSizes(spec, weights)
+interface Kept {
+  readonly weights: WeightFormat
+  readonly kvFormat?: KvFormat
+  readonly isOnDevice?: boolean // roles may get GPUs, which widen matrices in float16 before they multiply with them
+}
+
+export function modelMemory(spec: ModelSpec, { weights, kvFormat, isOnDevice = false }: Kept): ModelMemory {
+  const sizes = modelSizes(spec, weights, kvFormat)
   const { hidden, vocabSize, layers } = spec
   const widest = layers.reduce((most, { ffn }) => {
     const rows = Math.max(ffn.gate?.topK ?? 0, 0) * (ffn.experts[0]?.intermediate ?? 0)

@@ -5,6 +5,7 @@ import { shardPlan } from '../model/expert-shards.js'
 import { attentionLinears } from '../model/attention-parts.js'
 import { attentionFormat } from '../model/weight-formats.js'
 import { attentionBytes, ffnLinears, linearBytes, linearValues, modelSizes } from '../model/sizes.js'
+import type { KvFormat } from '../model/kv-formats.js'
 import type { FfnSpec, LayerSpec, ModelSpec, WeightFormat } from '../model/spec.js'
 
 /** Weights as bytes that are read and values that are multiplied. */
@@ -37,7 +38,7 @@ export interface ModelLoad {
 const NOTHING: Weights = { bytes: 0, values: 0 }
 const Q16_BYTES = 2.25 // 16 bits and a float32 scale per 32 values, twice (docs/decisions/0009)
 
-export function modelLoad(spec: ModelSpec, weights: WeightFormat): ModelLoad {
+export function modelLoad(spec: ModelSpec, weights: WeightFormat, kvFormat?: KvFormat): ModelLoad {
   const kinds = new Map<string, LayerLoad>()
   for (const layer of spec.layers) {
     const load = layerLoad(layer, weights)
@@ -52,7 +53,7 @@ export function modelLoad(spec: ModelSpec, weights: WeightFormat): ModelLoad {
     numShards: shardPlan(spec).numShards,
     rowBytes: spec.hidden * (isRounded ? Q16_BYTES : 4),
     sumBytes: spec.hidden * 4,
-    kvBytesPerToken: modelSizes(spec, weights).kvPerToken,
+    kvBytesPerToken: modelSizes(spec, weights, kvFormat).kvPerToken,
     weights,
   }
 }

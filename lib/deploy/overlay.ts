@@ -124,6 +124,7 @@ function settings(plan: Plan): string {
     ['BANYAN_EXPERTS', layout.experts.workers],
     ['BANYAN_REPLICAS', replicas],
     ['BANYAN_KV_TOKENS', plan.kvTokens],
+    ...(request.kvFormat === 'f32' ? [] : [['BANYAN_KV_FORMAT', request.kvFormat] as const]),
     ['BANYAN_MAX_RUNNING', plan.streamsPerWorker],
     ['BANYAN_MICRO_BATCHES', plan.microBatches],
     ['BANYAN_REBALANCE', rebalances(plan.shardsPerWorker, plan.spareShards, plan.model.load.numShards) ? 'on' : 'off'],

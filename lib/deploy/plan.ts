@@ -6,6 +6,7 @@
 //   PL3  What does not fit is refused with its arithmetic and with what would fit, each of which was tried.
 
 import { ClusterError } from '../errors.js'
+import type { KvFormat } from '../model/kv-formats.js'
 import type { ModelSpec, WeightFormat } from '../model/spec.js'
 import { SIZE_BOUNDS } from '../wire/sizes.js'
 import { isBetter, isLack, judge, STAGES, type Candidate, type Demand, type Lack, type Model } from './candidate.js'
@@ -20,6 +21,7 @@ export interface PlanRequest {
   readonly model: string // its name
   readonly spec: ModelSpec
   readonly weights: WeightFormat
+  readonly kvFormat: KvFormat
   readonly device: 'cpu' | 'webgpu' | 'cuda'
   readonly pools: readonly NodePool[]
   readonly streams?: number | undefined
@@ -69,8 +71,12 @@ export function makePlan(request: PlanRequest): Plan {
 }
 
 export function tryPlan(request: PlanRequest): Plan | Lack {
-  const { spec, weights, device } = request
-  const model = { load: modelLoad(spec, weights), memory: modelMemory(spec, weights, device !== 'cpu') }
+  const { spec, weights, kvFormat, device } = request
+  const isOnDevice = device !== 'cpu'
+  const model = {
+    load: modelLoad(spec, weights, kvFormat),
+    memory: modelMemory(spec, { weights, kvFormat, isOnDevice }),
+  }
   const lacks: Lack[] = []
   for (const redundancy of redundancies(request)) {
     const outcome = withRouters(request, model, redundancy)

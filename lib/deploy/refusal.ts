@@ -75,6 +75,9 @@ const narrower = (request: PlanRequest, fits: (changed: PlanRequest) => boolean)
 function fewer(request: PlanRequest, { stage, needs, has }: Lack, fits: (changed: PlanRequest) => boolean): string[] {
   const tries: readonly (readonly [string, PlanRequest])[] = [
     ...(stage === 'time' ? [tryOf('tpot-ms', Math.ceil(needs), { ...request, tpotMs: Math.ceil(needs) })] : []),
+    ...(['kv', 'attention'].includes(stage) && request.device === 'cpu' && request.kvFormat === 'f32'
+      ? [['--kv-format f16', { ...request, kvFormat: 'f16' }] as const]
+      : []),
     ...(stage === 'kv' && has > 0 ? [tryOf('streams', has, { ...request, streams: has })] : []),
     ...((request.replicas ?? 1) > 1 ? [tryOf('replicas', 1, { ...request, replicas: 1 })] : []),
   ]

@@ -7,6 +7,7 @@
 import { isQuantisable } from '../compute/quantise.js'
 import { attentionVectors, cachedValues, keptLinears } from './attention-parts.js'
 import { shardPlan } from './expert-shards.js'
+import { kvNumberBytes, type KvFormat } from './kv-formats.js'
 import type { FfnLayerSpec, FfnSpec, LayerSpec, LinearRef, ModelSpec, TensorRef, WeightFormat } from './spec.js'
 import { attentionFormat } from './weight-formats.js'
 
@@ -15,7 +16,7 @@ export interface ModelSizes {
   readonly attention: number // attention, norms and gates of all layers
   readonly head: number // final norm and LM head
   readonly shards: readonly number[] // experts, by shard
-  readonly kvPerToken: number // keys and values of all layers, float32
+  readonly kvPerToken: number // keys and values of all layers
 }
 
 /** With a scale of two bytes per block of 32: the most that adaptive blocks take. */
@@ -70,13 +71,13 @@ function headBytes({ lmHead }: ModelSpec, format: WeightFormat): number {
   return (linearBytes([lmHead], attentionFormat(format)) / outputs) * wholeTiles(outputs)
 }
 
-export function modelSizes(spec: ModelSpec, format: WeightFormat): ModelSizes {
+export function modelSizes(spec: ModelSpec, format: WeightFormat, kv: KvFormat = 'f32'): ModelSizes {
   return {
     embedding: valuesOf(spec.embedding) * 4,
     attention: spec.layers.reduce((sum, layer) => sum + attentionBytes(layer, format), 0),
     head: headBytes(spec, format) + valuesOf(spec.finalNorm) * 4,
     shards: shardBytes(spec, format),
-    kvPerToken: spec.layers.reduce((sum, { attention }) => sum + cachedValues(attention) * 4, 0),
+    kvPerToken: spec.layers.reduce((sum, { attention }) => sum + cachedValues(attention) * kvNumberBytes(kv), 0),
   }
 }
 

@@ -35,6 +35,7 @@ const request = (more: Partial<PlanRequest> = {}): PlanRequest => ({
   model: 'm',
   spec: large,
   weights: 'int4',
+  kvFormat: 'f32',
   device: 'cpu',
   pools: [pool(8)],
   streams: 16,
@@ -146,8 +147,17 @@ describe('makePlan', () => {
     )
   })
 
+  it('KV in float16 takes half of its bytes, and is told to the workers', () => {
+    const keeps = (kvFormat: PlanRequest['kvFormat']) => makePlan(request({ kvFormat, context: 8_192 }))
+    const [wide, narrow] = [keeps('f32'), keeps('f16')]
+    assert.equal(narrow.model.memory.sizes.kvPerToken * 2, wide.model.memory.sizes.kvPerToken)
+    assert.ok(narrow.attentionHeld < wide.attentionHeld || narrow.kvTokens > wide.kvTokens)
+    assert.ok(narrow.time.totalMs < wide.time.totalMs)
+    assertFits(narrow)
+  })
+
   it('weights in float16 take half of their bytes, and on a GPU room for the matrices that it widens', () => {
-    const held = (weights: PlanRequest['weights'], isOnDevice: boolean) => modelMemory(large, weights, isOnDevice)
+    const held = (weights: PlanRequest['weights'], isOnDevice: boolean) => modelMemory(large, { weights, isOnDevice })
     const [wide, narrow, there] = [held('f32', false), held('f16', false), held('f16', true)]
     assert.ok(narrow.shardBytes === wide.shardBytes / 2 && there.shardBytes === narrow.shardBytes)
     const { gate, up, down } = large.layers[0]!.ffn.experts[0]!
@@ -194,6 +204,11 @@ describe('what does not fit', () => {
       'a context that no worker holds',
       { context: 40_960 },
       /an attention worker with one stream of 40960 tokens needs 8\.\d+ GB, it has 4\.29 GB/,
+    ],
+    [
+      'a context that a worker holds in float16',
+      { context: 32_768 },
+      /an attention worker with one stream of 32768 tokens needs 7\.\d+ GB, it has 4\.29 GB: want --kv-format f16$/,
     ],
     [
       'more streams than KV',
