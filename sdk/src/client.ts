@@ -164,11 +164,14 @@ export class BanyanClient {
   }
 }
 
-/** The server's advice, else twice as long each time; half of that is drawn, so that clients do not come in step. */
+/**
+ * Twice as long each time, of which half is drawn, so that clients do not come in step; and never sooner than the server
+ * advised. Its advice alone would be used up by as many tries in an outage that it cannot foresee.
+ */
 function delayMs(attempt: number, advisedMs: number | undefined, clock: ClientClock): number {
-  if (advisedMs !== undefined && advisedMs >= 0) return Math.min(advisedMs, MAX_DELAY_MS)
   const fullMs = Math.min(FIRST_DELAY_MS * 2 ** (attempt - 1), MAX_DELAY_MS)
-  return fullMs * (0.5 + clock.random() / 2)
+  const ownMs = fullMs * (0.5 + clock.random() / 2)
+  return Math.min(Math.max(advisedMs ?? 0, ownMs), MAX_DELAY_MS)
 }
 
 function pause(clock: ClientClock, ms: number, signal: AbortSignal | undefined): Promise<void> {

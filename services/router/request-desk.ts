@@ -57,7 +57,8 @@ export interface RequestDeskOptions {
   readonly spans: RequestSpans
   readonly fingerprint: () => string
   /** Throws where this router serves nobody now. */
-  readonly checkServing: () => void
+  /** Throws where a request cannot be taken; `isOurs`: this router ran it before. */
+  readonly checkServing: (about?: { readonly isOurs: boolean }) => void
 }
 
 export interface RequestDesk extends Pick<InferenceEngine, 'generate' | 'resume' | 'cancel' | 'lookup'> {
@@ -183,7 +184,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
   const locate = async (tenant: string, id: string): Promise<RequestRecord> => {
     const known = requests.get(tenant, id)
     if (known !== undefined && !isLeft(known) && !isDetached(known)) return known
-    options.checkServing()
+    options.checkServing({ isOurs: known !== undefined && !isDetached(known) })
     const entry = await load(tenant, id)
     if (entry === undefined) throw unknownRequest(id)
     const { bodyHash, deadlineMs } = entry.record // the request's own: a reader's ends its reading alone

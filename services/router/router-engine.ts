@@ -4,6 +4,7 @@
 import type { ActorDefinition } from '../../lib/actor/actor.js'
 import type { RouterOptions, ServiceDeps } from '../../lib/config/service.js'
 import { VERSION } from '../../lib/config/version.js'
+import { pause } from '../../lib/actor/until.js'
 import { ClusterError } from '../../lib/errors.js'
 import type { Checkpoint } from '../../lib/model/checkpoint.js'
 import { fingerprintParts, systemFingerprint, type FingerprintParts } from '../../lib/model/fingerprint.js'
@@ -47,6 +48,9 @@ export interface RouterEngine extends InferenceEngine {
   stop(): Promise<void>
 }
 
+/** Within that a client whose connection was closed is back for the rest of its request. */
+const RETURN_MS = 300
+
 export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
   const { deps, checkpoint, workers, state, metrics } = options
   const { placement, classes } = state
@@ -72,8 +76,8 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     return isServing && !isDraining && deps.transport.usage().isConnected
   }
 
-  const checkServing = (): void => {
-    if (isDraining)
+  const checkServing = ({ isOurs = false } = {}): void => {
+    if (isDraining && !isOurs)
       throw new ClusterError('unavailable', 'this router is draining; try another', { details: { reason: 'DRAINING' } })
     if (!hasBeenReady && !isReady()) {
       throw new ClusterError('unavailable', 'the cluster is still starting; try again shortly', {
@@ -153,7 +157,12 @@ export function createRouterEngine(options: RouterEngineOptions): RouterEngine {
     endAll: desk.endAll,
     drain: async (timeoutMs) => {
       isDraining = true
-      await desk.whenIdle(timeoutMs)
+      const { clock } = deps.system
+      const dueMs = clock.monotonicMs() + timeoutMs
+      do {
+        await desk.whenIdle(dueMs - clock.monotonicMs())
+        await pause(clock, Math.min(RETURN_MS, Math.max(0, dueMs - clock.monotonicMs())))
+      } while (desk.requests.numOpen > 0 && clock.monotonicMs() < dueMs)
     },
     stop: () => {
       isDraining = true

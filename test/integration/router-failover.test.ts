@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { BanyanClient, BanyanError, type GenerateEvent } from '../../sdk/src/index.js'
 import { eventually } from '../helpers/eventually.js'
+import { startTcpProxy } from '../chaos/tcp-proxy.js'
 import { startNatsForTest, type TestNats } from '../helpers/nats.js'
 import { startTestCluster, type TestCluster } from '../helpers/test-cluster.js'
 
@@ -132,6 +133,22 @@ describe('a request outlives its router', function () {
     const whole = quiet.tokens[0]?.length ?? 0
     assert.equal(await accepts(1, requestId, 7), whole - 7)
     assert.deepEqual(await stream([grpc(0)], { requestId }), quiet)
+  })
+
+  it('a router that drains still goes on with what it ran, for a client whose connection broke', async () => {
+    const [host = '', port] = grpc(1).split(':')
+    const proxy = await startTcpProxy({ target: { host, port: Number(port) }, random: Math.random })
+    let restarted: Promise<void> | undefined
+    const answer = await stream([`127.0.0.1:${proxy.port}`], {
+      meanwhile: async () => {
+        restarted = cluster.restartRouter(1) // which drains it first
+        proxy.inject({ kind: 'cut' })
+        proxy.heal()
+      },
+    })
+    await restarted
+    await proxy.close()
+    assert.deepEqual(answer, quiet)
   })
 
   it('that its client left is not run for who only looks, and ends for good when it is cancelled', async () => {
