@@ -62,6 +62,30 @@ describe('the SDK', () => {
       assert.equal(numCalls(), 4)
     })
 
+    for (const [advisedMs, wanted] of [
+      ['1', [50, 100, 200]],
+      ['120', [120, 120, 200]],
+    ] as const) {
+      it(`after pauses that double, and of ${advisedMs} ms at least where the server says so`, async () => {
+        const pauses: number[] = []
+        const clock = {
+          now: Date.now,
+          random: () => 1,
+          newId: () => 'patient',
+          after: (ms: number, callback: () => void) => {
+            pauses.push(ms)
+            setImmediate(callback)
+            return () => undefined
+          },
+        }
+        const patient = new BanyanClient({ address: door.address }, { clock })
+        failFirst(3, refuseWith(unavailable({ retryAfterMs: advisedMs })))
+        assert.equal((await patient.complete({ text: 'x' })).text, 'ab')
+        patient.close()
+        assert.deepEqual(pauses, wanted)
+      })
+    }
+
     it('nothing that a retry does not help', async () => {
       const numCalls = failFirst(1, refuseWith(new ClusterError('invalid_argument', 'top_p: want less')))
       await assert.rejects(client.complete({ text: 'x' }), raises('invalid_argument', /top_p/))
