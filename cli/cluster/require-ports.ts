@@ -4,16 +4,16 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { ClusterConfig } from '../../lib/config/schema.js'
 import { ClusterError } from '../../lib/errors.js'
+import { routerPorts } from './router-ports.js'
 
 type Doors = Pick<ClusterConfig, 'host' | 'http' | 'grpc' | 'routers'>
 
-/** Throws `failed_precondition` naming the port that cannot be had, and why. Router i has the i-th one; 0 is any. */
-export async function requirePorts({ host, http, grpc, routers }: Doors): Promise<void> {
-  const doors = Object.entries({ http, grpc }).filter(([, port]) => port !== 0)
-  const wanted = doors.flatMap(([flag, first]) =>
-    Array.from({ length: routers }, (_, i) => ({ flag, port: first + i })),
-  )
-  for (const { flag, port } of wanted) {
+/** Throws `failed_precondition` naming the port that cannot be had, and why. */
+export async function requirePorts(config: Doors): Promise<void> {
+  const { host, routers } = config
+  const wanted = Array.from({ length: routers }, (_, i) => Object.entries(routerPorts(config, i))).flat()
+  for (const [flag, port] of wanted) {
+    if (port === 0) continue // any that is free
     const probe = createServer()
     try {
       await once(probe.listen(port, host), 'listening')

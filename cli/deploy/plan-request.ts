@@ -12,7 +12,7 @@ import type { Flags } from '../cluster-flags.js'
 import { usageError } from '../report-error.js'
 import { nodePools } from './node-pools.js'
 
-export const DEFAULTS = { weights: 'int8', device: 'cpu', context: 4096, tpotMs: 150 } as const
+export const DEFAULTS = { weights: 'int8', kvFormat: 'f32', device: 'cpu', context: 4096, tpotMs: 150 } as const
 const MAX_STREAMS = 32_768 // 64 attention workers of 512 rows
 
 const DEVICES: readonly PlanRequest['device'][] = ['cpu', 'webgpu', 'cuda']
@@ -25,7 +25,7 @@ export async function planRequest(model: string, flags: Flags): Promise<PlanRequ
     throw usageError(`--device ${device}: want nodes with GPUs (--node-gpus N, or gpus=N in --nodes), found none`)
   if (device !== 'cpu' && !isForDevices(weights))
     throw usageError(`--weights ${weights}: want ${DEVICE_FORMATS.join(', ')} on GPUs`)
-  const kvFormat = oneOf('--kv-format', flags.kvFormat ?? 'f32', KV_FORMATS)
+  const kvFormat = oneOf('--kv-format', flags.kvFormat ?? DEFAULTS.kvFormat, KV_FORMATS)
   if (device !== 'cpu' && kvFormat !== 'f32') throw usageError(`--kv-format ${kvFormat}: want f32 on GPUs`)
   const streams = within('--streams', flags.streams, 1, MAX_STREAMS)
   const replicas = within('--replicas', flags.replicas, 1, SIZE_BOUNDS.replicas.max)

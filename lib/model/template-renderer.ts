@@ -48,7 +48,6 @@ const MEMORY_MB = 64
 
 const KILLED: ReadonlySet<string> = new Set(['SIGKILL', 'SIGTERM', 'SIGHUP']) // by others
 
-const SCRIPT = builtFile('lib/model/template-process.js')
 const EXEC_ARGV = [`--max-old-space-size=${MEMORY_MB}`, '--max-semi-space-size=8']
 
 interface Child {
@@ -85,7 +84,7 @@ export function createTemplateRenderer(source: string, path: string): TemplateRe
 
   const start = (): Child => {
     const options: ForkOptions = { execArgv: EXEC_ARGV, env: {}, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] }
-    const started: Child = { process: fork(SCRIPT, [], options), isReady: false }
+    const started: Child = { process: fork(builtFile('lib/model/template-process.js'), [], options), isReady: false }
     started.process
       .once('message', () => (started.isReady = true))
       .on('error', () => stop(started))

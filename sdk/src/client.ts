@@ -171,7 +171,7 @@ export class BanyanClient {
 function delayMs(attempt: number, advisedMs: number | undefined, clock: ClientClock): number {
   const fullMs = Math.min(FIRST_DELAY_MS * 2 ** (attempt - 1), MAX_DELAY_MS)
   const ownMs = fullMs * (0.5 + clock.random() / 2)
-  return Math.min(Math.max(advisedMs ?? 0, ownMs), MAX_DELAY_MS)
+  return advisedMs !== undefined && advisedMs > ownMs ? Math.min(advisedMs, MAX_DELAY_MS) : ownMs // it may be no number
 }
 
 function pause(clock: ClientClock, ms: number, signal: AbortSignal | undefined): Promise<void> {
