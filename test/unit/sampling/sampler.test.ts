@@ -218,5 +218,11 @@ describe('createSampler', () => {
         assert.throws(() => sampleWith({ temperature }, [-Infinity, -Infinity]), isInternal(/all 2 logits/)))
     }
     it('names a NaN in the first place', () => assert.throws(() => sampleWith({}, [NaN, 1]), isInternal(/token 0/)))
+    it('names a NaN wherever it stands behind the best', () => {
+      for (let place = 1; place < 21; place++) {
+        const logits = [9, ...Array<number>(20).fill(1)].with(place, NaN)
+        assert.throws(() => sampleWith({}, logits), isInternal(new RegExp(`token ${place}:`)))
+      }
+    })
   })
 })
