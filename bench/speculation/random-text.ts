@@ -1,6 +1,8 @@
 // Where drafts cannot help: prompts of random ids, greedy and at a temperature that draws nearly anything. Speculation has
-// to notice and to leave it at that.
+// to notice and to leave it at that. One cluster answers with drafts and without, as each request says, because two
+// clusters that do the same differ by 5 % for as long as they live; what chance does is seen by asking without twice.
 
+import type { BanyanClient } from '../../sdk/src/index.js'
 import { takeTurns } from '../in-turn.js'
 import { drawPrompts } from '../peers/prompts.js'
 import { formatMedian, ratios } from '../statistics.js'
@@ -14,6 +16,7 @@ export interface RandomRow {
   readonly temperature: number
   readonly auto: readonly number[] // tokens/s of all streams until all are answered; one per pair
   readonly off: readonly number[]
+  readonly offAgain: readonly number[]
 }
 
 export interface RandomOptions {
@@ -28,7 +31,8 @@ const TOKENS: Readonly<Record<number, number>> = { 1: 256, 4: 192, 16: 128, 64: 
 const TEMPERATURES = [0, 1.5]
 const PROMPT_TOKENS = 32
 const NUM_WARMING = 2 // pairs that are not counted
-const SIDES = { auto: ['--draft', 'auto'], off: ['--draft', 'off'] }
+const TURNS = ['auto', 'off', 'offAgain'] as const
+type Turn = (typeof TURNS)[number]
 
 interface Case {
   readonly streams: number
@@ -41,25 +45,24 @@ interface Case {
 export async function measureRandom(options: RandomOptions): Promise<RandomRow[]> {
   const rows: RandomRow[] = []
   for (const transport of options.transports) {
-    const flags = Object.entries(SIDES).map(([side, words]) => [side, ['--transport', transport, ...words]] as const)
-    rows.push(...(await withSides(Object.fromEntries(flags), (sides) => measureOn(transport, sides, options))))
+    const flags = ['--transport', transport, '--draft', 'auto']
+    rows.push(...(await withSides({ auto: flags }, ([side]) => measureOn(transport, side!, options))))
   }
   return rows
 }
 
-async function measureOn(transport: string, sides: readonly Side[], options: RandomOptions): Promise<RandomRow[]> {
+async function measureOn(transport: string, { client }: Side, options: RandomOptions): Promise<RandomRow[]> {
   const { pairs, tokenShare, notify } = options
-  const vocabSize = (await sides[0]?.client.modelInfo())?.vocabSize ?? NaN
+  const { vocabSize } = await client.modelInfo()
   const rows: RandomRow[] = []
   for (const [streams, most] of Object.entries(TOKENS)) {
     for (const temperature of TEMPERATURES) {
-      const row = { transport, streams: Number(streams), temperature, auto: [] as number[], off: [] as number[] } // grow by pair
+      const speeds: Record<Turn, number[]> = { auto: [], off: [], offAgain: [] } // grow by pair
+      const row = { transport, streams: Number(streams), temperature, ...speeds }
       for (let pair = -NUM_WARMING; pair < pairs; pair++) {
         const numTokens = Math.ceil(most * tokenShare)
-        const speeds = await measurePair(sides, { ...row, numTokens, pair, vocabSize })
-        if (pair < 0) continue
-        row.auto.push(speeds.get('auto') ?? NaN)
-        row.off.push(speeds.get('off') ?? NaN)
+        const measured = await measurePair(client, { ...row, numTokens, pair, vocabSize })
+        if (pair >= 0) for (const turn of TURNS) speeds[turn].push(measured.get(turn) ?? NaN)
       }
       rows.push(row)
       notify(`random, ${transport}, ${streams} streams, temperature ${temperature}: ${formatMedian(gain(row))}`)
@@ -68,22 +71,24 @@ async function measureOn(transport: string, sides: readonly Side[], options: Ran
   return rows
 }
 
-/** Tokens per second by side. Throws where the answers differ. */
-async function measurePair(sides: readonly Side[], task: Case): Promise<ReadonlyMap<string, number>> {
-  const speeds = new Map<string, number>()
-  const answers = new Map<string, readonly Answer[]>()
-  await takeTurns(task.pair + NUM_WARMING, sides, async ({ name, client }) => {
-    const requests = requestsOf(task)
+/** Tokens per second by turn. Throws where the answers differ. */
+async function measurePair(client: BanyanClient, task: Case): Promise<ReadonlyMap<Turn, number>> {
+  const speeds = new Map<Turn, number>()
+  const answers = new Map<Turn, readonly Answer[]>()
+  await takeTurns(task.pair + NUM_WARMING, TURNS, async (turn) => {
+    const requests = requestsOf(task).map((request) => ({ ...request, speculation: turn === 'auto' }))
     const startMs = performance.now()
     const all = await Promise.all(requests.map((request) => ask(client, request)))
-    speeds.set(name, (1000 * task.streams * task.numTokens) / (performance.now() - startMs))
-    answers.set(name, all)
+    speeds.set(turn, (1000 * task.streams * task.numTokens) / (performance.now() - startMs))
+    answers.set(turn, all)
   })
   const { streams, temperature, pair } = task
-  answers.get('auto')?.forEach((answer, i) => {
-    const what = `random, ${streams} streams, temperature ${temperature}, pair ${pair}, stream ${i}`
-    checkEqual(what, answer, answers.get('off')?.[i] ?? { tokenIds: [] })
-  })
+  for (const turn of ['auto', 'offAgain'] as const) {
+    answers.get(turn)?.forEach((answer, i) => {
+      const what = `random, ${streams} streams, temperature ${temperature}, pair ${pair}, ${turn}, stream ${i}`
+      checkEqual(what, answer, answers.get('off')?.[i] ?? { tokenIds: [] })
+    })
+  }
   return speeds
 }
 
@@ -97,6 +102,7 @@ function requestsOf({ streams, temperature, numTokens, pair, vocabSize }: Case) 
 }
 
 export const gain = ({ auto, off }: RandomRow): number[] => ratios(auto, off)
+export const chance = ({ offAgain, off }: RandomRow): number[] => ratios(offAgain, off)
 
 export const randomGoal = (row: RandomRow): Goal => {
   const what = `random, ${row.transport}, ${row.streams} streams, temperature ${row.temperature}: tokens/s, auto / off`

@@ -5,7 +5,7 @@ import { formatMedian, formatSummary, median, ratios, summarise } from '../stati
 import type { Contest } from './contests.js'
 import { sideOf, speedUp, type Goal } from './goals.js'
 import type { ContestResult, SideResult } from './measure.js'
-import { gain, randomGoal, type RandomRow } from './random-text.js'
+import { chance, gain, randomGoal, type RandomRow } from './random-text.js'
 
 export interface Measured {
   readonly contest: Contest
@@ -84,16 +84,17 @@ const mean = (values: readonly number[]): number => values.reduce((total, value)
 
 function randomLines({ random, pairs }: SpeculationResults): string[] {
   return [
-    `Prompts of random ids, all streams at once, ${pairs} pairs of measurements in turn (who begins alternates); tokens/s until all are answered:`,
+    `Prompts of random ids, all streams at once, asked of one cluster with drafts, without, and without again, ${pairs} times (who begins alternates); tokens/s until all are answered. The last column is what chance does:`,
     '',
     table(
-      ['transport', 'streams', 'temperature', 'auto', 'off', 'auto / off'],
+      ['transport', 'streams', 'temperature', 'auto', 'off', 'auto / off', 'off / off'],
       random.map((row) => [
         row.transport,
         `${row.streams}`,
         `${row.temperature}`,
         ...[row.auto, row.off].map((values) => `${Math.round(median(values))}`),
         formatMedian(gain(row)),
+        formatMedian(chance(row)),
       ]),
     ),
     '',
