@@ -94,6 +94,20 @@ export const MISBEHAVIOURS: readonly { readonly kind: string; readonly answer: A
   { kind: 'connection_reset', answer: (_, response) => void response.destroy() },
   { kind: 'bad_json', answer: (_, response) => (openStream(response), void response.end('data: {"choices": [\n\n')) },
   { kind: 'bad_chunk', answer: (_, response) => (openStream(response), void response.end(chunk({ hello: 'world' }))) },
+  {
+    kind: 'bad_chunk',
+    answer: (_, response) => (
+      openStream(response),
+      void response.end(chunk({ choices: [], usage: { prompt_tokens: -3 } }))
+    ),
+  },
+  {
+    kind: 'bad_chunk',
+    answer: (_, response) => (
+      openStream(response),
+      void response.end(chunk({ choices: [{ index: 0, text: 'a', token_ids: [1.5, -1] }] }))
+    ),
+  },
   { kind: 'bad_stream', answer: (_, response) => (openStream(response), void response.end('I am a teapot')) },
   { kind: 'empty_answer', answer: (_, response) => (openStream(response), void response.end('data: [DONE]\n\n')) },
   {

@@ -7,7 +7,8 @@ import type { AnswerEvent } from './client.js'
 import { excerpt } from './sse.js'
 
 const text = z.string().nullish()
-const count = z.number().nullish()
+const whole = z.number().int().min(0)
+const count = whole.nullish()
 
 const chunkSchema = z.object({
   system_fingerprint: text,
@@ -17,7 +18,7 @@ const chunkSchema = z.object({
         index: z.number().int().min(0).max(1024).default(0),
         text,
         delta: z.object({ content: text, reasoning_content: text, reasoning: text }).nullish(),
-        token_ids: z.array(z.number()).nullish(),
+        token_ids: z.array(whole).nullish(),
         finish_reason: text,
       }),
     )
