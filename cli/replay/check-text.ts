@@ -6,14 +6,17 @@ import type { CheckReport, Difference } from '../../replay/src/index.js'
 const AROUND = 12 // tokens shown before and after the first that differs
 
 export function describeCheck(report: CheckReport): string[] {
-  const { mode, compared, equal, differing, failed, untold, notCompared } = report
+  const { mode, compared, equal, differing, failed, untold, others, notCompared } = report
   const rest = [
     ...(failed > 0 ? [`${failed} got no answer`] : []),
     ...(untold > 0 ? [`${untold} came without token ids`] : []),
     ...(notCompared > 0 ? [`${notCompared} not compared`] : []),
   ]
   const counts = [`${compared} compared, ${differing} differing`, ...rest].join(', ')
-  if (mode === 'exact') return [`check: ${counts}`]
+  if (mode === 'exact') {
+    const foreign = `  ${others.compared} recorded with another fingerprint, which prove nothing: ${others.equal} of them equal; ${whatDiffers(report)}`
+    return [`check: ${counts}`, ...(others.compared > 0 ? [foreign] : [])]
+  }
   const { tokens, share } = report.meanCommonPrefix
   return [
     `check: another fingerprint: recorded ${list(report.recordedFingerprints)}, served ${list(report.servedFingerprints)}`,

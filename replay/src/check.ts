@@ -5,7 +5,7 @@
 //       answer that did not come at all, or without its ids, is no proof.
 //   B2  Of a recording that broke off, its ids are the beginning of the replayed answer.
 //   B3  Against another fingerprint nothing is proven and nothing fails: what differs in it and how far answers agree is
-//       reported.
+//       reported. So it is with each answer of a recording that has several fingerprints.
 
 import { hashTokens } from '../../lib/traffic/request-record.js'
 import type { Answer } from './measure.js'
@@ -34,12 +34,14 @@ export interface ComparedAnswer {
 
 export interface CheckReport {
   readonly mode: 'exact' | 'divergence'
-  readonly isProven: boolean // exact, and every recorded answer came again
-  readonly compared: number
+  readonly isProven: boolean // exact, and every answer that was recorded with this fingerprint came again
+  readonly compared: number // in exact mode those of the same fingerprint
   readonly equal: number
   readonly differing: number
   readonly failed: number // no answer came
   readonly untold: number // the endpoint did not tell its answer's ids
+  /** In exact mode, answers that were recorded with another fingerprint: they prove nothing, and fail nothing. */
+  readonly others: { readonly compared: number; readonly equal: number }
   readonly notCompared: number // nothing was recorded to compare with, or the run was interrupted before
   readonly equalShare: number
   readonly meanCommonPrefix: { readonly tokens: number; readonly share: number }
@@ -146,10 +148,13 @@ export function checkRun(
 ): CheckReport {
   const all = answers.map((answer) => compareAnswer(answer, served.fingerprint))
   const numOf = (result: Comparison): number => all.filter((one) => one.result === result).length
-  const compared = all.filter(({ result }) => result === 'equal' || result === 'differs')
   const isExact = all.some(({ isSameFingerprint }) => isSameFingerprint)
+  const ran = all.filter(({ result }) => result === 'equal' || result === 'differs')
+  const compared = ran.filter(({ isSameFingerprint }) => isSameFingerprint === isExact)
+  const others = ran.filter(({ isSameFingerprint }) => isSameFingerprint !== isExact)
   const prefixes = compared.flatMap(({ commonPrefix: prefix }) => prefix ?? [])
-  const differing = all.filter((one) => one.result === 'differs' && (one.isSameFingerprint || !isExact))
+  const differing = compared.filter(({ result }) => result === 'differs')
+  const equal = compared.length - differing.length
   const failed = numOf('failed')
   const untold = numOf('untold')
   const recorded = requests.flatMap(({ recorded: answer }) => answer ?? [])
@@ -157,19 +162,20 @@ export function checkRun(
     mode: isExact ? 'exact' : 'divergence',
     isProven: isExact && differing.length === 0 && failed === 0 && untold === 0 && compared.length > 0,
     compared: compared.length,
-    equal: numOf('equal'),
+    equal,
     differing: differing.length,
     failed,
     untold,
+    others: { compared: others.length, equal: others.filter(({ result }) => result === 'equal').length },
     notCompared: numOf('not_comparable'),
-    equalShare: compared.length === 0 ? 0 : numOf('equal') / compared.length,
+    equalShare: compared.length === 0 ? 0 : equal / compared.length,
     meanCommonPrefix: {
       tokens: average(prefixes.map(({ tokens }) => tokens)),
       share: average(prefixes.map(({ tokens, of }) => (of === 0 ? 1 : tokens / of))),
     },
     recordedFingerprints: unique(recorded.map(({ fingerprint }) => fingerprint)),
     servedFingerprints: unique([...answers.map(({ fingerprint }) => fingerprint), served.fingerprint]),
-    fingerprintDifferences: isExact ? [] : differencesOf(recorded, served),
+    fingerprintDifferences: isExact && others.length === 0 ? [] : differencesOf(recorded, served),
     differences: differing.slice(0, MAX_DIFFERENCES).flatMap(({ difference }) => difference ?? []),
   }
 }
@@ -181,9 +187,11 @@ const unique = (values: readonly (string | undefined)[]): string[] => [
   ...new Set(values.filter((value): value is string => value !== undefined)),
 ]
 
-/** Part by part, of the first recorded answer that tells its parts. */
-function differencesOf(recorded: readonly RecordedAnswer[], { parts }: Served): FingerprintDifference[] {
-  const was = recorded.find(({ fingerprintParts }) => fingerprintParts !== undefined)?.fingerprintParts ?? {}
+/** Part by part, of the first answer that was recorded with another fingerprint and tells its parts. */
+function differencesOf(recorded: readonly RecordedAnswer[], served: Served): FingerprintDifference[] {
+  const { parts } = served
+  const others = recorded.filter(({ fingerprint }) => fingerprint !== served.fingerprint)
+  const was = others.find(({ fingerprintParts }) => fingerprintParts !== undefined)?.fingerprintParts ?? {}
   return Object.entries(was)
     .filter(([part, value]) => parts[part] !== undefined && parts[part] !== value)
     .map(([part, value]) => ({ part, recorded: value, served: parts[part] ?? '' }))

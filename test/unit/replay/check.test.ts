@@ -2,7 +2,15 @@
 
 import assert from 'node:assert/strict'
 import { createChunkList } from '../../../replay/src/chunk-list.js'
-import { checkRun, RequestFailure, systemClock, type Answer, type TraceRequest } from '../../../replay/src/index.js'
+import { describeCheck } from '../../../cli/replay/check-text.js'
+import {
+  checkRun,
+  RequestFailure,
+  systemClock,
+  type Answer,
+  type RecordedAnswer,
+  type TraceRequest,
+} from '../../../replay/src/index.js'
 
 const IDS = [7, 8, 9]
 
@@ -41,9 +49,16 @@ const answer = (
   failure,
 })
 
+function recordedAs(one: Answer, how: Partial<RecordedAnswer>): Answer {
+  const { planned } = one.dispatch
+  assert.ok(planned.request.recorded)
+  const recorded = { ...planned.request.recorded, ...how }
+  return { ...one, dispatch: { ...one.dispatch, planned: { ...planned, request: { ...planned.request, recorded } } } }
+}
+
 function check(...answers: readonly Answer[]) {
   const requests = answers.map(({ dispatch }) => dispatch.planned.request)
-  return checkRun(answers, { requests }, { fingerprint: 'toy', parts: {} })
+  return checkRun(answers, { requests }, { fingerprint: 'toy', parts: { weights: 'int8', sampler: '1' } })
 }
 
 describe('what a check proves', () => {
@@ -62,6 +77,26 @@ describe('what a check proves', () => {
   it('nothing where an answer did not come', () => {
     const { isProven, failed } = check(answer(0, [IDS]), answer(1, [], new RequestFailure('http_503', 'busy')))
     assert.deepEqual([isProven, failed], [false, 1])
+  })
+
+  it('nothing for answers that were recorded with another fingerprint: they are counted apart, and what differs is said', () => {
+    const [same, ...others] = [answer(0, [IDS]), answer(1, [IDS]), answer(2, [[7, 0, 9]])]
+    assert.ok(same)
+    const parts = { weights: 'int4', sampler: '1' }
+    const foreign = others.map((one) => recordedAs(one, { fingerprint: 'other', fingerprintParts: parts }))
+    const report = check(same, ...foreign)
+    assert.deepEqual(
+      [report.mode, report.isProven, report.compared, report.equal, report.differing],
+      ['exact', true, 1, 1, 0],
+    )
+    assert.deepEqual(report.others, { compared: 2, equal: 1 })
+    assert.deepEqual(report.fingerprintDifferences, [{ part: 'weights', recorded: 'int4', served: 'int8' }])
+    assert.deepEqual(describeCheck(report), [
+      'check: 1 compared, 0 differing',
+      '  2 recorded with another fingerprint, which prove nothing: 1 of them equal; weights: recorded int4, served int8',
+    ])
+    assert.equal(check(...foreign).mode, 'divergence')
+    assert.deepEqual(check(...foreign).others, { compared: 0, equal: 0 })
   })
 })
 
