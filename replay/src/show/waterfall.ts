@@ -109,6 +109,13 @@ function rowOf(span: Span, depth: number, beginMs: number): WaterfallRow {
   }
 }
 
+/** What a terminal has room for of a token tree, of whose nodes the root is neither drafted nor accepted. */
+function treeDetails(attributes: SpanEvent['attributes']): string[] {
+  const { 'banyan.tree.nodes': nodes, 'banyan.tree.accepted': accepted } = attributes
+  if (typeof nodes !== 'number' || !Array.isArray(accepted)) return []
+  return [`${nodes - 1} drafted, ${accepted.length - 1} accepted`]
+}
+
 const eventRow = (
   { name, timeMs, attributes }: SpanEvent,
   { process }: Span,
@@ -120,11 +127,12 @@ const eventRow = (
   name,
   startMs: timeMs - beginMs,
   endMs: timeMs - beginMs,
-  detail: Object.entries(attributes)
-    .map(
+  detail: [
+    ...treeDetails(attributes),
+    ...Object.entries(attributes).map(
       ([key, value]) => `${key.replace(/^banyan\./, '')} ${typeof value === 'object' ? JSON.stringify(value) : value}`,
-    )
-    .join(', '),
+    ),
+  ].join(', '),
   process,
   isError: false,
 })

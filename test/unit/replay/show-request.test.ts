@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { drawWaterfall } from '../../../replay/src/show/draw-waterfall.js'
 import { findRequest } from '../../../replay/src/show/find-request.js'
 import { waterfallOf } from '../../../replay/src/show/waterfall.js'
+import type { Span } from '../../../replay/src/spans/span.js'
 import { stepSpans } from '../../../replay/src/spans/step-spans.js'
 import { repositoryRoot } from '../../helpers/paths.js'
 
@@ -133,6 +134,16 @@ describe('showing a request', () => {
       '2 attention.step',
     ])
     assert.equal((await findRequest(folder, 'req-beta')).spans.length, 4)
+  })
+
+  it('says first of a token tree how much was drafted, and how much of that came true', () => {
+    const attributes = { 'banyan.sequence': 's', 'banyan.tree.nodes': 5, 'banyan.tree.accepted': [0, 2] }
+    const span = { traceId: 'a', spanId: 'b', name: 'router.step', process: 'router-0', startMs: 0, endMs: 9 }
+    const events = [{ name: 'banyan.tree', timeMs: 3, attributes }]
+    const root: Span = { ...span, attributes: {}, links: [], events, isError: false }
+    const found = { id: 'r', root, spans: [root] }
+    const row = waterfallOf(found, { maxRows: 9, isWhole: false }).rows.find(({ kind }) => kind === 'event')
+    assert.match(row?.detail ?? '', /^4 drafted, 1 accepted, sequence s, /)
   })
 
   it('finds it by id as any door writes it, by a beginning, by place', async () => {
