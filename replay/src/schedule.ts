@@ -66,9 +66,10 @@ export function planReplay(trace: Trace, options: ScheduleOptions): Plan {
     const { sessionNum = 0, turnIndex = 0 } = turns[index] ?? {}
     const before = waits[index]
     const own = { index, request, atMs: times[index] ?? 0, sessionNum, turnIndex }
-    return before === undefined ? own : { ...own, after: { index: before, thinkMs: thinkTime(request, options) } }
+    if (before === undefined) return own
+    return { ...own, after: { index: before, thinkMs: thinkTime(delayOf(request, chosen[before]), options) } }
   })
-  return { pace, requests, requestedRate: rateOf(pace, times) }
+  return { pace, requests, requestedRate: rateOf(pace, chosen) }
 }
 
 interface Turn {
@@ -96,9 +97,11 @@ function placeTurns(requests: readonly TraceRequest[]): Turn[] {
 function arrivals(requests: readonly TraceRequest[], pace: Pace, waits: readonly (number | undefined)[]): number[] {
   if (pace.kind === 'concurrency') return requests.map(() => 0)
   if (pace.kind === 'recorded') {
-    return requests.map(({ arrivalMs, delayMs }, i) =>
-      waits[i] !== undefined && delayMs !== undefined ? 0 : arrivalMs / pace.speedup,
-    )
+    return requests.map((request, i) => {
+      const before = waits[i]
+      const isFollowing = before !== undefined && delayOf(request, requests[before]) !== undefined
+      return isFollowing ? 0 : request.arrivalMs / pace.speedup
+    })
   }
   const nextGap = gaps(pace)
   let atMs = 0
@@ -120,14 +123,20 @@ function gaps({ perSecond, arrival, burstiness, seed }: Extract<Pace, { kind: 'r
   return () => (meanMs * gamma(random, burstiness)) / burstiness
 }
 
-function thinkTime({ delayMs = 0 }: TraceRequest, { pace, sessions }: ScheduleOptions): number {
-  const speedup = pace.kind === 'recorded' ? pace.speedup : 1
-  return Math.min(delayMs / speedup, sessions?.maxThinkMs ?? Infinity)
+/** How long somebody thought before a turn: as told, or since the recorded end of the turn before it. */
+function delayOf({ delayMs, arrivalMs }: TraceRequest, before: TraceRequest | undefined): number | undefined {
+  if (delayMs !== undefined || before?.durationMs === undefined) return delayMs
+  return Math.max(0, arrivalMs - before.arrivalMs - before.durationMs)
 }
 
-function rateOf(pace: Pace, times: readonly number[]): number | undefined {
+function thinkTime(delayMs: number | undefined, { pace, sessions }: ScheduleOptions): number {
+  const speedup = pace.kind === 'recorded' ? pace.speedup : 1
+  return Math.min((delayMs ?? 0) / speedup, sessions?.maxThinkMs ?? Infinity)
+}
+
+function rateOf(pace: Pace, requests: readonly TraceRequest[]): number | undefined {
   if (pace.kind === 'concurrency') return undefined
   if (pace.kind === 'rate') return pace.perSecond
-  const spanMs = times.reduce((most, time) => Math.max(most, time), 0)
-  return spanMs > 0 ? ((times.length - 1) * 1000) / spanMs : undefined
+  const spanMs = ((requests.at(-1)?.arrivalMs ?? 0) - (requests[0]?.arrivalMs ?? 0)) / pace.speedup
+  return spanMs > 0 ? ((requests.length - 1) * 1000) / spanMs : undefined
 }

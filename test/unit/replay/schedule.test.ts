@@ -184,6 +184,31 @@ describe('the schedule of a replay', () => {
     )
   })
 
+  it('sessions: think time that is not told is the gap from the recorded end of the turn before', async () => {
+    const clock = createVirtualClock()
+    const { client } = slowClient(clock, () => 300)
+    const turns = [
+      request('a1', 0, { session: 'a', durationMs: 100 }),
+      request('b1', 50, { session: 'b', durationMs: 500 }),
+      request('a2', 140, { session: 'a', durationMs: 10 }),
+      request('b2', 150, { session: 'b' }), // came before the answer to b1 had ended
+      request('a3', 9000, { session: 'a' }),
+    ]
+    for (const [pace, sent] of [
+      [RECORDED, { a1: 0, b1: 50, a2: 340, b2: 350, a3: 1640 }],
+      [
+        { ...RECORDED, speedup: 2 },
+        { a1: 0, b1: 25, a2: 320, b2: 325, a3: 1620 },
+      ],
+    ] as const) {
+      const plan = planReplay(traceOf(turns), { pace, sessions: { maxThinkMs: 1000 } })
+      const { answers } = await run(plan, clock, client)
+      const found = answers.map(({ dispatch }) => [dispatch.planned.request.id, dispatch.sentMs])
+      assert.deepEqual(Object.fromEntries(found), sent)
+      assert.equal(plan.requestedRate, (4 * 1000 * pace.speedup) / 9000)
+    }
+  })
+
   it('an interruption sends nothing more, ends what runs, and keeps what was done', async () => {
     const clock = createVirtualClock()
     const { client, state } = slowClient(clock, () => 100)
