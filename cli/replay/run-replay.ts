@@ -6,6 +6,7 @@ import {
   counted,
   createPrompts,
   htmlTable,
+  isCheckable,
   planReplay,
   printable,
   profileLines,
@@ -124,9 +125,11 @@ async function run(endpoint: Endpoint, before: ServerInfo, job: ReplayJob, signa
   })
   const isBegun = !signal.aborted
   for (const notice of notices) notify(notice)
-  const endsByItself = ({ recorded }: TraceRequest): boolean =>
-    recorded !== undefined &&
-    (flags.check === true || (recorded.isWhole && recorded.fingerprint === before.fingerprint))
+  // A made prompt is another one: nothing says how its answer would end.
+  const endsByItself = (request: TraceRequest): boolean =>
+    isCheckable(request) &&
+    (flags.check === true ||
+      (request.recorded?.isWhole === true && request.recorded.fingerprint === before.fingerprint))
   const progress = createProgressLine(() => performance.now())
   const result = await replay(plan, {
     client: endpoint.client,

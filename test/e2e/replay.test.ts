@@ -9,6 +9,7 @@ import { bucketAt, bucketsOf, growth, parseMetrics } from '../../replay/src/inde
 import { runCli, startCli, upCli } from '../helpers/cli.js'
 import { answerFast, startEndpoint, type TestEndpoint } from '../helpers/completion-endpoints.js'
 import { eventually } from '../helpers/eventually.js'
+import { repositoryRoot } from '../helpers/paths.js'
 
 type Json = Readonly<Record<string, Readonly<Record<string, unknown>>>>
 
@@ -66,6 +67,36 @@ describe('banyan replay', function () {
     const same = await runCli(['replay', 'compare', out, out, '--bound', '5%', '--json'])
     assert.deepEqual([same.code, jsonOf(same.stdout).hasRegression], [0, false])
     assert.equal((await runCli(['replay', 'compare', out, root])).code, 2)
+  })
+
+  it('lets an answer of the served fingerprint end by itself, but forces its length where its prompt has to be made', async () => {
+    const fixture = join(repositoryRoot, 'test/fixtures/traces/banyan/requests-router-0-000001.jsonl')
+    const withIds = readFileSync(fixture, 'utf8')
+    const served = /"fingerprint":\s*"([^"]+)"/.exec(withIds)?.[1] ?? assert.fail('want a fingerprint in the fixture')
+    const own = await startEndpoint((asked, response) =>
+      asked.path === '/version'
+        ? void response.end(JSON.stringify({ version: '1', fingerprint: served }))
+        : answerFast(asked, response),
+    )
+    const forced = async (name: string, text: string): Promise<number> => {
+      const file = join(root, name)
+      writeFileSync(file, text)
+      const before = own.asked.length
+      const { code, stderr } = await runCli(['replay', file, '--url', own.url, '--concurrency', '4'])
+      assert.equal(code, 0, stderr)
+      const asked = own.asked.slice(before)
+      assert.equal(asked.length, 12)
+      return asked.filter(({ body }) => body.ignore_eos === true && body.min_tokens === body.max_tokens).length
+    }
+    try {
+      assert.equal(await forced('with-ids.jsonl', withIds), 0)
+      assert.equal(
+        await forced('with-hashes.jsonl', withIds.replace(/"ids":\s*\[[^\]]*\],?/g, '').replace(/,\s*}/g, '}')),
+        12,
+      )
+    } finally {
+      await own.close()
+    }
   })
 
   it('an interruption ends it with 130 and a report of what was done', async () => {
