@@ -3,42 +3,50 @@
 
 import { readFileSync } from 'node:fs'
 import { ClusterError } from '../../lib/errors.js'
-import { openModel, readDeclaredModel } from '../../lib/model/checkpoint.js'
+import { openIncomplete, readDeclaredModel, type Checkpoint } from '../../lib/model/checkpoint.js'
 import { inspectCheckpoint, inspectDeclared, type CheckpointReport } from '../../lib/model/inspect.js'
 import type { Flags } from '../cluster-flags.js'
-import { describeMatrices, measureMatrices, type MeasuredMatrices } from '../inspect/matrices.js'
+import { describeMatrices, firstOf, measureMatrices, type MeasuredMatrices } from '../inspect/matrices.js'
 import { describePerplexities, measurePerplexities, type FormatPerplexity } from '../inspect/perplexity.js'
 import { watchSignals } from '../interruption.js'
 import { notify, print, printJson, table } from '../terminal.js'
 
 export interface Inspection extends CheckpointReport {
-  readonly matrices: MeasuredMatrices | null // null without weights
+  readonly matrices: MeasuredMatrices | null // null without weights, or not all of them
   readonly perplexity?: readonly FormatPerplexity[] // where it was asked for
 }
 
+/** Tells of what cannot be served for want of tensors, too, and then throws what refuses it. */
 export async function inspect(model: string, flags: Flags): Promise<number> {
   const declared = await readDeclaredModel(model)
-  if (!declared.hasWeights) notify(`${model}: no weights here, only a configuration; sizes are what it asks for`)
-  const report: Inspection = declared.hasWeights
-    ? await inspectWeights(model, flags)
-    : { ...inspectDeclared(declared), matrices: null }
-  if (flags.json === true) printJson(report)
-  else print(describeInspection(report, flags.matrices === true))
-  return 0
-}
-
-async function inspectWeights(model: string, flags: Flags): Promise<Inspection> {
-  const text = typeof flags.text === 'string' ? readText(flags.text) : undefined
-  const checkpoint = await openModel(model)
+  if (!declared.hasWeights) {
+    notify(`${model}: no weights here, only a configuration; sizes are what it asks for`)
+    show({ ...inspectDeclared(declared), matrices: null }, flags)
+    return 0
+  }
+  const checkpoint = await openIncomplete(model)
   try {
-    const { signal } = watchSignals(process, () => Date.now())
-    const matrices = await measureMatrices(checkpoint, { isComplete: flags.matrices === true, signal })
-    const report = { ...inspectCheckpoint(checkpoint), matrices }
-    if (flags.perplexity !== true && text === undefined) return report
-    return { ...report, perplexity: await measurePerplexities(checkpoint, { signal, text }) }
+    show(await inspectWeights(checkpoint, flags), flags)
+    checkpoint.requireComplete()
   } finally {
     checkpoint.close()
   }
+  return 0
+}
+
+function show(report: Inspection, flags: Flags): void {
+  if (flags.json === true) printJson(report)
+  else print(describeInspection(report, flags.matrices === true))
+}
+
+async function inspectWeights(checkpoint: Checkpoint, flags: Flags): Promise<Inspection> {
+  const text = typeof flags.text === 'string' ? readText(flags.text) : undefined
+  const report = inspectCheckpoint(checkpoint)
+  if (report.missing.length > 0) return { ...report, matrices: null }
+  const { signal } = watchSignals(process, () => Date.now())
+  const matrices = await measureMatrices(checkpoint, { isComplete: flags.matrices === true, signal })
+  if (flags.perplexity !== true && text === undefined) return { ...report, matrices }
+  return { ...report, matrices, perplexity: await measurePerplexities(checkpoint, { signal, text }) }
 }
 
 function readText(path: string): string {
@@ -60,7 +68,7 @@ function describeInspection(report: Inspection, isComplete: boolean): string {
 
 const MILLION = 1e6
 const megabytes = (bytes: number): string => `${(bytes / MILLION).toFixed(1)} MB`
-const names = (list: readonly string[]): string => (list.length === 0 ? 'none' : list.join(', '))
+const names = (list: readonly string[]): string => (list.length === 0 ? 'none' : firstOf(list, '--json'))
 const NO_WEIGHTS = 'no weights here'
 
 export function describe(report: CheckpointReport): string {

@@ -13,8 +13,8 @@ import { isQuantisable } from '../../lib/compute/quantise.js'
 import { inTurns } from '../../lib/compute/steps.js'
 import { checkEmbedding } from '../../lib/decode/embedding.js'
 import { ClusterError } from '../../lib/errors.js'
-import type { Checkpoint } from '../../lib/model/checkpoint.js'
-import type { WeightFormat } from '../../lib/model/spec.js'
+import { tensorRefs, type Checkpoint } from '../../lib/model/checkpoint.js'
+import type { ModelSpec, TensorRef, WeightFormat } from '../../lib/model/spec.js'
 import { sizeOf } from '../../lib/model/stored-tensor.js'
 import { perFormat, WEIGHT_FORMATS } from '../../lib/model/weight-formats.js'
 import { createProgress, table } from '../terminal.js'
@@ -60,6 +60,8 @@ export async function measureMatrices(checkpoint: Checkpoint, options: MeasureOp
   try {
     if (options.isComplete || sizeOf(checkpoint.spec.embedding.shape) <= QUICK_VALUES)
       await inTurns(checkEmbedding(checkpoint), () => turn())
+    for (const ref of othersThan(products, checkpoint.spec))
+      if (options.isComplete || sizeOf(ref.shape) <= QUICK_VALUES) checkpoint.tensor(ref)
     for (const product of chosen) {
       if (options.signal.aborted) throw new ClusterError('cancelled', 'inspect: interrupted')
       each.push(...reportProduct(checkpoint, product))
@@ -74,6 +76,12 @@ export async function measureMatrices(checkpoint: Checkpoint, options: MeasureOp
     .filter(({ ref }) => !isQuantisable(ref.weight.shape[1] ?? 0))
     .map(({ ref }) => nameOf(ref))
   return { kinds: kindsOf(products, each), each, float32 }
+}
+
+/** Norms, gates, biases, sinks: read for what is not finite in them. */
+function othersThan(products: readonly ProductRef[], spec: ModelSpec): readonly TensorRef[] {
+  const measured = new Set(products.flatMap(({ matrices }) => matrices.map(({ ref }) => ref.weight)))
+  return tensorRefs(spec).filter((ref) => !measured.has(ref) && ref !== spec.embedding)
 }
 
 /** Every n-th product of each kind, of those that are small enough. */
@@ -126,19 +134,17 @@ export function describeMatrices({ kinds, each, float32 }: MeasuredMatrices, isC
   const note = isComplete
     ? 'kB, relative error ‖W − Ŵ‖ / ‖W‖, weights per scale'
     : 'kB, mean (worst) relative error ‖W − Ŵ‖ / ‖W‖, weights per scale; --matrices: one by one'
-  const rest =
-    float32.length === 0
-      ? []
-      : [`float32 in every format, their inputs being no multiple of 32: ${listed(float32, isComplete)}`]
+  const kept = isComplete ? float32.join(', ') : firstOf(float32, '--matrices')
+  const rest = kept === '' ? [] : [`float32 in every format, their inputs being no multiple of 32: ${kept}`]
   return [table([['matrices', '', ...WEIGHT_FORMATS], ...rows]), note, ...rest].join('\n')
 }
 
 const MAX_LISTED = 16
 
-function listed(names: readonly string[], isComplete: boolean): string {
-  const shown = isComplete ? names : names.slice(0, MAX_LISTED)
-  const more = names.length - shown.length
-  return shown.join(', ') + (more === 0 ? '' : ` and ${more} more (--matrices: all)`)
+/** Names, of many the first ones. The flag is what shows all. */
+export function firstOf(names: readonly string[], flag: string): string {
+  const more = names.length - MAX_LISTED
+  return names.slice(0, MAX_LISTED).join(', ') + (more > 0 ? ` and ${more} more (${flag}: all)` : '')
 }
 
 function kindRow({ kind, matrices, measured, formats }: MatrixKind): readonly string[] {

@@ -39,9 +39,11 @@ export interface Checkpoint {
   readonly fingerprint: string // 16 hex digits
   readonly weightKey: string // what conversions of these very files are kept under
   readonly createdUnixMs: number
-  readonly missing: readonly string[]
+  readonly missing: readonly string[] // none, unless it was opened by `openIncomplete`
   readonly unexpected: readonly string[]
   readonly tensors: ReadonlyMap<string, StoredTensor>
+  /** Throws `invalid_argument` naming what is missing. */
+  requireComplete(): void
   /** A whole tensor as float32. Throws `invalid_argument` naming the tensor, its shape and the wanted one. */
   tensor(ref: TensorRef): Float32Array
   /** Rows first … first + count - 1 of a matrix; they may be written to `into`, which is then what is returned. */
@@ -67,6 +69,10 @@ export async function readDeclaredModel(path: string): Promise<DeclaredModel> {
 /** Opens and checks a model: a folder or a GGUF file; no weights are read yet. */
 export const openModel = async (path: string): Promise<Checkpoint> => checkpointOf(await openModelSource(path))
 
+/** The same of a model to be looked at: tensors may be missing, until `requireComplete`. */
+export const openIncomplete = async (path: string): Promise<Checkpoint> =>
+  checkpointOf(await openModelSource(path), { mayLack: true })
+
 /** The same without tokenizer and template, for those who only compute: large vocabularies take seconds and megabytes. */
 export const openWeights = async (path: string): Promise<Checkpoint> =>
   checkpointOf({ ...(await openModelSource(path)), readTexts: () => NO_TEXTS })
@@ -76,10 +82,14 @@ const NO_TEXTS: TextFiles = { tokenizer: undefined, chatTemplate: undefined }
 /** `openModel` of what is known to be a folder of safetensors. */
 export const openCheckpoint = (path: string): Checkpoint => checkpointOf(openFolder(path))
 
+interface Demands {
+  readonly mayLack: boolean // tensors
+}
+
 /** Checks what was opened and takes it over, or closes it. */
-function checkpointOf(source: ModelSource): Checkpoint {
+function checkpointOf(source: ModelSource, demands: Demands = { mayLack: false }): Checkpoint {
   try {
-    return assemble(source)
+    return assemble(source, demands)
   } catch (error) {
     for (const file of source.files) file.close()
     throw error
@@ -103,18 +113,20 @@ function declare({
   return { path, spec, defaults, hasWeights }
 }
 
-function assemble(source: ModelSource): Checkpoint {
+function assemble(source: ModelSource, { mayLack }: Demands): Checkpoint {
   const { path, configPath, files } = source
   const { spec, defaults } = declare(source)
   const tensors = joinQuantised(tensorsOf(files), fp8BlockSize(source.config, configPath))
   const wanted = wantedTensors(spec)
   const leftOut = sizesLeftOut(source.config)
   const missing = [...wanted.keys()].filter((name) => !tensors.has(name))
-  if (missing.length > 0) {
+  const requireComplete = (): void => {
+    if (missing.length === 0) return
     const more = missing.length > 3 ? ` and ${missing.length - 3} more` : ''
     const by = leftOut === '' ? '' : `, which ${configPath} asks for${leftOut}`
     throw new ClusterError('invalid_argument', `${path}: missing tensor ${missing.slice(0, 3).join(', ')}${more}${by}`)
   }
+  if (!mayLack) requireComplete()
   const find = (ref: TensorRef): StoredTensor => {
     const stored = tensors.get(ref.name)
     if (stored === undefined) throw new ClusterError('invalid_argument', `${path}: missing tensor ${ref.name}`)
@@ -127,6 +139,7 @@ function assemble(source: ModelSource): Checkpoint {
     )
   }
   for (const ref of tensorRefs(spec)) {
+    if (!tensors.has(ref.name)) continue
     const { file, name, dtype } = find(ref)
     requireConvertible(`${file}: tensor ${name}`, dtype)
   }
@@ -144,6 +157,7 @@ function assemble(source: ModelSource): Checkpoint {
     weightKey: weightKeyOf(fingerprint, files),
     createdUnixMs: Math.floor(statSync(configPath).mtimeMs),
     missing,
+    requireComplete,
     unexpected: [...tensors.keys()].filter((name) => !wanted.has(name)),
     tensors,
     tensor: (ref) => readTensor(find(ref), ref),

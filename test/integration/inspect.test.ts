@@ -1,13 +1,39 @@
 // `banyan inspect`: what weight formats cost, matrix by matrix and in perplexity.
 
 import assert from 'node:assert/strict'
-import { measureMatrices } from '../../cli/inspect/matrices.js'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Inspection } from '../../cli/commands/inspect.js'
+import { firstOf, measureMatrices } from '../../cli/inspect/matrices.js'
 import { measurePerplexities } from '../../cli/inspect/perplexity.js'
 import { quantisationError } from '../../lib/compute/quantise.js'
 import { openCheckpoint, type Checkpoint } from '../../lib/model/checkpoint.js'
+import { openSafetensors, writeSafetensors, type FloatTensor } from '../../lib/model/safetensors.js'
+import { runCli } from '../helpers/cli.js'
 import { demoModel, goldenModel } from '../helpers/paths.js'
 
 const { signal } = new AbortController()
+
+/** A copy of a golden checkpoint without a tensor, with other values where `change` puts them. */
+function lacking(
+  family: string,
+  absent: string,
+  change: (name: string, data: Float32Array) => void = () => undefined,
+): string {
+  const folder = mkdtempSync(join(tmpdir(), 'banyan-inspect-'))
+  cpSync(join(goldenModel(family), 'config.json'), join(folder, 'config.json'))
+  const file = openSafetensors(join(goldenModel(family), 'model.safetensors'))
+  const tensors: Record<string, FloatTensor> = {}
+  for (const [name, { shape }] of file.tensors) {
+    const data = file.readFloat32(name)
+    change(name, data)
+    if (name !== absent) tensors[name] = { data, shape }
+  }
+  file.close()
+  writeSafetensors(join(folder, 'model.safetensors'), tensors)
+  return folder
+}
 
 describe('inspect', () => {
   let demo: Checkpoint
@@ -60,6 +86,41 @@ describe('inspect', () => {
     }
     assert.deepEqual(await names('mixtral'), [])
     assert.notEqual((await names('qwen3-moe')).length, 0)
+  })
+
+  it('tells which tensors are missing, beside what it knows all the same, and then that this cannot be served', async () => {
+    const folder = lacking('mixtral', 'model.norm.weight')
+    try {
+      const { code, stdout, stderr } = await runCli(['inspect', folder, '--json'])
+      const { family, missing, matrices } = JSON.parse(stdout) as Inspection // its documented output
+      assert.deepEqual([code, family, missing, matrices], [1, 'mixtral', ['model.norm.weight'], null])
+      assert.match(stderr, /^banyan: invalid_argument: [^\n]*: missing tensor model\.norm\.weight\n$/)
+      const words = await runCli(['inspect', folder])
+      assert.equal(words.code, 1)
+      assert.match(words.stdout, /^missing +model\.norm\.weight$/m)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  it('finds a NaN in what is no matrix, too', async () => {
+    const folder = lacking('mixtral', '', (name, data) => name === 'model.norm.weight' && data.fill(NaN, 5, 6))
+    const checkpoint = openCheckpoint(folder)
+    try {
+      await assert.rejects(measureMatrices(checkpoint, { isComplete: false, signal }), {
+        code: 'invalid_argument',
+        message: /tensor model\.norm\.weight: want finite values, got 1 of 64 .* NaN at \[5\]/,
+      })
+    } finally {
+      checkpoint.close()
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  it('lists the first of many names', () => {
+    const names = (count: number): string[] => Array.from({ length: count }, (_, i) => `t${i}`)
+    assert.equal(firstOf(names(16), '--json'), names(16).join(', '))
+    assert.equal(firstOf(names(1000), '--json'), `${names(16).join(', ')} and 984 more (--json: all)`)
   })
 
   it('stops where it is interrupted', async () => {
