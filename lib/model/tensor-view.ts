@@ -44,7 +44,7 @@ export function readTensorBlocks(
     rowOf === undefined
       ? stored.readBlocks(lies.firstRow + first, count)
       : chosenBlocks(stored.readBlocks, lies, { count, rowOf: (row) => rowOf(first + row) })
-  refuseNonFinite(blocks.scales, stored, { ...ref, shape: [count, blocks.scales.length / count] }, first)
+  refuseNonFinite(blocks.scales, stored, { ...ref, shape: [count, blocks.scales.length / count] }, first, 'scales')
   return blocks
 }
 
@@ -177,7 +177,13 @@ function areFinite(values: Float32Array): boolean {
   return true
 }
 
-function refuseNonFinite(values: Float32Array, stored: StoredTensor, ref: TensorRef, firstRow: number): void {
+function refuseNonFinite(
+  values: Float32Array,
+  stored: StoredTensor,
+  ref: TensorRef,
+  firstRow: number,
+  what = 'values',
+): void {
   if (areFinite(values)) return
   let [bad, where] = [0, -1]
   for (let i = 0; i < values.length; i++) {
@@ -190,7 +196,7 @@ function refuseNonFinite(values: Float32Array, stored: StoredTensor, ref: Tensor
   const item = ref.part?.item === undefined ? '' : ` of item ${ref.part.item}`
   throw new ClusterError(
     'invalid_argument',
-    `${stored.file}: tensor ${stored.name}: want finite values, got ${bad} of ${values.length} that are not${item}, ` +
+    `${stored.file}: tensor ${stored.name}: want finite ${what}, got ${bad} of ${values.length} that are not${item}, ` +
       `the first ${values[where]} at [${place.join(', ')}]`,
   )
 }

@@ -48,7 +48,7 @@ export async function readGgufHeader(path: string): Promise<GgufHeader> {
   }
   const { preamble, sizeBytes } = readPreamble(path)
   checkPreamble(preamble, sizeBytes, refuse)
-  const parsed = await parse(path, refuse)
+  const parsed = await parse(path, countsOf(preamble), refuse)
   const [valuesEnd, end] = parsed.tensorInfoByteRange
   if (end > sizeBytes) refuse(`want a header of at least ${end} bytes, got a file of ${sizeBytes}`)
   const values = readValues(readStart(path, valuesEnd), parsed.typedMetadata, refuse)
@@ -80,22 +80,34 @@ function checkPreamble(preamble: Buffer, sizeBytes: number, refuse: Refuse): voi
     const isSwapped = [1, 2, 3].includes(preamble.readUInt32BE(4))
     refuse(`version: want 2 or 3, got ${isSwapped ? 'a big-endian file' : version}`)
   }
-  const count = (at: number, what: string, leastBytes: number): void => {
-    const [found, most] = [preamble.readBigUInt64LE(at), Math.floor((sizeBytes - PREAMBLE_BYTES) / leastBytes)]
+  const { numTensors, numValues } = countsOf(preamble)
+  const check = (found: bigint, what: string, leastBytes: number): void => {
+    const most = Math.floor((sizeBytes - PREAMBLE_BYTES) / leastBytes)
     if (found > BigInt(most)) refuse(`${what}: want at most ${most} in ${sizeBytes} bytes, got ${found}`)
   }
-  count(8, 'tensor count', LEAST_TENSOR_BYTES)
-  count(16, 'metadata count', LEAST_VALUE_BYTES)
+  check(numTensors, 'tensor count', LEAST_TENSOR_BYTES)
+  check(numValues, 'metadata count', LEAST_VALUE_BYTES)
 }
 
-/** The library's reading; what it throws is about the file's bytes. */
-async function parse(path: string, refuse: Refuse): Promise<TypedHeader> {
+interface Counts {
+  readonly numTensors: bigint
+  readonly numValues: bigint
+}
+
+const countsOf = (preamble: Buffer): Counts => ({
+  numTensors: preamble.readBigUInt64LE(8),
+  numValues: preamble.readBigUInt64LE(16),
+})
+
+/** The library's reading; what it throws is about the file's bytes, or follows from a count that is wrong. */
+async function parse(path: string, { numTensors, numValues }: Counts, refuse: Refuse): Promise<TypedHeader> {
   try {
     return await gguf(resolve(path), { allowLocalFile: true, typedMetadata: true })
   } catch (error) {
     const isCut = error instanceof RangeError
     const reason = isCut || !(error instanceof Error) ? 'a length in it goes beyond its end' : error.message
-    return refuse(`header: cannot be read: ${reason}`)
+    const counts = `${numValues} metadata values and ${numTensors} tensors`
+    return refuse(`header: cannot be read as the ${counts} that it counts: ${reason}`)
   }
 }
 

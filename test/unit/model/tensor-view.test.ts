@@ -181,7 +181,7 @@ describe('readTensor', () => {
     const tensor: StoredTensor = { ...stored(counting(128), [2, 64]), readBlocks }
     assert.throws(
       () => readTensorBlocks(tensor, { name: 't', shape: [2, 64] }),
-      /tensor t: want finite values, got 1 of 4 that are not, the first NaN at \[1, 0\]/,
+      /tensor t: want finite scales, got 1 of 4 that are not, the first NaN at \[1, 0\]/,
     )
   })
 })

@@ -71,6 +71,14 @@ describe('readGgufHeader', () => {
       (bytes) => bytes.writeBigUInt64LE(2n, 8),
       /tensor count: want tensors up to byte \d+, the file's end, got 2 up to \d+/,
     ],
+    'one tensor more than there is': [
+      (bytes) => bytes.writeBigUInt64LE(4n, 8),
+      /header: cannot be read as the \d+ metadata values and 4 tensors that it counts: /,
+    ],
+    'one key more than there is': [
+      (bytes) => bytes.writeBigUInt64LE(bytes.readBigUInt64LE(16) + 1n, 16),
+      /header: cannot be read as the \d+ metadata values and 3 tensors that it counts: /,
+    ],
     'a hole between tensors': [
       (bytes) => bytes.writeBigUInt64LE(32n, endOf('one') + 4),
       /tensor two: want an offset from byte \d+, where one ends, got \d+/,
