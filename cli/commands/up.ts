@@ -69,7 +69,8 @@ export function greeting(
 ): string {
   const model = modelName(config.model)
   const key = config.apiKey.length > 0 ? ` -H 'authorization: Bearer KEY'` : ''
-  const isWordless = !config.model.endsWith('.gguf') && !existsSync(join(config.model, 'tokenizer.json'))
+  const has = (name: string): boolean => existsSync(join(config.model, name))
+  const isWordless = has('config.json') && !has('tokenizer.json') // a GGUF file, or a folder of one, has words
   const prompt = isWordless ? [1, 2, 3] : 'export interface '
   const body = JSON.stringify({ model, prompt, max_tokens: 64, stream: true })
   const [{ http }] = cluster.routers

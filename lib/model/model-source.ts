@@ -1,13 +1,13 @@
 // Where a model comes from: a folder as Hugging Face lays it out, or a GGUF file. Both give the same things, and from
 // here on nobody cares which it was.
 
-import { existsSync, statSync } from 'node:fs'
+import { closeSync, existsSync, readSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { ClusterError } from '../errors.js'
 import { chatTemplateSource } from './chat-template.js'
 import type { KeyNames } from './config-fields.js'
 import { parseJson, readJson } from './json-file.js'
-import { listFolder, readText } from './open-file.js'
+import { listFolder, openFile, readText } from './open-file.js'
 import { openShards } from './shard-index.js'
 import type { ModelSpec } from './spec.js'
 import type { TensorFile } from './stored-tensor.js'
@@ -68,10 +68,10 @@ const openGguf = async (path: string): Promise<ModelSource> => (await import('./
 const firstPartOf = async (names: readonly string[]): Promise<string | undefined> =>
   (await import('./gguf/parts.js')).firstPartOf(names)
 
-/** The GGUF file that a path names: itself, or the only one of a folder without safetensors, or its first part. */
+/** The GGUF file that a path names: itself under whatever name, or the only one of a folder without safetensors, or its first part. */
 async function ggufOf(path: string): Promise<string | undefined> {
   if (path.endsWith('.gguf')) return path
-  if (!isFolder(path)) return undefined
+  if (!isFolder(path)) return isGguf(path) ? path : undefined
   const names = listFolder(path)
   if (names.some(isWeightFile)) return undefined
   const [first, ...more] = names.filter((name) => name.endsWith('.gguf')).sort()
@@ -82,6 +82,19 @@ async function ggufOf(path: string): Promise<string | undefined> {
     'invalid_argument',
     `${path}: want one GGUF file, got ${more.length + 1}: ${[first, ...more].join(', ')}; name the one to serve`,
   )
+}
+
+/** Whether a file begins as GGUF does: some tools keep them under other names. */
+function isGguf(path: string): boolean {
+  if (!existsSync(path) || !statSync(path).isFile()) return false
+  const fd = openFile(path)
+  try {
+    const magic = Buffer.alloc(4)
+    readSync(fd, magic)
+    return magic.toString('latin1') === 'GGUF'
+  } finally {
+    closeSync(fd)
+  }
 }
 
 const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory()

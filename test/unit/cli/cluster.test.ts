@@ -109,6 +109,7 @@ describe('the greeting of up', () => {
       greeting(resolveConfig({ flags: { model }, env: {}, machine: { model, cores: 1 } }), cluster)
     assert.match(suggestion(demoModelPath()), /"prompt":"export interface "/)
     assert.match(suggestion(goldenModel('qwen3-moe')), /"prompt":\[1,2,3\]/)
+    assert.match(suggestion(goldenModel('gguf/qwen2')), /"prompt":"export interface "/)
     assert.match(suggestion('/models/m.gguf'), /"model":"m","prompt":"export interface "/) // as the router calls it
   })
 })

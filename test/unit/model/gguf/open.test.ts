@@ -1,7 +1,7 @@
 // What a file's metadata and names make of a model, and what is refused.
 
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openModel, readDeclaredModel, type Checkpoint } from '../../../../lib/model/checkpoint.js'
@@ -87,6 +87,13 @@ describe('openModel of a GGUF file', () => {
     })
     const declared = await readDeclaredModel(folder) // the only file of the folder
     assert.equal(declared.spec.layers[0]?.ffn.experts.length, EXPERTS)
+  })
+
+  it('knows a file by its bytes, whatever its name is', async () => {
+    const unnamed = join(folder, 'sha256-abc')
+    copyFileSync(write(), unnamed)
+    await opened(unnamed, ({ spec }) => assert.equal(spec.family, 'mixtral'))
+    rmSync(unnamed)
   })
 
   it('reads rotated rows half a head apart, where the file has them side by side', async () => {
