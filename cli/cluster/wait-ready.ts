@@ -12,6 +12,7 @@ const ANSWER_TIMEOUT_MS = 2_000
 const stateSchema = z.object({
   ready: z.boolean(),
   refusal: z.object({ code: z.string(), message: z.string() }).optional(), // the model is at fault: it will not be ready
+  placement: z.object({ lack: z.string().optional() }).optional(), // of room: no worker that is there has any
 })
 
 /** Resolves when every router is ready. Throws `deadline_exceeded` naming the one that is not, why it cannot be, or `cancelled`. */
@@ -43,9 +44,11 @@ async function askState(bus: ActorSystem, router: string): Promise<string | Clus
   try {
     const question = { kind: 'cluster.status', body: { asker: 'up' }, replyKind: 'cluster.state' } as const
     const { json } = await bus.ask(router, question, { timeoutMs: ANSWER_TIMEOUT_MS })
-    const { ready, refusal } = stateSchema.parse(JSON.parse(json))
-    if (ready || refusal === undefined) return ready ? 'ready' : 'not ready'
-    return new ClusterError(isErrorCode(refusal.code) ? refusal.code : 'internal', refusal.message)
+    const { ready, refusal, placement } = stateSchema.parse(JSON.parse(json))
+    if (ready) return 'ready'
+    if (refusal !== undefined)
+      return new ClusterError(isErrorCode(refusal.code) ? refusal.code : 'internal', refusal.message)
+    return placement?.lack === undefined ? 'not ready' : new ClusterError('resource_exhausted', placement.lack)
   } catch (error) {
     return ClusterError.from(error).message // not listening yet, or busy: asked again until the deadline
   }

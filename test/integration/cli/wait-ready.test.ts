@@ -48,6 +48,15 @@ describe('waitReady', () => {
     )
   })
 
+  it('ends with what shards want where no worker has room for them', async () => {
+    const lack = 'shard 3 has no expert worker with room: each wants 2.00 GB'
+    serve('router-3', () => false, { placement: { shards: 8, lack } })
+    await assert.rejects(
+      waitReady(bus, ['router-3'], { timeoutMs: 10_000, signal }),
+      (error: ClusterError) => error.code === 'resource_exhausted' && error.message === lack,
+    )
+  })
+
   it('ends when the start is interrupted', async () => {
     const waiting = waitReady(bus, ['router-9'], { timeoutMs: 10_000, signal: AbortSignal.abort() })
     await assert.rejects(waiting, (error: ClusterError) => error.code === 'cancelled')
