@@ -148,6 +148,16 @@ describe('openModel of a GGUF file', () => {
       { 'llama.context_length': text('64') },
     ],
     [
+      'more tokens than the embedding has rows',
+      /gguf: token id 6: the model's vocabulary has 6/,
+      {
+        'tokenizer.ggml.model': text('gpt2'),
+        'tokenizer.ggml.tokens': { type: 'strings', value: ['a', 'b', 'ab', 'Ġ', 'c', 'd', 'e'] },
+        'tokenizer.ggml.token_type': { type: 'int32s', value: [1, 1, 1, 1, 1, 1, 1] },
+        'tokenizer.ggml.merges': { type: 'strings', value: ['a b'] },
+      },
+    ],
+    [
       'more layers than tensors',
       /llama\.block_count: want at most 11, .*got 4000000000/,
       { 'llama.block_count': count(4e9) },
