@@ -1,5 +1,6 @@
 // Small random checkpoints over what real configurations vary (and the goldens do not), through the cluster, against a
-// float64 reference that shares no code with it. The seed of every checkpoint is its place in the list.
+// float64 reference that shares no code with it. The seed of a listed checkpoint is its place in the list; then some of
+// every family are drawn, from seeds that a failure names.
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,8 +12,13 @@ import type { WeightFormat } from '../../lib/model/spec.js'
 import { writeSafetensors, type FloatTensor } from '../../lib/model/safetensors.js'
 import { packI32, readF32 } from '../../lib/wire/tensor.js'
 import { CASES, UNEVEN, type Config } from '../helpers/configuration-cases.js'
+import { DRAWN_FAMILIES, drawConfiguration } from '../helpers/drawn-configurations.js'
+import { createRandom } from '../helpers/random.js'
 import { referenceLogits } from '../helpers/reference-model.js'
 import { startTestCluster } from '../helpers/test-cluster.js'
+
+const DRAWS = 2 // of each family
+const FIRST_SEED = 20_261_128
 
 /** xorshift32 in [-0.5, 0.5). */
 function generator(seed: number): () => number {
@@ -75,6 +81,17 @@ describe('configurations against a float64 reference', function () {
     it(title, async () => {
       const worst = await worstOf(config, seed, 'f32')
       assert.ok(worst < 2e-5, `seed ${seed}: worst logit off by ${worst} of the largest`)
+    })
+  }
+
+  for (const [i, family] of DRAWN_FAMILIES.entries()) {
+    it(`${DRAWS} of ${family} drawn at random`, async () => {
+      for (let draw = 0; draw < DRAWS; draw++) {
+        const seed = FIRST_SEED + i * DRAWS + draw
+        const config = drawConfiguration(family, createRandom(seed))
+        const worst = await worstOf(config, seed, 'f32')
+        assert.ok(worst < 2e-5, `seed ${seed}: worst logit off by ${worst} of the largest: ${JSON.stringify(config)}`)
+      }
     })
   }
 
