@@ -19,19 +19,20 @@ export interface UpProcess {
 interface UpOptions {
   readonly timeoutMs?: number | undefined
   readonly env?: Readonly<Record<string, string>> | undefined // beside this process's own
+  readonly nodeFlags?: readonly string[] | undefined
 }
 
 /** Starts `banyan up` with free ports and waits for its ready file. */
 export async function startUp(
   flags: readonly string[],
-  { timeoutMs = 60_000, env = {} }: UpOptions = {},
+  { timeoutMs = 60_000, env = {}, nodeFlags = [] }: UpOptions = {},
 ): Promise<UpProcess> {
   const folder = mkdtempSync(join(tmpdir(), 'banyan-up-'))
   const readyFile = join(folder, 'ready.json')
   const main = commandFile()
   const child = spawn(
     process.execPath,
-    [main, 'up', '--http', '0', '--grpc', '0', '--ready-file', readyFile, ...flags],
+    [...nodeFlags, main, 'up', '--http', '0', '--grpc', '0', '--ready-file', readyFile, ...flags],
     {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'ignore', 'inherit'],
