@@ -8,7 +8,6 @@ const BENCHES: Readonly<Record<string, { readonly script: string; readonly quick
   raw: { script: './raw/main.js', quick: ['--quick'] },
   formats: { script: './formats/main.js', quick: ['--quick'] },
   peers: { script: './peers/main.js', quick: ['--quick'] },
-  'warm-up': { script: './warm-up.js', quick: ['--rounds', '1'] },
   cluster: { script: './cluster.js', quick: ['--rounds', '2', '--tokens', '32'] },
   frames: { script: './frames.js', quick: ['--rounds', '5'] },
   hop: { script: './hop/main.js', quick: ['--quick'] },

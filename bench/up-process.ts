@@ -19,20 +19,19 @@ export interface UpProcess {
 interface UpOptions {
   readonly timeoutMs?: number | undefined
   readonly env?: Readonly<Record<string, string>> | undefined // beside this process's own
-  readonly nodeFlags?: readonly string[] | undefined
 }
 
 /** Starts `banyan up` with free ports and waits for its ready file. */
 export async function startUp(
   flags: readonly string[],
-  { timeoutMs = 60_000, env = {}, nodeFlags = [] }: UpOptions = {},
+  { timeoutMs = 60_000, env = {} }: UpOptions = {},
 ): Promise<UpProcess> {
   const folder = mkdtempSync(join(tmpdir(), 'banyan-up-'))
   const readyFile = join(folder, 'ready.json')
   const main = commandFile()
   const child = spawn(
     process.execPath,
-    [...nodeFlags, main, 'up', '--http', '0', '--grpc', '0', '--ready-file', readyFile, ...flags],
+    [main, 'up', '--http', '0', '--grpc', '0', '--ready-file', readyFile, ...flags],
     {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'ignore', 'inherit'],

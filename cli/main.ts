@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 // The `banyan` command: runs it, reports what failed in one line, exits with 0, 1, 2 or 130.
 
-import './compile-sooner.js'
 import { CommanderError } from 'commander'
 import { ClusterError } from '../lib/errors.js'
 import { createProgram, fromCommander } from './program.js'
