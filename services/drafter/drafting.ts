@@ -133,7 +133,7 @@ export function createDrafting({ sources, calibration, ahead }: DraftingOptions)
     }
     proposeHeads(current)
     for (const growth of models) growth.grow(current, { ...bar, maxWaves: MAX_WAVES })
-    return current.map(({ tree }) => bestNodes(tree, bar.maxNodes))
+    return current.map(({ tree }) => bestNodes(tree, bar))
   }
 
   const forget = (sequence: DraftSequence): void => {
@@ -165,10 +165,12 @@ function recent(parts: readonly HiddenRows[], maxValues: number): HiddenRows[] {
   return parts.slice(first + 1)
 }
 
-/** The most valuable nodes, parents first. */
-export function bestNodes(tree: CandidateTree, maxNodes: number): Draft {
+/** The most valuable nodes, parents first; none that are far from being worth their price. */
+export function bestNodes(tree: CandidateTree, { maxNodes, price }: Pick<DraftBar, 'maxNodes' | 'price'>): Draft {
   const values = tree.values()
+  const least = price / 2 // the router, which sees all sequences, has the last word
   const chosen = [...values.keys()]
+    .filter((node) => node === 0 || values[node]! >= least)
     .sort((a, b) => values[b]! - values[a]! || a - b) // equal values: a parent was made before its child
     .slice(0, maxNodes)
   const places = new Map(chosen.map((node, place) => [node, place]))

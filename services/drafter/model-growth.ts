@@ -58,13 +58,12 @@ export function createModelGrowth({ model, clock, index, source }: ModelGrowthOp
     times.set(sizeClass(rows), FADE * expectedMs(rows))
     return false
   }
-  const timed = <T>(rows: number, run: () => T): T => {
+  const timed = (rows: number, run: () => void): void => {
     const started = clock.monotonicMs()
-    const result = run()
+    run()
     const ms = clock.monotonicMs() - started
     const known = times.get(sizeClass(rows))
     times.set(sizeClass(rows), known === undefined ? ms : known + TIME_RATE * (Math.min(ms, 4 * known) - known))
-    return result
   }
 
   const addChildren = (draft: SequenceDraft, node: number, logits: Float32Array): void => {
@@ -84,13 +83,15 @@ export function createModelGrowth({ model, clock, index, source }: ModelGrowthOp
     if (rows === 0 && model.hidden > 0) return
     const gain = behind.reduce((sum, draft) => sum + hitRate(0) * (1 - draft.tree.covered()[0]!), 0)
     if (!pays(gain, tokensPerMs, Math.min(rows, CATCH_UP_ROWS * behind.length))) return
-    const roots = timed(rows, () => model.follow(following))
-    behind.forEach((draft, i) => {
-      const view = viewOf(draft)
-      view.hidden = []
-      const logits = roots[i]
-      view.isBehind = logits === undefined && model.backlog({ sequence: draft.sequence, hidden: [] }) > 0
-      if (logits !== undefined) addChildren(draft, 0, logits)
+    timed(rows, () => {
+      const roots = model.follow(following)
+      behind.forEach((draft, i) => {
+        const view = viewOf(draft)
+        view.hidden = []
+        const logits = roots[i]
+        view.isBehind = logits === undefined && model.backlog({ sequence: draft.sequence, hidden: [] }) > 0
+        if (logits !== undefined) addChildren(draft, 0, logits)
+      })
     })
   }
 
@@ -121,8 +122,10 @@ export function createModelGrowth({ model, clock, index, source }: ModelGrowthOp
       token: tree.tokens[node]!,
       depth: tree.depths[node]!,
     }))
-    const logits = timed(rows.length, () => model.expand(rows))
-    frontier.forEach(({ draft, node }, i) => addChildren(draft, node, logits[i]!))
+    timed(rows.length, () => {
+      const logits = model.expand(rows)
+      frontier.forEach(({ draft, node }, i) => addChildren(draft, node, logits[i]!))
+    })
   }
 
   return {

@@ -63,14 +63,15 @@ export function chooseTrees(
   return { nodes, price, plainMs, predictedMs }
 }
 
-/** The least value at which a first node for every decoding sequence pays, before anything is drafted. */
-export function priceOf(plain: StepShape, cost: Pick<CostModel, 'predict' | 'isKnown' | 'tokensPerSequence'>): number {
-  if (!cost.isKnown || plain.decoding === 0) return UNKNOWN_PRICE
+/**
+ * The least value at which a first node for every decoding sequence pays, before anything is drafted, where such steps
+ * lately yielded so much.
+ */
+export function priceOf(plain: StepShape, cost: Pick<CostModel, 'predict' | 'isKnown'>, tokensPerMs: number): number {
+  if (!cost.isKnown || plain.decoding === 0 || tokensPerMs === 0) return UNKNOWN_PRICE
   const added = TYPICAL_NODES * plain.decoding // the very first ones load most experts
-  const plainMs = cost.predict(plain)
-  const addedMs = (cost.predict(withNodes(plain, added)) - plainMs) / added
-  const yieldNow = plain.decoding * Math.max(1, cost.tokensPerSequence)
-  return Math.min(1, (addedMs * yieldNow) / plainMs)
+  const addedMs = (cost.predict(withNodes(plain, added)) - cost.predict(plain)) / added
+  return Math.min(1, addedMs * tokensPerMs)
 }
 
 function countAbove(values: readonly number[], price: number): { count: number; price: number } {

@@ -28,20 +28,17 @@ export const COST_TERMS = [
 ] as const
 
 const KNOWN_AFTER = 8 // steps
-const YIELD_RATE = 0.05
 
 export interface FinishedStep {
   readonly shape: StepShape
   readonly predictedMs: number // before it ran (C2)
   readonly durationMs: number
   readonly distinctExperts?: number | undefined // (layer, expert) pairs, where the worker reports them
-  readonly tokensPerSequence?: number | undefined // emitted per sequence that sampled
 }
 
 export interface CostModelState {
   readonly fit: FitState
   readonly spread: SpreadState
-  readonly tokensPerSequence: number
 }
 
 export interface CostSummary {
@@ -55,8 +52,6 @@ export interface CostModel {
   /** Milliseconds; 0 while nothing is known. */
   predict(shape: StepShape): number
   observe(step: FinishedStep): void
-  /** What a decoding sequence has lately yielded a step. */
-  readonly tokensPerSequence: number
   /** Whether steps of different sizes were seen, so that a prediction means something. */
   readonly isKnown: boolean
   summary(): CostSummary
@@ -69,7 +64,6 @@ export function createCostModel(experts: ExpertShape, state?: CostModelState): C
   const error = createErrorWindow()
   const baseline = createErrorWindow()
   const lastMs = new Map<number, number>() // by class of size
-  let tokensPerSequence = state?.tokensPerSequence ?? 1
 
   const isKnown = (): boolean => fit.numObserved >= KNOWN_AFTER && fit.numClasses > 1
   const predict = (shape: StepShape): number => fit.predict(termsOf(shape, spread.expected(shape.rows)))
@@ -91,11 +85,6 @@ export function createCostModel(experts: ExpertShape, state?: CostModelState): C
       judge(step)
       if (distinctExperts !== undefined) spread.observe(shape.rows, distinctExperts)
       fit.observe(termsOf(shape, distinctExperts ?? spread.expected(shape.rows)), durationMs, shape.rows)
-      if (step.tokensPerSequence !== undefined)
-        tokensPerSequence += YIELD_RATE * (step.tokensPerSequence - tokensPerSequence)
-    },
-    get tokensPerSequence() {
-      return tokensPerSequence
     },
     get isKnown() {
       return isKnown()
@@ -107,7 +96,7 @@ export function createCostModel(experts: ExpertShape, state?: CostModelState): C
       terms: Object.fromEntries(COST_TERMS.map((name, i) => [name, fit.coefficients[i]])) as CostSummary['terms'],
       expertIndependence: spread.independence,
     }),
-    snapshot: () => ({ fit: fit.snapshot(), spread: spread.snapshot(), tokensPerSequence }),
+    snapshot: () => ({ fit: fit.snapshot(), spread: spread.snapshot() }),
   }
 }
 

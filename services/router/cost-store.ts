@@ -35,7 +35,6 @@ const stateSchema = z.object({
       .length(10),
   }),
   spread: z.object({ information: z.number().positive(), evidence: value }),
-  tokensPerSequence: amount,
 })
 const entrySchema = z.object({ key: z.string().max(1024), savedUnixMs: value, model: stateSchema })
 const fileSchema = z.object({

@@ -7,8 +7,8 @@ import type { CostModel } from './cost-model.js'
 import type { DraftOutcome } from './draft-pace.js'
 import type { DraftedStep } from './speculation.js'
 
-/** From the end of a step to the next question, about. */
-export const BETWEEN_STEPS_MS = 0.5
+const FIRST_BETWEEN_MS = 0.5
+const MOST_BETWEEN_TIMES = 3 // the usual: what takes longer was not the loop's doing
 const RATE = 0.1 // of learning
 const MAX_TIMES = 2 // the usual: what takes longer was not the drafts' doing
 
@@ -16,6 +16,10 @@ const MAX_TIMES = 2 // the usual: what takes longer was not the drafts' doing
 export type AcceptedNodes = ReadonlyMap<Sequence, readonly number[]>
 
 export interface DraftAccount {
+  /** From the end of a step to the next question: verifying, emitting, scheduling. */
+  readonly betweenMs: number
+  /** A step of sequences that decode begins, so long after the last one. */
+  follows(gapMs: number): void
   /** What so many decoding sequences yield now, drafts and all; 0: not known. */
   tokensPerMs(decoding: number): number
   /** Takes a step in; what the draft of each sequence that was asked for brought and cost. */
@@ -25,6 +29,7 @@ export interface DraftAccount {
 export function createDraftAccount(cost: CostModel): DraftAccount {
   const rates = new Map<number, number>() // tokens per millisecond by the number of sequences that decode
   let usualWaitMs = 0
+  let betweenMs = FIRST_BETWEEN_MS
 
   /** A wait without what is out of the usual: a first question finds code that is not compiled yet. */
   const clippedWait = (waitedMs: number): number => {
@@ -37,7 +42,7 @@ export function createDraftAccount(cost: CostModel): DraftAccount {
     if (shape.decoding === 0) return
     const numTokens = ({ sequence }: Rows): number => (isDecoding(sequence) ? (accepted.get(sequence)?.length ?? 0) : 0)
     const tokens = rows.reduce((sum, row) => sum + numTokens(row), 0)
-    const rate = tokens / (BETWEEN_STEPS_MS + waitedMs + durationMs)
+    const rate = tokens / (betweenMs + waitedMs + durationMs)
     const known = rates.get(shape.decoding) ?? rate
     rates.set(shape.decoding, known + RATE * (rate - known))
   }
@@ -53,13 +58,19 @@ export function createDraftAccount(cost: CostModel): DraftAccount {
   }
 
   return {
+    get betweenMs() {
+      return betweenMs
+    },
+    follows: (gapMs) => {
+      betweenMs += RATE * (Math.min(gapMs, MOST_BETWEEN_TIMES * betweenMs) - betweenMs)
+    },
     tokensPerMs: (decoding) => rates.get(decoding) ?? 0,
     settle: (step, accepted, durationMs) => {
       countRate(step, accepted, durationMs)
       const { asked, drafts, shape } = step
       if (asked.length === 0) return new Map()
       const { asking, nodes, undrafted } = extraMs(step, durationMs)
-      const tokensPerMs = undrafted === 0 ? 0 : shape.decoding / undrafted
+      const tokensPerMs = undrafted === 0 ? 0 : shape.decoding / (betweenMs + undrafted)
       const numDrafted = (sequence: Sequence): number => (drafts.get(sequence)?.nodes.length ?? 1) - 1
       const numNodes = asked.reduce((sum, sequence) => sum + numDrafted(sequence), 0)
       return new Map(

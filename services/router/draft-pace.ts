@@ -9,15 +9,16 @@
 import { numOutput, type Sequence } from './sequence.js'
 
 const TRY_SHARE = 0.01
-const MAX_CREDIT_MS = 100
 const FIRST_DRAFT_MS = 4
-const TRY_LENGTH = 6 // drafts in a row: a single one meets cold caches and a head without context
-const TRY_WARM_UP = 2 // of them are not judged
+const TRY_LENGTH = 24 // drafts in a row: the first ones meet cold caches and a head that lacks the text's hidden states
+const TRY_WARM_UP = 8 // of them are not judged
 const MAX_TRIES = 2 // at a time
 const WARM_UP = 96 // drafts that are not judged: every process runs code that is not compiled yet, and costs are unknown
-const RATE = 0.02 // what one draft brings says little: 0 … 20 tokens
-const USUAL_RATE = 0.008
-const MARGIN = 1.03 // drafts must yield so much more than they cost
+const RATE = 0.015 // what one draft brings says little: 0 … 20 tokens
+const USUAL_RATE = 0.004
+const TRY_TIMES = 5 // as much does a draft of a try say: what is known besides is old
+const MARGIN = 1.03 // drafts must yield so much more than they cost, or are not begun
+const LEAST = 0.92 // those that are under way may yield so much less: an average errs, and a new start is dear
 
 export interface DraftPace {
   /** A step begins; the last one took so long. */
@@ -39,17 +40,18 @@ export interface DraftOutcome {
 interface Balance {
   gain: number
   cost: number
+  pays: boolean
 }
 
 export function createDraftPace(): DraftPace {
   const balances = new WeakMap<Sequence, Balance>() // of those that were drafted for
-  const usual: Balance = { gain: 2, cost: 1 } // what one that was never drafted for is expected to be like
+  const usual: Balance = { gain: 2, cost: 1, pays: true } // what one that was never drafted for is expected to be like
   let creditMs = 0 // for tries
   let draftMs = FIRST_DRAFT_MS // what one costs
   let numDrafts = 0
   const tries = new Map<Sequence, number>() // drafts since each try began
 
-  const doPay = (sequence: Sequence): boolean => numDrafts < WARM_UP || pays(balances.get(sequence) ?? usual)
+  const doPay = (sequence: Sequence): boolean => numDrafts < WARM_UP || (balances.get(sequence) ?? usual).pays
 
   const beginTry = (sequence: Sequence): boolean => {
     for (const [other] of tries) if (other.emitter.isClosed || !takesDrafts(other)) tries.delete(other)
@@ -60,7 +62,7 @@ export function createDraftPace(): DraftPace {
 
   return {
     turn: (lastStepMs) => {
-      creditMs = Math.min(MAX_CREDIT_MS, creditMs + TRY_SHARE * lastStepMs)
+      creditMs = Math.min(TRY_LENGTH * draftMs, creditMs + TRY_SHARE * lastStepMs)
     },
     wants: (sequence) => takesDrafts(sequence) && (tries.has(sequence) || doPay(sequence)),
     wantsNext: (sequence) => takesDrafts(sequence) && (tries.has(sequence) || doPay(sequence) || beginTry(sequence)),
@@ -77,8 +79,9 @@ export function createDraftPace(): DraftPace {
       }
       const balance = balances.get(sequence) ?? { ...usual }
       balances.set(sequence, balance)
-      addTo(balance, { gain: gained, cost }, RATE)
-      addTo(usual, { gain: gained, cost }, USUAL_RATE)
+      const times = tried === undefined ? 1 : TRY_TIMES
+      addTo(balance, { gain: gained, cost }, times * RATE)
+      addTo(usual, { gain: gained, cost }, times * USUAL_RATE)
     },
   }
 }
@@ -94,9 +97,8 @@ export const UNPACED_DRAFTS: DraftPace = {
 const takesDrafts = (sequence: Sequence): boolean =>
   sequence.drafts && sequence.limits.maxTokens - numOutput(sequence) >= 2
 
-const pays = ({ gain, cost }: Balance): boolean => gain > MARGIN * cost
-
-function addTo(mean: Balance, { gain, cost }: Balance, rate: number): void {
+function addTo(mean: Balance, { gain, cost }: { readonly gain: number; readonly cost: number }, rate: number): void {
   mean.gain += rate * (gain - mean.gain)
   mean.cost += rate * (cost - mean.cost)
+  mean.pays = mean.gain > (mean.pays ? LEAST : MARGIN) * mean.cost
 }

@@ -1,11 +1,12 @@
 // Speculation around a step: asks for drafts where they lately paid, lets the most valuable nodes of all sequences into
 // the step, and learns from what became of them. It changes what a step costs, never which tokens come out (I1, I3).
 
+import type { Clock } from '../../lib/actor/actor.js'
 import { depths, pruneTree } from '../../lib/speculative/token-tree.js'
 import { MEDUSA_THRESHOLDS } from '../../lib/sampling/typical.js'
 import { chooseTrees, priceOf, type Proposal, type TreeChoice } from './choose-trees.js'
 import type { CostModel } from './cost-model.js'
-import { BETWEEN_STEPS_MS, createDraftAccount, type AcceptedNodes } from './draft-account.js'
+import { createDraftAccount, type AcceptedNodes } from './draft-account.js'
 import { createDraftPace, UNPACED_DRAFTS } from './draft-pace.js'
 import type { DraftedFor, Proposer } from './proposer.js'
 import type { Scheduler } from './scheduler.js'
@@ -16,12 +17,19 @@ import { shapeOf, type StepShape } from './step-shape.js'
 const HIDDEN_CONTEXT = 64
 
 export interface SpeculationOptions {
+  readonly clock: Pick<Clock, 'monotonicMs'>
   readonly scheduler: Scheduler
   readonly proposer: Proposer
   readonly cost: CostModel
   readonly isTypical: boolean // the lossy rule
   readonly draftPrice?: number | undefined // fixed, instead of the measured one: every draft is tried
 }
+
+/**
+ * Of so many steps that would have drafts one has none. What a step without drafts takes must be known to tell what drafts
+ * cost, and known of the same minutes: a machine that became slower is told from a tree that takes long by comparing.
+ */
+const CONTROL_EVERY = 32
 
 /** A step with its drafts. */
 export interface DraftedStep {
@@ -54,17 +62,22 @@ export interface Speculation {
 }
 
 export function createSpeculation(options: SpeculationOptions): Speculation {
-  const { scheduler, proposer, cost, isTypical, draftPrice } = options
+  const { clock, scheduler, proposer, cost, isTypical, draftPrice } = options
   const pace = draftPrice === undefined ? createDraftPace() : UNPACED_DRAFTS
   const account = createDraftAccount(cost)
   let lastStepMs = 0
+  let endedMs = 0
+  let numWanting = 0 // steps
+
+  const isControl = (): boolean => draftPrice === undefined && (numWanting += 1) % CONTROL_EVERY === 0
 
   const propose = async (step: DraftedFor, planned: readonly Rows[], asked: readonly Sequence[]) => {
     if (asked.length === 0) return { proposals: [], waitedMs: 0 }
     const plain = shapeOf(planned)
     const maxNodes = Math.min(scheduler.maxTreeNodes, 1 + scheduler.treeRoom(planned))
-    const tokensPerMs = cost.isKnown && draftPrice === undefined ? account.tokensPerMs(plain.decoding) : 0
-    return proposer.propose(step, asked, { maxNodes, tokensPerMs, price: draftPrice ?? priceOf(plain, cost) })
+    if (draftPrice !== undefined) return proposer.propose(step, asked, { maxNodes, tokensPerMs: 0, price: draftPrice })
+    const tokensPerMs = cost.isKnown ? account.tokensPerMs(plain.decoding) : 0
+    return proposer.propose(step, asked, { maxNodes, tokensPerMs, price: priceOf(plain, cost, tokensPerMs) })
   }
 
   /** What the attention worker is asked to return or to judge beside the tokens. */
@@ -86,12 +99,14 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
       pace.turn(lastStepMs)
       const readsHidden = proposer.readsHidden
       const decoding = planned.filter(({ sequence }) => isDecoding(sequence)).map(({ sequence }) => sequence)
-      const asked = scheduler.maxTreeNodes > 1 && proposer.hasDrafter ? decoding.filter((one) => pace.wants(one)) : []
+      if (decoding.length > 0 && decoding.length === planned.length) account.follows(clock.monotonicMs() - endedMs)
+      const wanting = scheduler.maxTreeNodes > 1 && proposer.hasDrafter ? decoding.filter((one) => pace.wants(one)) : []
+      const asked = wanting.length > 0 && isControl() ? [] : wanting
       const { proposals, waitedMs } = await propose(step, planned, asked)
       const open = planned.filter(({ sequence }) => !sequence.emitter.isClosed)
       const afterDraft = waitedMs > 0 ? 1 : 0
       const plain = { ...shapeOf(open), afterDraft }
-      const spentMs = waitedMs + BETWEEN_STEPS_MS
+      const spentMs = waitedMs + account.betweenMs
       const choice = chooseTrees(proposals, plain, cost, {
         spentMs,
         room: scheduler.treeRoom(open),
@@ -114,6 +129,7 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
     },
     learn: (step, accepted, durationMs) => {
       lastStepMs = durationMs
+      endedMs = clock.monotonicMs()
       countDrafts(step)
       for (const [sequence, outcome] of account.settle(step, accepted, durationMs)) pace.learn(sequence, outcome)
     },

@@ -124,8 +124,7 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       })
       describeSpan(span, report, { id, drafted, withTokens: options.tellsTokens ?? false })
       const isWhole = sampled.entries.every(({ result }) => result.error === undefined) // refused entries took no time
-      const tokensPerSequence = yieldOf(verified, emitted)
-      if (isWhole) cost.observe({ shape, predictedMs, durationMs, distinctExperts, tokensPerSequence })
+      if (isWhole) cost.observe({ shape, predictedMs, durationMs, distinctExperts })
       options.onStep(report)
       if (watch?.isOpen === true)
         watch.ended({ step: id, worker: options.worker, report, expertRows: sampled.expertRows })
@@ -166,12 +165,6 @@ export function createStepLoop(options: StepLoopOptions): StepLoop {
       cancelWake()
     },
   }
-}
-
-/** Tokens per sequence that sampled; undefined where none did. */
-function yieldOf(verified: readonly Verified[], emitted: number): number | undefined {
-  const numSampled = verified.filter(({ tokens }) => tokens.length > 0).length
-  return numSampled === 0 ? undefined : emitted / numSampled
 }
 
 /** What the target agreed with; an entry that failed alone is recomputed, or fails its request. */

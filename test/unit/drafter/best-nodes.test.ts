@@ -45,7 +45,7 @@ describe('bestNodes', () => {
   it('is worth as much as the best of all trees of so many nodes', () => {
     fc.assert(
       fc.property(anyCandidates, fc.integer({ min: 1, max: MAX_NODES }), (tree, maxNodes) => {
-        const [got, want] = [sumOf(bestNodes(tree, maxNodes).values), bestByTrying(tree, maxNodes)]
+        const [got, want] = [sumOf(bestNodes(tree, { maxNodes, price: 0 }).values), bestByTrying(tree, maxNodes)]
         assert.ok(Math.abs(got - want) < 1e-5, `${got} of ${want}`) // the draft's values are float32
       }),
     )
@@ -54,7 +54,7 @@ describe('bestNodes', () => {
   it('is a tree of the candidates, as large as there is room', () => {
     fc.assert(
       fc.property(anyCandidates, fc.integer({ min: 1, max: MAX_NODES }), (tree, maxNodes) => {
-        const draft = bestNodes(tree, maxNodes)
+        const draft = bestNodes(tree, { maxNodes, price: 0 })
         checkTree(draft, { maxNodes, vocabSize: VOCAB, root: tree.tokens[0]! })
         assert.equal(draft.tokens.length, Math.min(maxNodes, tree.size))
         const places = [0]
@@ -68,6 +68,16 @@ describe('bestNodes', () => {
           [...draft.values],
           places.map((place) => Math.fround(values[place]!)),
         )
+      }),
+    )
+  })
+
+  it('leaves out what is far from being worth its price, never the root', () => {
+    fc.assert(
+      fc.property(anyCandidates, fc.double({ min: 0, max: 1.9, noNaN: true }), (tree, price) => {
+        const { tokens } = bestNodes(tree, { maxNodes: MAX_NODES, price })
+        const worth = [...tree.values()].filter((value, node) => node === 0 || value >= price / 2)
+        assert.equal(tokens.length, Math.min(MAX_NODES, worth.length))
       }),
     )
   })

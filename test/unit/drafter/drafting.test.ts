@@ -164,7 +164,7 @@ describe('createDrafting, ahead', () => {
     propose([1])
     while (drafting.ahead());
     const [numFollows, numWaves] = [model.follows.length, model.waves.length]
-    const draft = propose([2], { price: 2, tokensPerMs: 1e12 })
+    const draft = propose([2], { tokensPerMs: 1e12 })
     assert.deepEqual([model.follows.length, model.waves.length], [numFollows, numWaves])
     assert.ok(tokensBy(draft, AHEAD).includes(3))
   })

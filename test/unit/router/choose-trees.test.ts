@@ -22,7 +22,6 @@ const decodeShape = (sequences: number): StepShape => ({
 /** A known cost: `fixedMs`, and for every row what `rowMs` says. */
 const costOf = (fixedMs: number, rowMs: (row: number) => number, isKnown = true) => ({
   isKnown,
-  tokensPerSequence: 1,
   predict: ({ rows }: StepShape) => {
     let ms = fixedMs
     for (let row = 0; row < rows; row++) ms += rowMs(row)
@@ -194,18 +193,18 @@ describe('chooseTrees', () => {
 describe('priceOf', () => {
   it('is higher in a full batch, where a step is bound by arithmetic', () => {
     const cost = costOf(5, (row) => (row < 32 ? 0.1 : 1))
-    assert.ok(priceOf(decodeShape(64), cost) > 2 * priceOf(decodeShape(1), cost))
+    assert.ok(priceOf(decodeShape(64), cost, 0.2) > 2 * priceOf(decodeShape(1), cost, 0.2))
   })
 
   it('is higher where sequences yield more without further nodes', () => {
     const cost = costOf(5, () => 0.2)
-    assert.ok(priceOf(decodeShape(1), { ...cost, tokensPerSequence: 3 }) > 2 * priceOf(decodeShape(1), cost))
+    assert.ok(priceOf(decodeShape(1), cost, 0.6) > 2 * priceOf(decodeShape(1), cost, 0.2))
   })
 
   it('lies between 0 and 1, before anything is known too', () => {
     fc.assert(
-      fc.property(anyCost, fc.nat(100), fc.boolean(), (cost, sequences, isKnown) => {
-        const price = priceOf(decodeShape(sequences), { ...cost, isKnown })
+      fc.property(anyCost, fc.nat(100), fc.boolean(), fc.nat(100), (cost, sequences, isKnown, tokensPerMs) => {
+        const price = priceOf(decodeShape(sequences), { ...cost, isKnown }, tokensPerMs)
         assert.ok(price >= 0 && price <= 1, String(price))
       }),
     )

@@ -113,6 +113,26 @@ describe('createCostModel', () => {
     assert.ok(Math.abs(model.predict(shape) / (1.5 * trueMs(shape)) - 1) < 0.1)
   })
 
+  it('tells steps with trees from those without where they come in long turns, after a slow start of both', () => {
+    const tree = { ...decodeShape(1, 300, 20), afterDraft: 1 }
+    const plain = decodeShape(1, 300)
+    const msOf = (shape: StepShape): number => trueMs(shape) + 3 * shape.afterDraft
+    for (const seed of [1, 2, 3]) {
+      const model = createCostModel(EXPERTS)
+      const random = createRandom(seed)
+      const run = (shape: StepShape, factor: number): void => {
+        const durationMs = msOf(shape) * factor * (1 + 0.2 * (2 * random() - 1))
+        model.observe({ shape, predictedMs: model.predict(shape), durationMs, distinctExperts: trueSpread(shape.rows) })
+      }
+      for (let turn = 0; turn < 40; turn++) {
+        for (let step = 0; step < 128; step++) run(plain, turn < 4 ? 1.5 : 1)
+        for (let step = 0; step < 40; step++) run(step % 32 === 31 ? plain : tree, turn < 4 ? 4 : 1)
+      }
+      const error = Math.abs(model.predict(plain) / msOf(plain) - 1)
+      assert.ok(error < 0.15, `predicted ${model.predict(plain)} for ${msOf(plain)} with seed ${seed}`)
+    }
+  })
+
   it('forgets soon that the first steps of a process were slow', () => {
     const model = createCostModel(EXPERTS)
     const shapes = [decodeShape(1, 100), decodeShape(1, 100, 4), chunkShape(0, 200)]

@@ -121,6 +121,21 @@ describe('step loop', () => {
     )
   })
 
+  it('takes a step without drafts now and then where all have some: what drafts cost is told by comparing', async () => {
+    const proposer = draftsOf(({ tokens }) => ({ tokens: [tokens.at(-1)!, toyTarget(tokens)], parents: [-1, 0] }))
+    let numAsked = 0
+    const counting: Proposer = { ...proposer, propose: (...ask) => ((numAsked += 1), proposer.propose(...ask)) }
+    const scheduler = start({ proposer: counting })
+    const sequence = createTestSequence('s', promptOf(1), 90) // while the first drafts are not judged
+    scheduler.enqueue(sequence)
+    loop?.kick()
+    await eventually(() => sequence.emitter.isClosed, 'the sequence ended')
+    assert.deepEqual(sequence.emitted, plainTokens(promptOf(1), 90))
+    const numDecoding = sequence.stats.steps - 1
+    assert.ok(numDecoding > 32, `${numDecoding} steps`)
+    assert.ok(numAsked < numDecoding && numAsked >= 0.9 * numDecoding, `asked in ${numAsked} of ${numDecoding} steps`)
+  })
+
   it('does not send a step of sequences that were moved elsewhere while it was drafted (N2)', async () => {
     const scheduler = start({
       proposer: {
