@@ -3,7 +3,7 @@
 import { ClusterError } from '../errors.js'
 import type { Transport } from '../transport/transport.js'
 import { giveBack } from '../wire/frame-buffers.js'
-import { decodeFrame, encodeFrame, headerOf, type Frame } from '../wire/frame.js'
+import { decodeFrame, decodeHeard, encodeFrame, headerOf, type Frame } from '../wire/frame.js'
 import type { Body, Message, MessageKind, MessageOf } from '../wire/messages.js'
 import { subjects } from '../wire/subjects.js'
 import { haveCommon, KNOWN_VERSIONS, type VersionRange } from '../wire/versions.js'
@@ -40,8 +40,8 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
     return encodeFrame({ version, speaks, envelope, message })
   }
 
-  const decode = (payload: Uint8Array): Frame => {
-    const frame = decodeFrame(payload, reads)
+  const decode = (payload: Uint8Array, read = decodeFrame): Frame => {
+    const frame = read(payload, reads)
     peers.heard(frame.envelope.from, frame.speaks)
     return frame
   }
@@ -136,7 +136,7 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
   ): (() => void) => {
     const subscription = transport.subscribe(subject, ({ payload }) => {
       try {
-        const { message, speaks: theirs } = decode(payload)
+        const { message, speaks: theirs } = decode(payload, decodeHeard)
         if (!haveCommon(speaks, theirs)) return count('undecodable') // what is asked of it would not be read
         if (isOfKind(message, kind)) handler(message)
         else count('no-handler')

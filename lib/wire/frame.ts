@@ -92,6 +92,17 @@ export function decodeFrame(bytes: Uint8Array, reads: VersionRange = KNOWN_VERSI
   return { version, speaks, envelope: readEnvelope(fields), message: readMessage(fields.kind, fields.body) }
 }
 
+const heard = new WeakMap<Uint8Array, Frame>()
+
+/** `decodeFrame` of what everybody hears: several listeners of one process may be given the very same bytes. */
+export function decodeHeard(bytes: Uint8Array, reads: VersionRange = KNOWN_VERSIONS): Frame {
+  const known = heard.get(bytes)
+  if (known !== undefined && isWithin(known.version, reads)) return known
+  const frame = decodeFrame(bytes, reads)
+  heard.set(bytes, frame)
+  return frame
+}
+
 /** What a frame says first, where it says that at all: for those that cannot be read further. */
 export function headerOf(bytes: Uint8Array): FrameHeader | undefined {
   try {
