@@ -8,6 +8,7 @@ import type { TensorFile } from './stored-tensor.js'
 const WHOLE_BYTES = 64 * 1024 * 1024
 const NUM_SAMPLES = 256
 const SAMPLE_BYTES = 4096
+const PIECE_BYTES = 2 ** 18
 
 type Hashed = Pick<ModelSource, 'configText' | 'files'>
 
@@ -17,15 +18,28 @@ type Hashed = Pick<ModelSource, 'configText' | 'files'>
  */
 export function fingerprintOf({ configText, files }: Hashed): string {
   const hash = createHash('sha256').update(configText)
+  const room = new Uint8Array(PIECE_BYTES) // for one piece after the other: a large file leaves nothing to collect
   for (const file of files) {
     hash.update(file.header).update(String(file.sizeBytes))
-    if (isHashedWhole(file)) hash.update(file.readBytes(0, file.sizeBytes))
-    else {
-      const stride = (file.sizeBytes - SAMPLE_BYTES) / (NUM_SAMPLES - 1)
-      for (let i = 0; i < NUM_SAMPLES; i++) hash.update(file.readBytes(Math.floor(i * stride), SAMPLE_BYTES))
+    for (const { offset, length } of hashedPieces(file)) {
+      const piece = room.subarray(0, length)
+      file.readInto(piece, offset)
+      hash.update(piece)
     }
   }
   return hash.digest('hex').slice(0, 16)
+}
+
+function* hashedPieces(file: TensorFile): Generator<{ readonly offset: number; readonly length: number }> {
+  const { sizeBytes } = file
+  if (isHashedWhole(file)) {
+    for (let offset = 0; offset < sizeBytes; offset += PIECE_BYTES) {
+      yield { offset, length: Math.min(PIECE_BYTES, sizeBytes - offset) }
+    }
+    return
+  }
+  const stride = (sizeBytes - SAMPLE_BYTES) / (NUM_SAMPLES - 1)
+  for (let i = 0; i < NUM_SAMPLES; i++) yield { offset: Math.floor(i * stride), length: SAMPLE_BYTES }
 }
 
 /**

@@ -66,7 +66,8 @@ export function readExactly(fd: number, path: string, offset: number, length: nu
   return bytes
 }
 
-function readInto(bytes: Uint8Array, fd: number, path: string, offset: number): void {
+/** Fills `bytes` from `offset` on, likewise. */
+export function readInto(bytes: Uint8Array, fd: number, path: string, offset: number): void {
   const { length } = bytes
   let done = 0
   while (done < length) {
@@ -104,7 +105,7 @@ function readHeader(fd: number, path: string): SafetensorsFile {
       const tensor = tensors.get(name) ?? refuse(`tensor ${name} is not in this file`)
       return tensor.readRows(0, numRows(tensor))
     },
-    readBytes: (offset, length) => readExactly(fd, path, offset, Math.min(length, sizeBytes - offset)),
+    readInto: (bytes, offset) => readInto(bytes, fd, path, offset),
     close: () => closeSync(fd),
   }
 }

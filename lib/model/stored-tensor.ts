@@ -40,8 +40,8 @@ export interface TensorFile {
   /** The text or bytes that describe the tensors, for fingerprints. */
   readonly header: string | Uint8Array
   readonly sizeBytes: number
-  /** Raw bytes at an offset of the file, for fingerprints. */
-  readBytes(offset: number, length: number): Uint8Array
+  /** Fills `bytes` with raw ones from an offset of the file on, for fingerprints. */
+  readInto(bytes: Uint8Array, offset: number): void
   close(): void
 }
 

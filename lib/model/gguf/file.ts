@@ -6,7 +6,7 @@
 import { closeSync } from 'node:fs'
 import { ClusterError } from '../../errors.js'
 import { openFile } from '../open-file.js'
-import { readExactly } from '../safetensors.js'
+import { readExactly, readInto } from '../safetensors.js'
 import { sizeOf, type StoredTensor, type TensorFile } from '../stored-tensor.js'
 import { decodeBlocks, integerBlocks, isIntegerFormat } from './blocks.js'
 import { encodedBytes } from './formats.js'
@@ -22,7 +22,7 @@ export function openGgufFile({ path, tensors, numBytes, sizeBytes }: GgufHeader)
     tensors: new Map([...tensors].map(([name, info]) => [name, storedTensor(path, info, readBytes)])),
     header: readBytes(0, numBytes),
     sizeBytes,
-    readBytes,
+    readInto: (bytes, offset) => readInto(bytes, fd, path, offset),
     close: () => closeSync(fd),
   }
 }
