@@ -10,6 +10,7 @@ import type { DraftedStep } from './speculation.js'
 const FIRST_BETWEEN_MS = 0.5
 const MOST_BETWEEN_TIMES = 3 // the usual: what takes longer was not the loop's doing
 const RATE = 0.1 // of learning
+const PLAIN_RATE = 0.2
 const MAX_TIMES = 2 // the usual: what takes longer was not the drafts' doing
 
 /** The nodes that were accepted of each sequence's tree, the root included. */
@@ -30,6 +31,7 @@ export function createDraftAccount(cost: CostModel): DraftAccount {
   const rates = new Map<number, number>() // tokens per millisecond by the number of sequences that decode
   let usualWaitMs = 0
   let betweenMs = FIRST_BETWEEN_MS
+  let plainShare = 1 // what steps without drafts between such with drafts take, of what the cost model predicts
 
   /** A wait without what is out of the usual: a first question finds code that is not compiled yet. */
   const clippedWait = (waitedMs: number): number => {
@@ -47,11 +49,16 @@ export function createDraftAccount(cost: CostModel): DraftAccount {
     rates.set(shape.decoding, known + RATE * (rate - known))
   }
 
+  const judgePlain = ({ shape }: DraftedStep, durationMs: number): void => {
+    const share = durationMs / cost.predict(shape)
+    plainShare += PLAIN_RATE * (Math.min(MAX_TIMES, Math.max(1 / MAX_TIMES, share)) - plainShare)
+  }
+
   /** Milliseconds that a step took more: those of asking, and those of its nodes. */
   const extraMs = ({ rows, waitedMs, choice }: DraftedStep, durationMs: number) => {
     const waitMs = clippedWait(waitedMs)
     if (!cost.isKnown) return { asking: waitMs, nodes: 0, undrafted: 0 }
-    const undrafted = cost.predict(shapeOf(rows.map(withoutDraft)))
+    const undrafted = plainShare * cost.predict(shapeOf(rows.map(withoutDraft)))
     const slept = Math.max(0, choice.plainMs - undrafted)
     const took = Math.min(durationMs, MAX_TIMES * choice.predictedMs)
     return { asking: waitMs + slept, nodes: took - undrafted - slept, undrafted }
@@ -68,6 +75,7 @@ export function createDraftAccount(cost: CostModel): DraftAccount {
     settle: (step, accepted, durationMs) => {
       countRate(step, accepted, durationMs)
       const { asked, drafts, shape } = step
+      if (step.isControl && cost.isKnown) judgePlain(step, durationMs)
       if (asked.length === 0) return new Map()
       const { asking, nodes, undrafted } = extraMs(step, durationMs)
       const tokensPerMs = undrafted === 0 ? 0 : shape.decoding / (betweenMs + undrafted)

@@ -37,6 +37,7 @@ export interface DraftedStep {
   readonly shape: StepShape
   readonly drafts: ReadonlyMap<Sequence, StepDraft>
   readonly asked: readonly Sequence[]
+  readonly isControl: boolean // drafts would have been asked for
   readonly waitedMs: number
   readonly choice: TreeChoice
 }
@@ -69,7 +70,7 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
   let endedMs = 0
   let numWanting = 0 // steps
 
-  const isControl = (): boolean => draftPrice === undefined && (numWanting += 1) % CONTROL_EVERY === 0
+  const isNextControl = (): boolean => draftPrice === undefined && (numWanting += 1) % CONTROL_EVERY === 0
 
   const propose = async (step: DraftedFor, planned: readonly Rows[], asked: readonly Sequence[]) => {
     if (asked.length === 0) return { proposals: [], waitedMs: 0 }
@@ -101,7 +102,8 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
       const decoding = planned.filter(({ sequence }) => isDecoding(sequence)).map(({ sequence }) => sequence)
       if (decoding.length > 0 && decoding.length === planned.length) account.follows(clock.monotonicMs() - endedMs)
       const wanting = scheduler.maxTreeNodes > 1 && proposer.hasDrafter ? decoding.filter((one) => pace.wants(one)) : []
-      const asked = wanting.length > 0 && isControl() ? [] : wanting
+      const isControl = wanting.length > 0 && isNextControl()
+      const asked = isControl ? [] : wanting
       const { proposals, waitedMs } = await propose(step, planned, asked)
       const open = planned.filter(({ sequence }) => !sequence.emitter.isClosed)
       const afterDraft = waitedMs > 0 ? 1 : 0
@@ -125,7 +127,7 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
         return withWishes(widened, readsHidden)
       })
       const shape = drafts.size === 0 ? plain : { ...shapeOf(rows), afterDraft }
-      return { rows, shape, drafts, asked, waitedMs, choice }
+      return { rows, shape, drafts, asked, isControl, waitedMs, choice }
     },
     learn: (step, accepted, durationMs) => {
       lastStepMs = durationMs

@@ -45,6 +45,7 @@ function settleTree(account: DraftAccount, sequence: Sequence, numAccepted: numb
     shape,
     drafts: new Map([[sequence, { proposal, nodes: tree.tokens }]]),
     asked: [sequence],
+    isControl: false,
     waitedMs: WAIT_MS,
     choice: { nodes: new Map([[proposal, tree.tokens]]), price: 0.1, plainMs: PLAIN_MS, predictedMs: durationMs },
   }
@@ -75,6 +76,18 @@ describe('createDraftAccount', () => {
     const wanted = 4 / (BETWEEN_MS + WAIT_MS + PLAIN_MS + (NUM_NODES - 1) * NODE_MS)
     assert.ok(Math.abs(account.tokensPerMs(1) / wanted - 1) < 0.01)
     assert.equal(account.tokensPerMs(2), 0)
+  })
+
+  it('compares with what steps without drafts take now, where the cost model knows other times', () => {
+    const { rows, shape } = plainStep(sequence)
+    const choice = { nodes: new Map(), price: 1, plainMs: PLAIN_MS, predictedMs: PLAIN_MS }
+    const control: DraftedStep = { rows, shape, drafts: new Map(), asked: [], isControl: true, waitedMs: 0, choice }
+    const before = settleTree(account, sequence, 4)
+    for (let i = 0; i < 30; i++) assert.equal(account.settle(control, new Map(), 1.3 * PLAIN_MS).size, 0)
+    const after = settleTree(account, sequence, 4)
+    assert.ok(before !== undefined && after !== undefined)
+    const spared = before.costMs - after.costMs
+    assert.ok(Math.abs(spared / (0.3 * PLAIN_MS) - 1) < 0.1, `${spared} ms`)
   })
 
   it('takes no pause of the machine for the time between steps', () => {

@@ -9,6 +9,7 @@ describe('describeStep', () => {
     shape: { ...shapeOf([]), afterDraft: 0 },
     drafts: new Map(),
     asked: [],
+    isControl: false,
     waitedMs: 4,
     choice: { nodes: new Map(), price: 0, plainMs: 0, predictedMs: 0 },
   }
