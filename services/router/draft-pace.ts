@@ -13,7 +13,8 @@ const FIRST_DRAFT_MS = 4
 const TRY_LENGTH = 24 // drafts in a row: the first ones meet cold caches and a head that lacks the text's hidden states
 const TRY_WARM_UP = 8 // of them are not judged
 const MAX_TRIES = 2 // at a time
-const WARM_UP = 96 // drafts that are not judged: every process runs code that is not compiled yet, and costs are unknown
+const WARM_UP = 32 // drafts that are not judged: every process runs code that is not compiled yet, and costs are unknown
+const PRIOR_DRAFTS = 16 // so much does say what is expected before any was judged
 const RATE = 0.015 // what one draft brings says little: 0 … 20 tokens
 const USUAL_RATE = 0.004
 const TRY_TIMES = 5 // as much does a draft of a try say: what is known besides is old
@@ -49,6 +50,7 @@ export function createDraftPace(): DraftPace {
   let creditMs = 0 // for tries
   let draftMs = FIRST_DRAFT_MS // what one costs
   let numDrafts = 0
+  let numJudged = 0
   const tries = new Map<Sequence, number>() // drafts since each try began
 
   const doPay = (sequence: Sequence): boolean => numDrafts < WARM_UP || (balances.get(sequence) ?? usual).pays
@@ -81,7 +83,8 @@ export function createDraftPace(): DraftPace {
       balances.set(sequence, balance)
       const times = tried === undefined ? 1 : TRY_TIMES
       addTo(balance, { gain: gained, cost }, times * RATE)
-      addTo(usual, { gain: gained, cost }, times * USUAL_RATE)
+      numJudged += 1
+      addTo(usual, { gain: gained, cost }, Math.max(times * USUAL_RATE, 1 / (numJudged + PRIOR_DRAFTS)))
     },
   }
 }
