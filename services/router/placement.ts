@@ -78,17 +78,27 @@ function settle(board: Board, current: Plan): string[][] {
     for (const worker of current.main[shard] ?? [])
       if (holders.length < board.copies && hasRoom(board, main, worker)) holders.push(worker)
   }
+  fill(board, main, current.extra)
+  do {
+    while (moveOne(board, main));
+    while (partOne(board, main));
+  } while (fill(board, main, current.extra)) // who had room held all that was missing, and has moved on (P6)
+  return main
+}
+
+/** Gives shards the holders that they lack, where somebody has room; whether there was one. */
+function fill(board: Board, main: string[][], extra: Placement): boolean {
+  let isFilled = false
   for (const [shard, holders] of main.entries()) {
-    const spare = new Set(current.extra[shard])
+    const spare = new Set(extra[shard])
     while (holders.length < board.copies) {
       const holder = bestHolder(board, main, { shard, spare })
       if (holder === undefined) break
       holders.push(holder)
+      isFilled = true
     }
   }
-  while (moveOne(board, main));
-  while (partOne(board, main));
-  return main
+  return isFilled
 }
 
 const countOf = (placement: Placement, worker: string): number =>

@@ -82,6 +82,8 @@ describe('place', () => {
           assert.deepEqual(place({ current, workers, numShards, replicas }), current)
         }
       }),
+      // who had room held the shard that lacked a holder, until another one moved there
+      { examples: [[[[undefined, undefined], [1, 5, 1, 1, undefined], [undefined]], { numShards: 6, replicas: 2 }]] },
     )
   })
 
