@@ -1,7 +1,7 @@
 import { decode as independentDecode } from '@msgpack/msgpack'
 import assert from 'node:assert/strict'
 import { ClusterError } from '../../../lib/errors.js'
-import { decodeFrame, encodeFrame, type Frame } from '../../../lib/wire/frame.js'
+import { decodeFrame, decodeHeard, encodeFrame, type Frame } from '../../../lib/wire/frame.js'
 import { packF32, packI32, readF32, readI32 } from '../../../lib/wire/tensor.js'
 
 const speaks = { lowest: 1, highest: 2 }
@@ -32,6 +32,15 @@ describe('frames', () => {
     assert.ok(message.kind === 'expert.compute')
     assert.deepEqual([...readF32(message.hidden, 'hidden')], [1, -2, 3, 0.5])
     assert.deepEqual([...readI32(message.rows, 'rows')], [0, 1])
+  })
+
+  it('that several hear are read once, and by nobody who does not read their version', () => {
+    const bytes = encodeFrame(compute)
+    const first = decodeHeard(bytes)
+    assert.deepEqual(first, decodeFrame(bytes))
+    assert.equal(decodeHeard(bytes), first)
+    assert.throws(() => decodeHeard(bytes, { lowest: 2, highest: 2 }), isRefused)
+    assert.notEqual(decodeHeard(Uint8Array.from(bytes)), first, 'other bytes')
   })
 
   it('carry a trace context where there is one', () => {
