@@ -1,5 +1,5 @@
 // What drafts bring and cost, in tokens and milliseconds, by measured times: against the step that the same sequences
-// would have had without drafts, as the cost model knows it.
+// would have had without drafts, as the cost model knows it and steps without them in between correct it.
 
 import { shapeOf } from './step-shape.js'
 import { decodeRows, isDecoding, rootOnly, type Rows, type Sequence } from './sequence.js'

@@ -100,7 +100,7 @@ export const UNPACED_DRAFTS: DraftPace = {
 const takesDrafts = (sequence: Sequence): boolean =>
   sequence.drafts && sequence.limits.maxTokens - numOutput(sequence) >= 2
 
-function addTo(mean: Balance, { gain, cost }: { readonly gain: number; readonly cost: number }, rate: number): void {
+function addTo(mean: Balance, { gain, cost }: Pick<Balance, 'gain' | 'cost'>, rate: number): void {
   mean.gain += rate * (gain - mean.gain)
   mean.cost += rate * (cost - mean.cost)
   mean.pays = mean.gain > (mean.pays ? LEAST : MARGIN) * mean.cost
