@@ -234,7 +234,7 @@ export function createRequestDesk(options: RequestDeskOptions): RequestDesk {
     const { owner, request } = entry.record
     const followed = await others.follow({ id, tenant }, owner, [])
     if (followed !== undefined) {
-      const log = createRequestLog()
+      const log = createRequestLog(clock)
       for (const event of followed.events) log.append(event)
       const { isClosed, error } = followed
       const outcome = !isClosed ? 'running' : error === undefined ? 'finished' : outcomeOf(error)

@@ -35,7 +35,7 @@ export interface RequestLog {
   read(signal: AbortSignal, held?: HeldTokens): AsyncGenerator<GenerateEvent>
   /** Somebody who does not `read` has all up to these tokens. */
   noteRead(held: HeldTokens): void
-  /** Resolves at the next event or at the end, or when the signal aborts. */
+  /** Resolves soon after the next event or the end, or when the signal aborts. */
   changed(signal: AbortSignal): Promise<void>
   /** Counts as a reader until released: somebody reads from time to time. */
   hold(): () => void
@@ -44,7 +44,10 @@ export interface RequestLog {
 }
 
 /** `onChunk` sees every chunk that is news. */
-export function createRequestLog(onChunk: (chunk: ChunkEvent) => void = () => undefined): RequestLog {
+export function createRequestLog(
+  clock: Pick<Clock, 'turn'>,
+  onChunk: (chunk: ChunkEvent) => void = () => undefined,
+): RequestLog {
   let events: GenerateEvent[] = []
   const wakers = new Set<() => void>()
   let isClosed = false
@@ -57,9 +60,16 @@ export function createRequestLog(onChunk: (chunk: ChunkEvent) => void = () => un
   let numRead = 0
   let unreadBytes = 0
   let numBytes = 0
+  let isWaking = false
 
+  /** In the loop's next turn: a step's tokens are written to clients while the next step is computed, not before it is sent. */
   const wake = (): void => {
-    for (const waker of wakers) waker()
+    if (isWaking || wakers.size === 0) return
+    isWaking = true
+    void clock.turn().then(() => {
+      isWaking = false
+      for (const waker of wakers) waker()
+    })
   }
 
   const setPaused = (value: boolean): void => {

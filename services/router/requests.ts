@@ -154,7 +154,7 @@ export function createRequests(options: RequestsOptions): Requests {
     },
     open: ({ id, tenant, bodyHash, deadlineMs, waitedMs }) => {
       const timeline = createTimeline(clock, waitedMs)
-      const log = createRequestLog(({ choice, tokenIds }) => timeline.chunk(choice, tokenIds.length))
+      const log = createRequestLog(clock, ({ choice, tokenIds }) => timeline.chunk(choice, tokenIds.length))
       const record: RequestRecord = {
         id,
         tenant,

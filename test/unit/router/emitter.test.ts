@@ -1,6 +1,7 @@
 // O1 to O3: from tokens to a client's events.
 
 import assert from 'node:assert/strict'
+import { systemClock } from '../../../lib/actor/clock.js'
 import type { Detokenizer } from '../../../lib/model/detokenizer.js'
 import { createEmitter, type EmitterOptions } from '../../../services/router/emitter.js'
 import type { GenerateEvent } from '../../../services/router/engine.js'
@@ -23,7 +24,7 @@ function letters(): Detokenizer {
 }
 
 function start(options: Partial<EmitterOptions> & { stops?: readonly string[] } = {}) {
-  const log = createRequestLog()
+  const log = createRequestLog(systemClock)
   const ended: (Ending | string)[] = []
   const { stops = [], includeStop = false } = options
   let nowMs = 100

@@ -1,7 +1,7 @@
 // I2 and R3 of the requests: each ends once, in its results or in one typed error, and a known id is joined.
 
 import assert from 'node:assert/strict'
-import { createManualClock } from '../../../lib/actor/clock.js'
+import { createManualClock, systemClock } from '../../../lib/actor/clock.js'
 import { ClusterError } from '../../../lib/errors.js'
 import type { GenerateInput } from '../../../services/router/engine.js'
 import { createRequestLog } from '../../../services/router/request-log.js'
@@ -127,7 +127,7 @@ describe('request log', () => {
     }) as const
 
   it('gives its error to every reader, after the events before it', async () => {
-    const log = createRequestLog()
+    const log = createRequestLog(systemClock)
     log.append(chunk(0, 0, [1]))
     const early = log.read(new AbortController().signal)
     await early.next()
@@ -139,7 +139,7 @@ describe('request log', () => {
   })
 
   it('keeps one chunk per choice once it is over', () => {
-    const log = createRequestLog()
+    const log = createRequestLog(systemClock)
     for (const event of [chunk(0, 0, [1]), chunk(1, 0, [5]), chunk(0, 1, [2, 3])]) log.append(event)
     log.close()
     assert.deepEqual(
@@ -152,14 +152,14 @@ describe('request log', () => {
   })
 
   it('takes nothing after its end', () => {
-    const log = createRequestLog()
+    const log = createRequestLog(systemClock)
     log.close()
     log.append(chunk(0, 0, [1]))
     assert.deepEqual(log.events, [])
   })
 
   it('a reader that left listens no more', async () => {
-    const log = createRequestLog()
+    const log = createRequestLog(systemClock)
     const leave = new AbortController()
     const reading = log.read(leave.signal).next()
     leave.abort()

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { systemClock } from '../../../lib/actor/clock.js'
 import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import { createKvBlocks } from '../../../services/router/kv-blocks.js'
 import type { Pace } from '../../../services/router/pace.js'
@@ -286,7 +287,7 @@ describe('createRequestLog', () => {
   const never = new AbortController().signal
 
   it('a late reader gets the same tokens and text', async () => {
-    const log = createRequestLog()
+    const log = createRequestLog(systemClock)
     log.append(accepted)
     const early = log.read(never)
     await early.next()
@@ -300,7 +301,7 @@ describe('createRequestLog', () => {
   })
 
   it('tells when the last reader left before the end', async () => {
-    const log = createRequestLog()
+    const log = createRequestLog(systemClock)
     let isAbandoned = false
     log.onAbandoned(() => (isAbandoned = true))
     log.append(accepted)

@@ -2,7 +2,7 @@
 // nothing at all is given up.
 
 import assert from 'node:assert/strict'
-import { createManualClock } from '../../../lib/actor/clock.js'
+import { createManualClock, systemClock } from '../../../lib/actor/clock.js'
 import type { GenerateEvent } from '../../../services/router/engine.js'
 import { createRequestLog, PAUSE_BYTES, type RequestLog } from '../../../services/router/request-log.js'
 import { createRequests } from '../../../services/router/requests.js'
@@ -33,7 +33,7 @@ async function readSome(reader: AsyncIterator<GenerateEvent>, count: number): Pr
 
 describe('request log with a slow reader', () => {
   it('is paused above the bound, and no more when half of it is read', async () => {
-    const log = createRequestLog()
+    const log = createRequestLog(systemClock)
     const changes: boolean[] = []
     log.onPause((isPaused) => changes.push(isPaused))
     const reader = log.read(never)
@@ -46,11 +46,11 @@ describe('request log with a slow reader', () => {
   })
 
   it('counts log-probabilities: fewer tokens fill it', () => {
-    assert.ok(10 * fill(createRequestLog(), 20) < fill(createRequestLog()))
+    assert.ok(10 * fill(createRequestLog(systemClock), 20) < fill(createRequestLog(systemClock)))
   })
 
   it('goes by the furthest reader: a second one that stops holds nobody up', async () => {
-    const log = createRequestLog()
+    const log = createRequestLog(systemClock)
     const [fast, slow] = [log.read(never), log.read(never)]
     log.append(chunk(0))
     await slow.next()
@@ -62,7 +62,7 @@ describe('request log with a slow reader', () => {
   })
 
   it('knows what was read elsewhere, by the tokens that are held there', () => {
-    const log = createRequestLog()
+    const log = createRequestLog(systemClock)
     const count = fill(log)
     log.noteRead([Math.floor(count / 3)])
     assert.equal(log.isPaused, true)
@@ -71,7 +71,7 @@ describe('request log with a slow reader', () => {
   })
 
   it('ends its pause with its end', () => {
-    const log = createRequestLog()
+    const log = createRequestLog(systemClock)
     fill(log)
     log.close()
     assert.equal(log.isPaused, false)
