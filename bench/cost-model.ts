@@ -18,6 +18,7 @@ const TRANSPORTS = ['local', 'nats'] as const
 const LOADS: Readonly<Record<string, readonly number[]>> = { '1': [1], '4': [4], '16': [16], mixed: [1, 4, 16] }
 const WINDOW = 512 // steps over which the router computes its error
 const GOAL = 0.15
+const LONGEST_PROMPT = 16_000 // characters of one question to the tokenizer
 
 const { values: flags } = parseArgs({
   options: {
@@ -35,6 +36,7 @@ const statusSchema = z.object({
     baselineErrorMedian: z.number(),
   }),
 })
+const tokensSchema = z.object({ tokens: z.array(z.int()) })
 type StepCost = z.infer<typeof statusSchema>['stepCost']
 
 interface Row extends StepCost {
@@ -107,10 +109,16 @@ async function runStreams({ cluster, tokens, random }: Load, streams: number, fo
 
 async function tokenize(http: string): Promise<readonly number[]> {
   const files = ['docs/architecture.md', 'docs/reference.md', 'proto/banyan/v1/inference.proto']
-  const prompt = files.map((file) => readFileSync(join(packageRoot(), file), 'utf8')).join('\n')
+  const text = files.map((file) => readFileSync(join(packageRoot(), file), 'utf8')).join('\n')
   const headers = { 'content-type': 'application/json' }
-  const response = await fetch(`${http}/tokenize`, { method: 'POST', headers, body: JSON.stringify({ prompt }) })
-  return z.object({ tokens: z.array(z.number()).min(2000) }).parse(await response.json()).tokens
+  const tokens: number[] = []
+  for (let at = 0; at < text.length; at += LONGEST_PROMPT) {
+    const body = JSON.stringify({ prompt: text.slice(at, at + LONGEST_PROMPT) })
+    const response = await fetch(`${http}/tokenize`, { method: 'POST', headers, body })
+    if (!response.ok) throw new Error(`tokenize: ${response.status} ${await response.text()}`)
+    tokens.push(...tokensSchema.parse(await response.json()).tokens)
+  }
+  return tokens
 }
 
 const stepCost = async (cluster: UpProcess): Promise<StepCost> =>
