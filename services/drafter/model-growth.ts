@@ -105,8 +105,8 @@ export function createModelGrowth({ model, clock, index, source }: ModelGrowthOp
       for (let node = 1; node < tree.size && !tree.isFull; node++) {
         const isOpen = !expanded.has(node) && expanded.has(tree.parents[node]!) && tree.depths[node]! < MAX_DEPTH
         const rate = hitRate(tree.depths[node]!)
-        if (isOpen && values[node]! * rate >= Math.max(price, LEAST_VALUE))
-          open.push({ draft, node, gain: values[node]! * rate * (1 - sums[node]!) })
+        const value = values[node]! * rate * (1 - sums[node]!)
+        if (isOpen && value >= Math.max(price, LEAST_VALUE)) open.push({ draft, node, gain: value - price })
       }
       return open
     })
@@ -165,7 +165,7 @@ export function createModelGrowth({ model, clock, index, source }: ModelGrowthOp
 interface Frontier {
   readonly draft: SequenceDraft
   readonly node: number
-  readonly gain: number // expected tokens more
+  readonly gain: number // expected tokens more, less what the node for them costs
 }
 
 const WARM_UP_ROWS = [1, 2, 4, 6, 12, 24, 48]

@@ -105,6 +105,21 @@ describe('createModelGrowth', () => {
     assert.deepEqual([model.follows.length, model.waves.length], [numFollows, numWaves])
   })
 
+  it('counts of what a wave promises what its nodes cost to verify', () => {
+    const numWaves = (price: number): number => {
+      const model = createScriptedModel(COUNTING)
+      const clock = { monotonicMs: () => 0.1 * (model.waves.length + model.follows.length) } // 0.1 ms a run
+      const growth = createModelGrowth({ model, clock, index: 0, source: MODEL })
+      growth.warmUp()
+      const before = model.waves.length
+      growth.grow([newDraft()], { tokensPerMs: 2, price, maxWaves: 8 })
+      return model.waves.length - before
+    }
+    // A run costs 0.2 tokens; the first wave promises 0.6, of which its node costs the price.
+    assert.ok(numWaves(0.05) > 0)
+    assert.equal(numWaves(0.5), 0)
+  })
+
   it('runs the model again when waves pay again', () => {
     const model = createScriptedModel(COUNTING)
     const growth = newGrowth(model)
