@@ -37,6 +37,7 @@ export interface ChoiceLimits {
   readonly room: number // rows that the step may still take
   readonly spentMs?: number // by now: it counts for the yield, whatever is chosen
   readonly price?: number | undefined // a fixed one instead of the measured
+  readonly share?: number // of the nodes that pay
 }
 
 /** `plain` is the step without any drafts. */
@@ -44,7 +45,7 @@ export function chooseTrees(
   proposals: readonly Proposal[],
   plain: StepShape,
   cost: Pick<CostModel, 'predict' | 'isKnown'>,
-  { room, spentMs = 0, price: fixedPrice }: ChoiceLimits,
+  { room, spentMs = 0, price: fixedPrice, share = 1 }: ChoiceLimits,
 ): TreeChoice {
   const offers = proposals
     .flatMap((proposal) => Array.from(proposal.values, (value, node) => ({ proposal, node, value })).slice(1))
@@ -53,9 +54,10 @@ export function chooseTrees(
   const values = offers.map(({ value }) => value)
   const plainMs = cost.isKnown ? cost.predict(plain) : 0
   const isMeasured = fixedPrice === undefined && cost.isKnown
-  const { count, price } = isMeasured
+  const { count: paying, price } = isMeasured
     ? bestCount(values, plain, (shape) => spentMs + (shape === plain ? plainMs : cost.predict(shape)))
     : countAbove(values, fixedPrice ?? UNKNOWN_PRICE)
+  const count = Math.ceil(share * paying)
   const nodes = new Map<Proposal, number[]>(proposals.map((proposal) => [proposal, [0]]))
   for (const { proposal, node } of offers.slice(0, count)) nodes.get(proposal)?.push(node)
   for (const list of nodes.values()) list.sort((a, b) => a - b)

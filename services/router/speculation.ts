@@ -31,6 +31,12 @@ export interface SpeculationOptions {
  */
 const CONTROL_EVERY = 32
 
+/**
+ * Of so many steps with drafts one verifies half of the nodes that pay. Where all trees are of one size, what each node
+ * costs cannot be told from what a tree costs whatever its size, and too large ones look cheap.
+ */
+const HALF_EVERY = 8
+
 /** A step with its drafts. */
 export interface DraftedStep {
   readonly rows: readonly Rows[]
@@ -69,8 +75,11 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
   let lastStepMs = 0
   let endedMs = 0
   let numWanting = 0 // steps
+  let numAsking = 0
 
   const isNextControl = (): boolean => draftPrice === undefined && (numWanting += 1) % CONTROL_EVERY === 0
+
+  const isNextHalf = (): boolean => draftPrice === undefined && (numAsking += 1) % HALF_EVERY === 0
 
   const propose = async (step: DraftedFor, planned: readonly Rows[], asked: readonly Sequence[]) => {
     if (asked.length === 0) return { proposals: [], waitedMs: 0 }
@@ -113,6 +122,7 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
         spentMs,
         room: scheduler.treeRoom(open),
         price: draftPrice,
+        share: asked.length > 0 && isNextHalf() ? 0.5 : 1,
       })
       const drafts = new Map<Sequence, StepDraft>()
       const byScheduled = new Map(proposals.map((proposal) => [proposal.sequence, proposal]))

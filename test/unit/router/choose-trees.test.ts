@@ -172,6 +172,22 @@ describe('chooseTrees', () => {
     assert.deepEqual([numChosen(choice), choice.price], [2, 0.5])
   })
 
+  it('takes the more valuable part of what pays where it is to take a share', () => {
+    fc.assert(
+      fc.property(anyProposals(5), anyCost, (proposals, cost) => {
+        const plain = decodeShape(proposals.length)
+        const whole = chooseTrees(proposals, plain, cost, { room: 16 })
+        const half = chooseTrees(proposals, plain, cost, { room: 16, share: 0.5 })
+        assert.equal(numChosen(half), Math.ceil(numChosen(whole) / 2))
+        for (const [proposal, nodes] of half.nodes) {
+          const kept = new Set(whole.nodes.get(proposal))
+          assert.ok(nodes.every((node) => kept.has(node)))
+        }
+        assert.ok(half.predictedMs <= whole.predictedMs)
+      }),
+    )
+  })
+
   it('a node that was left out is worth less than the price, where each costs the same', () => {
     fc.assert(
       fc.property(anyProposals(5), fc.double({ min: 0.01, max: 1, noNaN: true }), (proposals, rowMs) => {

@@ -21,6 +21,7 @@ import { eventually } from '../../helpers/eventually.js'
 import { draftsOf, noDrafts } from './drafts.js'
 import { placed } from './placed.js'
 import { createTestSequence, promptOf } from './sequences.js'
+import type { StepReport } from '../../../services/router/step-report.js'
 import { plainTokens, startToyAttention, toyTarget, VOCAB, type ToyAttention, type ToyFaults } from './toy-attention.js'
 
 const impatient: Clock = {
@@ -59,7 +60,13 @@ describe('step loop', () => {
   })
 
   let cost = createCostModel({ layers: 0, experts: 0, topK: 0 })
-  function start(options: { faults?: ToyFaults; proposer?: Proposer; onWorkerLost?: () => void }): Scheduler {
+  interface LoopOptions {
+    readonly faults?: ToyFaults
+    readonly proposer?: Proposer
+    readonly onWorkerLost?: () => void
+    readonly onStep?: (step: StepReport) => void
+  }
+  function start(options: LoopOptions): Scheduler {
     const scheduler = createScheduler(limits)
     const worker = startToyAttention('attention', options.faults)
     let numSteps = 0
@@ -80,7 +87,7 @@ describe('step loop', () => {
       stale: [],
       newStepId: () => `step-${(numSteps += 1)}`,
       onWorkerLost: options.onWorkerLost ?? (() => undefined),
-      onStep: () => undefined,
+      onStep: options.onStep ?? (() => undefined),
     })
     return scheduler
   }
@@ -134,6 +141,26 @@ describe('step loop', () => {
     const numDecoding = sequence.stats.steps - 1
     assert.ok(numDecoding > 32, `${numDecoding} steps`)
     assert.ok(numAsked < numDecoding && numAsked >= 0.9 * numDecoding, `asked in ${numAsked} of ${numDecoding} steps`)
+  })
+
+  it('verifies half of a tree now and then: what a node costs is told by trees of several sizes', async () => {
+    const chain = (tokens: readonly number[]): number[] => {
+      const path = [...tokens]
+      for (let i = 0; i < 6; i++) path.push(toyTarget(path))
+      return path.slice(tokens.length - 1)
+    }
+    const proposer = draftsOf(({ tokens }) => ({ tokens: chain(tokens), parents: [-1, 0, 1, 2, 3, 4, 5] }))
+    const sizes: number[] = []
+    const scheduler = start({ proposer, onStep: ({ drafted }) => void sizes.push(drafted) })
+    const sequence = createTestSequence('s', promptOf(1), 66)
+    scheduler.enqueue(sequence)
+    loop?.kick()
+    await eventually(() => sequence.emitter.isClosed, 'the sequence ended')
+    assert.deepEqual(sequence.emitted, plainTokens(promptOf(1), 66))
+    assert.ok(
+      [6, 3].every((size) => sizes.includes(size)),
+      `trees of ${[...new Set(sizes)].join(', ')} nodes`,
+    )
   })
 
   it('does not send a step of sequences that were moved elsewhere while it was drafted (N2)', async () => {
