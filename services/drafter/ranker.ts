@@ -37,6 +37,7 @@ export function createRanker(params: SamplingParams, { choice, promptLength, isS
   const temperature = isGreedy ? 1 : params.temperature
   const noise = isShared && !isGreedy ? noiseKey(params.seed, choice) : undefined
   const adjust = createAdjustment(params, promptLength)
+  const isShareOfAllNeeded = noise === undefined || params.topP < 1 // under noise shares among the candidates will do
   const areAllNeeded = noise !== undefined || adjust.isNeeded // a token further behind may come first
 
   /** Adds the position's noise in place. */
@@ -55,7 +56,8 @@ export function createRanker(params: SamplingParams, { choice, promptLength, isS
     },
     rankLogits: (logits, committed, position, k) => {
       const tokens = bestLogits(logits, Math.min(areAllNeeded ? MAX_CANDIDATES : k, logits.length))
-      const all = logSumExp(logits, logits[tokens[0]!]!, temperature)
+      const best = logits[tokens[0]!]!
+      const all = isShareOfAllNeeded ? logSumExp(logits, best, temperature) : best / temperature
       const scores = new Float64Array(tokens.length) // logs of probabilities, about
       for (let i = 0; i < tokens.length; i++) {
         const token = tokens[i]!
