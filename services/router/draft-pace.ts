@@ -19,7 +19,8 @@ const RATE = 0.015 // what one draft brings says little: 0 … 20 tokens
 const USUAL_RATE = 0.004
 const TRY_TIMES = 5 // as much does a draft of a try say: what is known besides is old
 const MARGIN = 1.03 // drafts must yield so much more than they cost, or are not begun
-const LEAST = 0.92 // those that are under way may yield so much less: an average errs, and a new start is dear
+const MAX_KIND = 2 // 0: greedy, 1: temperatures up to 1, 2: others
+const LEAST = 0.95 // those that are under way may yield so much less: an average errs, and a new start is dear
 
 export interface DraftPace {
   /** A step begins; the last one took so long. */
@@ -42,18 +43,27 @@ interface Balance {
   gain: number
   cost: number
   pays: boolean
+  numJudged: number // drafts, of all of a kind
 }
 
 export function createDraftPace(): DraftPace {
   const balances = new WeakMap<Sequence, Balance>() // of those that were drafted for
-  const usual: Balance = { gain: 2, cost: 1, pays: true } // what one that was never drafted for is expected to be like
+  const usuals = new Map<number, Balance>() // what one that was never drafted for is expected to be like, by its kind
   let creditMs = 0 // for tries
   let draftMs = FIRST_DRAFT_MS // what one costs
   let numDrafts = 0
-  let numJudged = 0
   const tries = new Map<Sequence, number>() // drafts since each try began
 
-  const doPay = (sequence: Sequence): boolean => numDrafts < WARM_UP || (balances.get(sequence) ?? usual).pays
+  /** Greedy text repeats itself, and what is drawn at a high temperature can hardly be guessed. */
+  const usualOf = ({ sampling }: Sequence): Balance => {
+    const kind = Math.min(MAX_KIND, Math.ceil(sampling.temperature))
+    const usual = usuals.get(kind) ?? { gain: 2, cost: 1, pays: true, numJudged: 0 }
+    usuals.set(kind, usual)
+    return usual
+  }
+
+  const doPay = (sequence: Sequence): boolean =>
+    numDrafts < WARM_UP || (balances.get(sequence) ?? usualOf(sequence)).pays
 
   const beginTry = (sequence: Sequence): boolean => {
     for (const [other] of tries) if (other.emitter.isClosed || !takesDrafts(other)) tries.delete(other)
@@ -79,12 +89,13 @@ export function createDraftPace(): DraftPace {
         else tries.set(sequence, tried + 1)
         if (tried < TRY_WARM_UP) return
       }
+      const usual = usualOf(sequence)
       const balance = balances.get(sequence) ?? { ...usual }
       balances.set(sequence, balance)
       const times = tried === undefined ? 1 : TRY_TIMES
       addTo(balance, { gain: gained, cost }, times * RATE)
-      numJudged += 1
-      addTo(usual, { gain: gained, cost }, Math.max(times * USUAL_RATE, 1 / (numJudged + PRIOR_DRAFTS)))
+      usual.numJudged += 1
+      addTo(usual, { gain: gained, cost }, Math.max(times * USUAL_RATE, 1 / (usual.numJudged + PRIOR_DRAFTS)))
     },
   }
 }

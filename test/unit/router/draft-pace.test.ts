@@ -1,6 +1,7 @@
 // The draft pace: who never gains from drafts is tried ever less, who does is asked for at every step.
 
 import assert from 'node:assert/strict'
+import { NEUTRAL_SAMPLING } from '../../../lib/sampling/params.js'
 import { createDraftPace, UNPACED_DRAFTS, type DraftPace } from '../../../services/router/draft-pace.js'
 import { createTestSequence } from './sequences.js'
 
@@ -59,6 +60,21 @@ describe('createDraftPace', () => {
   it('expects of a new sequence what is usual', () => {
     assert.equal(countAsked(createDraftPace(), newSequence(), 40, USEFUL), 40)
     assert.ok(countAsked(disappointedPace(), newSequence(), 40, USELESS) <= 6)
+  })
+
+  it('expects of a hot sequence what hot ones gained, of a greedy one what greedy ones did', () => {
+    const at = (temperature: number): Sequence => ({
+      ...newSequence(),
+      sampling: { ...NEUTRAL_SAMPLING, temperature },
+    })
+    const pace = createDraftPace()
+    for (let i = 0; i < 20; i++) {
+      countAsked(pace, at(0), 300, USEFUL)
+      countAsked(pace, at(1.5), 300, USELESS)
+    }
+    assert.equal(countAsked(pace, at(0), 40, USEFUL), 40)
+    assert.ok(countAsked(pace, at(1.5), 40, USELESS) <= 6)
+    assert.ok(countAsked(pace, at(100), 40, USELESS) <= 6)
   })
 
   it('spends no more on many sequences (P1)', () => {
