@@ -45,7 +45,8 @@ interface Case {
 export async function measureRandom(options: RandomOptions): Promise<RandomRow[]> {
   const rows: RandomRow[] = []
   for (const transport of options.transports) {
-    const flags = ['--transport', transport, '--draft', 'auto']
+    // Without the prefix cache: a pair's first turn would compute the prompts for the others.
+    const flags = ['--transport', transport, '--draft', 'auto', '--prefix-cache', 'off']
     rows.push(...(await withSides({ auto: flags }, ([side]) => measureOn(transport, side!, options))))
   }
   return rows
@@ -75,7 +76,9 @@ async function measureOn(transport: string, { client }: Side, options: RandomOpt
 async function measurePair(client: BanyanClient, task: Case): Promise<ReadonlyMap<Turn, number>> {
   const speeds = new Map<Turn, number>()
   const answers = new Map<Turn, readonly Answer[]>()
-  await takeTurns(task.pair + NUM_WARMING, TURNS, async (turn) => {
+  const round = task.pair + NUM_WARMING
+  const turns = TURNS.map((_, i) => TURNS[(i + round) % TURNS.length]!) // each is first, second and last equally often
+  await takeTurns(round, turns, async (turn) => {
     const requests = requestsOf(task).map((request) => ({ ...request, speculation: turn === 'auto' }))
     const startMs = performance.now()
     const all = await Promise.all(requests.map((request) => ask(client, request)))

@@ -84,7 +84,7 @@ const mean = (values: readonly number[]): number => values.reduce((total, value)
 
 function randomLines({ random, pairs }: SpeculationResults): string[] {
   return [
-    `Prompts of random ids, all streams at once, asked of one cluster with drafts, without, and without again, ${pairs} times (who begins alternates); tokens/s until all are answered. The last column is what chance does:`,
+    `Prompts of random ids, all streams at once, asked of one cluster with drafts, without, and without again, ${pairs} times (each turn is first, second and last equally often; the prefix cache is off); tokens/s until all are answered. The last column is what chance does:`,
     '',
     table(
       ['transport', 'streams', 'temperature', 'auto', 'off', 'auto / off', 'off / off'],
