@@ -4,9 +4,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 export const QUIET_MS = 50 // a side's threads may still spin when its answer is there
 
-/** Who begins alternates from round to round, so that a machine that slows down within a round favours neither side. */
+/**
+ * Another side begins in every round, so that each is first, second, … and last equally often: neither a machine that
+ * slows down within a round nor what the first one leaves behind favours a side.
+ */
 export const inTurn = <T>(round: number, sides: readonly T[]): readonly T[] =>
-  round % 2 === 0 ? sides : [...sides].reverse()
+  sides.map((_, i) => sides[(i + round) % sides.length]!)
 
 /** Measures every side, one after the other, with a pause before each. */
 export async function takeTurns<T>(

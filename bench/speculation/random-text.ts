@@ -76,9 +76,7 @@ async function measureOn(transport: string, { client }: Side, options: RandomOpt
 async function measurePair(client: BanyanClient, task: Case): Promise<ReadonlyMap<Turn, number>> {
   const speeds = new Map<Turn, number>()
   const answers = new Map<Turn, readonly Answer[]>()
-  const round = task.pair + NUM_WARMING
-  const turns = TURNS.map((_, i) => TURNS[(i + round) % TURNS.length]!) // each is first, second and last equally often
-  await takeTurns(round, turns, async (turn) => {
+  await takeTurns(task.pair + NUM_WARMING, TURNS, async (turn) => {
     const requests = requestsOf(task).map((request) => ({ ...request, speculation: turn === 'auto' }))
     const startMs = performance.now()
     const all = await Promise.all(requests.map((request) => ask(client, request)))

@@ -102,4 +102,10 @@ describe('inTurn', () => {
         ['on', 'off'],
       ],
     ))
+
+  it('gives every side of three every place equally often', () => {
+    const orders = [0, 1, 2].map((round) => inTurn(round, ['a', 'b', 'c']))
+    for (const place of [0, 1, 2])
+      assert.deepEqual(orders.map((order) => order[place]).sort(), ['a', 'b', 'c'], `place ${place}`)
+  })
 })
