@@ -43,19 +43,23 @@ interface Balance {
   gain: number
   cost: number
   pays: boolean
-  numJudged: number // drafts, of all of a kind
+}
+
+/** What a sequence that was never drafted for is expected to be like. */
+interface Usual extends Balance {
+  numJudged: number // drafts
 }
 
 export function createDraftPace(): DraftPace {
   const balances = new WeakMap<Sequence, Balance>() // of those that were drafted for
-  const usuals = new Map<number, Balance>() // what one that was never drafted for is expected to be like, by its kind
+  const usuals = new Map<number, Usual>() // by kind
   let creditMs = 0 // for tries
   let draftMs = FIRST_DRAFT_MS // what one costs
   let numDrafts = 0
   const tries = new Map<Sequence, number>() // drafts since each try began
 
   /** Greedy text repeats itself, and what is drawn at a high temperature can hardly be guessed. */
-  const usualOf = ({ sampling }: Sequence): Balance => {
+  const usualOf = ({ sampling }: Sequence): Usual => {
     const kind = Math.min(MAX_KIND, Math.ceil(sampling.temperature))
     const usual = usuals.get(kind) ?? { gain: 2, cost: 1, pays: true, numJudged: 0 }
     usuals.set(kind, usual)
@@ -90,7 +94,7 @@ export function createDraftPace(): DraftPace {
         if (tried < TRY_WARM_UP) return
       }
       const usual = usualOf(sequence)
-      const balance = balances.get(sequence) ?? { ...usual }
+      const balance = balances.get(sequence) ?? { gain: usual.gain, cost: usual.cost, pays: usual.pays }
       balances.set(sequence, balance)
       const times = tried === undefined ? 1 : TRY_TIMES
       addTo(balance, { gain: gained, cost }, times * RATE)

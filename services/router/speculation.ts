@@ -74,12 +74,10 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
   const account = createDraftAccount(cost)
   let lastStepMs = 0
   let endedMs = 0
-  let numWanting = 0 // steps
-  let numAsking = 0
 
-  const isNextControl = (): boolean => draftPrice === undefined && (numWanting += 1) % CONTROL_EVERY === 0
-
-  const isNextHalf = (): boolean => draftPrice === undefined && (numAsking += 1) % HALF_EVERY === 0
+  const isMeasured = draftPrice === undefined // nothing has to be told where the price is fixed
+  const isNextControl = everyNth(CONTROL_EVERY)
+  const isNextHalf = everyNth(HALF_EVERY)
 
   const propose = async (step: DraftedFor, planned: readonly Rows[], asked: readonly Sequence[]) => {
     if (asked.length === 0) return { proposals: [], waitedMs: 0 }
@@ -111,7 +109,7 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
       const decoding = planned.filter(({ sequence }) => isDecoding(sequence)).map(({ sequence }) => sequence)
       if (decoding.length > 0 && decoding.length === planned.length) account.follows(clock.monotonicMs() - endedMs)
       const wanting = scheduler.maxTreeNodes > 1 && proposer.hasDrafter ? decoding.filter((one) => pace.wants(one)) : []
-      const isControl = wanting.length > 0 && isNextControl()
+      const isControl = isMeasured && wanting.length > 0 && isNextControl()
       const asked = isControl ? [] : wanting
       const { proposals, waitedMs } = await propose(step, planned, asked)
       const open = planned.filter(({ sequence }) => !sequence.emitter.isClosed)
@@ -122,7 +120,7 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
         spentMs,
         room: scheduler.treeRoom(open),
         price: draftPrice,
-        share: asked.length > 0 && isNextHalf() ? 0.5 : 1,
+        share: isMeasured && asked.length > 0 && isNextHalf() ? 0.5 : 1,
       })
       const drafts = new Map<Sequence, StepDraft>()
       const byScheduled = new Map(proposals.map((proposal) => [proposal.sequence, proposal]))
@@ -146,6 +144,12 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
       for (const [sequence, outcome] of account.settle(step, accepted, durationMs)) pace.learn(sequence, outcome)
     },
   }
+}
+
+/** True of every nth call. */
+function everyNth(n: number): () => boolean {
+  let count = 0
+  return () => (count += 1) % n === 0
 }
 
 /** For the statistics of the sequences that were asked for. */

@@ -17,11 +17,11 @@ import type { Proposer } from '../../../services/router/proposer.js'
 import { createScheduler, type Scheduler } from '../../../services/router/scheduler.js'
 import type { Sequence } from '../../../services/router/sequence.js'
 import { createStepLoop, type StepLoop } from '../../../services/router/step-loop.js'
+import type { StepReport } from '../../../services/router/step-report.js'
 import { eventually } from '../../helpers/eventually.js'
 import { draftsOf, noDrafts } from './drafts.js'
 import { placed } from './placed.js'
 import { createTestSequence, promptOf } from './sequences.js'
-import type { StepReport } from '../../../services/router/step-report.js'
 import { plainTokens, startToyAttention, toyTarget, VOCAB, type ToyAttention, type ToyFaults } from './toy-attention.js'
 
 const impatient: Clock = {
