@@ -8,12 +8,13 @@ import { measureContest } from './measure.js'
 import { measureRandom } from './random-text.js'
 import { goalsOf, speculationSection, type Measured, type SpeculationResults } from './section.js'
 
+const WARMING_STEPS = 2000 // a fresh process's steps take twice as long as those after so many
 const QUICK_NAMES = ['greedy', 'sampled', 'copying', 'random'] // the others are many clusters to start
 const NAMES = [...CONTESTS.map(({ name }) => name), 'random']
 
 const USAGE = `usage: npm run bench:speculation -- [flags]
   --only LIST       some of ${NAMES.join()} (default: all)
-  --rounds N        counted rounds of the comparisons on one stream (default: 5)
+  --rounds N        counted rounds of the comparisons on one stream (default: 2)
   --pairs N         of measurements on random prompts, each kind (default: 20)
   --transport KIND  local or nats (default: nats, random prompts on both)
   --quick           for a look: one process, 4 prompts of 48 tokens, 1 round, 2 pairs, ${QUICK_NAMES.join()},
@@ -52,19 +53,19 @@ async function measureAll(names: readonly string[]): Promise<SpeculationResults>
   const notify = (words: string): void => void process.stderr.write(`${words}\n`)
   const { quick } = flags
   const transport = flags.transport ?? (quick ? 'local' : 'nats')
-  const rounds = Number(flags.rounds ?? (quick ? 1 : 5))
+  const rounds = Number(flags.rounds ?? (quick ? 1 : 2))
   const pairs = Number(flags.pairs ?? (quick ? 2 : 20))
-  const [numPrompts, numTokens] = quick ? [4, 48] : [40, 128]
+  const [numPrompts, numTokens, warmingSteps] = quick ? [4, 48, 64] : [40, 128, WARMING_STEPS]
   const contests: Measured[] = []
   for (const contest of CONTESTS.filter(({ name }) => names.includes(name))) {
-    const result = await measureContest(contest, { transport, rounds, numPrompts, numTokens, notify })
+    const result = await measureContest(contest, { transport, rounds, numPrompts, numTokens, warmingSteps, notify })
     contests.push({ contest, result })
   }
   const transports = flags.transport === undefined && !quick ? ['local', 'nats'] : [transport]
   const random = names.includes('random')
     ? await measureRandom({ transports, pairs, tokenShare: quick ? 0.125 : 1, notify })
     : []
-  return { contests, random, transport, rounds, pairs, numPrompts, numTokens }
+  return { contests, random, transport, rounds, pairs, numPrompts, numTokens, warmingSteps }
 }
 
 if (flags.help) console.log(USAGE)

@@ -4,6 +4,8 @@
 //   S1  All sides' answers to a prompt are the same tokens, or the run fails.
 //   S2  A prompt's answers come one right after the other: their ratio is of the same second of this machine.
 //   S3  No side may draft from what it answered in an earlier round, or has its KV: every round is the first.
+//   S4  Before the first round every side has taken as many steps: what it runs is compiled by their number, not by the
+//       number of tokens, of which a step with drafts has several.
 
 import { takeTurns } from '../in-turn.js'
 import {
@@ -42,11 +44,12 @@ export interface ContestOptions {
   readonly rounds: number
   readonly numPrompts: number
   readonly numTokens: number
+  readonly warmingSteps: number // S4
   readonly notify: (words: string) => void
 }
 
 const FIRST_SEED = 1000
-const NUM_WARMING = 8 // prompts of the round that is not counted
+const FIRST_WARMING_SEED = 1_000_000
 
 /** S3. */
 const FIRST_TIME = ['--draft-sharing', 'off', '--prefix-cache', 'off', '--prefill-chunk', `${PREFILL_CHUNK}`]
@@ -57,16 +60,19 @@ interface Round {
 }
 
 export function measureContest(contest: Contest, options: ContestOptions): Promise<ContestResult> {
-  const { transport, rounds, numPrompts, notify } = options
+  const { transport, rounds, numPrompts, numTokens, warmingSteps, notify } = options
   const prompts = promptsOf(contest.prompts, numPrompts)
   const common = ['--transport', transport, ...FIRST_TIME]
   const flags = Object.entries(contest.sides).map(([side, words]) => [side, [...common, ...words]] as const)
   return withSides(Object.fromEntries(flags), async (sides) => {
+    const task = { contest, sides, prompts, numTokens }
+    for (const side of sides) {
+      await warm(side, task, warmingSteps)
+      notify(`${contest.name}: ${side.name} is warm`)
+    }
     const counted: Round[] = []
-    for (let round = 0; round <= rounds; round++) {
-      const asked = round === 0 ? prompts.slice(0, NUM_WARMING) : prompts
-      const measured = await measureRound({ contest, sides, prompts: asked, numTokens: options.numTokens })
-      if (round > 0) counted.push(measured)
+    for (let round = 1; round <= rounds; round++) {
+      counted.push(await measureRound(task))
       notify(`${contest.name}: round ${round} of ${rounds}`)
     }
     return toResult(contest, prompts, counted)
@@ -83,17 +89,33 @@ function promptsOf(kind: Contest['prompts'], count: number): string[] {
   )
 }
 
-async function measureRound(task: {
+interface Task {
   readonly contest: Contest
   readonly sides: readonly Side[]
   readonly prompts: readonly string[]
   readonly numTokens: number
-}): Promise<Round> {
-  const { contest, sides, prompts, numTokens } = task
+}
+
+const samplingOf = ({ contest: { temperature }, numTokens }: Task, seed: number) => ({
+  temperature,
+  seed: BigInt(seed),
+  maxTokens: numTokens,
+  ignoreEos: true,
+})
+
+/** Asks a side for at least so many steps (S4); its seeds are no round's. */
+async function warm({ client }: Side, task: Task, leastSteps: number): Promise<void> {
+  for (let i = 0, numSteps = 0; numSteps < leastSteps; i++) {
+    const text = task.prompts[i % task.prompts.length] ?? ''
+    numSteps += (await ask(client, { text, sampling: samplingOf(task, FIRST_WARMING_SEED + i) })).steps
+  }
+}
+
+async function measureRound(task: Task): Promise<Round> {
+  const { contest, sides, prompts } = task
   const answers = new Map<string, Answer[]>(sides.map(({ name }) => [name, []]))
   for (const [i, text] of prompts.entries()) {
-    const seed = BigInt(FIRST_SEED + i)
-    const sampling = { temperature: contest.temperature, seed, maxTokens: numTokens, ignoreEos: true }
+    const sampling = samplingOf(task, FIRST_SEED + i)
     await takeTurns(i, sides, async ({ name, client }) => {
       answers.get(name)?.push(await ask(client, { text, sampling }))
     })

@@ -20,6 +20,7 @@ export interface SpeculationResults {
   readonly pairs: number
   readonly numPrompts: number
   readonly numTokens: number
+  readonly warmingSteps: number
 }
 
 export const goalsOf = ({ contests, random }: Pick<SpeculationResults, 'contests' | 'random'>): Goal[] => [
@@ -28,11 +29,11 @@ export const goalsOf = ({ contests, random }: Pick<SpeculationResults, 'contests
 ]
 
 export function speculationSection(results: SpeculationResults, machineLine: string): string {
-  const { contests, random, transport, rounds, numPrompts, numTokens } = results
+  const { contests, random, transport, rounds, numPrompts, numTokens, warmingSteps } = results
   return [
     '## Speculation',
     '',
-    `\`npm run bench:speculation\`. ${machineLine} Demonstration model in int8, \`banyan up --transport ${transport}\`, asked over gRPC by a client on the same cores, one stream, ${numPrompts} prompts × ${numTokens} tokens, ${rounds} rounds after a warm-up. The clusters of a comparison stand side by side and answer each prompt in turn; all of them gave the same tokens to every prompt (the run fails otherwise). Median (minimum – maximum) over the rounds, or with its 95 % interval [low, high] over pairs.`,
+    `\`npm run bench:speculation\`. ${machineLine} Demonstration model in int8, \`banyan up --transport ${transport}\`, asked over gRPC by a client on the same cores, one stream, ${numPrompts} prompts × ${numTokens} tokens, ${rounds} rounds, after a warm-up of ${warmingSteps} steps per cluster. The clusters of a comparison stand side by side and answer each prompt in turn; all of them gave the same tokens to every prompt (the run fails otherwise). Median (minimum – maximum) over the rounds, or with its 95 % interval [low, high] over pairs.`,
     '',
     table(
       ['goal', 'wanted', 'found', ''],
