@@ -1,4 +1,4 @@
-// `npm run bench`: every bench, one after the other; each writes its section of bench/RESULTS.md. Takes about an hour and a half.
+// `npm run bench`: every bench, one after the other; each writes its section of bench/RESULTS.md. Takes about two hours.
 
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'

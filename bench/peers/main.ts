@@ -21,7 +21,7 @@ import { startTheirs } from './theirs.js'
 const USAGE = `usage: npm run bench:peers -- [flags]
   --models LIST   demo, 0.1, 0.4, 1.5 (synthetic, GB in 8 bit) or folders, with commas (default: demo,0.1,0.4)
   --weights LIST  int8 (against Q8_0), int4 (Q4_0), f32 (F32), with commas (default: int8,int4)
-  --rounds N      counted rounds (default: 5)
+  --rounds N      counted rounds (default: 3)
   --tokens N      tokens that each stream decodes (default: 64)
   --threads N     compute threads of both sides (default: cores)
   --cache DIR     checkpoints and GGUF files (default: bench/.cache)
@@ -44,7 +44,7 @@ const { values: flags } = parseArgs({
 
 const cache = resolve(flags.cache)
 const threads = Number(flags.threads)
-const rounds = Number(flags.rounds ?? (flags.quick ? 2 : 5))
+const rounds = Number(flags.rounds ?? (flags.quick ? 2 : 3))
 const numTokens = Number(flags.tokens ?? (flags.quick ? 16 : 64))
 const notify = (words: string): void => void process.stderr.write(`${words}\n`)
 
