@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { z } from 'zod'
+import * as z from 'zod'
 import { packageRoot } from '../lib/package-files.js'
 import { BanyanClient } from '../sdk/src/index.js'
 import { describeMachine, machineLine } from './machine.js'

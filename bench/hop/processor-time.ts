@@ -1,7 +1,7 @@
 // Processor time of a cluster's processes by role, and of the whole machine, from Linux's /proc.
 
 import { readFileSync } from 'node:fs'
-import { z } from 'zod'
+import * as z from 'zod'
 import { processTree } from '../peers/resident-memory.js'
 
 export const CLIENT = 'client (this bench)'

@@ -1,6 +1,6 @@
 // A cluster that takes part in a comparison: `banyan up` with flags of its own.
 
-import { z } from 'zod'
+import * as z from 'zod'
 import { BanyanClient } from '../../sdk/src/index.js'
 import { startUp } from '../up-process.js'
 

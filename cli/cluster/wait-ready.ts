@@ -2,7 +2,7 @@
 // the door may want a certificate that only clients have.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { ActorSystem } from '../../lib/actor/actor.js'
 import { ClusterError, isErrorCode } from '../../lib/errors.js'
 

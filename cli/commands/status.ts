@@ -1,6 +1,6 @@
 // `banyan status`: the cluster as its router sees it.
 
-import { z } from 'zod'
+import * as z from 'zod'
 import { ClusterError } from '../../lib/errors.js'
 import { parseApiKey } from '../../lib/config/api-keys.js'
 import { readApiKeys } from '../../lib/config/resolve.js'

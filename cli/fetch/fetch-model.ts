@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ClusterError } from '../../lib/errors.js'
 import { fetchFile, writeError, type FetchOptions } from './fetch-file.js'
 import { digestOf, type Sum } from './sums.js'

@@ -1,7 +1,7 @@
 // The OpenAI-like HTTP door: a streamed completion with token ids. A server that does not tell its stats has times that
 // are measured here, and no steps.
 
-import { z } from 'zod'
+import * as z from 'zod'
 import { ClusterError } from '../../lib/errors.js'
 import { readEvents, RequestFailure } from '../../replay/src/index.js'
 import { bodyPieces } from '../body-pieces.js'

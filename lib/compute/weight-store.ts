@@ -21,7 +21,7 @@ import {
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ClusterError } from '../errors.js'
 import { bytesAt, roomFor } from '../packing/packing-memory.js'
 import { collectDropped } from './garbage.js'

@@ -1,6 +1,6 @@
 // What `up` and the processes that it started say to each other over the fork's channel. Nothing of inference goes here.
 
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** From `up`: finish what was accepted and leave, or leave at once. */
 export const orderSchema = z.object({ kind: z.enum(['service.drain', 'service.stop']) })

@@ -5,7 +5,7 @@
 //   G1  A setting has one name: `kvTokens` here, `--kv-tokens`, `BANYAN_KV_TOKENS`, `kv-tokens:` in a file.
 //   G2  A value from a flag or the environment is text; one from a file may be of its own type. Both mean the same.
 
-import { z } from 'zod'
+import * as z from 'zod'
 import { KV_FORMATS } from '../model/kv-formats.js'
 import { WEIGHT_FORMATS } from '../model/weight-formats.js'
 import { SIZE_BOUNDS } from '../wire/sizes.js'

@@ -1,7 +1,7 @@
 // The form of a record for readers in any language: `docs/schemas/request-record.v1.schema.json`, written by
 // `npm run docs:schema`.
 
-import { z } from 'zod'
+import * as z from 'zod'
 import { requestRecordSchema } from './request-record.js'
 
 /** JSON text of the schema. */

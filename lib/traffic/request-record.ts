@@ -6,7 +6,7 @@
 //   T2  What `content` does not allow is not in the record, in no form but hashes.
 
 import { createHash } from 'node:crypto'
-import { z } from 'zod'
+import * as z from 'zod'
 
 export const RECORD_SCHEMA = 'banyan.request.v1'
 export const BLOCK_TOKENS = 512 // of a prompt, per hash

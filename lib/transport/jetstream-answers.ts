@@ -1,6 +1,6 @@
 // What JetStream's API answers, and what its errors mean here.
 
-import { z } from 'zod'
+import * as z from 'zod'
 import { ClusterError, type ErrorCode } from '../errors.js'
 
 // The server's error numbers (nats-server, server/errors.json).

@@ -10,7 +10,7 @@
 //   L4  A link over which an answer did not come is given up: it ends when all that was asked over it has its end.
 
 import { hostname } from 'node:os'
-import { z } from 'zod'
+import * as z from 'zod'
 import { systemRandom } from '../actor/clock.js'
 import { newInbox, type Bus, type BusMessage } from './bus-transport.js'
 import { openLink, type Link, type LinkDoor } from './link.js'

@@ -1,7 +1,7 @@
 // Every message that crosses a process boundary: one closed union, checked where it enters (zod), trusted after.
 // `docs/wire-protocol.md` is this file in prose. Kinds are `noun.verb`; replies are kinds of their own.
 
-import { z } from 'zod'
+import * as z from 'zod'
 import { sizesSchema, wantedSizesSchema } from './sizes.js'
 import { isWireTensor, type WireTensor } from './tensor.js'
 

@@ -1,7 +1,7 @@
 // How large a cluster can be asked to be: processes per role, and replicas of every expert shard. The same bounds hold in
 // the settings, over HTTP and on the wire.
 
-import { z } from 'zod'
+import * as z from 'zod'
 
 export const SIZE_BOUNDS = {
   routers: { min: 1, max: 64 },

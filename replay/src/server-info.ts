@@ -1,7 +1,7 @@
 // What an endpoint tells of itself before and after a run. Every question is optional: what is no Banyan answers few of
 // them, and a silent one is not waited for.
 
-import { z } from 'zod'
+import * as z from 'zod'
 import { baseOf } from './clients/openai.js'
 import { readText, type HttpCaller } from './clients/http-call.js'
 import type { ReplayClock } from './clock.js'

@@ -9,7 +9,7 @@
 
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Clock } from '../../lib/actor/actor.js'
 import type { Logger } from '../../lib/config/service.js'
 import { ClusterError } from '../../lib/errors.js'

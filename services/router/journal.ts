@@ -8,7 +8,7 @@
 //   J3  Tokens may lag behind what clients hold: the rest is generated again, and is the same (I1).
 
 import { Packr, Unpackr } from 'msgpackr'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ClusterError } from '../../lib/errors.js'
 import type { RecordStore } from '../../lib/transport/record-store.js'
 import { samplingSchema } from '../../lib/wire/messages.js'

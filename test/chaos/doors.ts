@@ -2,7 +2,7 @@
 // resumes a broken stream by its request id at the token it holds.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { z } from 'zod'
+import * as z from 'zod'
 import { readEvents } from '../../replay/src/index.js'
 import { BanyanClient, BanyanError, type GenerateRequest } from '../../sdk/src/index.js'
 import { recordAnswer, type Answer, type Recorder } from './answer.js'

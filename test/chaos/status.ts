@@ -1,6 +1,6 @@
 // What a router's `/cluster` says, and what of it is not as a cluster at rest should be.
 
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Role } from '../../lib/wire/messages.js'
 import { readStat } from './process-table.js'
 

@@ -2,7 +2,7 @@
 // field or kind is drawn without a word here.
 
 import fc, { type Arbitrary } from 'fast-check'
-import { z, type ZodType } from 'zod'
+import * as z from 'zod'
 import { MESSAGE_SCHEMAS, type Message, type MessageKind } from '../../lib/wire/messages.js'
 
 // The keys of the table are its key type.
@@ -25,17 +25,17 @@ const number = fc.oneof(
 
 const text = fc.oneof(fc.string({ minLength: 1, maxLength: 40 }), fc.string({ unit: 'grapheme' }), fc.nat().map(String))
 
-function drawUnchecked(schema: ZodType): Arbitrary<unknown> {
+function drawUnchecked(schema: z.ZodType): Arbitrary<unknown> {
   if (schema instanceof z.ZodObject) {
-    const fields = Object.entries<ZodType>(schema.shape)
+    const fields = Object.entries<z.ZodType>(schema.shape)
     const requiredKeys = fields.filter(([, field]) => !(field instanceof z.ZodOptional)).map(([key]) => key)
     return fc.record(Object.fromEntries(fields.map(([key, field]) => [key, draw(field)])), { requiredKeys })
   }
-  if (schema instanceof z.ZodOptional) return draw(schema.unwrap() as ZodType) // the record leaves it out
-  if (schema instanceof z.ZodArray) return fc.array(draw(schema.element as ZodType), { maxLength: MAX_ITEMS })
-  if (schema instanceof z.ZodTuple) return fc.tuple(...(schema.def.items as readonly ZodType[]).map(draw))
+  if (schema instanceof z.ZodOptional) return draw(schema.unwrap() as z.ZodType) // the record leaves it out
+  if (schema instanceof z.ZodArray) return fc.array(draw(schema.element as z.ZodType), { maxLength: MAX_ITEMS })
+  if (schema instanceof z.ZodTuple) return fc.tuple(...(schema.def.items as readonly z.ZodType[]).map(draw))
   if (schema instanceof z.ZodRecord) {
-    return fc.dictionary(name, draw(schema.valueType as ZodType), { maxKeys: MAX_ITEMS, noNullPrototype: true })
+    return fc.dictionary(name, draw(schema.valueType as z.ZodType), { maxKeys: MAX_ITEMS, noNullPrototype: true })
   }
   if (schema instanceof z.ZodEnum) return fc.constantFrom(...schema.options)
   if (schema instanceof z.ZodLiteral) return fc.constantFrom(...schema.values)
@@ -52,7 +52,7 @@ function stringOf(schema: z.ZodString): Arbitrary<string> {
 }
 
 /** Bounds are the schema's own word. */
-function draw(schema: ZodType): Arbitrary<unknown> {
+function draw(schema: z.ZodType): Arbitrary<unknown> {
   const isLeaf = !(schema instanceof z.ZodObject || schema instanceof z.ZodArray || schema instanceof z.ZodOptional)
   const drawn = drawUnchecked(schema)
   return isLeaf ? drawn.filter((value) => schema.safeParse(value).success) : drawn

@@ -2,7 +2,7 @@
 
 import { createInbox, JSONCodec, type NatsConnection, type StreamInfo } from 'nats'
 import assert from 'node:assert/strict'
-import { z } from 'zod'
+import * as z from 'zod'
 
 const TIMEOUT_MS = 10_000
 const CHUNK_BYTES = 1_024 // small ones: acknowledgements are what a user may lack

@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { repositoryRoot } from '../helpers/paths.js'
 
 const schema = z.array(z.object({ seed: z.int(), scenario: z.string(), why: z.string().min(1) }))

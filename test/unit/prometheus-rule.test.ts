@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'yaml'
-import { z } from 'zod'
+import * as z from 'zod'
 import { repositoryRoot } from '../helpers/paths.js'
 
 const read = (path: string): unknown => parse(readFileSync(join(repositoryRoot, 'deploy', path), 'utf8'))

@@ -2,7 +2,7 @@
 // it shares with us (byte-level BPE), each id gets an invented text, and the file serves token ids only.
 
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { chatTemplateSource } from '../chat-template.js'
 import type { Checkpoint } from '../checkpoint.js'
 import type { GgufMetadata, GgufValue } from './writer.js'

@@ -1,7 +1,7 @@
 // What a published tokenizer.json may say, part by part. What is not listed here is refused by name: it would be split
 // or joined otherwise than its publisher does.
 
-import { z } from 'zod'
+import * as z from 'zod'
 import { ClusterError } from '../../errors.js'
 
 const patternSchema = z.union([

@@ -1,6 +1,6 @@
 // The body of a completion, as OpenAI-compatible servers take it; and which of its fields a server has refused.
 
-import { z } from 'zod'
+import * as z from 'zod'
 import { RequestFailure } from '../errors.js'
 import type { TraceSampling } from '../trace.js'
 import type { Call } from './client.js'

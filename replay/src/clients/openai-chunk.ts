@@ -1,7 +1,7 @@
 // One chunk of a streamed completion as events. Lenient towards fields we do not know, strict towards what is no
 // completion at all.
 
-import { z } from 'zod'
+import * as z from 'zod'
 import { RequestFailure } from '../errors.js'
 import type { AnswerEvent } from './client.js'
 import { excerpt } from './sse.js'

@@ -1,6 +1,6 @@
 // Every route of the HTTP door.
 
-import { z } from 'zod'
+import * as z from 'zod'
 import { ClusterError } from '../../../lib/errors.js'
 import { wantedSizesSchema } from '../../../lib/wire/sizes.js'
 import type { HeldTokens, ModelInfo } from '../engine.js'

@@ -1,7 +1,7 @@
 // Request bodies of the OpenAI-compatible doors. Types are checked here, ranges by the engine. Fields that we do not
 // know are ignored, as the tools that send extra ones expect; fields that we know and cannot honour are refused.
 
-import { z } from 'zod'
+import * as z from 'zod'
 import { ClusterError } from '../../../lib/errors.js'
 
 const number = z.number().nullish()
