@@ -2,7 +2,8 @@
 // the others one is tried now and then, and asked for at every step once that pays.
 //
 // Invariants
-//   P1  Where drafts do not pay, tries take TRY_SHARE of the time at most, however many sequences run.
+//   P1  Where drafts do not pay, tries take TRY_SHARE of the time at most in which some sequence takes drafts, however
+//       many run: who wants none does not pay for them.
 //   P2  Who is asked for in a step was known in the step before, which returned what drafters read.
 //   P3  Speed only: nothing here changes a token.
 
@@ -23,8 +24,8 @@ const MAX_KIND = 2 // 0: greedy, 1: temperatures up to 1, 2: others
 const LEAST = 0.95 // those that are under way may yield so much less: an average errs, and a new start is dear
 
 export interface DraftPace {
-  /** A step begins; the last one took so long. */
-  turn(lastStepMs: number): void
+  /** A step of these sequences begins; the last one took so long. */
+  turn(lastStepMs: number, decoding: readonly Sequence[]): void
   /** Whether to ask for the sequence in this step. */
   wants(sequence: Sequence): boolean
   /** Whether the next step will ask for it; asked once a step for a sequence that the step samples. */
@@ -77,7 +78,8 @@ export function createDraftPace(): DraftPace {
   }
 
   return {
-    turn: (lastStepMs) => {
+    turn: (lastStepMs, decoding) => {
+      if (!decoding.some(takesDrafts)) return
       creditMs = Math.min(TRY_LENGTH * draftMs, creditMs + TRY_SHARE * lastStepMs)
     },
     wants: (sequence) => takesDrafts(sequence) && (tries.has(sequence) || doPay(sequence)),

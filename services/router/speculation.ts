@@ -104,9 +104,9 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
 
   return {
     draft: async (step, planned) => {
-      pace.turn(lastStepMs)
       const readsHidden = proposer.readsHidden
       const decoding = planned.filter(({ sequence }) => isDecoding(sequence)).map(({ sequence }) => sequence)
+      pace.turn(lastStepMs, decoding)
       if (decoding.length > 0 && decoding.length === planned.length) account.follows(clock.monotonicMs() - endedMs)
       const wanting = scheduler.maxTreeNodes > 1 && proposer.hasDrafter ? decoding.filter((one) => pace.wants(one)) : []
       const isControl = isMeasured && wanting.length > 0 && isNextControl()

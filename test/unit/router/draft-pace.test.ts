@@ -17,7 +17,7 @@ const newSequence = (maxTokens?: number): Sequence => createTestSequence('s', [1
 function stepsAsked(pace: DraftPace, sequence: Sequence, numSteps: number, draft: Draft): number[] {
   const steps: number[] = []
   for (let step = 0; step < numSteps; step++) {
-    pace.turn(STEP_MS)
+    pace.turn(STEP_MS, [sequence])
     const isAsked = pace.wants(sequence)
     pace.wantsNext(sequence)
     if (!isAsked) continue
@@ -82,7 +82,7 @@ describe('createDraftPace', () => {
     const sequences = Array.from({ length: 64 }, () => newSequence())
     let numAsked = 0
     for (let step = 0; step < 2000; step++) {
-      pace.turn(STEP_MS)
+      pace.turn(STEP_MS, sequences)
       const asked = sequences.filter((sequence) => pace.wants(sequence))
       for (const sequence of sequences) pace.wantsNext(sequence)
       for (const sequence of asked) pace.learn(sequence, USELESS)
@@ -91,12 +91,21 @@ describe('createDraftPace', () => {
     assert.ok(numAsked * USELESS.costMs <= 0.03 * 2000 * STEP_MS, `${numAsked} tries in 2000 steps`)
   })
 
+  it('tries no sooner after steps of those who want no drafts (P1)', () => {
+    const pace = disappointedPace()
+    const sequence = newSequence()
+    while (countAsked(pace, sequence, 1, USELESS) === 0);
+    while (countAsked(pace, sequence, 1, USELESS) > 0);
+    for (let step = 0; step < 10_000; step++) pace.turn(STEP_MS, [{ ...sequence, drafts: false }])
+    assert.equal(countAsked(pace, sequence, 100, USELESS), 0)
+  })
+
   it('asks for whom it said it would one step before (P2)', () => {
     const pace = createDraftPace()
     const sequence = newSequence()
     for (let step = 0; step < 300; step++) {
       const isAnnounced = pace.wantsNext(sequence)
-      pace.turn(STEP_MS)
+      pace.turn(STEP_MS, [sequence])
       assert.equal(pace.wants(sequence), isAnnounced)
       if (isAnnounced) pace.learn(sequence, USELESS)
     }
@@ -107,8 +116,8 @@ describe('createDraftPace', () => {
     ['unpaced', UNPACED_DRAFTS],
   ] as const) {
     it(`${what}, asks for nothing where no second token may come, or no drafts are wanted`, () => {
-      pace.turn(STEP_MS)
       const all = [newSequence(), newSequence(1), { ...newSequence(), drafts: false }]
+      pace.turn(STEP_MS, all)
       assert.deepEqual(
         all.map((one) => pace.wants(one)),
         [true, false, false],
