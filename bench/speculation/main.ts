@@ -14,10 +14,10 @@ const NAMES = [...CONTESTS.map(({ name }) => name), 'random']
 
 const USAGE = `usage: npm run bench:speculation -- [flags]
   --only LIST       some of ${NAMES.join()} (default: all)
-  --rounds N        counted rounds of the comparisons on one stream (default: 2)
+  --rounds N        counted rounds of the comparisons on one stream (default: 1)
   --pairs N         of measurements on random prompts, each kind (default: 20)
   --transport KIND  local or nats (default: nats, random prompts on both)
-  --quick           for a look: one process, 4 prompts of 48 tokens, 1 round, 2 pairs, ${QUICK_NAMES.join()},
+  --quick           for a look: one process, 4 prompts of 48 tokens, 2 pairs, ${QUICK_NAMES.join()},
                     unless other flags say so
   --json            prints the results as JSON and leaves bench/RESULTS.md alone`
 
@@ -53,7 +53,7 @@ async function measureAll(names: readonly string[]): Promise<SpeculationResults>
   const notify = (words: string): void => void process.stderr.write(`${words}\n`)
   const { quick } = flags
   const transport = flags.transport ?? (quick ? 'local' : 'nats')
-  const rounds = Number(flags.rounds ?? (quick ? 1 : 2))
+  const rounds = Number(flags.rounds ?? 1)
   const pairs = Number(flags.pairs ?? (quick ? 2 : 20))
   const [numPrompts, numTokens, warmingSteps] = quick ? [4, 48, 64] : [40, 128, WARMING_STEPS]
   const contests: Measured[] = []

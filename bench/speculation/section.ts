@@ -33,7 +33,7 @@ export function speculationSection(results: SpeculationResults, machineLine: str
   return [
     '## Speculation',
     '',
-    `\`npm run bench:speculation\`. ${machineLine} Demonstration model in int8, \`banyan up --transport ${transport}\`, asked over gRPC by a client on the same cores, one stream, ${numPrompts} prompts × ${numTokens} tokens, ${rounds} rounds, after a warm-up of ${warmingSteps} steps per cluster. The clusters of a comparison stand side by side and answer each prompt in turn; all of them gave the same tokens to every prompt (the run fails otherwise). Median (minimum – maximum) over the rounds, or with its 95 % interval [low, high] over pairs.`,
+    `\`npm run bench:speculation\`. ${machineLine} Demonstration model in int8, \`banyan up --transport ${transport}\`, asked over gRPC by a client on the same cores, one stream, ${numPrompts} prompts × ${numTokens} tokens, counted rounds: ${rounds}, after a warm-up of ${warmingSteps} steps per cluster. The clusters of a comparison stand side by side and answer each prompt in turn; all of them gave the same tokens to every prompt (the run fails otherwise). Median (minimum – maximum) over the rounds, or with its 95 % interval [low, high] over pairs (of one prompt, or of one draw of prompts).`,
     '',
     table(
       ['goal', 'wanted', 'found', ''],
@@ -49,29 +49,41 @@ export function speculationSection(results: SpeculationResults, machineLine: str
 function contestLines({ contests }: SpeculationResults): string[] {
   return [
     table(
-      ['', 'cluster', 'tokens/s', 'ratio', 'ratio with prefill', 'τ', 'step, ms', 'step ratio', 'prediction error'],
+      [
+        '',
+        'cluster',
+        'tokens/s',
+        'ratio',
+        'ratio per prompt',
+        'ratio with prefill',
+        'τ',
+        'step, ms',
+        'step ratio',
+        'prediction error',
+      ],
       contests.flatMap(({ result }) => result.sides.map((side) => contestCells(result, side))),
     ),
     '',
     ...contests.map(({ contest, result }) => `- ${contest.name}: ${contest.what}. ${repetitionWords(result)}`),
     '',
-    'tokens/s: of decoding, after the first chunk; the goals are of these. Ratios are to the first cluster of each comparison in the same round. τ: tokens per step, steps of prefill included. Step: time from one step’s tokens to the next one’s, drafting and network included. Prediction error of step times: median of |predicted − measured| / measured over the last 512 steps of each round.',
+    'tokens/s: of decoding, after the first chunk; the goals are of these. Ratios are to the first cluster of each comparison in the same round, per prompt those of single prompts. τ: tokens per step, steps of prefill included. Step: time from one step’s tokens to the next one’s, drafting and network included. Prediction error of step times: median of |predicted − measured| / measured over the last 512 steps of each round.',
     '',
   ]
 }
 
 function contestCells(result: ContestResult, side: SideResult): string[] {
   const baseline = sideOf(result, result.baseline)
-  const columns = [
-    side.speed,
-    speedUp(result, side.side),
+  const rates = [side.speed, speedUp(result, side.side)]
+  const others = [
     ratios(side.wholeSpeed, baseline.wholeSpeed),
     side.tau,
     side.stepMs,
     ratios(side.stepMs, baseline.stepMs),
     side.predictionError,
   ]
-  return [result.name, side.side, ...columns.map((values) => formatSummary(summarise(values)))]
+  const summary = (values: readonly number[]): string => formatSummary(summarise(values))
+  const perPrompt = formatMedian(ratios(side.promptSpeed, baseline.promptSpeed))
+  return [result.name, side.side, ...rates.map(summary), perPrompt, ...others.map(summary)]
 }
 
 /** What the answers are like: a small model soon repeats itself, and then everything that looks back drafts well. */
