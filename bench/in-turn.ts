@@ -6,10 +6,10 @@ export const QUIET_MS = 50 // a side's threads may still spin when its answer is
 
 /**
  * Another side begins in every round, so that each is first, second, … and last equally often: neither a machine that
- * slows down within a round nor what the first one leaves behind favours a side.
+ * slows down within a round nor what the first one leaves behind favours a side. Rounds of a warm-up may be below 0.
  */
 export const inTurn = <T>(round: number, sides: readonly T[]): readonly T[] =>
-  sides.map((_, i) => sides[(i + round) % sides.length]!)
+  sides.map((_, i) => sides.at((i + round) % sides.length)!)
 
 /** Measures every side, one after the other, with a pause before each. */
 export async function takeTurns<T>(

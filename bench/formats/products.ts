@@ -52,7 +52,7 @@ export async function measureLayouts({ rows, rounds }: LayoutOptions): Promise<L
 function compare(layouts: readonly Layout[], rows: number, rounds: number): LayoutSpeed[] {
   const speeds = new Map<Layout, number[]>(layouts.map((layout) => [layout, []]))
   for (let round = -1; round < rounds; round++) {
-    for (const layout of inTurn(Math.max(0, round), layouts)) {
+    for (const layout of inTurn(round, layouts)) {
       const milliseconds = layout.run(rows)
       if (round >= 0) speeds.get(layout)?.push((rows / milliseconds) * 1000) // the first round warms up
     }

@@ -108,4 +108,8 @@ describe('inTurn', () => {
     for (const place of [0, 1, 2])
       assert.deepEqual(orders.map((order) => order[place]).sort(), ['a', 'b', 'c'], `place ${place}`)
   })
+
+  it('has every side in rounds of a warm-up too', () => {
+    for (const round of [-4, -3, -2, -1]) assert.deepEqual([...inTurn(round, ['a', 'b', 'c'])].sort(), ['a', 'b', 'c'])
+  })
 })
