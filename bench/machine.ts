@@ -36,7 +36,8 @@ function commit(): string {
   const git = (...words: string[]): string =>
     execFileSync('git', words, { cwd: packageRoot(), encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
   try {
-    return git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', '-uno') === '' ? '' : '+')
+    const others = git('status', '--porcelain', '-uno', '--', '.', ':!bench/RESULTS.md') // that file is what benches write
+    return git('rev-parse', '--short', 'HEAD') + (others === '' ? '' : '+')
   } catch {
     return 'unknown' // an unpacked archive has no history
   }
