@@ -3,11 +3,12 @@
 // Invariants
 //   O1  A folder means that the journal is wanted: what cannot be kept then fails the start.
 //   O2  `auto` keeps what can be kept, and says once what it does without.
+//   O3  Who waits for a server waits as long for its JetStream: servers that start together answer before they have a leader.
 
 import { ClusterError } from '../errors.js'
 import { openFileStore } from '../transport/file-store.js'
 import { createMemoryStore } from '../transport/memory-store.js'
-import type { RecordStore } from '../transport/record-store.js'
+import { DEFAULT_OPEN_TIMEOUT_MS, type RecordStore } from '../transport/record-store.js'
 import type { Transport } from '../transport/transport.js'
 import { subjects } from '../wire/subjects.js'
 import type { Logger } from './service.js'
@@ -19,6 +20,7 @@ export interface SharedJournalOptions {
   readonly cluster: string
   readonly logger: Logger
   readonly maxBytes?: number
+  readonly natsWaitSeconds?: number
 }
 
 /** The folder that is named, if any. */
@@ -33,6 +35,7 @@ export async function openSharedJournal({
   cluster,
   logger,
   maxBytes,
+  natsWaitSeconds = 0,
 }: SharedJournalOptions): Promise<RecordStore | undefined> {
   if (journal === 'off' || transport.openRecords === undefined) return undefined
   try {
@@ -41,6 +44,7 @@ export async function openSharedJournal({
       subject: subjects.journal(cluster),
       maxBytes,
       replicas: journalReplicas,
+      timeoutMs: Math.max(DEFAULT_OPEN_TIMEOUT_MS, natsWaitSeconds * 1000),
     })
   } catch (error) {
     const { code, message } = ClusterError.from(error)

@@ -25,7 +25,14 @@ import {
   type Ask,
 } from './jetstream-answers.js'
 import { createStream, keepAsOften, requireOurs } from './jetstream-stream.js'
-import { MAX_VALUE_BYTES, requireKey, requireValue, revisionError, type RecordStore } from './record-store.js'
+import {
+  DEFAULT_OPEN_TIMEOUT_MS,
+  MAX_VALUE_BYTES,
+  requireKey,
+  requireValue,
+  revisionError,
+  type RecordStore,
+} from './record-store.js'
 import type { RecordsOptions } from './transport.js'
 
 /** One connection, as far as the store needs it. */
@@ -40,7 +47,7 @@ export interface JetStreamPort {
   ): Promise<Uint8Array>
 }
 
-const OPEN_TIMEOUT_MS = 10_000
+const PEERS_WAIT_MS = DEFAULT_OPEN_TIMEOUT_MS / 2 // for enough servers to keep copies
 const RETRY_MS = 50
 const FIRST_TRY_MS = 500 // of a request that may be sent again; the next waits twice as long
 const NUM_REPLICAS = 3
@@ -86,10 +93,10 @@ export async function openJetStreamStore(port: JetStreamPort, options: RecordsOp
     if (isClosed) throw new ClusterError('unavailable', 'records: the store is closed')
   }
 
-  const { timeoutMs: openTimeoutMs = OPEN_TIMEOUT_MS } = options
+  const { timeoutMs: openTimeoutMs = DEFAULT_OPEN_TIMEOUT_MS } = options
   const opened = Date.now()
   await untilDeadline(opened + openTimeoutMs, mayComeRight, async (tryMs) => {
-    const isLate = Date.now() > opened + openTimeoutMs / 2
+    const isLate = Date.now() > opened + Math.min(PEERS_WAIT_MS, openTimeoutMs / 2)
     if (isLate && options.replicas === undefined) numReplicas = 1 // the others were waited for
     await ensure(tryMs).catch(explainMissing)
   })

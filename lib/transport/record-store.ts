@@ -33,6 +33,7 @@ export interface RecordStore {
 
 export const MAX_KEY_CHARACTERS = 256
 export const MAX_VALUE_BYTES = 4 * 1024 * 1024
+export const DEFAULT_OPEN_TIMEOUT_MS = 10_000
 export const DEFAULT_MAX_AGE_MS = 3_600_000
 export const DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 

@@ -44,6 +44,22 @@ describe('journal setting', () => {
     await assert.rejects(open('/some/folder', false), (error: ClusterError) => error.details.reason === 'NO_JETSTREAM')
   })
 
+  it('waits for JetStream as long as for the server (O3)', async () => {
+    const nats = await startNatsForTest()
+    const transport = await connectNats({ url: nats.url, name: 'test' })
+    const waited: (number | undefined)[] = []
+    const openRecords: typeof transport.openRecords = (options) => {
+      waited.push(options.timeoutMs)
+      return transport.openRecords!(options)
+    }
+    const options = { journal: 'auto', transport: { ...transport, openRecords }, cluster: 'main', logger }
+    await openSharedJournal(options)
+    await openSharedJournal({ ...options, natsWaitSeconds: 60 })
+    await transport.close()
+    await nats.stop()
+    assert.deepEqual(waited, [10_000, 60_000])
+  })
+
   it('off: nowhere', async () => {
     assert.equal(await open('off', true), undefined)
     assert.equal(await openOwnJournal('off', logger), undefined)
