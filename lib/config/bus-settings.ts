@@ -45,7 +45,7 @@ export const BUS_SETTINGS = {
   },
   natsWaitSeconds: {
     wants: count(0, 3_600),
-    help: 'a server that does not answer yet is tried for N seconds',
+    help: 'a server that does not answer yet, or whose JetStream has no leader yet, is tried for N seconds',
     value: 'N',
     env: 'BANYAN_NATS_WAIT_SECONDS',
   },
