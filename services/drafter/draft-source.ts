@@ -18,12 +18,20 @@ export interface DraftSequence {
   readonly ranker: Ranker // what the target's sampler will make of a distribution
 }
 
+/** A tree to which nodes are to be added. */
+export interface DraftTarget {
+  readonly sequence: DraftSequence
+  readonly tree: CandidateTree
+  readonly source: number // its bit
+  readonly least: number // value below which no node is of use
+}
+
 /** Proposes by what it has read: no computation worth counting. */
 export interface TextSource {
   readonly name: string
   /** Takes in the committed tokens from index `from` on. */
   observe(sequence: DraftSequence, from: number): void
-  propose(sequence: DraftSequence, tree: CandidateTree, source: number): void
+  propose(target: DraftTarget): void
   /** The sequence ended, or its state must go. */
   forget(sequence: DraftSequence): void
 }

@@ -58,10 +58,11 @@ export interface Drafting {
 }
 
 const TREE_CAPACITY = 256
-const MAX_HIDDEN_ROWS = 4096 // that wait for a model; older ones are dropped
+const MAX_HIDDEN_ROWS = 256 // of a sequence that wait for a model; older ones are dropped
 const MAX_WAVES = 8
 const MAX_AHEAD_SEQUENCES = 2 // more of them fill the machine themselves
 const MAX_AHEAD_WAVES = 8
+const LEAST_SHARE = 0.25 // of the price: what a source says before it is calibrated may be too low by so much
 
 export function createDrafting({ sources, calibration, ahead }: DraftingOptions): Drafting {
   const { texts, medusa, models, names } = sources
@@ -128,8 +129,9 @@ export function createDrafting({ sources, calibration, ahead }: DraftingOptions)
     bar = newBar
     current = tasks.map(moveOn)
     numAheadWaves = 0
+    const least = newBar.price * LEAST_SHARE
     for (const { sequence, tree } of current) {
-      for (const [i, source] of texts.entries()) source.propose(sequence, tree, i)
+      for (const [source, text] of texts.entries()) text.propose({ sequence, tree, source, least })
     }
     proposeHeads(current)
     for (const growth of models) growth.grow(current, { ...bar, maxWaves: MAX_WAVES })

@@ -7,7 +7,8 @@
 
 import type { Clock } from '../../lib/actor/actor.js'
 import { NEUTRAL_SAMPLING } from '../../lib/sampling/params.js'
-import type { DraftModel, NodeRow } from './draft-model.js'
+import type { DraftModel, HiddenRows, NodeRow } from './draft-model.js'
+import type { DraftSequence } from './draft-source.js'
 import { createRanker } from './ranker.js'
 import type { SequenceDraft } from './sequence-draft.js'
 
@@ -20,7 +21,8 @@ const HIT_RATE = 0.05 // of learning
 const MAX_DEPTH = 12
 const TIME_RATE = 0.2
 const FADE = 0.97 // of a time that keeps a wave from running: it may be out of date
-const CATCH_UP_ROWS = 8 // of a backlog that one draft is charged with: the rest serves those after it
+const CATCH_UP_ROWS = 8 // of a backlog that one draft is charged with, or
+const CATCH_UP_SHARE = 0.25 // of it: the rest serves those after it
 
 /** What a wave must promise. */
 export interface Bar {
@@ -53,9 +55,10 @@ export function createModelGrowth({ model, clock, index, source }: ModelGrowthOp
 
   const hitRate = (depth: number): number => hitRates[Math.min(depth, MAX_DEPTH - 1)]!
   const expectedMs = (rows: number): number => times.get(sizeClass(rows)) ?? 0
+  const fade = (rows: number): void => void times.set(sizeClass(rows), FADE * expectedMs(rows))
   const pays = (gain: number, tokensPerMs: number, rows: number): boolean => {
     if (gain > tokensPerMs * expectedMs(rows)) return true
-    times.set(sizeClass(rows), FADE * expectedMs(rows))
+    fade(rows)
     return false
   }
   const timed = (rows: number, run: () => void): void => {
@@ -74,25 +77,46 @@ export function createModelGrowth({ model, clock, index, source }: ModelGrowthOp
     viewOf(draft).expanded.add(node)
   }
 
+  /** Those whose roots to run, the ones that promise most for their rows first, as many as pay. */
+  const worthFollowing = (drafts: readonly SequenceDraft[], tokensPerMs: number): readonly Following[] => {
+    const behind = drafts.filter((draft) => viewOf(draft).isBehind).map((draft) => followingOf(draft))
+    const open = behind
+      .filter(({ rows }) => rows > 0 || model.hidden === 0)
+      .sort((a, b) => b.gain / b.rows - a.gain / a.rows)
+    let [gain, rows, count, best] = [0, 0, 0, 0]
+    for (const [i, next] of open.entries()) {
+      gain += next.gain
+      rows += charged(next.rows)
+      const surplus = gain - tokensPerMs * expectedMs(rows)
+      if (surplus > best) [count, best] = [i + 1, surplus]
+    }
+    if (count === 0 && open[0] !== undefined) fade(charged(open[0].rows))
+    return open.slice(0, count)
+  }
+
+  const followingOf = (draft: SequenceDraft): Following => {
+    const { sequence, tree } = draft
+    const entry = { sequence, hidden: viewOf(draft).hidden }
+    return { draft, entry, rows: model.backlog(entry), gain: hitRate(0) * (1 - tree.covered()[0]!) }
+  }
+
   /** The roots of sequences whose hidden rows or tokens the model has not taken in. */
   const followRoots = (drafts: readonly SequenceDraft[], { tokensPerMs }: Bar): void => {
-    const behind = drafts.filter((draft) => viewOf(draft).isBehind)
-    if (behind.length === 0) return
-    const following = behind.map((draft) => ({ sequence: draft.sequence, hidden: viewOf(draft).hidden }))
-    const rows = following.reduce((sum, entry) => sum + model.backlog(entry), 0)
-    if (rows === 0 && model.hidden > 0) return
-    const gain = behind.reduce((sum, draft) => sum + hitRate(0) * (1 - draft.tree.covered()[0]!), 0)
-    if (!pays(gain, tokensPerMs, Math.min(rows, CATCH_UP_ROWS * behind.length))) return
-    timed(rows, () => {
-      const roots = model.follow(following)
-      behind.forEach((draft, i) => {
-        const view = viewOf(draft)
-        view.hidden = []
-        const logits = roots[i]
-        view.isBehind = logits === undefined && model.backlog({ sequence: draft.sequence, hidden: [] }) > 0
-        if (logits !== undefined) addChildren(draft, 0, logits)
-      })
-    })
+    const following = worthFollowing(drafts, tokensPerMs)
+    if (following.length === 0) return
+    timed(
+      following.reduce((sum, { rows }) => sum + rows, 0),
+      () => {
+        const roots = model.follow(following.map(({ entry }) => entry))
+        for (const [i, { draft }] of following.entries()) {
+          const view = viewOf(draft)
+          view.hidden = []
+          const logits = roots[i]
+          view.isBehind = logits === undefined && model.backlog({ sequence: draft.sequence, hidden: [] }) > 0
+          if (logits !== undefined) addChildren(draft, 0, logits)
+        }
+      },
+    )
   }
 
   const frontierOf = (drafts: readonly SequenceDraft[], price: number): Frontier[] => {
@@ -162,6 +186,13 @@ export function createModelGrowth({ model, clock, index, source }: ModelGrowthOp
   }
 }
 
+interface Following {
+  readonly draft: SequenceDraft
+  readonly entry: { readonly sequence: DraftSequence; readonly hidden: readonly HiddenRows[] }
+  readonly rows: number
+  readonly gain: number // expected tokens more
+}
+
 interface Frontier {
   readonly draft: SequenceDraft
   readonly node: number
@@ -185,5 +216,8 @@ function runOnce(model: DraftModel, clock: ModelGrowthOptions['clock'], rows: nu
   model.forget(id)
   return ms
 }
+
+/** Of a backlog the rows that count for one draft. */
+const charged = (rows: number): number => Math.max(Math.min(rows, CATCH_UP_ROWS), rows * CATCH_UP_SHARE)
 
 const sizeClass = (rows: number): number => Math.ceil(Math.log2(Math.max(1, rows)))

@@ -2,12 +2,12 @@
 // trees of SuffixDecoding do (arXiv 2411.04975). What the counts come from is the source's business.
 //
 // Invariants
-//   G1  A node joins while its path is at least `minValue` probable by these counts, the most probable path first.
+//   G1  A node joins while its path is at least `minValue` probable by these counts, and as probable as the caller asks
+//       for, the most probable path first.
 //   G2  At most `maxNodes` nodes, none deeper than `maxDepth`.
 //   G3  A longer context speaks first; a shorter one only for the probability that the longer ones leave open.
 
-import type { CandidateTree } from './candidate-tree.js'
-import type { DraftSequence } from './draft-source.js'
+import type { DraftTarget } from './draft-source.js'
 
 /** What followed the last tokens. */
 export interface Context {
@@ -30,12 +30,6 @@ export interface GrowthLimits {
   readonly minValue: number
 }
 
-export interface GrowthTarget {
-  readonly sequence: DraftSequence
-  readonly tree: CandidateTree
-  readonly source: number
-}
-
 interface Leaf {
   readonly node: number
   readonly value: number // probability of its path
@@ -53,11 +47,12 @@ export function trustOf(total: number, length: number): number {
 }
 
 /** Adds the most probable paths from the root, which stands at `place`. */
-export function growTree(place: Place, target: GrowthTarget, limits: GrowthLimits): void {
+export function growTree(place: Place, target: DraftTarget, limits: GrowthLimits): void {
   const leaves: Leaf[] = [{ node: 0, value: 1, place }]
+  const minValue = Math.max(limits.minValue, target.least)
   let numNodes = 0
   for (let leaf = takeBest(leaves); leaf !== undefined; leaf = takeBest(leaves)) {
-    const children = addChildren(leaf, target, { ...limits, maxNodes: limits.maxNodes - numNodes })
+    const children = addChildren(leaf, target, { ...limits, minValue, maxNodes: limits.maxNodes - numNodes })
     numNodes += children.length
     if (numNodes >= limits.maxNodes) return
     if (target.tree.depths[leaf.node]! + 1 < limits.maxDepth) leaves.push(...standing(children, leaf.place))
@@ -72,7 +67,7 @@ interface Child {
 
 function addChildren(
   { node, value, place }: Leaf,
-  { sequence, tree, source }: GrowthTarget,
+  { sequence, tree, source }: DraftTarget,
   limits: GrowthLimits,
 ): Child[] {
   const children: Child[] = []

@@ -50,11 +50,12 @@ export function createNgramSource(options: NgramOptions = NGRAM_DEFAULTS): TextS
       table.read(committed, entry.numRead)
       entry.numRead = committed.length
     },
-    propose: (sequence, tree, source) => {
+    propose: (target) => {
+      const { sequence } = target
       const entry = entries.get(sequence.id)
       if (entry === undefined) return
       const table = entry.table ?? scopes.use(sequence.scope)
-      growTree(rootPlace(table, sequence), { sequence, tree, source }, options)
+      growTree(rootPlace(table, sequence), target, options)
     },
     forget: ({ id }) => entries.delete(id),
   }

@@ -53,8 +53,8 @@ export function createPromptLookup(options: PromptLookupOptions = PROMPT_LOOKUP_
       }
       for (const level of entry.levels) level.extend(committed)
     },
-    propose: (sequence, tree, source) => {
-      const { id, committed } = sequence
+    propose: (target) => {
+      const { id, committed } = target.sequence
       const entry = entries.get(id)
       const matches = entry === undefined ? [] : findMatches(entry.levels, committed, options.maxMatches)
       const length = matches[0]?.length
@@ -67,7 +67,7 @@ export function createPromptLookup(options: PromptLookupOptions = PROMPT_LOOKUP_
         trust: (depth: number) => statistics.confidence(length + depth),
       }
       entry.pending = { at: committed.length, length, tokens: new Set(contextOf(copying).tokens) }
-      growTree(placeOf(copying), { sequence, tree, source }, options)
+      growTree(placeOf(copying), target, options)
     },
     forget: ({ id }) => entries.delete(id),
   }

@@ -75,7 +75,7 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
     fingerprint: '-',
     shards: [],
     capacity: { kvTokens: 0, maxRows: 0 },
-    load: { queued: actor.queued, hidden: sources.hidden, ...stalls.load },
+    load: { queued: actor.queued, hidden: sources.hidden, copies: copiesText(sources), ...stalls.load },
   }))
   const announce = (next: Heartbeat['state']): void => {
     state = next
@@ -96,3 +96,7 @@ export async function startDrafter(deps: ServiceDeps, options: DrafterOptions): 
     }),
   }
 }
+
+/** 1 where the text of a sequence itself is among the sources: a router may copy from it as well. */
+const copiesText = ({ names }: { readonly names: readonly string[] }): number =>
+  names.includes('prompt-lookup') ? 1 : 0

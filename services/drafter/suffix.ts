@@ -45,13 +45,14 @@ export function createSuffixSource(options: SuffixOptions = SUFFIX_DEFAULTS): Te
       automata.set(id, automaton)
       for (const token of committed.subarray(automaton.numTokens)) automaton.append(token)
     },
-    propose: (sequence, tree, source) => {
+    propose: (target) => {
+      const { sequence } = target
       const automaton = automata.get(sequence.id)
       const own = automaton === undefined ? [] : [{ automaton, match: automaton.shorter(automaton.whole) }]
       const readings = [...own, ...readStore(store, sequence, options.maxStoreMatch)]
       const longest = Math.max(0, ...readings.map(({ match }) => match.length))
       if (longest === 0) return
-      growTree(placeOf(readings), { sequence, tree, source }, { ...options, maxDepth: options.maxDepth + longest })
+      growTree(placeOf(readings), target, { ...options, maxDepth: options.maxDepth + longest })
     },
     forget: ({ id, scope, committed, promptLength }) => {
       if (automata.delete(id)) store.add(scope, committed.subarray(promptLength))

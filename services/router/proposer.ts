@@ -8,13 +8,14 @@
 //   P3  A sequence stays with its drafter while that lives; another one is told everything anew.
 
 import type { ActorSystem, Clock } from '../../lib/actor/actor.js'
-import { checkTree, fitTree } from '../../lib/speculative/token-tree.js'
+import { checkTree, fitTree, type TokenTree } from '../../lib/speculative/token-tree.js'
 import type { Heartbeat, MessageOf } from '../../lib/wire/messages.js'
 import { packI32, readF32, readI32 } from '../../lib/wire/tensor.js'
 import type { Proposal } from './choose-trees.js'
 import { samplingMessage } from './forward.js'
 import { packHidden } from './hidden-backlog.js'
 import type { Membership } from './membership.js'
+import type { Chain } from './repetition.js'
 import type { Sequence } from './sequence.js'
 
 const FIRST_PAUSE_MS = 100
@@ -26,10 +27,15 @@ const DEADLINE_PER_SEQUENCE_MS = 2
 const DEADLINE_PER_TOKEN_MS = 0.02 // that the drafter has not seen
 const MAX_DEADLINE_MS = 250
 const MAX_HOMES = 16_384
+const COPIED = 'copy' // the source of what the router copies itself
 
 export interface Proposer {
   /** What came in time, checked, of trees with more than one node; and the time that was waited. */
   propose(step: DraftedFor, sequences: readonly Sequence[], bar: DraftBar): Promise<Proposals>
+  /** What was copied from a sequence's own text as a proposal; undefined where the context or the request ends before. */
+  copied(sequence: Sequence, chain: Chain): Proposal | undefined
+  /** Whether some drafter copies from a sequence's own text. */
+  readonly copies: boolean
   /** Whether some drafter reads the target's hidden states. */
   readonly readsHidden: boolean
   readonly hasDrafter: boolean
@@ -145,6 +151,17 @@ export function createProposer(options: ProposerOptions): Proposer {
       const answers = await Promise.all([...groups].map(([id, group]) => ask(id, step, group, bar)))
       return { proposals: answers.flat(), waitedMs: groups.size === 0 ? 0 : clock.monotonicMs() - started }
     },
+    copied: (sequence, { tokens, values }) => {
+      const root = sequence.tokens.at(-1) ?? 0
+      const tree = {
+        tokens: [root, ...tokens],
+        parents: Array.from({ length: tokens.length + 1 }, (_, node) => node - 1),
+      }
+      return fitProposal({ sequence, tree, values: Float32Array.of(1, ...values), sources: () => [COPIED] }, options)
+    },
+    get copies() {
+      return usable().some(({ load }) => (load.copies ?? 0) > 0)
+    },
     get readsHidden() {
       return usable().some(({ load }) => (load.hidden ?? 0) > 0)
     },
@@ -197,7 +214,7 @@ function readTrees(
     if (!entry.resend) sequence.hidden = undefined
     const proposal =
       entry.tokens.shape[0] === 0 ? undefined : readProposal(entry, sequence, answer.sources, { ...options, ...bar })
-    return proposal === undefined || proposal.tree.tokens.length < 2 ? [] : [proposal]
+    return proposal === undefined ? [] : [proposal]
   })
 }
 
@@ -206,26 +223,44 @@ function readProposal(
   entry: MessageOf<'draft.trees'>['entries'][number],
   sequence: Sequence,
   names: readonly string[],
-  { maxNodes, vocabSize, maxPositions }: { maxNodes: number; vocabSize: number; maxPositions: number },
+  limits: { maxNodes: number; vocabSize: number; maxPositions: number },
 ): Proposal | undefined {
+  const { maxNodes, vocabSize } = limits
   try {
     const tree = { tokens: [...readI32(entry.tokens, 'tokens')], parents: [...readI32(entry.parents, 'parents')] }
     checkTree(tree, { maxNodes, vocabSize, root: sequence.tokens.at(-1) ?? 0 })
     const values = readF32(entry.values, 'values')
     const sources = readI32(entry.sources, 'sources')
-    const lastPosition = Math.min(maxPositions, sequence.promptLength + sequence.limits.maxTokens)
-    const { kept, ...fitting } = fitTree(tree, sequence.base, lastPosition)
-    return {
-      sequence,
-      tree: fitting,
-      values: fallingValues(
-        fitting.parents,
-        Float32Array.from(kept, (node) => values[node] ?? 0),
-      ),
-      sources: Array.from(kept, (node) => names.filter((_, bit) => ((sources[node] ?? 0) >> bit) & 1)),
-    }
+    const namesOf = (node: number): string[] => names.filter((_, bit) => ((sources[node] ?? 0) >> bit) & 1)
+    return fitProposal({ sequence, tree, values, sources: namesOf }, limits)
   } catch {
     return undefined
+  }
+}
+
+interface Unfitted {
+  readonly sequence: Sequence
+  readonly tree: TokenTree
+  readonly values: Float32Array
+  readonly sources: (node: number) => readonly string[]
+}
+
+/** The part before the end of the context and of the request; undefined where that is the root alone. */
+function fitProposal(
+  { sequence, tree, values, sources }: Unfitted,
+  { maxPositions }: { readonly maxPositions: number },
+): Proposal | undefined {
+  const lastPosition = Math.min(maxPositions, sequence.promptLength + sequence.limits.maxTokens)
+  const { kept, ...fitting } = fitTree(tree, sequence.base, lastPosition)
+  if (kept.length < 2) return undefined
+  return {
+    sequence,
+    tree: fitting,
+    values: fallingValues(
+      fitting.parents,
+      Float32Array.from(kept, (node) => values[node] ?? 0),
+    ),
+    sources: Array.from(kept, (node) => sources(node)),
   }
 }
 

@@ -26,10 +26,11 @@ export interface SpeculationOptions {
 }
 
 /**
- * Of so many steps that would have drafts one has none. What a step without drafts takes must be known to tell what drafts
- * cost, and known of the same minutes: a machine that became slower is told from a tree that takes long by comparing.
+ * Of so many steps that would have drafts two have none. What a step without drafts takes must be known to tell what
+ * drafts cost, and known of the same minutes: a machine that became slower is told from a tree that takes long by
+ * comparing. The second one is looked at: during the first the tokens of the last tree are still on their way to clients.
  */
-const CONTROL_EVERY = 32
+const CONTROL_EVERY = 64
 
 /**
  * Of so many steps with drafts one verifies half of the nodes that pay. Where all trees are of one size, what each node
@@ -44,6 +45,7 @@ export interface DraftedStep {
   readonly drafts: ReadonlyMap<Sequence, StepDraft>
   readonly asked: readonly Sequence[]
   readonly isControl: boolean // drafts would have been asked for
+  readonly unread: number // tokens of theirs that the drafter had not seen
   readonly waitedMs: number
   readonly choice: TreeChoice
 }
@@ -72,11 +74,10 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
   const { clock, scheduler, proposer, cost, isTypical, draftPrice } = options
   const pace = draftPrice === undefined ? createDraftPace() : UNPACED_DRAFTS
   const account = createDraftAccount(cost)
-  let lastStepMs = 0
-  let endedMs = 0
+  let last = { durationMs: 0, endedMs: 0, isDrafted: false } // step
+  let numWanted = 0 // steps with drafts or without, as a control
 
   const isMeasured = draftPrice === undefined // nothing has to be told where the price is fixed
-  const isNextControl = everyNth(CONTROL_EVERY)
   const isNextHalf = everyNth(HALF_EVERY)
 
   const propose = async (step: DraftedFor, planned: readonly Rows[], asked: readonly Sequence[]) => {
@@ -102,16 +103,29 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
     }
   }
 
+  const copyOf = (sequence: Sequence): Proposal | undefined => {
+    const chain = pace.copyOf(sequence)
+    return chain && proposer.copied(sequence, chain)
+  }
+
   return {
     draft: async (step, planned) => {
       const readsHidden = proposer.readsHidden
       const decoding = planned.filter(({ sequence }) => isDecoding(sequence)).map(({ sequence }) => sequence)
-      pace.turn(lastStepMs, decoding)
-      if (decoding.length > 0 && decoding.length === planned.length) account.follows(clock.monotonicMs() - endedMs)
+      const maxCopied = proposer.copies ? scheduler.maxTreeNodes - 1 : 0
+      pace.turn(last.durationMs, { decoding, price: account.price(shapeOf(planned)), maxCopied })
+      const gapMs = clock.monotonicMs() - last.endedMs
+      if (decoding.length > 0 && decoding.length === planned.length) account.follows(gapMs, last.isDrafted)
       const wanting = scheduler.maxTreeNodes > 1 && proposer.hasDrafter ? decoding.filter((one) => pace.wants(one)) : []
-      const isControl = isMeasured && wanting.length > 0 && isNextControl()
-      const asked = isControl ? [] : wanting
-      const { proposals, waitedMs } = await propose(step, planned, asked)
+      if (wanting.length > 0) numWanted += 1
+      const isPlain = isMeasured && numWanted % CONTROL_EVERY >= CONTROL_EVERY - 2
+      const asked = isPlain ? [] : wanting
+      const isControl = isPlain && wanting.length > 0 && !last.isDrafted
+      const unread = asked.reduce((sum, { tokens, draftedUpTo }) => sum + tokens.length - draftedUpTo, 0)
+      const { proposals: drafted, waitedMs } = await propose(step, planned, asked)
+      const have = new Set(drafted.map(({ sequence }) => sequence))
+      const copied = isPlain ? [] : decoding.flatMap((one) => (have.has(one) ? [] : (copyOf(one) ?? [])))
+      const proposals = [...drafted, ...copied]
       const open = planned.filter(({ sequence }) => !sequence.emitter.isClosed)
       const afterDraft = waitedMs > 0 ? 1 : 0
       const plain = { ...shapeOf(open), afterDraft }
@@ -135,11 +149,10 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
         return withWishes(widened, readsHidden)
       })
       const shape = drafts.size === 0 ? plain : { ...shapeOf(rows), afterDraft }
-      return { rows, shape, drafts, asked, isControl, waitedMs, choice }
+      return { rows, shape, drafts, asked, isControl, unread, waitedMs, choice }
     },
     learn: (step, accepted, durationMs) => {
-      lastStepMs = durationMs
-      endedMs = clock.monotonicMs()
+      last = { durationMs, endedMs: clock.monotonicMs(), isDrafted: step.asked.length > 0 }
       countDrafts(step)
       for (const [sequence, outcome] of account.settle(step, accepted, durationMs)) pace.learn(sequence, outcome)
     },

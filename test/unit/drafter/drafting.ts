@@ -31,7 +31,7 @@ export function sequenceOf(tokens: ArrayLike<number>, traits: Partial<DraftSeque
 /** What a source adds to an empty tree. */
 export function propose(source: TextSource, sequence: DraftSequence, capacity = 256): CandidateTree {
   const tree = new CandidateTree(sequence.committed[sequence.committed.length - 1]!, AS_IS, capacity)
-  source.propose(sequence, tree, 0)
+  source.propose({ sequence, tree, source: 0, least: 0 })
   return tree
 }
 

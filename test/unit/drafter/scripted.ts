@@ -18,7 +18,7 @@ export function scriptedSource(
   return {
     name,
     observe: () => undefined,
-    propose: ({ committed }, tree, source) => {
+    propose: ({ sequence: { committed }, tree, source }) => {
       let node: number | undefined = 0
       for (const token of chainAfter(committed)) {
         if (node !== undefined) node = tree.add(node, token, source, probability)

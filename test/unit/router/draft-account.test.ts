@@ -14,10 +14,11 @@ const NODE_MS = 0.25
 const NUM_NODES = 8
 const WAIT_MS = 3
 const BETWEEN_MS = 1
+const NO_EXPERTS = { layers: 0, experts: 0, topK: 0 }
 
 /** A cost model that has seen plain steps and trees often enough to know both. */
 function knownCost(sequence: Sequence) {
-  const cost = createCostModel({ layers: 0, experts: 0, topK: 0 })
+  const cost = createCostModel(NO_EXPERTS)
   for (let i = 0; i < 400; i++)
     for (const { shape, durationMs } of [plainStep(sequence), treeStep(sequence)])
       cost.observe({ shape, durationMs, predictedMs: cost.predict(shape) })
@@ -46,6 +47,7 @@ function settleTree(account: DraftAccount, sequence: Sequence, numAccepted: numb
     drafts: new Map([[sequence, { proposal, nodes: tree.tokens }]]),
     asked: [sequence],
     isControl: false,
+    unread: 1,
     waitedMs: WAIT_MS,
     choice: { nodes: new Map([[proposal, tree.tokens]]), price: 0.1, plainMs: PLAIN_MS, predictedMs: durationMs },
   }
@@ -59,16 +61,26 @@ describe('createDraftAccount', () => {
   let account: DraftAccount
   beforeEach(() => {
     account = createDraftAccount(knownCost(sequence))
-    for (let i = 0; i < 200; i++) account.follows(BETWEEN_MS)
+    for (let i = 0; i < 200; i++) for (const isDrafted of [true, false]) account.follows(BETWEEN_MS, isDrafted)
   })
 
-  it('charges a draft with its wait and its nodes, in tokens of plain steps with the time between them', () => {
+  it('charges a draft with its wait and its nodes', () => {
     const outcome = settleTree(account, sequence, 4)
     const costMs = WAIT_MS + (NUM_NODES - 1) * NODE_MS
     assert.equal(outcome?.gained, 3)
     assert.ok(Math.abs(outcome.costMs / costMs - 1) < 0.1, `${outcome.costMs} ms of ${costMs}`)
-    const wanted = costMs / (PLAIN_MS + BETWEEN_MS)
-    assert.ok(Math.abs(outcome.cost / wanted - 1) < 0.1, `${outcome.cost} tokens of ${wanted}`)
+  })
+
+  it('prices drafts in tokens of plain steps with the time between them', () => {
+    assert.deepEqual(createDraftAccount(createCostModel(NO_EXPERTS)).price(plainStep(sequence).shape), {
+      fixed: 0,
+      each: 0,
+      node: 0,
+    })
+    for (let i = 0; i < 300; i++) settleTree(account, sequence, 4)
+    const { fixed, each } = account.price(plainStep(sequence).shape)
+    const wanted = (WAIT_MS + (NUM_NODES - 1) * NODE_MS) / (PLAIN_MS + BETWEEN_MS)
+    assert.ok(Math.abs((fixed + each) / wanted - 1) < 0.1, `${fixed} + ${each} tokens of ${wanted}`)
   })
 
   it('knows what steps yield, with the wait and the time between them', () => {
@@ -81,7 +93,16 @@ describe('createDraftAccount', () => {
   it('compares with what steps without drafts take now, where the cost model knows other times', () => {
     const { rows, shape } = plainStep(sequence)
     const choice = { nodes: new Map(), price: 1, plainMs: PLAIN_MS, predictedMs: PLAIN_MS }
-    const control: DraftedStep = { rows, shape, drafts: new Map(), asked: [], isControl: true, waitedMs: 0, choice }
+    const control: DraftedStep = {
+      rows,
+      shape,
+      drafts: new Map(),
+      asked: [],
+      isControl: true,
+      unread: 0,
+      waitedMs: 0,
+      choice,
+    }
     const before = settleTree(account, sequence, 4)
     for (let i = 0; i < 30; i++) assert.equal(account.settle(control, new Map(), 1.3 * PLAIN_MS).size, 0)
     const after = settleTree(account, sequence, 4)
@@ -91,7 +112,7 @@ describe('createDraftAccount', () => {
   })
 
   it('takes no pause of the machine for the time between steps', () => {
-    account.follows(1000)
+    account.follows(1000, true)
     assert.ok(account.betweenMs < 1.3 * BETWEEN_MS, `${account.betweenMs} ms`)
   })
 })

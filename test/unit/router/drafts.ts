@@ -19,6 +19,8 @@ export function proposalOf(sequence: Sequence, tree: TokenTree, values?: readonl
 export function draftsOf(draft: (sequence: Sequence, maxNodes: number) => TokenTree | undefined): Proposer {
   return {
     readsHidden: false,
+    copies: false,
+    copied: () => undefined,
     hasDrafter: true,
     forget: () => undefined,
     propose: (_, sequences, { maxNodes }) => {

@@ -10,6 +10,7 @@ describe('describeStep', () => {
     drafts: new Map(),
     asked: [],
     isControl: false,
+    unread: 0,
     waitedMs: 4,
     choice: { nodes: new Map(), price: 0, plainMs: 0, predictedMs: 0 },
   }
