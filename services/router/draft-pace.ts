@@ -1,7 +1,7 @@
-// Where the drafts of a step come from. A text that repeats itself is copied from itself: that costs nothing but the nodes.
-// A drafter is asked for those sequences whose drafts bring more tokens than they cost, and more than copying. What they
-// bring depends on how far the text repeats itself, on the temperature and on how many sequences decode; what they cost,
-// on the batch. Of those that are not asked for one is tried now and then.
+// Where the drafts of a step come from. A drafter is asked for those sequences whose drafts bring more tokens than they
+// cost. What they bring depends on the temperature, on how many sequences decode and, among several, on how far the text
+// repeats itself; what they cost, on the batch. Of those that are not asked for one is tried now and then. Among several
+// sequences a text that repeats itself may be copied from itself instead, which costs nothing but the nodes.
 //
 // Invariants
 //   P1  Where drafts do not pay, tries take TRY_SHARE of the time at most in which some sequence takes drafts, however
@@ -20,7 +20,8 @@ const TRY_LENGTH = 24 // drafts in a row: the first ones meet cold caches and a 
 const TRY_WARM_UP = 8 // of them are not judged
 const MAX_TRIES = 2 // at a time
 const WARM_UP = 32 // drafts that are not judged: every process runs code that is not compiled yet, and costs are unknown
-const FIRST_GAIN = 8 // tokens that a draft is expected to bring before any was judged: high, so that some are
+const FIRST_GAIN = 2 // tokens that a draft is expected to bring before any was judged, and
+const FIRST_REPEATS = 2 // times as many as were repeated lately
 const PRIOR_DRAFTS = 16 // so many say as much as that, or as the usual does of a sequence
 const USUAL_RATE = 0.004 // what one draft brings says little: 0 … 20 tokens
 const SHARE_RATE = 0.015
@@ -31,7 +32,7 @@ const LEAST_COPY = 0.05 // value of a copied token
 const COST_RATE = 0.015
 const TRY_TIMES = 5 // as much does a draft of a try say: what is known besides is old
 const MARGIN = 1.03 // drafts must yield so much more than they cost, or are not begun
-const LEAST = 0.8 // those that are under way may yield so much less: an average errs, a new start is dear, and drafting goes on meanwhile
+const LEAST = 0.8 // those that are under way may yield so much less: an average errs, and a new start is dear
 const MAX_KIND = 2 // 0: greedy, 1: temperatures up to 1, 2: others
 const FREE: DraftPrice = { fixed: 0, each: 0, node: 0 }
 
@@ -90,7 +91,7 @@ export function createDraftPace(): DraftPace {
     const known = sequences.get(sequence) ?? {
       repetition: new Repetition(odds[kindOf(sequence)]!),
       share: { value: 1, numDrafts: 0 },
-      isAsked: true,
+      isAsked: size <= MAX_READING_SIZE,
       readsOn: true,
       copy: undefined,
     }
@@ -99,11 +100,13 @@ export function createDraftPace(): DraftPace {
   }
 
   const usualGain = (sequence: Sequence, streak: number): Gain => {
-    const keyOf = (batch: number): string => `${kindOf(sequence)} ${repetitionClass(streak)} ${batch}`
+    const keyOf = (batch: number): string => `${kindOf(sequence)} ${batch === 0 ? 0 : repetitionClass(streak)} ${batch}`
     const known = usualGains.get(keyOf(size))
     if (known !== undefined) return known
-    const smaller = Array.from({ length: size }, (_, i) => usualGains.get(keyOf(size - 1 - i))).find((gain) => gain)
-    const first = { value: smaller?.value ?? FIRST_GAIN + streak, numDrafts: 0 }
+    const smaller = Array.from({ length: size }, (_, i) => usualGains.get(keyOf(size - 1 - i))).find(
+      (gain, i) => gain !== undefined && (streak === 0 || i < size - 1),
+    )
+    const first = { value: smaller?.value ?? FIRST_GAIN + FIRST_REPEATS * streak, numDrafts: 0 }
     usualGains.set(keyOf(size), first)
     return first
   }
@@ -111,14 +114,14 @@ export function createDraftPace(): DraftPace {
   /** What the next draft of a sequence that has repeated so many tokens may be expected to bring. */
   const worthOf = (sequence: Sequence, { share, isAsked }: Known, streak: number): number => {
     const usual = usualGain(sequence, streak).value
-    return (streak === 0 ? share.value * usual : usual) / (isAsked ? LEAST : MARGIN)
+    const gain = size === 0 || streak === 0 ? share.value * usual : usual
+    return Math.min(gain, tokensLeft(sequence) - 1) / (isAsked ? LEAST : MARGIN)
   }
 
   /** Tokens that copying brings, less what its nodes cost. */
   const copyGain = (sequence: Sequence, { repetition }: Known, maxCopied: number) => {
-    const left = sequence.limits.maxTokens - numOutput(sequence)
     const copy = repetition.next(sequence.tokens, {
-      most: Math.min(maxCopied, left - 1),
+      most: Math.min(maxCopied, tokensLeft(sequence) - 1),
       least: Math.max(LEAST_COPY, price.node),
     })
     return { copy, gain: copy.values.reduce((sum, value) => sum + value - price.node, 0) }
@@ -130,9 +133,12 @@ export function createDraftPace(): DraftPace {
       const known = knownOf(sequence)
       known.repetition.read(sequence.tokens, sequence.promptLength)
       const { copy, gain } = copyGain(sequence, known, maxCopied)
-      known.copy = gain > 0 ? copy : undefined
+      known.copy = gain > 0 && size > 0 ? copy : undefined
       known.readsOn = size <= MAX_READING_SIZE && worthOf(sequence, known, 0) > CLOSE * (price.each + price.fixed)
-      return { known, surplus: worthOf(sequence, known, known.repetition.streak) - price.each - gain }
+      return {
+        known,
+        surplus: worthOf(sequence, known, known.repetition.streak) - price.each - (known.copy ? gain : 0),
+      }
     })
     doPayTogether = wanting.reduce((sum, { surplus }) => sum + Math.max(0, surplus), 0) > price.fixed
     for (const { known, surplus } of wanting) known.isAsked = doPayTogether && surplus > 0
@@ -180,7 +186,8 @@ export function createDraftPace(): DraftPace {
       const known = knownOf(sequence)
       const { streak } = known.repetition
       const usual = usualGain(sequence, streak)
-      if (streak === 0) learnFrom(known.share, gained / Math.max(LEAST_USUAL, usual.value), times * SHARE_RATE)
+      if (size === 0 || streak === 0)
+        learnFrom(known.share, gained / Math.max(LEAST_USUAL, usual.value), times * SHARE_RATE)
       learnFrom(usual, gained, times * USUAL_RATE)
     },
   }
@@ -203,8 +210,9 @@ const amongOthers = ({ fixed, each, node }: DraftPrice, numSequences: number): D
 
 const kindOf = ({ sampling }: Sequence): number => Math.min(MAX_KIND, Math.ceil(sampling.temperature))
 
-const takesDrafts = (sequence: Sequence): boolean =>
-  sequence.drafts && sequence.limits.maxTokens - numOutput(sequence) >= 2
+const tokensLeft = (sequence: Sequence): number => sequence.limits.maxTokens - numOutput(sequence)
+
+const takesDrafts = (sequence: Sequence): boolean => sequence.drafts && tokensLeft(sequence) >= 2
 
 /** An average of the first drafts, later one that forgets. */
 function learnFrom(gain: Gain, gained: number, rate: number): void {

@@ -27,7 +27,7 @@ const DEADLINE_PER_SEQUENCE_MS = 2
 const DEADLINE_PER_TOKEN_MS = 0.02 // that the drafter has not seen
 const MAX_DEADLINE_MS = 250
 const MAX_HOMES = 16_384
-const COPIED = 'copy' // the source of what the router copies itself
+const COPIED = 'prompt-lookup' // the source of what the router copies itself: what the drafter's does, of one match
 
 export interface Proposer {
   /** What came in time, checked, of trees with more than one node; and the time that was waited. */
