@@ -22,7 +22,8 @@ const MAX_TRIES = 2 // at a time
 const WARM_UP = 32 // drafts that are not judged: every process runs code that is not compiled yet, and costs are unknown
 const FIRST_GAIN = 2 // tokens that a draft is expected to bring before any was judged, and
 const FIRST_REPEATS = 2 // times as many as were repeated lately
-const PRIOR_DRAFTS = 16 // so many say as much as that, or as the usual does of a sequence
+const PRIOR_DRAFTS = 16 // so many say as much as that
+const SHARE_PRIOR = 64 // so many of its own as the usual does of a sequence
 const USUAL_RATE = 0.004 // what one draft brings says little: 0 … 20 tokens
 const SHARE_RATE = 0.015
 const LEAST_USUAL = 0.1
@@ -103,10 +104,9 @@ export function createDraftPace(): DraftPace {
     const keyOf = (batch: number): string => `${kindOf(sequence)} ${batch === 0 ? 0 : repetitionClass(streak)} ${batch}`
     const known = usualGains.get(keyOf(size))
     if (known !== undefined) return known
-    const smaller = Array.from({ length: size }, (_, i) => usualGains.get(keyOf(size - 1 - i))).find(
-      (gain, i) => gain !== undefined && (streak === 0 || i < size - 1),
-    )
-    const first = { value: smaller?.value ?? FIRST_GAIN + FIRST_REPEATS * streak, numDrafts: 0 }
+    const first = { value: FIRST_GAIN + FIRST_REPEATS * streak, numDrafts: 0 }
+    const smallest = streak === 0 ? 0 : 1 // one sequence alone: whatever it repeats
+    for (let batch = smallest; batch < size; batch++) first.value = usualGains.get(keyOf(batch))?.value ?? first.value
     usualGains.set(keyOf(size), first)
     return first
   }
@@ -118,13 +118,12 @@ export function createDraftPace(): DraftPace {
     return Math.min(gain, tokensLeft(sequence) - 1) / (isAsked ? LEAST : MARGIN)
   }
 
-  /** Tokens that copying brings, less what its nodes cost. */
-  const copyGain = (sequence: Sequence, { repetition }: Known, maxCopied: number) => {
-    const copy = repetition.next(sequence.tokens, {
-      most: Math.min(maxCopied, tokensLeft(sequence) - 1),
-      least: Math.max(LEAST_COPY, price.node),
-    })
-    return { copy, gain: copy.values.reduce((sum, value) => sum + value - price.node, 0) }
+  /** What to copy among several sequences, and the tokens that it brings less what its nodes cost. */
+  const copyFor = (sequence: Sequence, { repetition }: Known, maxCopied: number) => {
+    const most = size === 0 ? 0 : Math.min(maxCopied, tokensLeft(sequence) - 1)
+    const copy = repetition.next(sequence.tokens, { most, least: Math.max(LEAST_COPY, price.node) })
+    const gain = copy.values.reduce((sum, value) => sum + value - price.node, 0)
+    return gain > 0 ? { copy, gain } : { copy: undefined, gain: 0 }
   }
 
   /** Looks for whom drafts pay, and whether for all of these together. */
@@ -132,13 +131,10 @@ export function createDraftPace(): DraftPace {
     const wanting = decoding.filter(takesDrafts).map((sequence) => {
       const known = knownOf(sequence)
       known.repetition.read(sequence.tokens, sequence.promptLength)
-      const { copy, gain } = copyGain(sequence, known, maxCopied)
-      known.copy = gain > 0 && size > 0 ? copy : undefined
+      const { copy, gain } = copyFor(sequence, known, maxCopied)
+      known.copy = copy
       known.readsOn = size <= MAX_READING_SIZE && worthOf(sequence, known, 0) > CLOSE * (price.each + price.fixed)
-      return {
-        known,
-        surplus: worthOf(sequence, known, known.repetition.streak) - price.each - (known.copy ? gain : 0),
-      }
+      return { known, surplus: worthOf(sequence, known, known.repetition.streak) - price.each - gain }
     })
     doPayTogether = wanting.reduce((sum, { surplus }) => sum + Math.max(0, surplus), 0) > price.fixed
     for (const { known, surplus } of wanting) known.isAsked = doPayTogether && surplus > 0
@@ -187,8 +183,11 @@ export function createDraftPace(): DraftPace {
       const { streak } = known.repetition
       const usual = usualGain(sequence, streak)
       if (size === 0 || streak === 0)
-        learnFrom(known.share, gained / Math.max(LEAST_USUAL, usual.value), times * SHARE_RATE)
-      learnFrom(usual, gained, times * USUAL_RATE)
+        learnFrom(known.share, gained / Math.max(LEAST_USUAL, usual.value), {
+          rate: times * SHARE_RATE,
+          prior: SHARE_PRIOR,
+        })
+      learnFrom(usual, gained, { rate: times * USUAL_RATE, prior: PRIOR_DRAFTS })
     },
   }
 }
@@ -215,7 +214,7 @@ const tokensLeft = (sequence: Sequence): number => sequence.limits.maxTokens - n
 const takesDrafts = (sequence: Sequence): boolean => sequence.drafts && tokensLeft(sequence) >= 2
 
 /** An average of the first drafts, later one that forgets. */
-function learnFrom(gain: Gain, gained: number, rate: number): void {
+function learnFrom(gain: Gain, gained: number, { rate, prior }: { rate: number; prior: number }): void {
   gain.numDrafts += 1
-  gain.value += Math.max(rate, 1 / (gain.numDrafts + PRIOR_DRAFTS)) * (gained - gain.value)
+  gain.value += Math.max(rate, 1 / (gain.numDrafts + prior)) * (gained - gain.value)
 }

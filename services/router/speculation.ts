@@ -118,9 +118,9 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
       if (decoding.length > 0 && decoding.length === planned.length) account.follows(gapMs, last.isDrafted)
       const wanting = scheduler.maxTreeNodes > 1 && proposer.hasDrafter ? decoding.filter((one) => pace.wants(one)) : []
       if (wanting.length > 0) numWanted += 1
-      const isPlain = isMeasured && numWanted % CONTROL_EVERY >= CONTROL_EVERY - 2
+      const isPlain = isMeasured && wanting.length > 0 && numWanted % CONTROL_EVERY >= CONTROL_EVERY - 2
       const asked = isPlain ? [] : wanting
-      const isControl = isPlain && wanting.length > 0 && !last.isDrafted
+      const isControl = isPlain && !last.isDrafted
       const unread = asked.reduce((sum, { tokens, draftedUpTo }) => sum + tokens.length - draftedUpTo, 0)
       const { proposals: drafted, waitedMs } = await propose(step, planned, asked)
       const have = new Set(drafted.map(({ sequence }) => sequence))
