@@ -7,8 +7,7 @@
 
 import type { Clock } from '../../lib/actor/actor.js'
 import { NEUTRAL_SAMPLING } from '../../lib/sampling/params.js'
-import type { DraftModel, HiddenRows, NodeRow } from './draft-model.js'
-import type { DraftSequence } from './draft-source.js'
+import type { DraftModel, Following, NodeRow } from './draft-model.js'
 import { createRanker } from './ranker.js'
 import type { SequenceDraft } from './sequence-draft.js'
 
@@ -78,8 +77,8 @@ export function createModelGrowth({ model, clock, index, source }: ModelGrowthOp
   }
 
   /** Those whose roots to run, the ones that promise most for their rows first, as many as pay. */
-  const worthFollowing = (drafts: readonly SequenceDraft[], tokensPerMs: number): readonly Following[] => {
-    const behind = drafts.filter((draft) => viewOf(draft).isBehind).map((draft) => followingOf(draft))
+  const worthFollowing = (drafts: readonly SequenceDraft[], tokensPerMs: number): readonly Behind[] => {
+    const behind = drafts.filter((draft) => viewOf(draft).isBehind).map((draft) => behindOf(draft))
     const open = behind
       .filter(({ rows }) => rows > 0 || model.hidden === 0)
       .sort((a, b) => b.gain / b.rows - a.gain / a.rows)
@@ -94,7 +93,7 @@ export function createModelGrowth({ model, clock, index, source }: ModelGrowthOp
     return open.slice(0, count)
   }
 
-  const followingOf = (draft: SequenceDraft): Following => {
+  const behindOf = (draft: SequenceDraft): Behind => {
     const { sequence, tree } = draft
     const entry = { sequence, hidden: viewOf(draft).hidden }
     return { draft, entry, rows: model.backlog(entry), gain: hitRate(0) * (1 - tree.covered()[0]!) }
@@ -186,9 +185,9 @@ export function createModelGrowth({ model, clock, index, source }: ModelGrowthOp
   }
 }
 
-interface Following {
+interface Behind {
   readonly draft: SequenceDraft
-  readonly entry: { readonly sequence: DraftSequence; readonly hidden: readonly HiddenRows[] }
+  readonly entry: Following
   readonly rows: number
   readonly gain: number // expected tokens more
 }

@@ -10,6 +10,7 @@
 //       has just begun or ceased to repeat itself.
 //   P3  Speed only: nothing here changes a token.
 
+import { sizeClass } from './cost-fit.js'
 import type { DraftPrice } from './draft-account.js'
 import { Repetition, repetitionClass, RepetitionOdds, type Chain } from './repetition.js'
 import { numOutput, type Sequence } from './sequence.js'
@@ -162,7 +163,7 @@ export function createDraftPace(): DraftPace {
   return {
     turn: (lastStepMs, { decoding, price: newPrice, maxCopied }) => {
       price = amongOthers(newPrice, decoding.length)
-      size = Math.ceil(Math.log2(Math.max(1, decoding.length)) / 2)
+      size = Math.ceil(sizeClass(decoding.length) / 2)
       judge(decoding, maxCopied)
       if (!decoding.some(takesDrafts)) return
       creditMs = Math.min(TRY_LENGTH * draftMs, creditMs + TRY_SHARE * lastStepMs)

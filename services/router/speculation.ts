@@ -112,11 +112,14 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
     draft: async (step, planned) => {
       const readsHidden = proposer.readsHidden
       const decoding = planned.filter(({ sequence }) => isDecoding(sequence)).map(({ sequence }) => sequence)
-      const maxCopied = proposer.copies ? scheduler.maxTreeNodes - 1 : 0
-      pace.turn(last.durationMs, { decoding, price: account.price(shapeOf(planned)), maxCopied })
+      const mayDraft = scheduler.maxTreeNodes > 1 && proposer.hasDrafter
+      if (mayDraft) {
+        const maxCopied = proposer.copies ? scheduler.maxTreeNodes - 1 : 0
+        pace.turn(last.durationMs, { decoding, price: account.price(shapeOf(planned)), maxCopied })
+      }
       const gapMs = clock.monotonicMs() - last.endedMs
       if (decoding.length > 0 && decoding.length === planned.length) account.follows(gapMs, last.isDrafted)
-      const wanting = scheduler.maxTreeNodes > 1 && proposer.hasDrafter ? decoding.filter((one) => pace.wants(one)) : []
+      const wanting = mayDraft ? decoding.filter((one) => pace.wants(one)) : []
       if (wanting.length > 0) numWanted += 1
       const isPlain = isMeasured && wanting.length > 0 && numWanted % CONTROL_EVERY >= CONTROL_EVERY - 2
       const asked = isPlain ? [] : wanting
@@ -124,7 +127,7 @@ export function createSpeculation(options: SpeculationOptions): Speculation {
       const unread = asked.reduce((sum, { tokens, draftedUpTo }) => sum + tokens.length - draftedUpTo, 0)
       const { proposals: drafted, waitedMs } = await propose(step, planned, asked)
       const have = new Set(drafted.map(({ sequence }) => sequence))
-      const copied = isPlain ? [] : decoding.flatMap((one) => (have.has(one) ? [] : (copyOf(one) ?? [])))
+      const copied = isPlain || !mayDraft ? [] : decoding.flatMap((one) => (have.has(one) ? [] : (copyOf(one) ?? [])))
       const proposals = [...drafted, ...copied]
       const open = planned.filter(({ sequence }) => !sequence.emitter.isClosed)
       const afterDraft = waitedMs > 0 ? 1 : 0
